@@ -1,0 +1,1 @@
+"""Pure scheduling logic: no clock, no randomness, no I/O."""

@@ -1,0 +1,178 @@
+"""The values that the scheduler reasons about.
+
+Times are whole microseconds since the Unix epoch, UTC, in fields that end in ``_us``; 0 means "none". An action is kept as
+the bytes of a ``raftsched.v1.Action``: only the API, which validates it, and the executor, which runs it, look inside.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+SECOND_US = 1_000_000
+DEFAULT_MISFIRE_THRESHOLD_US = 10 * SECOND_US
+
+
+class ExecutionState(IntEnum):
+    """States of an execution; the numbers are those of ``raftsched.v1.ExecutionState``."""
+
+    PENDING = 1
+    ASSIGNED = 2
+    RUNNING = 3
+    SUCCEEDED = 4
+    FAILED = 5
+    TIMED_OUT = 6
+    CANCELLED = 7
+    LOST = 8
+
+    @property
+    def ended(self) -> bool:
+        """Whether no further change can come."""
+        return self >= ExecutionState.SUCCEEDED
+
+
+class MisfirePolicy(IntEnum):
+    """What happens to misfired nominal times; the numbers are those of ``raftsched.v1.MisfirePolicy``."""
+
+    SKIP = 1
+    ONE = 2
+    ALL = 3
+
+
+class Delivery(IntEnum):
+    """What happens when an executor vanishes; the numbers are those of ``raftsched.v1.Delivery``."""
+
+    AT_LEAST_ONCE = 1
+    AT_MOST_ONCE = 2
+
+
+class Decision(IntEnum):
+    """What was decided for a nominal time; the numbers are those of ``raftsched.v1.Decision``."""
+
+    RAN = 1
+    SKIPPED = 2
+    COALESCED = 3
+
+
+class Trigger(IntEnum):
+    """What made a task fire; the numbers are those of ``raftsched.v1.Trigger``."""
+
+    SCHEDULE = 1
+    MANUAL = 2
+
+
+@dataclass(frozen=True, slots=True)
+class At:
+    """Once, at ``at_us``."""
+
+    at_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cron:
+    """A cron expression of five or six fields, or an alias, read in an IANA time zone."""
+
+    expression: str
+    time_zone: str = "UTC"
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """``anchor_us + n * every_us`` for n = 0, 1, 2, ..."""
+
+    every_us: int
+    anchor_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """When a task fires: its kind, from ``start_us`` (inclusive) until ``end_us`` (exclusive); 0 leaves an end open."""
+
+    kind: At | Cron | Interval
+    start_us: int = 0
+    end_us: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """The definition of a task, as it stands in the task table."""
+
+    name: str
+    schedule: Schedule
+    action: bytes
+    labels: Mapping[str, str] = field(default_factory=dict)
+    time_limit_us: int = 0
+    paused: bool = False
+    executor_labels: Mapping[str, str] = field(default_factory=dict)
+    misfire_policy: MisfirePolicy = MisfirePolicy.ONE
+    misfire_threshold_us: int = DEFAULT_MISFIRE_THRESHOLD_US
+    delivery: Delivery = Delivery.AT_LEAST_ONCE
+    uid: int = 0
+    """Unique over all tasks that ever were; assigned when the registration is applied."""
+    revision: int = 0
+    """The log index of the last change."""
+    generation: int = 0
+    """Counts the changes of the schedule, from 1."""
+    create_us: int = 0
+    update_us: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """How far the schedule of a task has been decided."""
+
+    next_us: int
+    """The next nominal time to decide; 0: there is none."""
+    last_us: int
+    """The last nominal time that was decided; 0: none yet."""
+    uid: int
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """One decided fire and the attempt that it is at."""
+
+    id: bytes
+    task: str
+    uid: int
+    generation: int
+    trigger: Trigger
+    nominal_us: int
+    state: ExecutionState
+    attempt: int
+    fencing_token: int
+    executor_id: str
+    fire_us: int
+    leader_id: str
+    term: int
+    delivery: Delivery = Delivery.AT_LEAST_ONCE
+    start_us: int = 0
+    end_us: int = 0
+    exit_code: int | None = None
+    http_status: int | None = None
+    error: str = ""
+    output_tail: bytes = b""
+    output_size_bytes: int = 0
+    cancel_requested: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerEntry:
+    """What was decided for the ``count`` consecutive nominal times from ``nominal_us`` to ``last_nominal_us``.
+
+    A ``count`` of 0 says that there were too many to count.
+    """
+
+    task: str
+    uid: int
+    nominal_us: int
+    last_nominal_us: int
+    count: int
+    decision: Decision
+    reason: str
+    execution_id: bytes
+    """Of a RAN entry. The other entries carry the id that an execution of their first nominal time would have had."""
+    trigger: Trigger
+    decide_us: int
+    leader_id: str
+    term: int

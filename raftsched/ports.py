@@ -1,0 +1,214 @@
+"""What the layers above the core expect from the layers that do I/O.
+
+Each protocol has a real implementation and a twin for tests; both pass one conformance suite.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from enum import Enum, IntEnum
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """The only source of time and chance."""
+
+    def now_us(self) -> int:
+        """Wall clock, in microseconds since the Unix epoch. May step."""
+
+    def monotonic(self) -> float:
+        """Seconds on a clock that never goes back."""
+
+    def uniform(self, low: float, high: float) -> float:
+        """A random number in [low, high)."""
+
+    def token(self) -> str:
+        """128 random bits as 32 hexadecimal digits."""
+
+
+class Table(Enum):
+    """The tables of the store. Keys are at most 511 bytes and sort as bytes."""
+
+    RAFT = "raft"
+    """Term, vote and commit index; never part of a snapshot."""
+    LOG = "log"
+    """Entries of the Raft log, by index (8 bytes, big-endian)."""
+    META = "meta"
+    """Applied index, cluster id, format version. This and all below are the replicated state."""
+    TASKS = "tasks"
+    """name -> TaskRow"""
+    CURSORS = "cursors"
+    """name -> CursorRow"""
+    DUE = "due"
+    """next nominal time (8 bytes, big-endian) + name -> empty"""
+    EXECUTIONS = "executions"
+    """execution id (16 bytes) -> ExecutionRow"""
+    PENDING = "pending"
+    """execution id -> empty"""
+    ACTIVE = "active"
+    """execution id of an assigned or running execution -> executor id"""
+    FAILURES = "failures"
+    """state (1 byte) + execution id of what ended otherwise than SUCCEEDED -> empty"""
+    LEDGER = "ledger"
+    """name + 0 + nominal time (8 bytes, big-endian) + execution id -> LedgerRow"""
+    REQUESTS = "requests"
+    """request id -> RequestRow"""
+    REQUEST_EXPIRY = "request_expiry"
+    """expiry time (8 bytes, big-endian) + request id -> empty"""
+
+
+STATE_TABLES = tuple(table for table in Table if table not in (Table.RAFT, Table.LOG))
+"""What a snapshot holds and what all nodes agree on."""
+
+
+class Reader(Protocol):
+    """A consistent view of the tables."""
+
+    def get(self, table: Table, key: bytes) -> bytes | None:
+        """The value, or None when the key is absent."""
+
+    def scan(
+        self, table: Table, start: bytes = b"", stop: bytes | None = None, *, reverse: bool = False
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """Rows with start <= key < stop in key order, or from the last to the first. Stop None: to the end.
+
+        The table may not be written while the iterator is in use.
+        """
+
+    def count(self, table: Table) -> int:
+        """Number of rows, in constant time."""
+
+
+class Batch(Reader, Protocol):
+    """The writes since the last commit, and a view that includes them."""
+
+    def put(self, table: Table, key: bytes, value: bytes) -> None:
+        """Insert or replace."""
+
+    def delete(self, table: Table, key: bytes) -> bool:
+        """Remove the row; False when it was absent."""
+
+
+class Staging(Protocol):
+    """A second set of state tables that is being filled from a snapshot."""
+
+    def put_many(self, table: Table, rows: list[tuple[bytes, bytes]]) -> None:
+        """Add rows, in ascending key order. Written in a transaction of its own; lost at a restart."""
+
+    def install(self) -> None:
+        """Make these the state tables, as part of the store's open batch: durable with the next commit, all or nothing."""
+
+    def discard(self) -> None:
+        """Drop the rows."""
+
+
+class Store(Protocol):
+    """Durable tables with one open batch."""
+
+    def batch(self) -> Batch:
+        """The open batch; opened at the first call after a commit. Valid until the next commit."""
+
+    def commit(self) -> bool:
+        """Make the open batch durable (fsync). False when there was nothing to write.
+
+        Raises StoreFailed: the disk refused; the caller must stop, the state on disk is that of the last commit.
+        """
+
+    def rollback(self) -> None:
+        """Forget the open batch."""
+
+    def read(self) -> AbstractContextManager[Reader]:
+        """A view of what was last committed, unchanged by later commits. Many may be open."""
+
+    def stage(self) -> Staging:
+        """Begin to receive a snapshot; an earlier staging is discarded."""
+
+    def size_bytes(self) -> int:
+        """Bytes in use on disk."""
+
+    def close(self) -> None:
+        """Forget the open batch and release the files."""
+
+
+class StoreFailed(Exception):
+    """The disk refused a write (I/O error, full). Nothing since the last commit is durable; the node must stop."""
+
+
+class StoreRefused(Exception):
+    """The data directory is corrupt, in use, of a newer format, or not a raftsched data directory; nothing was changed."""
+
+
+class Role(IntEnum):
+    """What a node is in its Raft group; the numbers are those of ``raftsched.v1.NodeRole``."""
+
+    LEADER = 1
+    FOLLOWER = 2
+    CANDIDATE = 3
+
+
+class Fate(Enum):
+    """What is known of a proposal or a read when it is over."""
+
+    DONE = "done"
+    """Applied and durable on a majority; for a read: it may be answered from the applied state."""
+    NOT_LEADER = "not_leader"
+    """Refused: certainly not applied."""
+    OVERLOADED = "overloaded"
+    """Refused because too much is in flight: certainly not applied."""
+    UNKNOWN = "unknown"
+    """Leadership was lost or the deadline passed on the way: it may have been applied or may be yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """One voting member of the group."""
+
+    id: str
+    address: str
+    """host:port of its gRPC service."""
+
+
+@dataclass(frozen=True, slots=True)
+class PeerLink:
+    """How a node sees one of its peers."""
+
+    peer_id: str
+    connected: bool
+    silence_s: float
+    """Seconds since something was heard from it."""
+    match_index: int
+    """Highest log index known to be stored there; 0 unless this node leads."""
+
+
+@dataclass(frozen=True, slots=True)
+class GroupStatus:
+    """What one node knows of its Raft group."""
+
+    role: Role
+    term: int
+    leader_id: str
+    commit_index: int
+    applied_index: int
+    first_index: int
+    last_index: int
+    log_size_bytes: int
+    links: tuple[PeerLink, ...]
+
+
+class Log(Protocol):
+    """The replicated log of one Raft group, as the scheduler and the API see it. All calls return at once.
+
+    Callbacks run after the commit that makes their news durable, never inside the call that was given them.
+    """
+
+    def propose(self, command: bytes, done: Callable[[Fate, bytes], None]) -> None:
+        """Append a command of at most 4 MiB. Called back exactly once, with the outcome bytes of ``apply`` when DONE."""
+
+    def read_barrier(self, done: Callable[[Fate], None]) -> None:
+        """Confirm leadership by a round to a majority, then wait until all that was committed is applied (Raft 6.4)."""
+
+    def transfer_leadership(self, peer_id: str, done: Callable[[str], None]) -> None:
+        """Hand over to a peer that has caught up; "" picks one. Called back with "" or the reason why it failed."""
+
+    def status(self) -> GroupStatus:
+        """The state of this node."""
