@@ -40,7 +40,7 @@ class Table(Enum):
     CURSORS = "cursors"
     """name -> CursorRow"""
     DUE = "due"
-    """next nominal time (8 bytes, big-endian) + name -> empty"""
+    """next nominal time (8 bytes, big-endian) + name -> uid and generation (8 bytes each, big-endian)"""
     EXECUTIONS = "executions"
     """execution id (16 bytes) -> ExecutionRow"""
     PENDING = "pending"

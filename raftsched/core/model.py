@@ -122,57 +122,5 @@ class Cursor:
 
     next_us: int
     """The next nominal time to decide; 0: there is none."""
-    last_us: int
+    last_us: int = 0
     """The last nominal time that was decided; 0: none yet."""
-    uid: int
-    generation: int
-
-
-@dataclass(frozen=True, slots=True)
-class Execution:
-    """One decided fire and the attempt that it is at."""
-
-    id: bytes
-    task: str
-    uid: int
-    generation: int
-    trigger: Trigger
-    nominal_us: int
-    state: ExecutionState
-    attempt: int
-    fencing_token: int
-    executor_id: str
-    fire_us: int
-    leader_id: str
-    term: int
-    delivery: Delivery = Delivery.AT_LEAST_ONCE
-    start_us: int = 0
-    end_us: int = 0
-    exit_code: int | None = None
-    http_status: int | None = None
-    error: str = ""
-    output_tail: bytes = b""
-    output_size_bytes: int = 0
-    cancel_requested: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class LedgerEntry:
-    """What was decided for the ``count`` consecutive nominal times from ``nominal_us`` to ``last_nominal_us``.
-
-    A ``count`` of 0 says that there were too many to count.
-    """
-
-    task: str
-    uid: int
-    nominal_us: int
-    last_nominal_us: int
-    count: int
-    decision: Decision
-    reason: str
-    execution_id: bytes
-    """Of a RAN entry. The other entries carry the id that an execution of their first nominal time would have had."""
-    trigger: Trigger
-    decide_us: int
-    leader_id: str
-    term: int

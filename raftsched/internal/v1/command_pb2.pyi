@@ -153,6 +153,7 @@ class ReplaceTask(_message.Message):
     SKIPPED_LAST_US_FIELD_NUMBER: _builtins.int
     SKIPPED_COUNT_FIELD_NUMBER: _builtins.int
     SKIP_REASON_FIELD_NUMBER: _builtins.int
+    EXPECTED_NEXT_US_FIELD_NUMBER: _builtins.int
     expected_revision: _builtins.int
     schedule_changed: _builtins.bool
     next_us: _builtins.int
@@ -162,6 +163,8 @@ class ReplaceTask(_message.Message):
     """Nominal times from the old cursor up to `now_us` that are given up, for the ledger."""
     skipped_count: _builtins.int
     skip_reason: _builtins.str
+    expected_next_us: _builtins.int
+    """The cursor that the proposer saw; checked when `moves_cursor`."""
     @_builtins.property
     def task(self) -> _task_pb2.Task: ...
     def __init__(
@@ -175,10 +178,11 @@ class ReplaceTask(_message.Message):
         skipped_last_us: _builtins.int = ...,
         skipped_count: _builtins.int = ...,
         skip_reason: _builtins.str = ...,
+        expected_next_us: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["task", b"task"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["expected_revision", b"expected_revision", "moves_cursor", b"moves_cursor", "next_us", b"next_us", "schedule_changed", b"schedule_changed", "skip_reason", b"skip_reason", "skipped_count", b"skipped_count", "skipped_last_us", b"skipped_last_us", "task", b"task"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expected_next_us", b"expected_next_us", "expected_revision", b"expected_revision", "moves_cursor", b"moves_cursor", "next_us", b"next_us", "schedule_changed", b"schedule_changed", "skip_reason", b"skip_reason", "skipped_count", b"skipped_count", "skipped_last_us", b"skipped_last_us", "task", b"task"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -215,6 +219,7 @@ class RunTask(_message.Message):
     EXECUTOR_ID_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     executor_id: _builtins.str
+    """Empty: it stays pending."""
     def __init__(
         self,
         *,
@@ -234,15 +239,19 @@ class CancelExecution(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
     id: _builtins.bytes
+    reason: _builtins.str
+    """For the execution's error; empty: the default."""
     def __init__(
         self,
         *,
         id: _builtins.bytes = ...,
+        reason: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "reason", b"reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -264,6 +273,7 @@ class Fire(_message.Message):
         EXPECTED_NEXT_US_FIELD_NUMBER: _builtins.int
         NEXT_US_FIELD_NUMBER: _builtins.int
         DECIDED_FIELD_NUMBER: _builtins.int
+        DELIVERY_FIELD_NUMBER: _builtins.int
         task: _builtins.str
         uid: _builtins.int
         generation: _builtins.int
@@ -271,6 +281,8 @@ class Fire(_message.Message):
         """The cursor that the proposer saw: the item is dropped when it has moved."""
         next_us: _builtins.int
         """The next nominal time; 0: there is none."""
+        delivery: _builtins.int
+        """raftsched.v1.Delivery"""
         @_builtins.property
         def decided(self) -> _containers.RepeatedCompositeFieldContainer[Global___Fire.Decided]: ...
         def __init__(
@@ -282,10 +294,11 @@ class Fire(_message.Message):
             expected_next_us: _builtins.int = ...,
             next_us: _builtins.int = ...,
             decided: _abc.Iterable[Global___Fire.Decided] | None = ...,
+            delivery: _builtins.int = ...,
         ) -> None: ...
         _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["decided", b"decided", "expected_next_us", b"expected_next_us", "generation", b"generation", "next_us", b"next_us", "task", b"task", "uid", b"uid"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["decided", b"decided", "delivery", b"delivery", "expected_next_us", b"expected_next_us", "generation", b"generation", "next_us", b"next_us", "task", b"task", "uid", b"uid"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -570,23 +583,19 @@ class CursorRow(_message.Message):
 
     NEXT_US_FIELD_NUMBER: _builtins.int
     LAST_US_FIELD_NUMBER: _builtins.int
-    UID_FIELD_NUMBER: _builtins.int
-    GENERATION_FIELD_NUMBER: _builtins.int
     next_us: _builtins.int
+    """0: the schedule has no nominal time left."""
     last_us: _builtins.int
-    uid: _builtins.int
-    generation: _builtins.int
+    """0: nothing has been decided yet."""
     def __init__(
         self,
         *,
         next_us: _builtins.int = ...,
         last_us: _builtins.int = ...,
-        uid: _builtins.int = ...,
-        generation: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["generation", b"generation", "last_us", b"last_us", "next_us", b"next_us", "uid", b"uid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["last_us", b"last_us", "next_us", b"next_us"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

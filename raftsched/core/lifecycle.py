@@ -1,0 +1,23 @@
+"""Which state of an execution may follow which, in one table."""
+
+from raftsched.core.model import ExecutionState as S
+
+TRANSITIONS: dict[S, frozenset[S]] = {
+    S.PENDING: frozenset({S.ASSIGNED, S.CANCELLED}),
+    S.ASSIGNED: frozenset({S.PENDING, S.RUNNING, S.SUCCEEDED, S.FAILED, S.TIMED_OUT, S.CANCELLED, S.LOST}),
+    S.RUNNING: frozenset({S.PENDING, S.SUCCEEDED, S.FAILED, S.TIMED_OUT, S.CANCELLED, S.LOST}),
+    S.SUCCEEDED: frozenset(),
+    S.FAILED: frozenset(),
+    S.TIMED_OUT: frozenset(),
+    S.CANCELLED: frozenset(),
+    S.LOST: frozenset(),
+}
+"""From each state to those that may follow it. Back to PENDING: the executor vanished and the execution runs again."""
+
+MAX_ATTEMPTS = 5
+"""An execution whose executor vanished this many times ends as LOST: it may be what kills them."""
+
+
+def may_follow(state: S, successor: S) -> bool:
+    """Whether an execution may go from ``state`` to ``successor``."""
+    return successor in TRANSITIONS[state]

@@ -1,0 +1,120 @@
+"""Rows of the state tables and the keys that they stand under.
+
+Task definitions become values of ``core.model``. Execution and ledger rows are used as the protobuf messages that they are:
+every node reads, edits and writes one for each change of an execution, and a copy into another type would buy nothing.
+"""
+
+from raftsched_client.v1 import task_pb2
+
+from raftsched.core.model import (
+    DEFAULT_MISFIRE_THRESHOLD_US,
+    SECOND_US,
+    At,
+    Cron,
+    Cursor,
+    Delivery,
+    Interval,
+    MisfirePolicy,
+    Schedule,
+    Task,
+)
+from raftsched.internal.v1 import command_pb2 as pb
+
+ExecutionRow = pb.ExecutionRow
+LedgerRow = pb.LedgerRow
+
+
+def be64(number: int) -> bytes:
+    """A non-negative number as 8 bytes that sort like it."""
+    return number.to_bytes(8, "big")
+
+
+def due_key(next_us: int, name: bytes) -> bytes:
+    """Key of ``Table.DUE``."""
+    return be64(next_us) + name
+
+
+def due_value(uid: int, generation: int) -> bytes:
+    """Value of ``Table.DUE``: whose nominal time this is."""
+    return be64(uid) + be64(generation)
+
+
+def parse_due(key: bytes, value: bytes) -> tuple[int, str, int, int]:
+    """Nominal time, task name, uid and generation of a row of ``Table.DUE``."""
+    return (
+        int.from_bytes(key[:8], "big"),
+        key[8:].decode(),
+        int.from_bytes(value[:8], "big"),
+        int.from_bytes(value[8:], "big"),
+    )
+
+
+def ledger_key(name: str, nominal_us: int, execution_id: bytes) -> bytes:
+    """Key of ``Table.LEDGER``: the entries of one task, by nominal time."""
+    return name.encode() + b"\0" + be64(nominal_us) + execution_id
+
+
+def parse_ledger_key(key: bytes) -> tuple[str, int, bytes]:
+    """Task name, nominal time and execution id of a key of ``Table.LEDGER``."""
+    return key[:-25].decode(), int.from_bytes(key[-24:-16], "big"), key[-16:]
+
+
+def failure_key(state: int, execution_id: bytes) -> bytes:
+    """Key of ``Table.FAILURES``."""
+    return bytes((state,)) + execution_id
+
+
+def timestamp_us(value: object) -> int:
+    """Microseconds of a protobuf Timestamp or Duration."""
+    return value.seconds * SECOND_US + value.nanos // 1000  # type: ignore[attr-defined,no-any-return]
+
+
+def task_from_proto(message: task_pb2.Task, uid: int = 0, revision: int = 0) -> Task:
+    """The definition that a valid ``raftsched.v1.Task`` describes."""
+    return Task(
+        name=message.name,
+        schedule=schedule_from_proto(message.schedule),
+        action=message.action.SerializeToString(deterministic=True),
+        labels=dict(message.labels),
+        time_limit_us=timestamp_us(message.time_limit),
+        paused=message.paused,
+        executor_labels=dict(message.executor_labels),
+        misfire_policy=MisfirePolicy(message.misfire_policy or MisfirePolicy.ONE),
+        misfire_threshold_us=timestamp_us(message.misfire_threshold) or DEFAULT_MISFIRE_THRESHOLD_US,
+        delivery=Delivery(message.delivery or Delivery.AT_LEAST_ONCE),
+        uid=uid,
+        revision=revision,
+        generation=message.generation,
+        create_us=timestamp_us(message.create_time),
+        update_us=timestamp_us(message.update_time),
+    )
+
+
+def schedule_from_proto(message: task_pb2.Schedule) -> Schedule:
+    """The schedule that a ``raftsched.v1.Schedule`` with a kind describes."""
+    kind: At | Cron | Interval
+    match message.WhichOneof("kind"):
+        case "at":
+            kind = At(timestamp_us(message.at))
+        case "cron":
+            kind = Cron(message.cron.expression, message.cron.time_zone or "UTC")
+        case _:
+            kind = Interval(timestamp_us(message.interval.every), timestamp_us(message.interval.anchor))
+    return Schedule(kind, timestamp_us(message.start_time), timestamp_us(message.end_time))
+
+
+def decode_task(row: bytes) -> Task:
+    """The definition that a row of ``Table.TASKS`` holds."""
+    parsed = pb.TaskRow.FromString(row)
+    return task_from_proto(parsed.task, parsed.uid, parsed.revision)
+
+
+def decode_cursor(row: bytes) -> Cursor:
+    """The cursor that a row of ``Table.CURSORS`` holds."""
+    parsed = pb.CursorRow.FromString(row)
+    return Cursor(parsed.next_us, parsed.last_us)
+
+
+def encode_cursor(next_us: int, last_us: int) -> bytes:
+    """A row of ``Table.CURSORS``."""
+    return pb.CursorRow(next_us=next_us, last_us=last_us).SerializeToString()
