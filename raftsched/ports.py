@@ -96,7 +96,7 @@ class Staging(Protocol):
         """Add rows, in ascending key order. Written in a transaction of its own; lost at a restart."""
 
     def install(self) -> None:
-        """Make these the state tables, as part of the store's open batch: durable with the next commit, all or nothing."""
+        """Make these the state tables, within the store's open batch: durable with the next commit, all or nothing."""
 
     def discard(self) -> None:
         """Drop the rows."""
@@ -135,7 +135,7 @@ class StoreFailed(Exception):
 
 
 class StoreRefused(Exception):
-    """The data directory is corrupt, in use, of a newer format, or not a raftsched data directory; nothing was changed."""
+    """The data directory is corrupt, in use, of a newer format, or not one of ours; nothing was changed."""
 
 
 class Role(IntEnum):
@@ -202,7 +202,7 @@ class Log(Protocol):
     """
 
     def propose(self, command: bytes, done: Callable[[Fate, bytes], None]) -> None:
-        """Append a command of at most 4 MiB. Called back exactly once, with the outcome bytes of ``apply`` when DONE."""
+        """Append a command of at most 4 MiB. Called back exactly once, with the outcome of ``apply`` when DONE."""
 
     def read_barrier(self, done: Callable[[Fate], None]) -> None:
         """Confirm leadership by a round to a majority, then wait until all that was committed is applied (Raft 6.4)."""

@@ -1,7 +1,7 @@
 """Rows of the state tables and the keys that they stand under.
 
-Task definitions become values of ``core.model``. Execution and ledger rows are used as the protobuf messages that they are:
-every node reads, edits and writes one for each change of an execution, and a copy into another type would buy nothing.
+Task definitions become values of ``core.model``. Execution and ledger rows are used as the protobuf messages that they
+are: every node reads, edits and writes one for each change of an execution, and another type would buy nothing.
 """
 
 from raftsched_client.v1 import task_pb2
