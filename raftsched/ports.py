@@ -27,7 +27,10 @@ class Clock(Protocol):
 
 
 class Table(Enum):
-    """The tables of the store. Keys are at most 511 bytes and sort as bytes."""
+    """The tables of the store. Keys are 1 to 511 bytes and sort as bytes."""
+
+    # Members are singletons. Enum hashes their names in Python, at four times the price of the row look-up it serves.
+    __hash__ = object.__hash__
 
     RAFT = "raft"
     """Term, vote and commit index; never part of a snapshot."""
@@ -46,7 +49,7 @@ class Table(Enum):
     PENDING = "pending"
     """execution id -> empty"""
     ACTIVE = "active"
-    """execution id of an assigned or running execution -> executor id"""
+    """execution id of an assigned or running execution -> attempt (4 bytes, big-endian) + executor id"""
     FAILURES = "failures"
     """state (1 byte) + execution id of what ended otherwise than SUCCEEDED -> empty"""
     LEDGER = "ledger"
@@ -93,7 +96,10 @@ class Staging(Protocol):
     """A second set of state tables that is being filled from a snapshot."""
 
     def put_many(self, table: Table, rows: list[tuple[bytes, bytes]]) -> None:
-        """Add rows, in ascending key order. Written in a transaction of its own; lost at a restart."""
+        """Add rows, in ascending key order over all calls.
+
+        Written as part of the open batch if there is one, else in a transaction of its own. Lost at a restart.
+        """
 
     def install(self) -> None:
         """Make these the state tables, within the store's open batch: durable with the next commit, all or nothing."""

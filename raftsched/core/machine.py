@@ -17,6 +17,7 @@ from raftsched.core.model import Decision, Delivery, ExecutionState, Trigger
 from raftsched.core.rows import (
     ExecutionRow,
     LedgerRow,
+    active_value,
     be64,
     decode_cursor,
     due_key,
@@ -249,7 +250,7 @@ def _place(context: _Context, execution_id: bytes, row: ExecutionRow, executor_i
         row.executor_id = executor_id
         # Log indexes only rise, so that a later attempt always has the higher token.
         row.fencing_token = context.index
-        context.batch.put(Table.ACTIVE, execution_id, executor_id.encode())
+        context.batch.put(Table.ACTIVE, execution_id, active_value(row.attempt, executor_id))
     else:
         row.state = ExecutionState.PENDING
         context.batch.put(Table.PENDING, execution_id, b"")

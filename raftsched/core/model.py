@@ -1,7 +1,7 @@
 """The values that the scheduler reasons about.
 
-Times are whole microseconds since the Unix epoch, UTC, in fields that end in ``_us``; 0 means "none". An action is kept
-as the bytes of a ``raftsched.v1.Action``: only the API, which validates it, and the executor, which runs it, look inside.
+Times are whole microseconds since the Unix epoch, UTC, in fields that end in ``_us``; 0 means "none". An action stays
+the bytes of a ``raftsched.v1.Action``: only the API, which validates it, and the executor, which runs it, look inside.
 """
 
 from collections.abc import Mapping

@@ -59,6 +59,16 @@ def parse_ledger_key(key: bytes) -> tuple[str, int, bytes]:
     return key[:-25].decode(), int.from_bytes(key[-24:-16], "big"), key[-16:]
 
 
+def active_value(attempt: int, executor_id: str) -> bytes:
+    """Value of ``Table.ACTIVE``."""
+    return attempt.to_bytes(4, "big") + executor_id.encode()
+
+
+def parse_active(value: bytes) -> tuple[int, str]:
+    """Attempt and executor id of a value of ``Table.ACTIVE``."""
+    return int.from_bytes(value[:4], "big"), value[4:].decode()
+
+
 def failure_key(state: int, execution_id: bytes) -> bytes:
     """Key of ``Table.FAILURES``."""
     return bytes((state,)) + execution_id

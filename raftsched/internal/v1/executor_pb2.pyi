@@ -311,7 +311,9 @@ class Assignment(_message.Message):
     @_builtins.property
     def key(self) -> Global___AttemptKey: ...
     @_builtins.property
-    def action(self) -> _task_pb2.Action: ...
+    def action(self) -> _task_pb2.Action:
+        """Unset: the task is gone, and the attempt ends as CANCELLED."""
+
     def __init__(
         self,
         *,

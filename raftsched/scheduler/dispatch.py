@@ -1,0 +1,182 @@
+"""Gives attempts to executors: those that a log entry has assigned, and those that still wait for one."""
+
+from collections.abc import Callable, Iterable, Mapping
+
+from raftsched_client.v1 import task_pb2
+
+from raftsched.core.model import ExecutionState, Task
+from raftsched.core.rows import ExecutionRow
+from raftsched.internal.v1 import command_pb2 as pb
+from raftsched.internal.v1 import executor_pb2 as xpb
+from raftsched.ports import Fate, Reader, Table
+from raftsched.scheduler.executors import AttemptKey, Executors, Session
+from raftsched.scheduler.proposer import Proposer
+from raftsched.scheduler.settings import SchedulerSettings
+from raftsched.scheduler.task_cache import TaskCache
+
+_DELETED = "the task was deleted before this execution started"
+_ACTIVE = (ExecutionState.ASSIGNED, ExecutionState.RUNNING)
+_SCAN_ROWS = 2_000
+
+
+class Dispatcher:
+    """Follows what was applied: an assignment is sent only after the log entry that makes it is durable."""
+
+    def __init__(self, proposer: Proposer, executors: Executors, tasks: TaskCache, settings: SchedulerSettings) -> None:
+        self._proposer = proposer
+        self._executors = executors
+        self._tasks = tasks
+        self._settings = settings
+        self._under_way: set[bytes] = set()
+        self._commands = 0
+        self._resume = b""
+
+    def follow(self, reader: Reader, changes: Iterable[tuple[bytes, ExecutionRow]]) -> None:
+        """Act on executions that a commit changed: send new assignments and cancellations, free what ended."""
+        assigned: dict[str, list[tuple[bytes, ExecutionRow]]] = {}
+        for execution_id, row in changes:
+            if row.state not in _ACTIVE:
+                self._let_go(execution_id, row)
+                continue
+            session = self._executors.get(row.executor_id)
+            if session is None:
+                continue
+            if row.cancel_requested:
+                session.link.send(cancel_message([(execution_id, row.attempt)]))
+            elif row.state == ExecutionState.ASSIGNED:
+                assigned.setdefault(row.executor_id, []).append((execution_id, row))
+        for executor_id, rows in assigned.items():
+            session = self._executors.get(executor_id)
+            if session is not None:
+                self.send(reader, session, rows)
+
+    def send(self, reader: Reader, session: Session, rows: list[tuple[bytes, ExecutionRow]]) -> None:
+        """Send assignments as they stand in the execution table."""
+        message = xpb.ConnectResponse()
+        items = message.assignments.items
+        for execution_id, row in rows:
+            task = self._tasks.get(reader, row.task)
+            session.held.add((execution_id, row.attempt))
+            items.append(_assignment(execution_id, row, task if task and task.uid == row.uid else None))
+        session.link.send(message)
+
+    def reconcile(self, reader: Reader, assigned: Mapping[str, list[AttemptKey]]) -> None:
+        """Send connected executors what is assigned to them, by executor id, and what they do not hold."""
+        for executor_id, keys in assigned.items():
+            session = self._executors.get(executor_id)
+            if session is None:
+                continue
+            missing = [key[0] for key in keys if key not in session.held]
+            for start in range(0, len(missing), self._settings.fire_batch_items):
+                part = missing[start : start + self._settings.fire_batch_items]
+                self.send(reader, session, [(key, read_execution(reader, key)) for key in part])
+
+    def admit(
+        self, reader: Reader, session: Session, held: Iterable[AttemptKey]
+    ) -> tuple[list[AttemptKey], list[AttemptKey]]:
+        """Take over what a new session says it holds; returns what is no longer its own and what it must cancel."""
+        revoked: list[AttemptKey] = []
+        cancelled: list[AttemptKey] = []
+        for key in held:
+            found = reader.get(Table.EXECUTIONS, key[0])
+            row = ExecutionRow() if found is None else ExecutionRow.FromString(found)
+            if row.state not in _ACTIVE or row.attempt != key[1] or row.executor_id != session.executor_id:
+                revoked.append(key)
+                continue
+            session.held.add(key)
+            if row.cancel_requested:
+                cancelled.append(key)
+        return revoked, cancelled
+
+    def assign_pending(self, reader: Reader) -> None:
+        """Propose executors for executions that wait for one, oldest nominal time first."""
+        while self._commands < self._settings.pipeline_commands and self._executors.any_free():
+            command, ids, reserved = self._collect_pending(reader)
+            if not ids:
+                return
+            self._commands += 1
+            self._under_way.update(ids)
+            self._proposer.propose(command, self._finisher(ids, reserved))
+
+    def _collect_pending(self, reader: Reader) -> tuple[pb.Command, list[bytes], list[str]]:
+        command = self._proposer.command()
+        ids: list[bytes] = []
+        reserved: list[str] = []
+        scanned = 0
+        for execution_id, _ in reader.scan(Table.PENDING, self._resume):
+            if scanned >= _SCAN_ROWS or len(ids) >= self._settings.fire_batch_items:
+                break
+            scanned += 1
+            self._resume = execution_id
+            if execution_id in self._under_way:
+                continue
+            row = read_execution(reader, execution_id)
+            task = self._tasks.get(reader, row.task)
+            if task is None or task.uid != row.uid:
+                self._cancel_orphan(execution_id)
+                continue
+            executor_id = self._executors.reserve(task.executor_labels)
+            if not executor_id:
+                continue
+            ids.append(execution_id)
+            reserved.append(executor_id)
+            command.assign.items.add(id=execution_id, expected_attempt=row.attempt, executor_id=executor_id)
+        else:
+            self._resume = b""
+        return command, ids, reserved
+
+    def _finisher(self, ids: list[bytes], reserved: list[str]) -> Callable[[Fate], None]:
+        def finish(_fate: Fate) -> None:
+            self._commands -= 1
+            self._under_way.difference_update(ids)
+            self._executors.release(reserved)
+
+        return finish
+
+    def _cancel_orphan(self, execution_id: bytes) -> None:
+        self._under_way.add(execution_id)
+        self._commands += 1
+        command = self._proposer.command()
+        command.cancel_execution.id = execution_id
+        command.cancel_execution.reason = _DELETED
+        self._proposer.propose(command, self._finisher([execution_id], []))
+
+    def _let_go(self, execution_id: bytes, row: ExecutionRow) -> None:
+        """The attempt is over for its executor: it ended, or the execution waits for its next attempt."""
+        waits_again = row.state == ExecutionState.PENDING
+        key = (execution_id, row.attempt - 1 if waits_again else row.attempt)
+        for session in self._executors:
+            if key in session.held:
+                session.held.discard(key)
+                session.ended_since += 1
+                return
+
+
+def read_execution(reader: Reader, execution_id: bytes) -> ExecutionRow:
+    """The row that an index names."""
+    found = reader.get(Table.EXECUTIONS, execution_id)
+    assert found is not None, f"an index names the execution {execution_id.hex()}, which is not in the table"
+    return ExecutionRow.FromString(found)
+
+
+def cancel_message(keys: Iterable[AttemptKey]) -> xpb.ConnectResponse:
+    """Tells an executor to kill these attempts."""
+    message = xpb.ConnectResponse()
+    for execution_id, attempt in keys:
+        message.cancel.keys.add(execution_id=execution_id, attempt=attempt)
+    return message
+
+
+def _assignment(execution_id: bytes, row: ExecutionRow, task: Task | None) -> xpb.Assignment:
+    """What the executor is told; nothing to do when the task is gone."""
+    assignment = xpb.Assignment(
+        key=xpb.AttemptKey(execution_id=execution_id, attempt=row.attempt),
+        task=row.task,
+        nominal_us=row.nominal_us,
+        fencing_token=row.fencing_token,
+        at_most_once=row.delivery == task_pb2.DELIVERY_AT_MOST_ONCE,
+    )
+    if task is not None:
+        assignment.time_limit_us = task.time_limit_us
+        assignment.action.ParseFromString(task.action)
+    return assignment

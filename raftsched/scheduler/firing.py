@@ -1,0 +1,118 @@
+"""Decides nominal times: from the due index to Fire commands."""
+
+from collections.abc import Callable
+
+from raftsched.core.model import Cursor, Decision
+from raftsched.core.policy import decide
+from raftsched.core.rows import be64, parse_due
+from raftsched.internal.v1 import command_pb2 as pb
+from raftsched.ports import Clock, Fate, Reader, Table
+from raftsched.scheduler.executors import Executors
+from raftsched.scheduler.proposer import Proposer
+from raftsched.scheduler.settings import SchedulerSettings
+from raftsched.scheduler.task_cache import TaskCache
+
+
+class Firer:
+    """Walks the due index and proposes what to do about each nominal time that has come.
+
+    It costs what is due, not what is registered. Rows whose Fire is under way are remembered until its fate is known;
+    proposing one twice would do no harm, since the second finds its due row gone.
+    """
+
+    def __init__(
+        self,
+        proposer: Proposer,
+        clock: Clock,
+        executors: Executors,
+        tasks: TaskCache,
+        settings: SchedulerSettings,
+    ) -> None:
+        self._proposer = proposer
+        self._clock = clock
+        self._executors = executors
+        self._tasks = tasks
+        self._settings = settings
+        self._under_way: set[bytes] = set()
+        self._commands = 0
+        self._resume = b""
+
+    def step(self, reader: Reader) -> None:
+        """Propose what is due, as far as the pipeline has room."""
+        while self._commands < self._settings.pipeline_commands:
+            keys, command, reserved = self._collect(reader)
+            if not keys:
+                return
+            self._commands += 1
+            self._under_way.update(keys)
+            self._proposer.propose(command, self._finisher(keys, reserved))
+
+    def next_due_us(self, reader: Reader) -> int:
+        """The earliest nominal time that no command under way decides; 0 when there is none."""
+        for key, _value in reader.scan(Table.DUE, self._resume):
+            if key not in self._under_way:
+                return int.from_bytes(key[:8], "big")
+        return 0
+
+    def _finisher(self, keys: list[bytes], reserved: list[str]) -> Callable[[Fate], None]:
+        def finish(_fate: Fate) -> None:
+            self._commands -= 1
+            self._under_way.difference_update(keys)
+            self._executors.release(reserved)
+            if not self._commands:
+                self._resume = b""
+
+        return finish
+
+    def _collect(self, reader: Reader) -> tuple[list[bytes], pb.Command, list[str]]:
+        command = self._proposer.command()
+        keys: list[bytes] = []
+        reserved: list[str] = []
+        room = self._settings.fire_batch_items
+        for key, value in reader.scan(Table.DUE, self._resume, be64(command.now_us + 1)):
+            if key in self._under_way:
+                continue
+            if room <= 0:
+                break
+            item = self._decide(reader, key, value, command.now_us, room, reserved)
+            self._resume = key
+            if item is None:
+                continue
+            keys.append(key)
+            command.fire.items.append(item)
+            room -= len(item.decided)
+        else:
+            self._resume = b""
+        return keys, command, reserved
+
+    def _decide(
+        self, reader: Reader, key: bytes, value: bytes, now_us: int, room: int, reserved: list[str]
+    ) -> pb.Fire.Item | None:
+        next_us, name, uid, generation = parse_due(key, value)
+        task = self._tasks.get(reader, name)
+        assert task is not None, f"the due index names {name!r}, which is not in the task table"
+        assert (task.uid, task.generation) == (uid, generation), f"the due index is behind the task {name!r}"
+        plan = decide(task, Cursor(next_us), now_us, room)
+        if not plan.decided:
+            return None
+        item = pb.Fire.Item(
+            task=name,
+            uid=uid,
+            generation=generation,
+            expected_next_us=next_us,
+            next_us=plan.next_us,
+            delivery=task.delivery,
+        )
+        for entry in plan.decided:
+            decided = item.decided.add(
+                nominal_us=entry.nominal_us,
+                last_nominal_us=entry.last_nominal_us,
+                count=entry.count,
+                decision=entry.decision,
+                reason=entry.reason,
+            )
+            if entry.decision == Decision.RAN:
+                decided.executor_id = self._executors.reserve(task.executor_labels)
+                if decided.executor_id:
+                    reserved.append(decided.executor_id)
+        return item

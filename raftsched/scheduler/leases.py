@@ -1,0 +1,65 @@
+"""Takes attempts back from executors that are gone."""
+
+from collections.abc import Callable, Mapping
+
+from raftsched.core.rows import parse_active
+from raftsched.ports import Fate, Reader, Table
+from raftsched.scheduler.executors import AttemptKey
+from raftsched.scheduler.proposer import Proposer
+
+_BATCH_ITEMS = 1_000
+
+
+def survey(reader: Reader) -> dict[str, list[AttemptKey]]:
+    """The attempts that are assigned or running, by executor id."""
+    assigned: dict[str, list[AttemptKey]] = {}
+    for execution_id, value in reader.scan(Table.ACTIVE):
+        attempt, executor_id = parse_active(value)
+        assigned.setdefault(executor_id, []).append((execution_id, attempt))
+    return assigned
+
+
+class Leases:
+    """One lease per executor, renewed by everything that is heard from it.
+
+    A broken stream is not the end of a lease. A leader that takes over knows no deadlines and gives every executor that
+    holds something a whole lease to report again.
+    """
+
+    def __init__(self, proposer: Proposer, lease_ms: int) -> None:
+        self._proposer = proposer
+        self._lease_s = lease_ms / 1000
+        self._deadlines: dict[str, float] = {}
+        self._under_way: set[str] = set()
+
+    def renew(self, executor_id: str, now_s: float) -> None:
+        """The executor was heard of."""
+        self._deadlines[executor_id] = now_s + self._lease_s
+
+    def expire(self, assigned: Mapping[str, list[AttemptKey]], now_s: float) -> list[str]:
+        """Propose to take back what executors with a lease that ran out hold; returns their ids."""
+        for executor_id in assigned:
+            if executor_id not in self._deadlines:
+                self.renew(executor_id, now_s)
+        expired = [executor_id for executor_id, deadline in self._deadlines.items() if deadline <= now_s]
+        for executor_id in expired:
+            keys = assigned.get(executor_id)
+            if not keys:
+                del self._deadlines[executor_id]
+            elif executor_id not in self._under_way:
+                self._take_back(executor_id, keys[:_BATCH_ITEMS])
+        return expired
+
+    def _take_back(self, executor_id: str, keys: list[AttemptKey]) -> None:
+        command = self._proposer.command()
+        reason = f"the executor {executor_id} was not heard of for {self._lease_s:g} s"
+        for execution_id, attempt in keys:
+            command.expire.items.add(id=execution_id, expected_attempt=attempt, reason=reason)
+        self._under_way.add(executor_id)
+        self._proposer.propose(command, self._finisher(executor_id))
+
+    def _finisher(self, executor_id: str) -> Callable[[Fate], None]:
+        def finish(_fate: Fate) -> None:
+            self._under_way.discard(executor_id)
+
+        return finish

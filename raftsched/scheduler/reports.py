@@ -1,0 +1,87 @@
+"""Takes what executors report into the log, in batches, and tells them when it is there."""
+
+from collections import deque
+from collections.abc import Callable
+
+from raftsched.core.model import ExecutionState
+from raftsched.internal.v1 import command_pb2 as pb
+from raftsched.internal.v1 import executor_pb2 as xpb
+from raftsched.ports import Fate
+from raftsched.scheduler.executors import Executors
+from raftsched.scheduler.proposer import Proposer
+from raftsched.scheduler.settings import SchedulerSettings
+
+_BATCH_BYTES = 1024 * 1024
+
+
+class Reporter:
+    """Queues reports and proposes them. The queue is bounded by what the executors may hold."""
+
+    def __init__(self, proposer: Proposer, executors: Executors, settings: SchedulerSettings) -> None:
+        self._proposer = proposer
+        self._executors = executors
+        self._settings = settings
+        self._queue: deque[pb.Report.Item] = deque()
+        self._commands = 0
+
+    def take(self, executor_id: str, report: xpb.AttemptReport) -> None:
+        """Queue one report of an executor."""
+        item = pb.Report.Item(
+            id=report.key.execution_id,
+            attempt=report.key.attempt,
+            state=report.state,
+            start_us=report.start_us,
+            end_us=report.end_us,
+            error=report.error,
+            output_tail=report.output_tail,
+            output_size_bytes=report.output_size_bytes,
+            executor_id=executor_id,
+        )
+        if report.HasField("exit_code"):
+            item.exit_code = report.exit_code
+        if report.HasField("http_status"):
+            item.http_status = report.http_status
+        self._queue.append(item)
+
+    def step(self) -> None:
+        """Propose what is queued, as far as the pipeline has room."""
+        while self._queue and self._commands < self._settings.pipeline_commands:
+            items = self._next_batch()
+            command = self._proposer.command()
+            command.report.items.extend(items)
+            self._commands += 1
+            self._proposer.propose(command, self._finisher(items))
+
+    def _next_batch(self) -> list[pb.Report.Item]:
+        items: list[pb.Report.Item] = []
+        size_bytes = 0
+        while self._queue and len(items) < self._settings.report_batch_items and size_bytes < _BATCH_BYTES:
+            item = self._queue.popleft()
+            size_bytes += len(item.output_tail) + len(item.error) + 100
+            items.append(item)
+        return items
+
+    def _finisher(self, items: list[pb.Report.Item]) -> Callable[[Fate], None]:
+        def finish(fate: Fate) -> None:
+            self._commands -= 1
+            if fate is Fate.DONE:
+                self._acknowledge(items)
+            else:
+                # A repeated report finds the attempt ended and changes nothing.
+                self._queue.extendleft(reversed(items))
+
+        return finish
+
+    def _acknowledge(self, items: list[pb.Report.Item]) -> None:
+        messages: dict[str, xpb.ConnectResponse] = {}
+        for item in items:
+            if item.state == ExecutionState.RUNNING:
+                continue
+            message = messages.setdefault(item.executor_id, xpb.ConnectResponse())
+            message.acknowledge.keys.add(execution_id=item.id, attempt=item.attempt)
+        for executor_id, message in messages.items():
+            session = self._executors.get(executor_id)
+            if session is not None:
+                session.link.send(message)
+                for key in message.acknowledge.keys:
+                    session.held.discard((key.execution_id, key.attempt))

@@ -1,0 +1,73 @@
+"""Removes what is older than it must be kept, a little at a time."""
+
+from raftsched.core import ids
+from raftsched.core.model import SECOND_US, ExecutionState
+from raftsched.core.rows import ExecutionRow, be64, parse_ledger_key
+from raftsched.internal.v1 import command_pb2 as pb
+from raftsched.ports import Fate, Reader, Table
+from raftsched.scheduler.proposer import Proposer
+from raftsched.scheduler.settings import SchedulerSettings
+
+_LEDGER_ROWS_READ = 5_000
+
+
+class Retention:
+    """Names old rows in Retire commands; applying one removes them on every node alike."""
+
+    def __init__(self, proposer: Proposer, settings: SchedulerSettings) -> None:
+        self._proposer = proposer
+        self._settings = settings
+        self._under_way = False
+        self._next_s = 0.0
+        self._ledger_resume = b""
+
+    def step(self, reader: Reader, now_s: float) -> None:
+        """Propose one batch, when it is time for one."""
+        if self._under_way or now_s < self._next_s:
+            return
+        self._next_s = now_s + self._settings.retention_interval_s
+        command = self._proposer.command()
+        self._old_executions(reader, command)
+        self._old_ledger(reader, command)
+        self._old_requests(reader, command)
+        retire = command.retire
+        full = len(retire.execution_ids) + len(retire.request_expiry_keys) >= self._settings.retention_batch_rows
+        if retire.execution_ids or retire.ledger_keys or retire.request_expiry_keys:
+            self._under_way = True
+            self._proposer.propose(command, self._finish)
+        if full:
+            self._next_s = now_s
+
+    def _finish(self, _fate: Fate) -> None:
+        self._under_way = False
+
+    def _old_executions(self, reader: Reader, command: pb.Command) -> None:
+        cutoff = ids.first_id(command.now_us - self._settings.keep_executions_s * SECOND_US)
+        excess = reader.count(Table.EXECUTIONS) - self._settings.keep_executions_count
+        room = self._settings.retention_batch_rows
+        for execution_id, value in reader.scan(Table.EXECUTIONS):
+            if room <= 0 or (execution_id >= cutoff and excess <= 0):
+                return
+            room -= 1
+            excess -= 1
+            if ExecutionState(ExecutionRow.FromString(value).state).ended:
+                command.retire.execution_ids.append(execution_id)
+
+    def _old_ledger(self, reader: Reader, command: pb.Command) -> None:
+        """The ledger sorts by task, so that the walk goes round the whole of it, some rows each time."""
+        cutoff_us = command.now_us - self._settings.keep_ledger_s * SECOND_US
+        rows = 0
+        for key, _ in reader.scan(Table.LEDGER, self._ledger_resume):
+            self._ledger_resume = key
+            rows += 1
+            if parse_ledger_key(key)[1] < cutoff_us:
+                command.retire.ledger_keys.append(key)
+            if rows >= _LEDGER_ROWS_READ:
+                return
+        self._ledger_resume = b""
+
+    def _old_requests(self, reader: Reader, command: pb.Command) -> None:
+        for key, _ in reader.scan(Table.REQUEST_EXPIRY, stop=be64(command.now_us)):
+            if len(command.retire.request_expiry_keys) >= self._settings.retention_batch_rows:
+                return
+            command.retire.request_expiry_keys.append(key)

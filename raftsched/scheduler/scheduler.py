@@ -1,0 +1,137 @@
+"""The leader's work as one object without I/O of its own: it is stepped, and told what happened."""
+
+from collections.abc import Callable, Iterable
+
+from raftsched.core.rows import ExecutionRow
+from raftsched.internal.v1 import executor_pb2 as xpb
+from raftsched.ports import Clock, Log, Store
+from raftsched.scheduler.dispatch import Dispatcher, cancel_message
+from raftsched.scheduler.executors import AttemptKey, ExecutorLink, Executors, Session
+from raftsched.scheduler.firing import Firer
+from raftsched.scheduler.leases import Leases, survey
+from raftsched.scheduler.proposer import Proposer
+from raftsched.scheduler.reports import Reporter
+from raftsched.scheduler.retention import Retention
+from raftsched.scheduler.settings import SchedulerSettings
+from raftsched.scheduler.task_cache import TaskCache
+
+_LONGEST_STEP_S = 0.05
+
+
+class Scheduler:
+    """The leader's work during one term. A new one is made for each term that this node leads."""
+
+    def __init__(
+        self,
+        *,
+        log: Log,
+        store: Store,
+        clock: Clock,
+        node_id: str,
+        term: int,
+        wake: Callable[[], None],
+        settings: SchedulerSettings,
+    ) -> None:
+        self.term = term
+        self.executors = Executors(node_id)
+        self._store = store
+        self._clock = clock
+        self._settings = settings
+        self._wake = wake
+        self._tasks = TaskCache()
+        proposer = Proposer(log, clock, node_id, term, wake)
+        self._firer = Firer(proposer, clock, self.executors, self._tasks, settings)
+        self._dispatcher = Dispatcher(proposer, self.executors, self._tasks, settings)
+        self._reporter = Reporter(proposer, self.executors, settings)
+        self._leases = Leases(proposer, settings.lease_ms)
+        self._retention = Retention(proposer, settings)
+        self._reconcile_s = clock.monotonic()
+        self._stopped = False
+
+    def stop(self) -> None:
+        """End the term: every executor is sent away to find the next leader."""
+        self._stopped = True
+        for session in list(self.executors):
+            session.link.close()
+
+    def step(self) -> float:
+        """Do what there is to do; returns the seconds until the next step is due unless something wakes it."""
+        now_s = self._clock.monotonic()
+        self.executors.adapt_bursts(now_s)
+        self._reporter.step()
+        with self._store.read() as reader:
+            self._firer.step(reader)
+            self._dispatcher.assign_pending(reader)
+            if now_s >= self._reconcile_s:
+                self._reconcile_s = now_s + self._settings.reconcile_interval_s
+                assigned = survey(reader)
+                self._end_leases(assigned, now_s)
+                self._dispatcher.reconcile(reader, assigned)
+            self._retention.step(reader, now_s)
+            due_us = self._firer.next_due_us(reader)
+        if not due_us:
+            return _LONGEST_STEP_S
+        return min(_LONGEST_STEP_S, max(0.0, (due_us - self._clock.now_us()) / 1e6))
+
+    def applied(self, executions: Iterable[tuple[bytes, ExecutionRow]], tasks: Iterable[str]) -> None:
+        """Called after each commit with what it changed."""
+        for name in tasks:
+            self._tasks.forget(name)
+        with self._store.read() as reader:
+            self._dispatcher.follow(reader, executions)
+        self._wake()
+
+    def connect(self, hello: xpb.Hello, link: ExecutorLink) -> Session:
+        """Admit an executor: it is welcomed, told what is no longer its own, and sent what it lacks."""
+        session = Session(
+            executor_id=hello.executor_id,
+            incarnation=hello.incarnation,
+            labels=dict(hello.labels),
+            slots=hello.slots,
+            node_id=hello.node_id,
+            version=hello.version,
+            link=link,
+            draining=hello.draining,
+        )
+        self.executors.add(session)
+        self._leases.renew(session.executor_id, self._clock.monotonic())
+        welcome = xpb.ConnectResponse()
+        welcome.welcome.term = self.term
+        welcome.welcome.lease_ms = self._settings.lease_ms
+        welcome.welcome.heartbeat_interval_ms = self._settings.heartbeat_interval_ms
+        held = [(key.execution_id, key.attempt) for key in hello.held]
+        with self._store.read() as reader:
+            revoked, cancelled = self._dispatcher.admit(reader, session, held)
+        for execution_id, attempt in revoked:
+            welcome.welcome.revoked.add(execution_id=execution_id, attempt=attempt)
+        link.send(welcome)
+        if cancelled:
+            link.send(cancel_message(cancelled))
+        self._reconcile_s = 0.0
+        self._wake()
+        return session
+
+    def receive(self, session: Session, message: xpb.ConnectRequest) -> None:
+        """Take a message of a connected executor, other than Hello and Output."""
+        self._leases.renew(session.executor_id, self._clock.monotonic())
+        match message.WhichOneof("kind"):
+            case "heartbeat":
+                session.draining = message.heartbeat.draining
+                session.link.send(xpb.ConnectResponse(heartbeat=message.heartbeat))
+            case "reports":
+                for report in message.reports.items:
+                    self._reporter.take(session.executor_id, report)
+                self._wake()
+            case _:
+                session.link.close()
+
+    def disconnect(self, session: Session) -> None:
+        """The stream is down. The executor keeps its attempts until its lease runs out."""
+        self.executors.remove(session)
+
+    def _end_leases(self, assigned: dict[str, list[AttemptKey]], now_s: float) -> None:
+        for executor_id in self._leases.expire(assigned, now_s):
+            session = self.executors.get(executor_id)
+            if session is not None:
+                session.link.close()
+                self.executors.remove(session)

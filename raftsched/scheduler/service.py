@@ -1,0 +1,203 @@
+"""Runs the scheduler on the event loop while this node leads, and serves the streams of the executors."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable
+from itertools import count
+
+import grpc
+import structlog
+from raftsched_client.v1 import cluster_pb2
+
+from raftsched.core.rows import ExecutionRow
+from raftsched.internal.v1 import executor_pb2 as xpb
+from raftsched.internal.v1 import executor_pb2_grpc
+from raftsched.ports import Clock, Log, Store
+from raftsched.scheduler.dispatch import read_execution
+from raftsched.scheduler.executors import Session
+from raftsched.scheduler.scheduler import Scheduler
+from raftsched.scheduler.settings import SchedulerSettings
+
+_QUEUE_MESSAGES = 10_000
+_OUTPUT_TIMEOUT_S = 2.0
+_log = structlog.get_logger(__name__)
+
+Context = grpc.aio.ServicerContext[xpb.ConnectRequest, xpb.ConnectResponse]
+
+
+class StreamLink:
+    """The leader's end of one executor's stream: a bounded queue that the stream empties."""
+
+    def __init__(self) -> None:
+        self._queue: asyncio.Queue[xpb.ConnectResponse | None] = asyncio.Queue()
+        self._closed = False
+
+    def send(self, message: xpb.ConnectResponse) -> None:
+        """Queue a message; an executor that lets 10,000 of them pile up is cut off, and may connect again."""
+        if self._closed:
+            return
+        if self._queue.qsize() >= _QUEUE_MESSAGES:
+            self.close()
+        else:
+            self._queue.put_nowait(message)
+
+    def close(self) -> None:
+        """End the stream after what is queued."""
+        if not self._closed:
+            self._closed = True
+            self._queue.put_nowait(None)
+
+    async def messages(self) -> AsyncIterator[xpb.ConnectResponse]:
+        """What was queued, until the link is closed."""
+        while (message := await self._queue.get()) is not None:
+            yield message
+
+
+class SchedulerService(executor_pb2_grpc.ExecutorServiceServicer):
+    """Starts a Scheduler when this node becomes the leader and stops it when it is no longer."""
+
+    def __init__(
+        self,
+        *,
+        log: Log,
+        store: Store,
+        clock: Clock,
+        node_id: str,
+        leader_address: Callable[[], str],
+        settings: SchedulerSettings,
+    ) -> None:
+        self._log = log
+        self._store = store
+        self._clock = clock
+        self._node_id = node_id
+        self._leader_address = leader_address
+        self._settings = settings
+        self._scheduler: Scheduler | None = None
+        self._woken = asyncio.Event()
+        self._calls = count(1)
+        self._outputs: dict[int, asyncio.Future[xpb.Output]] = {}
+
+    def lead(self, term: int | None) -> None:
+        """Begin to lead in ``term``, or stop leading (None)."""
+        if self._scheduler is not None:
+            self._scheduler.stop()
+            self._scheduler = None
+        if term is not None:
+            self._scheduler = Scheduler(
+                log=self._log,
+                store=self._store,
+                clock=self._clock,
+                node_id=self._node_id,
+                term=term,
+                wake=self._woken.set,
+                settings=self._settings,
+            )
+        self._woken.set()
+
+    def applied(self, executions: Iterable[tuple[bytes, ExecutionRow]], tasks: Iterable[str]) -> None:
+        """Pass on what a commit changed."""
+        if self._scheduler is not None:
+            self._scheduler.applied(executions, tasks)
+
+    async def run(self) -> None:
+        """Step the scheduler until cancelled. An exception is a defect of ours and must stop the node."""
+        while True:
+            pause_s = None if self._scheduler is None else self._scheduler.step()
+            # Lets streams and the log move between steps, however much there is to do.
+            await asyncio.sleep(0)
+            try:
+                await asyncio.wait_for(self._woken.wait(), pause_s)
+            except TimeoutError:
+                pass
+            self._woken.clear()
+
+    # The stream of one executor
+
+    async def Connect(  # noqa: N802 - the name is the protocol's
+        self, request_iterator: AsyncIterator[xpb.ConnectRequest], context: Context
+    ) -> AsyncIterator[xpb.ConnectResponse]:
+        """Serve one executor's stream; a node that does not lead says who does."""
+        first = await anext(aiter(request_iterator), None)
+        if first is None or first.WhichOneof("kind") != "hello" or not first.hello.executor_id:
+            await context.abort(
+                grpc.StatusCode.INVALID_ARGUMENT, "the first message must be a Hello with an executor_id"
+            )
+        scheduler = self._scheduler
+        if scheduler is None:
+            yield xpb.ConnectResponse(redirect=xpb.Redirect(leader_address=self._leader_address()))
+            return
+        link = StreamLink()
+        session = scheduler.connect(first.hello, link)
+        _log.info("executor connected", executor=session.executor_id, slots=session.slots, held=len(session.held))
+        reading = asyncio.create_task(self._read(scheduler, session, request_iterator, link))
+        try:
+            async for message in link.messages():
+                yield message
+        finally:
+            reading.cancel()
+            scheduler.disconnect(session)
+            _log.info("executor disconnected", executor=session.executor_id, held=len(session.held))
+
+    async def _read(
+        self,
+        scheduler: Scheduler,
+        session: Session,
+        requests: AsyncIterator[xpb.ConnectRequest],
+        link: StreamLink,
+    ) -> None:
+        try:
+            async for message in requests:
+                if message.WhichOneof("kind") == "output":
+                    self._take_output(message.output)
+                else:
+                    scheduler.receive(session, message)
+        finally:
+            link.close()
+
+    # Output that only the executor has
+
+    async def fetch(self, execution_id: bytes, attempt: int, offset: int) -> xpb.Output | None:
+        """Ask the executor that holds the output of an attempt; None when it is not connected or does not answer."""
+        if self._scheduler is None:
+            return None
+        with self._store.read() as reader:
+            executor_id = read_execution(reader, execution_id).executor_id
+        session = self._scheduler.executors.get(executor_id)
+        if session is None:
+            return None
+        call = next(self._calls)
+        future = self._outputs[call] = asyncio.get_running_loop().create_future()
+        message = xpb.ConnectResponse()
+        message.fetch_output.call = call
+        message.fetch_output.key.execution_id = execution_id
+        message.fetch_output.key.attempt = attempt
+        message.fetch_output.offset = offset
+        session.link.send(message)
+        try:
+            output = await asyncio.wait_for(future, _OUTPUT_TIMEOUT_S)
+        except TimeoutError:
+            return None
+        finally:
+            del self._outputs[call]
+        return output if output.found else None
+
+    def _take_output(self, output: xpb.Output) -> None:
+        future = self._outputs.get(output.call)
+        if future is not None and not future.done():
+            future.set_result(output)
+
+    def executors(self) -> list[cluster_pb2.ExecutorStatus]:
+        """The executors as the leader knows them; none when this node does not lead."""
+        return [] if self._scheduler is None else [_executor_status(s) for s in self._scheduler.executors]
+
+
+def _executor_status(session: Session) -> cluster_pb2.ExecutorStatus:
+    state = cluster_pb2.EXECUTOR_STATE_DRAINING if session.draining else cluster_pb2.EXECUTOR_STATE_READY
+    return cluster_pb2.ExecutorStatus(
+        id=session.executor_id,
+        labels=session.labels,
+        slots=session.slots,
+        slots_used=min(session.slots, len(session.held)),
+        state=state,
+        node_id=session.node_id,
+        version=session.version,
+    )

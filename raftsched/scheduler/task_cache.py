@@ -1,0 +1,30 @@
+"""Definitions of the tasks that fired lately, as the committed table has them."""
+
+from raftsched.core.model import Task
+from raftsched.core.rows import decode_task
+from raftsched.ports import Reader, Table
+
+_MAX_TASKS = 50_000
+
+
+class TaskCache:
+    """Decoded rows of ``Table.TASKS``; ``forget`` must be called with every name that a commit changed."""
+
+    def __init__(self) -> None:
+        self._tasks: dict[str, Task] = {}
+
+    def get(self, reader: Reader, name: str) -> Task | None:
+        """The definition, or None when there is no such task."""
+        task = self._tasks.get(name)
+        if task is None:
+            row = reader.get(Table.TASKS, name.encode())
+            if row is None:
+                return None
+            if len(self._tasks) >= _MAX_TASKS:
+                self._tasks.clear()
+            task = self._tasks[name] = decode_task(row)
+        return task
+
+    def forget(self, name: str) -> None:
+        """Read this definition again the next time."""
+        self._tasks.pop(name, None)
