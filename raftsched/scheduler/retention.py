@@ -56,10 +56,8 @@ class Retention:
     def _old_ledger(self, reader: Reader, command: pb.Command) -> None:
         """The ledger sorts by task, so that the walk goes round the whole of it, some rows each time."""
         cutoff_us = command.now_us - self._settings.keep_ledger_s * SECOND_US
-        rows = 0
-        for key, _ in reader.scan(Table.LEDGER, self._ledger_resume):
+        for rows, (key, _) in enumerate(reader.scan(Table.LEDGER, self._ledger_resume), start=1):
             self._ledger_resume = key
-            rows += 1
             if parse_ledger_key(key)[1] < cutoff_us:
                 command.retire.ledger_keys.append(key)
             if rows >= _LEDGER_ROWS_READ:

@@ -1,6 +1,7 @@
 """Runs the scheduler on the event loop while this node leads, and serves the streams of the executors."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable, Iterable
 from itertools import count
 
@@ -104,10 +105,8 @@ class SchedulerService(executor_pb2_grpc.ExecutorServiceServicer):
             pause_s = None if self._scheduler is None else self._scheduler.step()
             # Lets streams and the log move between steps, however much there is to do.
             await asyncio.sleep(0)
-            try:
+            with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._woken.wait(), pause_s)
-            except TimeoutError:
-                pass
             self._woken.clear()
 
     # The stream of one executor
@@ -118,9 +117,7 @@ class SchedulerService(executor_pb2_grpc.ExecutorServiceServicer):
         """Serve one executor's stream; a node that does not lead says who does."""
         first = await anext(aiter(request_iterator), None)
         if first is None or first.WhichOneof("kind") != "hello" or not first.hello.executor_id:
-            await context.abort(
-                grpc.StatusCode.INVALID_ARGUMENT, "the first message must be a Hello with an executor_id"
-            )
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the first message must be a Hello with an id")
         scheduler = self._scheduler
         if scheduler is None:
             yield xpb.ConnectResponse(redirect=xpb.Redirect(leader_address=self._leader_address()))

@@ -1,0 +1,225 @@
+"""Settings of a node or an executor process, checked before anything starts.
+
+They come from a TOML file, from ``RAFTSCHED_*`` variables and from flags; a later source wins. ``RAFTSCHED_DATA_DIR`` sets
+``data_dir``, ``RAFTSCHED_RAFT__HEARTBEAT_MS`` sets ``heartbeat_ms`` in the section ``raft``.
+"""
+
+import json
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+ENV_PREFIX = "RAFTSCHED_"
+_CLIENT_VARIABLES = frozenset({"RAFTSCHED_ENDPOINTS", "RAFTSCHED_CONFIG"})
+
+
+class ConfigError(Exception):
+    """The settings cannot be used; the message names each key, what it was and what it may be."""
+
+
+def _pairs(value: object) -> object:
+    """Accepts "a=x,b=y" and ["a=x", "b=y"] where a table of strings is meant."""
+    if isinstance(value, str):
+        value = [part for part in value.split(",") if part]
+    if isinstance(value, list):
+        for part in value:
+            if not isinstance(part, str) or "=" not in part:
+                raise ValueError(f"{part!r} is not of the form name=value")
+        return dict(part.strip().split("=", 1) for part in value)
+    return value
+
+
+def _strings(value: object) -> object:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+def _address(value: object) -> object:
+    host, colon, port = str(value).rpartition(":")
+    if not colon or not host or not port.isdigit() or not 0 < int(port) < 65536:
+        raise ValueError(f"{value!r} is not of the form host:port with a port from 1 to 65535")
+    return value
+
+
+Address = Annotated[str, BeforeValidator(_address)]
+Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
+Labels = Annotated[dict[str, str], BeforeValidator(_pairs), Field(max_length=32)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class LogConfig(_Section):
+    """Where the log of the process goes."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["console", "json"] = "console"
+
+
+class RaftConfig(_Section):
+    """Periods of the consensus. The defaults suit nodes within a few milliseconds of each other."""
+
+    heartbeat_ms: int = Field(100, ge=10, le=5_000)
+    election_timeout_min_ms: int = Field(700, ge=100, le=60_000)
+    election_timeout_max_ms: int = Field(1_400, ge=150, le=120_000)
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "RaftConfig":
+        if self.election_timeout_min_ms <= 3 * self.heartbeat_ms:
+            raise ValueError("election_timeout_min_ms must be more than 3 times heartbeat_ms")
+        if self.election_timeout_max_ms <= self.election_timeout_min_ms:
+            raise ValueError("election_timeout_max_ms must be more than election_timeout_min_ms")
+        return self
+
+
+class SchedulerConfig(_Section):
+    """What the leader does, and how long records are kept."""
+
+    lease_ms: int = Field(5_000, ge=500, le=600_000)
+    keep_executions_hours: int = Field(7 * 24, ge=1, le=10 * 365 * 24)
+    keep_executions_count: int = Field(1_000_000, ge=1_000)
+    keep_ledger_hours: int = Field(30 * 24, ge=1, le=10 * 365 * 24)
+
+
+class ExecutorConfig(_Section):
+    """The pool that runs attempts."""
+
+    slots: int = Field(default_factory=lambda: 16 * (os.cpu_count() or 1), ge=0, le=10_000)
+    """Attempts that run at once; 0: this node runs none."""
+    labels: Labels = Field(default_factory=dict)
+    python_allow: Annotated[list[str], BeforeValidator(_strings)] = Field(default_factory=list)
+    """Callables that tasks may name: `package.module:function` or `package.module:*`."""
+    kill_grace_ms: int = Field(5_000, ge=0, le=600_000)
+    """Between TERM and KILL."""
+
+
+class NodeConfig(_Section):
+    """A node of the cluster."""
+
+    id: Id
+    listen: Address
+    peers: Annotated[dict[Id, Address], BeforeValidator(_pairs)] = Field(default_factory=dict)
+    """All voting nodes, this one included, by id. Left out: a cluster of this node alone."""
+    data_dir: Path
+    cluster_id: Id = "raftsched"
+    max_data_gib: int = Field(64, ge=1, le=16_384)
+    log: LogConfig = LogConfig()
+    raft: RaftConfig = RaftConfig()
+    scheduler: SchedulerConfig = SchedulerConfig()
+    executor: ExecutorConfig = Field(default_factory=ExecutorConfig)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _alone(cls, values: Any) -> Any:
+        if isinstance(values, dict) and not values.get("peers") and "id" in values and "listen" in values:
+            values = {**values, "peers": {values["id"]: values["listen"]}}
+        return values
+
+    @model_validator(mode="after")
+    def _among_peers(self) -> "NodeConfig":
+        if self.id not in self.peers:
+            raise ValueError(f"peers must name this node, {self.id!r}; they are {', '.join(sorted(self.peers))}")
+        if len(set(self.peers.values())) != len(self.peers):
+            raise ValueError("two of the peers have the same address")
+        if len(self.peers) not in (1, 3, 5, 7):
+            raise ValueError(f"a cluster has 1, 3, 5 or 7 nodes, not {len(self.peers)}")
+        return self
+
+
+class ExecutorProcessConfig(_Section):
+    """A process that runs attempts and votes in no cluster."""
+
+    join: Annotated[list[Address], BeforeValidator(_strings), Field(min_length=1)]
+    data_dir: Path
+    id: Annotated[str, Field(pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]{0,62})?$")] = ""
+    """Empty: made at the first start and kept in the data directory."""
+    log: LogConfig = LogConfig()
+    executor: ExecutorConfig = Field(default_factory=ExecutorConfig)
+
+
+_KINDS: dict[str, type[NodeConfig] | type[ExecutorProcessConfig]] = {
+    "node": NodeConfig,
+    "executor": ExecutorProcessConfig,
+}
+_FLAG_PATHS = {
+    "slots": ("executor", "slots"),
+    "label": ("executor", "labels"),
+    "log_format": ("log", "format"),
+    "log_level": ("log", "level"),
+}
+
+
+def load(
+    kind: Literal["node", "executor"],
+    file: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    flags: Mapping[str, object] | None = None,
+) -> NodeConfig | ExecutorProcessConfig:
+    """Merge the sources and check the result.
+
+    ``flags`` are those that were given, by name with underscores. Raises ConfigError.
+    """
+    values: dict[str, Any] = _read_file(file)
+    for name, value in (env or {}).items():
+        if name.startswith(ENV_PREFIX) and name not in _CLIENT_VARIABLES:
+            _set(values, tuple(name.removeprefix(ENV_PREFIX).lower().split("__")), value)
+    for name, flag in (flags or {}).items():
+        _set(values, _FLAG_PATHS.get(name, (name,)), flag)
+    try:
+        return _KINDS[kind].model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(_explain(error)) from None
+
+
+def _read_file(file: Path | None) -> dict[str, Any]:
+    if file is None:
+        return {}
+    try:
+        return tomllib.loads(file.read_text())
+    except OSError as error:
+        raise ConfigError(f"cannot read the configuration file {file}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"the configuration file {file} is not TOML: {error}") from None
+
+
+def _set(values: dict[str, Any], path: tuple[str, ...], value: object) -> None:
+    for section in path[:-1]:
+        inner = values.setdefault(section, {})
+        if not isinstance(inner, dict):
+            raise ConfigError(f"{section} is a section, not a value")
+        values = inner
+    values[path[-1]] = value
+
+
+def _explain(error: ValidationError) -> str:
+    lines = ["the configuration cannot be used:"]
+    for problem in error.errors(include_url=False):
+        key = ".".join(str(part) for part in problem["loc"]) or "configuration"
+        message = problem["msg"].removeprefix("Value error, ")
+        if problem["type"] == "extra_forbidden":
+            message = "there is no such key; `--print-config` shows all of them"
+        elif problem["type"] == "missing":
+            message = "is required"
+        else:
+            message = f"{message} (it is {problem['input']!r})" if problem["loc"] else message
+        lines.append(f"  {key}: {message}")
+    return "\n".join(lines)
+
+
+def render(config: NodeConfig | ExecutorProcessConfig) -> str:
+    """The settings as the TOML file that would give them."""
+    values = config.model_dump(mode="json")
+    sections = {key: value for key, value in values.items() if isinstance(value, dict)}
+    lines = [f"{key} = {json.dumps(value)}" for key, value in values.items() if key not in sections]
+    for name, section in sections.items():
+        nested = {key: value for key, value in section.items() if isinstance(value, dict)}
+        lines += ["", f"[{name}]"]
+        lines += [f"{json.dumps(k)[1:-1]} = {json.dumps(v)}" for k, v in section.items() if k not in nested]
+        for key, table in nested.items():
+            inline = ", ".join(f"{json.dumps(k)} = {json.dumps(v)}" for k, v in table.items())
+            lines.append(f"{key} = {{ {inline} }}" if inline else f"{key} = {{}}")
+    return "\n".join(lines) + "\n"
