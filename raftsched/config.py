@@ -1,7 +1,7 @@
 """Settings of a node or an executor process, checked before anything starts.
 
-They come from a TOML file, from ``RAFTSCHED_*`` variables and from flags; a later source wins. ``RAFTSCHED_DATA_DIR`` sets
-``data_dir``, ``RAFTSCHED_RAFT__HEARTBEAT_MS`` sets ``heartbeat_ms`` in the section ``raft``.
+They come from a TOML file, from ``RAFTSCHED_*`` variables and from flags; a later source wins. ``RAFTSCHED_DATA_DIR``
+sets ``data_dir``, ``RAFTSCHED_RAFT__HEARTBEAT_MS`` sets ``heartbeat_ms`` in the section ``raft``.
 """
 
 import json
@@ -14,7 +14,11 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 ENV_PREFIX = "RAFTSCHED_"
-_CLIENT_VARIABLES = frozenset({"RAFTSCHED_ENDPOINTS", "RAFTSCHED_CONFIG"})
+_OTHER_VARIABLES = frozenset(
+    # The client's, and those that every attempt gets.
+    ENV_PREFIX + name
+    for name in ("ENDPOINTS", "CONFIG", "TASK", "EXECUTION_ID", "NOMINAL_TIME", "ATTEMPT", "FENCING_TOKEN")
+)
 
 
 class ConfigError(Exception):
@@ -165,7 +169,7 @@ def load(
     """
     values: dict[str, Any] = _read_file(file)
     for name, value in (env or {}).items():
-        if name.startswith(ENV_PREFIX) and name not in _CLIENT_VARIABLES:
+        if name.startswith(ENV_PREFIX) and name not in _OTHER_VARIABLES:
             _set(values, tuple(name.removeprefix(ENV_PREFIX).lower().split("__")), value)
     for name, flag in (flags or {}).items():
         _set(values, _FLAG_PATHS.get(name, (name,)), flag)
