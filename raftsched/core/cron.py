@@ -1,0 +1,298 @@
+"""Cron expressions: what they match, and the walk from one matching time to the next.
+
+croniter reads the fields; their meaning is that of Debian's cron, crontab(5) and cron(8):
+
+- Day of month and day of week: when one of the two fields begins with ``*``, a day must match both; otherwise a day
+  that matches either is enough.
+- A job whose minute or hour field begins with ``*`` is a wildcard job: it follows the wall clock, so it runs in both
+  occurrences of a repeated hour, and not at all in a missing one. Every other job is a fixed-time job: in a repeated
+  hour it runs in the first occurrence only, and what falls into a missing hour runs at its end. Changes of more than
+  three hours are corrections: every job follows the new time.
+
+In addition to crontab(5): a sixth field, for seconds, in front; ``L`` as day of month (the last day); ``L5`` (the last
+Friday) and ``5#2`` (the second Friday) as day of week; ``?`` for ``*`` in the day fields; a step after a single value
+(``5/15``: from 5 to the end); ranges that wrap (``fri-mon``).
+"""
+
+import re
+from array import array
+from bisect import bisect_left
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from functools import lru_cache
+from typing import Literal
+
+from croniter import CroniterError, croniter
+
+from raftsched.core.zone import DAY_S, LAST_INSTANT_S, stretch_at
+
+ALIASES = {
+    "@yearly": "0 0 1 1 *",
+    "@annually": "0 0 1 1 *",
+    "@monthly": "0 0 1 * *",
+    "@weekly": "0 0 * * 0",
+    "@daily": "0 0 * * *",
+    "@midnight": "0 0 * * *",
+    "@hourly": "0 * * * *",
+}
+MAX_EXPRESSION_CHARS = 512
+
+_NEVER_S = 1 << 60
+_EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
+_LAST_DAY = date.max.toordinal() - _EPOCH_ORDINAL - 1
+# 29 February on a given weekday comes at least every 40 years.
+_SEARCH_MONTHS = 41 * 12
+_MONTH_DAYS = (0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
+_MONTH_NAMES = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_MONTHS = {name: n for n, name in enumerate(_MONTH_NAMES, 1)}
+_WEEKDAYS = {name: n for n, name in enumerate(("sun", "mon", "tue", "wed", "thu", "fri", "sat"))}
+
+
+class CronError(ValueError):
+    """The expression is not valid; the message says which field, and what it may be."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Field:
+    name: str
+    allowed: str
+    names: Mapping[str, int]
+    """Includes the letter L, where the field knows it."""
+
+
+_FIELDS = (
+    _Field("minute", "0 to 59", {}),
+    _Field("hour", "0 to 23", {}),
+    _Field("day of month", "1 to 31 or L", {"l": 31}),
+    _Field("month", "1 to 12 or jan to dec", _MONTHS),
+    _Field("day of week", "0 to 7 or sun to sat (0 and 7 are Sunday), 5#2 or L5", {**_WEEKDAYS, "l": -1}),
+    _Field("second", "0 to 59", {}),
+)
+_DAY, _DAY_OF_WEEK = 2, 4
+
+
+@dataclass(frozen=True, slots=True)
+class CronExpression:
+    """A parsed expression. Build it with ``parse``."""
+
+    wildcard: bool
+    """Whether it is a wildcard job rather than a fixed-time job; see cron(8)."""
+    minutes: "array[int]"
+    """Minutes of the day, ascending."""
+    seconds: tuple[int, ...]
+    months: frozenset[int]
+    every_day: bool
+    days: int
+    """Bit n: day n of the month."""
+    last_day: bool
+    weekdays: tuple[int, ...]
+    """For each weekday of the first of the month (0 is Sunday), the days of the month that match, as bits."""
+    nth_weekdays: tuple[tuple[int, int], ...]
+    """Weekday, and which one of the month; 0: the last."""
+    either: bool
+    """Whether a day of month or a day of week is enough."""
+
+    def next_local(self, local_s: int) -> int:
+        """The first matching local time at or after ``local_s``; 1 << 60 when there is none within 41 years."""
+        day, second = divmod(local_s, DAY_S)
+        found = self._next_day(day)
+        if found == day:
+            time_s = self._next_time(second)
+            if time_s < DAY_S:
+                return day * DAY_S + time_s
+            found = self._next_day(day + 1)
+        return found * DAY_S + self.minutes[0] * 60 + self.seconds[0] if found <= _LAST_DAY else _NEVER_S
+
+    def _next_time(self, second: int) -> int:
+        """The first matching second of a day at or after ``second``; DAY_S when there is none."""
+        minute, second = divmod(second, 60)
+        at = bisect_left(self.minutes, minute)
+        if at < len(self.minutes) and self.minutes[at] == minute:
+            if second <= self.seconds[-1]:
+                return minute * 60 + self.seconds[bisect_left(self.seconds, second)]
+            at += 1
+        return self.minutes[at] * 60 + self.seconds[0] if at < len(self.minutes) else DAY_S
+
+    def _next_day(self, day: int) -> int:
+        """The first matching day at or after ``day``, in days since 1970-01-01; beyond ``_LAST_DAY`` if none."""
+        if self.every_day or day > _LAST_DAY:
+            return day
+        start = date.fromordinal(day + _EPOCH_ORDINAL)
+        year, month = start.year, start.month
+        rest = self._days_of(year, month) >> start.day
+        if rest:
+            return day + _lowest_bit(rest)
+        for _ in range(_SEARCH_MONTHS):
+            year, month = (year, month + 1) if month < 12 else (year + 1, 1)
+            if year > date.max.year:
+                break
+            days = self._days_of(year, month)
+            if days:
+                return date(year, month, 1).toordinal() - _EPOCH_ORDINAL + _lowest_bit(days) - 1
+        return _LAST_DAY + 1
+
+    def _days_of(self, year: int, month: int) -> int:
+        """The matching days of a month; bit n is day n."""
+        if month not in self.months:
+            return 0
+        leap = month == 2 and year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
+        length = _MONTH_DAYS[month] + leap
+        first = date(year, month, 1).toordinal() % 7  # 0 is Sunday
+        by_day = self.days | (self.last_day << length)
+        by_weekday = self.weekdays[first]
+        for weekday, nth in self.nth_weekdays:
+            by_weekday |= 1 << _nth_weekday(first, length, weekday, nth)
+        days = by_day | by_weekday if self.either else by_day & by_weekday
+        return days & ((2 << length) - 2)
+
+
+def next_instant(cron: CronExpression, zone: str, after_s: int) -> int:
+    """The first instant after ``after_s`` at which the expression fires in the zone; 0 if none up to the year 9999.
+
+    Both are seconds since the Unix epoch. The zone must be known.
+    """
+    at_s = after_s + 1
+    # No local time matches from searched_s up to, not including, found_s, which does.
+    searched_s, found_s = 1, 0
+    while at_s <= LAST_INSTANT_S:
+        stretch = stretch_at(zone, at_s)
+        local_s = at_s + stretch.offset_s
+        if not cron.wildcard and stretch.reached_s != stretch.start_s + stretch.offset_s:
+            if at_s == stretch.start_s and cron.next_local(stretch.reached_s) < local_s:
+                return at_s
+            local_s = max(local_s, stretch.reached_s)
+        if not searched_s <= local_s <= found_s:
+            searched_s, found_s = local_s, cron.next_local(local_s)
+        if found_s - stretch.offset_s < stretch.end_s:
+            return found_s - stretch.offset_s
+        at_s = stretch.end_s
+        # Offsets differ by less than two days, so the local times in between are all within what was searched.
+        if at_s + stretch.offset_s - 2 * DAY_S >= searched_s:
+            at_s = max(at_s, found_s - 2 * DAY_S)
+    return 0
+
+
+@lru_cache(maxsize=4096)
+def parse(expression: str) -> CronExpression:
+    """Parse five fields, six fields (seconds first) or an alias. Raises CronError."""
+    fields = _split(expression)
+    texts = [_tidy(field, text) for field, text in zip(_FIELDS, fields, strict=False)]
+    values, nth = _expand(texts)
+    minutes, hours, days, months, weekdays, seconds = (
+        [value for value in of if isinstance(value, int)] if "*" not in of else list(full)
+        for of, full in zip(
+            values, (range(60), range(24), range(1, 32), range(1, 13), range(7), range(60)), strict=True
+        )
+    )
+    any_day, any_weekday = (texts[field].startswith(("*", "?")) for field in (_DAY, _DAY_OF_WEEK))
+    return CronExpression(
+        wildcard=texts[0].startswith("*") or texts[1].startswith("*"),
+        minutes=array("H", sorted(hour * 60 + minute for hour in hours for minute in minutes)),
+        seconds=tuple(sorted(seconds)),
+        months=frozenset(months),
+        every_day=texts[_DAY] in "*?" and texts[_DAY_OF_WEEK] in "*?" and len(months) == 12,
+        days=sum(1 << day for day in days),
+        last_day="l" in values[_DAY],
+        weekdays=tuple(0 if nth else _weekday_bits(first, weekdays) for first in range(7)),
+        nth_weekdays=nth,
+        either=not (any_day or any_weekday),
+    )
+
+
+def _split(expression: str) -> list[str]:
+    """The fields in lower case: minute, hour, day of month, month, day of week, second."""
+    if len(expression) > MAX_EXPRESSION_CHARS:
+        raise CronError(f"the expression has {len(expression)} characters; at most {MAX_EXPRESSION_CHARS} are allowed")
+    text = expression.strip().lower()
+    if text.startswith("@"):
+        text = _resolve_alias(text)
+    fields = text.split()
+    if len(fields) == 5:
+        return [*fields, "0"]
+    if len(fields) == 6:
+        return [*fields[1:], fields[0]]
+    raise CronError(
+        f"{expression!r} has {len(fields)} fields; give five (minute, hour, day of month, month, day of week), "
+        "six (second first), or an alias such as @daily"
+    )
+
+
+def _resolve_alias(alias: str) -> str:
+    if alias == "@reboot":
+        raise CronError("@reboot is not supported: a cluster has no moment at which it boots")
+    if alias.startswith("@every"):
+        raise CronError("@every is not supported in a cron expression; use an interval schedule")
+    if alias not in ALIASES:
+        raise CronError(f"unknown alias {alias!r}; known are {', '.join(ALIASES)}")
+    return ALIASES[alias]
+
+
+def _tidy(field: _Field, text: str) -> str:
+    """Refuse what croniter would read otherwise than cron does.
+
+    Ranges of one value are rewritten as that value: croniter takes them for the whole field.
+    """
+    unknown = [word for word in re.findall("[a-z]+", text) if word not in field.names]
+    if unknown:
+        raise _invalid(field, text)
+    items = text.split(",")
+    special = sum("#" in item or bool(re.fullmatch(r"l\d", item)) for item in items)
+    if special not in (0, len(items)):
+        raise CronError(f"{field.name} field {text!r}: # and L<weekday> cannot be mixed with other values")
+    return ",".join(_tidy_range(field, text, item) for item in items)
+
+
+def _tidy_range(field: _Field, text: str, item: str) -> str:
+    match = re.fullmatch(r"(\w+)-(\w+)(/\w+)?", item)
+    if match is None:
+        return item
+    low, high = (int(word) if word.isdecimal() else field.names.get(word, -1) for word in match.group(1, 2))
+    if low == high or (field is _FIELDS[_DAY_OF_WEEK] and (low, high) == (7, 0)):
+        return match[1]
+    if low > high and match[3]:
+        raise CronError(f"{field.name} field {text!r}: a range that wraps around cannot have a step; list the values")
+    return item
+
+
+def _expand(texts: list[str]) -> tuple[list[list[int | Literal["*", "l"]]], tuple[tuple[int, int], ...]]:
+    try:
+        values, nth = croniter.expand(" ".join(texts))
+    except CroniterError as error:
+        raise _blame(texts, str(error)) from None
+    pairs = [(int(weekday), int(n) if str(n).isdecimal() else 0) for weekday, of in nth.items() for n in of]
+    return values, tuple(sorted(pairs))
+
+
+def _blame(texts: list[str], otherwise: str) -> CronError:
+    """Find the field that croniter refused."""
+    for at, (field, text) in enumerate(zip(_FIELDS, texts, strict=True)):
+        alone = ["*"] * len(texts)
+        alone[at] = text
+        if not croniter.is_valid(" ".join(alone)):
+            return _invalid(field, text)
+    return CronError(otherwise)
+
+
+def _invalid(field: _Field, text: str) -> CronError:
+    return CronError(
+        f"{field.name} field {text!r} is not valid; "
+        f"allowed are {field.allowed}, *, lists (1,2), ranges (1-5) and steps (*/5)"
+    )
+
+
+def _weekday_bits(first: int, weekdays: list[int]) -> int:
+    return sum(1 << day for day in range(1, 32) if (first + day - 1) % 7 in weekdays)
+
+
+def _nth_weekday(first: int, length: int, weekday: int, nth: int) -> int:
+    """The day of the month; 0 when the month has no nth such weekday."""
+    day = 1 + (weekday - first) % 7
+    if nth == 0:
+        return day + (length - day) // 7 * 7
+    day += 7 * (nth - 1)
+    return day if day <= length else 0
+
+
+def _lowest_bit(bits: int) -> int:
+    return (bits & -bits).bit_length() - 1

@@ -1,0 +1,100 @@
+"""What becomes of the nominal times that are due: decisions as pure functions.
+
+A nominal time is misfired when it lies more than the task's misfire threshold back. One that is not, runs: lateness up
+to the threshold is what a fail-over costs. A misfired one goes by the task's misfire policy.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from raftsched.core.model import SECOND_US, Cursor, Decision, MisfirePolicy, Schedule, Task
+from raftsched.core.schedule import count_fires, last_fire, next_fire
+
+DEFAULT_LIMIT = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """What was decided for the ``count`` consecutive nominal times from ``nominal_us`` to ``last_nominal_us``."""
+
+    nominal_us: int
+    last_nominal_us: int
+    count: int
+    """0: too many to count."""
+    decision: Decision
+    reason: str
+    """Why it did not run, or why it ran late; empty for a nominal time that simply ran."""
+
+
+@dataclass(frozen=True, slots=True)
+class FirePlan:
+    """Decisions for one task, in the order of the nominal times, and where its cursor goes."""
+
+    next_us: int
+    """The first nominal time that is not decided; 0: there is none."""
+    decided: tuple[Decided, ...]
+
+
+def decide(task: Task, cursor: Cursor, now_us: int, limit: int = DEFAULT_LIMIT) -> FirePlan:
+    """Decide the due nominal times of a task, from ``cursor.next_us`` to ``now_us``, but at most ``limit`` of them.
+
+    When the limit cuts, ``next_us`` of the plan is due too, and the next call goes on there. The first nominal time is
+    the cursor's even if the schedule, read with another version of the time zone database, no longer has it: it was
+    announced. Nothing is decided when nothing is due. Raises ScheduleError as ``next_fire`` does.
+    """
+    assert limit >= 1
+    due, next_us = _due(task.schedule, cursor.next_us, now_us, limit)
+    oldest_on_time_us = now_us - task.misfire_threshold_us
+    misfired = [nominal_us for nominal_us in due if nominal_us < oldest_on_time_us]
+    on_time = due[len(misfired) :]
+    decided = [_ran(nominal_us) for nominal_us in on_time]
+    if misfired:
+        more = 0 < next_us < oldest_on_time_us
+        decided = _decide_misfired(task, misfired, more) + decided
+    return FirePlan(next_us, tuple(decided))
+
+
+def give_up(schedule: Schedule, next_us: int, now_us: int, reason: str) -> FirePlan:
+    """Skip all nominal times from ``next_us``, a cursor, to ``now_us``, as those of a task that was paused."""
+    if not 0 < next_us <= now_us:
+        return FirePlan(next_us, ())
+    last_us = max(next_us, last_fire(schedule, now_us))
+    count = 1 if last_us == next_us else count_fires(schedule, next_us + 1, last_us)
+    skipped = Decided(next_us, last_us, count, Decision.SKIPPED, reason)
+    return FirePlan(next_fire(schedule, now_us), (skipped,))
+
+
+def _due(schedule: Schedule, next_us: int, now_us: int, limit: int) -> tuple[list[int], int]:
+    due: list[int] = []
+    while 0 < next_us <= now_us and len(due) < limit:
+        due.append(next_us)
+        next_us = next_fire(schedule, next_us)
+    return due, next_us
+
+
+def _decide_misfired(task: Task, misfired: list[int], more: bool) -> list[Decided]:
+    """``more``: further misfired nominal times follow that are not decided yet."""
+    late = f"misfired: more than {task.misfire_threshold_us / SECOND_US:g} s late"
+    if task.misfire_policy is MisfirePolicy.SKIP:
+        return [_range(misfired, Decision.SKIPPED, f"{late}; misfire policy SKIP")]
+    if task.misfire_policy is MisfirePolicy.ALL:
+        return [_ran(nominal_us, f"{late}; misfire policy ALL") for nominal_us in misfired]
+    if more:
+        return [_range(misfired, Decision.COALESCED, "coalesced into the next RAN entry of the task")]
+    *earlier, latest = misfired
+    ran = [_ran(latest, f"{late}; misfire policy ONE runs the latest")]
+    if not earlier:
+        return ran
+    return [_range(earlier, Decision.COALESCED, f"coalesced into {_format(latest)}"), *ran]
+
+
+def _ran(nominal_us: int, reason: str = "") -> Decided:
+    return Decided(nominal_us, nominal_us, 1, Decision.RAN, reason)
+
+
+def _range(nominal: list[int], decision: Decision, reason: str) -> Decided:
+    return Decided(nominal[0], nominal[-1], len(nominal), decision, reason)
+
+
+def _format(time_us: int) -> str:
+    return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=time_us)).isoformat().replace("+00:00", "Z")
