@@ -1,0 +1,458 @@
+"""The store on LMDB: one environment, one named database for each table, one write transaction for each commit.
+
+The state tables exist twice. A row in a database of our own says which generation is live; the other one takes the rows
+of a snapshot, and is emptied in small steps when they are of no more use.
+"""
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import lmdb
+from lmdb import verify
+
+from raftsched.ports import STATE_TABLES, StoreFailed, StoreRefused, Table
+from raftsched.store.directory import ADVICE_TO_REPLACE, StoreDirectory
+
+DEFAULT_MAX_SIZE_BYTES = 64 << 30
+_LMDB_0_9 = 0
+"""The engine of the 0.9 file format, which LMDB 1.x cannot read."""
+_MAX_READERS = 512
+_FULL_CHECK_BYTES = 64 << 20
+_GROW_STEP_BYTES = 1 << 20
+_SWEEP_PAGES = 50_000
+"""A table of at most so many pages is emptied in one step, of about 10 ms."""
+_SWEEP_ROWS = 5_000
+
+_OWN = b"store"
+_LIVE = b"live"
+
+_Databases = dict[Table, "lmdb._Database"]
+_Explained = Callable[[lmdb.Error], Exception]
+
+
+class _Reader:
+    """A view of the tables through one transaction."""
+
+    __slots__ = ("_dbs", "_explained", "_get", "_txn")
+
+    def __init__(self, txn: "lmdb.Transaction[bytes]", dbs: _Databases, explained: _Explained) -> None:
+        self._txn = txn
+        self._get = txn.get
+        self._dbs = dbs
+        self._explained = explained
+
+    def get(self, table: Table, key: bytes) -> bytes | None:
+        """See ports.Reader."""
+        try:
+            return self._get(key, None, self._dbs[table])
+        except lmdb.Error as error:
+            raise self._explained(error) from error
+
+    def scan(
+        self, table: Table, start: bytes = b"", stop: bytes | None = None, *, reverse: bool = False
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """See ports.Reader."""
+        try:
+            cursor = self._txn.cursor(self._dbs[table])
+            if reverse:
+                return _backward(cursor, start, stop)
+            if not cursor.set_range(start):
+                return iter(())
+            rows = cursor.iternext()
+        except lmdb.Error as error:
+            raise self._explained(error) from error
+        return rows if stop is None else _until(rows, stop)
+
+    def count(self, table: Table) -> int:
+        """See ports.Reader."""
+        try:
+            return self._txn.stat(self._dbs[table])["entries"]
+        except lmdb.Error as error:
+            raise self._explained(error) from error
+
+
+class _Batch(_Reader):
+    """The open write transaction."""
+
+    __slots__ = ("_delete", "_put", "dirty", "installed", "staged", "txn")
+
+    def __init__(self, txn: "lmdb.Transaction[bytes]", dbs: _Databases, explained: _Explained) -> None:
+        super().__init__(txn, dbs, explained)
+        self.txn = txn
+        self._put = txn.put
+        self._delete = txn.delete
+        self.dirty = False
+        self.staged = False
+        self.installed = False
+
+    def put(self, table: Table, key: bytes, value: bytes) -> None:
+        """See ports.Batch. Raises StoreFailed when the store is full."""
+        self.dirty = True
+        try:
+            self._put(key, value, True, True, False, self._dbs[table])
+        except lmdb.Error as error:
+            raise self._explained(error) from error
+
+    def delete(self, table: Table, key: bytes) -> bool:
+        """See ports.Batch. Raises StoreFailed when the store is full."""
+        try:
+            deleted = self._delete(key, b"", self._dbs[table])
+        except lmdb.Error as error:
+            raise self._explained(error) from error
+        if deleted:
+            self.dirty = True
+        return deleted
+
+    def install(self, dbs: _Databases) -> None:
+        """Go on with other state tables."""
+        self._dbs = dbs
+        self.dirty = self.installed = True
+
+
+class _Staging:
+    """Fills the generation that is not live."""
+
+    def __init__(self, store: "LmdbStore") -> None:
+        self._store = store
+
+    def put_many(self, table: Table, rows: list[tuple[bytes, bytes]]) -> None:
+        """See ports.Staging. Raises ValueError for a table that is no state table and rows out of order."""
+        if table not in STATE_TABLES:
+            raise ValueError(f"{table.name} is not part of a snapshot")
+        self._store._stage_rows(self, table, rows)
+
+    def install(self) -> None:
+        """See ports.Staging."""
+        self._store._install(self)
+
+    def discard(self) -> None:
+        """See ports.Staging."""
+        self._store._discard(self)
+
+
+class LmdbStore:
+    """Durable tables in a directory that no other process may use meanwhile.
+
+    The batch belongs to one thread; read views may be taken in any, up to 512 at a time. A view that is held for long
+    keeps the pages that it sees from being reused, and the file grows.
+    """
+
+    def __init__(self, path: Path, *, max_size_bytes: int = DEFAULT_MAX_SIZE_BYTES) -> None:
+        """Open the store, or make it where there is an empty directory or none.
+
+        Raises StoreRefused: the directory is in use, of a newer format, corrupt, or holds files of others.
+        """
+        self._max_size_bytes = max_size_bytes
+        self._batch: _Batch | None = None
+        self._staging: _Staging | None = None
+        self._failure = ""
+        self._sweeping = True
+        self._directory = StoreDirectory(path)
+        try:
+            self._open()
+        except BaseException:
+            self._directory.close()
+            raise
+
+    def batch(self) -> _Batch:
+        """See ports.Store."""
+        if self._batch is None:
+            self._refuse_after_failure()
+            with self._failing("begin a write"):
+                self._batch = _Batch(self._env.begin(write=True), self._generations[self._live], self._explained)
+        return self._batch
+
+    def commit(self) -> bool:
+        """See ports.Store."""
+        self._refuse_after_failure()
+        batch = self._batch
+        if batch is None:
+            return False
+        if not batch.dirty:
+            self.rollback()
+            return False
+        with self._failing("commit"):
+            swept = self._sweeping and self._staging is None and not self._sweep(batch.txn)
+            self._batch = None
+            batch.txn.commit()
+        self._sweeping = self._sweeping and not swept
+        if batch.installed:
+            self._live ^= 1
+            self._staging = None
+            self._sweeping = True
+        self._grow_file()
+        return True
+
+    def rollback(self) -> None:
+        """See ports.Store."""
+        batch, self._batch = self._batch, None
+        if batch is not None:
+            batch.txn.abort()
+            if batch.staged:
+                self._staging = None
+                self._sweeping = True
+
+    @contextmanager
+    def read(self) -> Iterator[_Reader]:
+        """See ports.Store."""
+        txn = self._env.begin()
+        try:
+            yield _Reader(txn, self._generations[_live_generation(txn, self._own)], self._explained)
+        finally:
+            txn.abort()
+
+    def stage(self) -> _Staging:
+        """See ports.Store."""
+        self._refuse_after_failure()
+        if self._batch is not None and self._batch.installed:
+            raise RuntimeError("a staging is installed but not committed; commit before the next one")
+        with self._failing("empty the staging tables"):
+            self._write_staging(self._sweep_all)
+        self._sweeping = False
+        self._staging = _Staging(self)
+        return self._staging
+
+    def size_bytes(self) -> int:
+        """See ports.Store."""
+        return (self._env.info()["last_pgno"] + 1) * self._page_bytes
+
+    def close(self) -> None:
+        """See ports.Store."""
+        self.rollback()
+        self._env.close()
+        self._directory.close()
+
+    def _open(self) -> None:
+        directory = self._directory
+        with _refusing(directory.path):
+            if not directory.data.exists():
+                self._create()
+            self._env = self._open_environment(directory.data)
+            try:
+                self._page_bytes = self._env.stat()["psize"]
+                self._check_structure()
+                self._open_tables()
+            except BaseException:
+                self._env.close()
+                raise
+            if not directory.complete:
+                directory.mark_complete()
+
+    def _create(self) -> None:
+        self._directory.remove_new_data()
+        with self._open_environment(self._directory.new_data) as env, env.begin(write=True) as txn:
+            txn.put(_LIVE, b"0", db=env.open_db(_OWN, txn))
+        self._directory.adopt_new_data()
+
+    def _open_environment(self, path: Path) -> lmdb.Environment:
+        return lmdb.open(
+            str(path),
+            map_size=self._max_size_bytes,
+            subdir=False,
+            mode=0o600,
+            max_readers=_MAX_READERS,
+            max_dbs=1 + 2 * len(Table),
+            lib_version=_LMDB_0_9,
+        )
+
+    def _open_tables(self) -> None:
+        env = self._env
+        env.reader_check()
+        with env.begin(write=True) as txn:
+            self._own = env.open_db(_OWN, txn, create=False)
+            self._live = _live_generation(txn, self._own)
+            self._generations = tuple(
+                {table: env.open_db(_database_name(table, generation), txn) for table in Table} for generation in (0, 1)
+            )
+            for dbs in self._generations:
+                _check_ends(_Reader(txn, dbs, self._explained))
+        self._file_bytes = 0
+        self._grow_file()
+        while self._sweeping:
+            with env.begin(write=True) as txn:
+                self._sweeping = self._sweep(txn)
+
+    def _sweep(self, txn: "lmdb.Transaction[bytes]") -> bool:
+        """Empty a table that is not live, or make it smaller; whether there was one with rows."""
+        for table in STATE_TABLES:
+            db = self._generations[1 - self._live][table]
+            stat = txn.stat(db)
+            if not stat["entries"]:
+                continue
+            if stat["leaf_pages"] + stat["overflow_pages"] <= _SWEEP_PAGES:
+                txn.drop(db, delete=False)
+            else:
+                _delete_rows(txn.cursor(db), _SWEEP_ROWS)
+            return True
+        return False
+
+    def _sweep_all(self, txn: "lmdb.Transaction[bytes]") -> None:
+        for db in (self._generations[1 - self._live][table] for table in STATE_TABLES):
+            if txn.stat(db)["entries"]:
+                txn.drop(db, delete=False)
+
+    def _stage_rows(self, staging: _Staging, table: Table, rows: list[tuple[bytes, bytes]]) -> None:
+        self._refuse_after_failure()
+        self._check_current(staging)
+        db = self._generations[1 - self._live][table]
+
+        def append(txn: "lmdb.Transaction[bytes]") -> None:
+            try:
+                counts = txn.cursor(db).putmulti(rows, overwrite=False, append=True)
+            except lmdb.BadValsizeError as error:
+                raise self._explained(error) from error
+            if counts != (len(rows), len(rows)):
+                raise ValueError(f"the rows of {table.name} do not come in ascending key order")
+
+        with self._failing("write a snapshot"):
+            self._write_staging(append)
+
+    def _write_staging(self, write: Callable[["lmdb.Transaction[bytes]"], None]) -> None:
+        """LMDB has one writer, so what is staged while a batch is open travels with it."""
+        if self._batch is not None:
+            self._batch.dirty = self._batch.staged = True
+            write(self._batch.txn)
+            return
+        with self._env.begin(write=True) as txn:
+            write(txn)
+        self._grow_file()
+
+    def _install(self, staging: _Staging) -> None:
+        self._check_current(staging)
+        batch = self.batch()
+        with self._failing("install a snapshot"):
+            batch.txn.put(_LIVE, b"%d" % (1 - self._live), db=self._own)
+        batch.install(self._generations[1 - self._live])
+
+    def _discard(self, staging: _Staging) -> None:
+        if staging is self._staging:
+            if self._batch is not None and self._batch.installed:
+                raise RuntimeError("the staging is installed; roll the batch back to be rid of it")
+            self._staging = None
+            self._sweeping = True
+
+    def _check_current(self, staging: _Staging) -> None:
+        if staging is not self._staging or (self._batch is not None and self._batch.installed):
+            raise RuntimeError("the staging is over: installed, discarded, replaced by a later one, or rolled back")
+
+    def _grow_file(self) -> None:
+        """Let the file reach to the last page that LMDB counts.
+
+        LMDB leaves the end of the file unwritten when pages there were allocated and freed in one transaction. When the
+        file is as long as its pages, a shorter one at the next open was cut off, or grew in the commit before a crash.
+        """
+        if self.size_bytes() > self._file_bytes:
+            data = self._directory.data
+            steps = -(-self.size_bytes() // _GROW_STEP_BYTES)
+            self._file_bytes = max(steps * _GROW_STEP_BYTES, data.stat().st_size)
+            # The commit is durable without it, and the check at the next open only takes longer.
+            with contextlib.suppress(OSError):
+                os.truncate(data, self._file_bytes)
+
+    def _check_structure(self) -> None:
+        """Walk a small file, or one that may have been cut off, without LMDB, which crashes on missing pages.
+
+        A last page behind the end of the file is no proof: see ``_grow_file``.
+        """
+        size = self._directory.data.stat().st_size
+        if size > _FULL_CHECK_BYTES and size >= self.size_bytes():
+            return
+        problems = verify.verify(str(self._directory.data), subdir=False)  # type: ignore[no-untyped-call]
+        if problems:
+            raise lmdb.CorruptedError(f"{problems[0]} ({len(problems)} findings)")
+
+    @contextmanager
+    def _failing(self, attempt: str) -> Iterator[None]:
+        """Turn errors of LMDB into StoreFailed, after which only a new store will do."""
+        try:
+            yield
+        except lmdb.Error as error:
+            self.rollback()
+            self._failure = self._failure or f"cannot {attempt}: {self._advice(error)}"
+            raise StoreFailed(self._failure) from error
+
+    def _explained(self, error: lmdb.Error) -> Exception:
+        """What a get, scan, put or delete raises for an error of LMDB."""
+        if isinstance(error, lmdb.BadValsizeError):
+            return ValueError("a key has 1 to 511 bytes")
+        if type(error) is lmdb.Error and not error.code:
+            return RuntimeError("the batch or view is over")
+        if not isinstance(error, lmdb.BadTxnError) and not self._failure:
+            self._failure = f"cannot read or write: {self._advice(error)}"
+        return StoreFailed(self._failure or f"cannot read or write: {self._advice(error)}")
+
+    def _advice(self, error: lmdb.Error) -> str:
+        full = isinstance(error, lmdb.MapFullError)
+        todo = f"raise its size limit ({self._max_size_bytes} bytes)" if full else "see to the disk (full, failing?)"
+        return (
+            f"{error}. Nothing since the last commit was written to {self._directory.path}. "
+            f"Stop the node, {todo}, and start it again."
+        )
+
+    def _refuse_after_failure(self) -> None:
+        if self._failure:
+            raise StoreFailed(self._failure)
+
+
+def _backward(cursor: "lmdb.Cursor[bytes]", start: bytes, stop: bytes | None) -> Iterator[tuple[bytes, bytes]]:
+    placed = cursor.prev() if stop is not None and cursor.set_range(stop) else cursor.last()
+    if placed:
+        for row in cursor.iterprev():
+            if row[0] < start:
+                return
+            yield row
+
+
+def _until(rows: Iterator[tuple[bytes, bytes]], stop: bytes) -> Iterator[tuple[bytes, bytes]]:
+    for row in rows:
+        if row[0] >= stop:
+            return
+        yield row
+
+
+def _delete_rows(cursor: "lmdb.Cursor[bytes]", limit: int) -> None:
+    present = cursor.first()
+    while present and limit:
+        present = cursor.delete()
+        limit -= 1
+
+
+def _database_name(table: Table, generation: int) -> bytes:
+    suffix = f".{generation}" if table in STATE_TABLES else ""
+    return f"{table.value}{suffix}".encode()
+
+
+def _live_generation(txn: "lmdb.Transaction[bytes]", own: "lmdb._Database") -> int:
+    live = txn.get(_LIVE, None, own)
+    if live not in (b"0", b"1"):
+        raise lmdb.CorruptedError(f"the row of the live generation is {live!r}")
+    return int(live)
+
+
+def _check_ends(reader: _Reader) -> None:
+    """Reach the first and the last leaf of each table."""
+    for table in Table:
+        for reverse in (False, True):
+            next(reader.scan(table, reverse=reverse), None)
+
+
+@contextmanager
+def _refusing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (
+        lmdb.NotFoundError,
+        lmdb.InvalidError,
+        lmdb.CorruptedError,
+        lmdb.PageNotFoundError,
+        verify.VerifyError,
+    ) as error:
+        raise StoreRefused(
+            f"the database in {path} is corrupt or not that of a raftsched store ({error}); nothing was changed. "
+            f"{ADVICE_TO_REPLACE}"
+        ) from error
+    except (lmdb.Error, OSError) as error:
+        raise StoreRefused(f"cannot open the database in {path}: {error}") from error
