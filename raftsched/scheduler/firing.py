@@ -2,15 +2,20 @@
 
 from collections.abc import Callable
 
+import structlog
+
 from raftsched.core.model import Cursor, Decision
 from raftsched.core.policy import decide
 from raftsched.core.rows import be64, parse_due
+from raftsched.core.schedule import ScheduleError
 from raftsched.internal.v1 import command_pb2 as pb
 from raftsched.ports import Clock, Fate, Reader, Table
 from raftsched.scheduler.executors import Executors
 from raftsched.scheduler.proposer import Proposer
 from raftsched.scheduler.settings import SchedulerSettings
 from raftsched.scheduler.task_cache import TaskCache
+
+_log = structlog.get_logger(__name__)
 
 
 class Firer:
@@ -74,8 +79,13 @@ class Firer:
                 continue
             if room <= 0:
                 break
-            item = self._decide(reader, key, value, command.now_us, room, reserved)
             self._resume = key
+            try:
+                item = self._decide(reader, key, value, command.now_us, room, reserved)
+            except ScheduleError as error:
+                # Another node's time zone database may know better; the cursor stays where it is until one decides.
+                _log.error("a due task cannot be decided", key=key[8:].decode(), error=str(error))
+                continue
             if item is None:
                 continue
             keys.append(key)

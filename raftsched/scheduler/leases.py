@@ -36,6 +36,10 @@ class Leases:
         """The executor was heard of."""
         self._deadlines[executor_id] = now_s + self._lease_s
 
+    def holders(self) -> list[str]:
+        """Executors whose lease has not run out, connected or not."""
+        return list(self._deadlines)
+
     def expire(self, assigned: Mapping[str, list[AttemptKey]], now_s: float) -> list[str]:
         """Propose to take back what executors with a lease that ran out hold; returns their ids."""
         for executor_id in assigned:

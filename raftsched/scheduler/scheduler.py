@@ -125,6 +125,10 @@ class Scheduler:
             case _:
                 session.link.close()
 
+    def disconnected(self) -> list[str]:
+        """Executors that are not connected and may still come back before their lease runs out."""
+        return [executor_id for executor_id in self._leases.holders() if self.executors.get(executor_id) is None]
+
     def disconnect(self, session: Session) -> None:
         """The stream is down. The executor keeps its attempts until its lease runs out."""
         self.executors.remove(session)

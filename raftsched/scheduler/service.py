@@ -184,7 +184,12 @@ class SchedulerService(executor_pb2_grpc.ExecutorServiceServicer):
 
     def executors(self) -> list[cluster_pb2.ExecutorStatus]:
         """The executors as the leader knows them; none when this node does not lead."""
-        return [] if self._scheduler is None else [_executor_status(s) for s in self._scheduler.executors]
+        if self._scheduler is None:
+            return []
+        gone = cluster_pb2.EXECUTOR_STATE_DISCONNECTED
+        return [_executor_status(session) for session in self._scheduler.executors] + [
+            cluster_pb2.ExecutorStatus(id=executor_id, state=gone) for executor_id in self._scheduler.disconnected()
+        ]
 
 
 def _executor_status(session: Session) -> cluster_pb2.ExecutorStatus:
