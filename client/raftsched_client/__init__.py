@@ -1,1 +1,83 @@
-"""Client library of raftsched."""
+"""Client library of raftsched.
+
+from datetime import timedelta
+from raftsched_client import Client, task
+
+with Client("127.0.0.1:7101,127.0.0.1:7102,127.0.0.1:7103") as client:
+    client.create_task(task("tidy", cron="30 2 * * *", zone="Europe/Berlin", command=["/usr/bin/tidy"]))
+"""
+
+from raftsched_client.async_client import AsyncClient
+from raftsched_client.errors import (
+    AlreadyExistsError,
+    Applied,
+    ConflictError,
+    DeadlineExceededError,
+    InvalidArgumentError,
+    NotFoundError,
+    RaftschedError,
+    ResourceExhaustedError,
+    UnavailableError,
+)
+from raftsched_client.sync_client import Client
+from raftsched_client.tasks import action, schedule, task
+from raftsched_client.times import Timeout, to_datetime, to_duration, to_timedelta, to_timestamp
+from raftsched_client.v1.cluster_pb2 import ExecutorStatus, GetStatusResponse, NodeStatus
+from raftsched_client.v1.execution_pb2 import Execution, ExecutionState, GetOutputResponse, LedgerEntry
+from raftsched_client.v1.task_pb2 import (
+    Action,
+    BatchCreateTaskResult,
+    CommandAction,
+    CronSchedule,
+    Delivery,
+    HttpAction,
+    IntervalSchedule,
+    MisfirePolicy,
+    NoopAction,
+    PythonAction,
+    Schedule,
+    Task,
+    TaskState,
+)
+
+__all__ = [
+    "Action",
+    "AlreadyExistsError",
+    "Applied",
+    "AsyncClient",
+    "BatchCreateTaskResult",
+    "Client",
+    "CommandAction",
+    "ConflictError",
+    "CronSchedule",
+    "DeadlineExceededError",
+    "Delivery",
+    "Execution",
+    "ExecutionState",
+    "ExecutorStatus",
+    "GetOutputResponse",
+    "GetStatusResponse",
+    "HttpAction",
+    "IntervalSchedule",
+    "InvalidArgumentError",
+    "LedgerEntry",
+    "MisfirePolicy",
+    "NodeStatus",
+    "NoopAction",
+    "NotFoundError",
+    "PythonAction",
+    "RaftschedError",
+    "ResourceExhaustedError",
+    "Schedule",
+    "Task",
+    "TaskState",
+    "Timeout",
+    "UnavailableError",
+    "action",
+    "schedule",
+    "task",
+    "to_datetime",
+    "to_duration",
+    "to_timedelta",
+    "to_timestamp",
+]

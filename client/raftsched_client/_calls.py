@@ -1,0 +1,283 @@
+"""What each method of the clients sends, and what it makes of the response. Pure."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Generic, TypeVar
+from uuid import uuid4
+
+from google.protobuf import empty_pb2
+from google.protobuf.field_mask_pb2 import FieldMask
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from raftsched_client.times import to_timestamp
+from raftsched_client.v1 import cluster_pb2, execution_pb2, task_pb2
+from raftsched_client.v1.consistency_pb2 import CONSISTENCY_STALE, CONSISTENCY_UNSPECIFIED, Consistency
+
+Req = TypeVar("Req", bound=Message)
+Resp = TypeVar("Resp", bound=Message)
+T = TypeVar("T")
+Item = TypeVar("Item", bound=Message)
+
+
+@dataclass(frozen=True)
+class Method(Generic[Req, Resp]):
+    """One rpc."""
+
+    path: str
+    request: type[Req]
+    response: type[Resp]
+
+
+@dataclass(frozen=True)
+class Call(Generic[Req, Resp, T]):
+    """One request and how to read its response."""
+
+    method: Method[Req, Resp]
+    request: Req
+    result: Callable[[Resp], T]
+    changes: bool = False
+    request_id: str = ""
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether it may be sent again although it may have been applied."""
+        return not self.changes or bool(self.request_id)
+
+
+@dataclass(frozen=True)
+class Paged(Generic[Req, Resp, Item]):
+    """A listing: ``page(token)`` is the call for one page."""
+
+    page: Callable[[str], Call[Req, Resp, tuple[list[Item], str]]]
+
+
+def _method(service: str, name: str, request: type[Req], response: type[Resp]) -> Method[Req, Resp]:
+    return Method(f"/raftsched.v1.{service}/{name}", request, response)
+
+
+CREATE_TASK = _method("TaskService", "CreateTask", task_pb2.CreateTaskRequest, task_pb2.CreateTaskResponse)
+BATCH_CREATE = _method(
+    "TaskService", "BatchCreateTasks", task_pb2.BatchCreateTasksRequest, task_pb2.BatchCreateTasksResponse
+)
+GET_TASK = _method("TaskService", "GetTask", task_pb2.GetTaskRequest, task_pb2.GetTaskResponse)
+LIST_TASKS = _method("TaskService", "ListTasks", task_pb2.ListTasksRequest, task_pb2.ListTasksResponse)
+UPDATE_TASK = _method("TaskService", "UpdateTask", task_pb2.UpdateTaskRequest, task_pb2.UpdateTaskResponse)
+DELETE_TASK = _method("TaskService", "DeleteTask", task_pb2.DeleteTaskRequest, empty_pb2.Empty)
+PAUSE_TASK = _method("TaskService", "PauseTask", task_pb2.PauseTaskRequest, task_pb2.PauseTaskResponse)
+RESUME_TASK = _method("TaskService", "ResumeTask", task_pb2.ResumeTaskRequest, task_pb2.ResumeTaskResponse)
+RUN_TASK = _method("TaskService", "RunTask", task_pb2.RunTaskRequest, task_pb2.RunTaskResponse)
+GET_EXECUTION = _method(
+    "ExecutionService", "GetExecution", execution_pb2.GetExecutionRequest, execution_pb2.GetExecutionResponse
+)
+LIST_EXECUTIONS = _method(
+    "ExecutionService", "ListExecutions", execution_pb2.ListExecutionsRequest, execution_pb2.ListExecutionsResponse
+)
+WATCH_EXECUTIONS = _method(
+    "ExecutionService", "WatchExecutions", execution_pb2.WatchExecutionsRequest, execution_pb2.WatchExecutionsResponse
+)
+GET_OUTPUT = _method("ExecutionService", "GetOutput", execution_pb2.GetOutputRequest, execution_pb2.GetOutputResponse)
+CANCEL_EXECUTION = _method(
+    "ExecutionService", "CancelExecution", execution_pb2.CancelExecutionRequest, execution_pb2.CancelExecutionResponse
+)
+LIST_LEDGER = _method(
+    "ExecutionService", "ListLedger", execution_pb2.ListLedgerRequest, execution_pb2.ListLedgerResponse
+)
+GET_STATUS = _method("ClusterService", "GetStatus", cluster_pb2.GetStatusRequest, cluster_pb2.GetStatusResponse)
+TRANSFER_LEADERSHIP = _method(
+    "ClusterService",
+    "TransferLeadership",
+    cluster_pb2.TransferLeadershipRequest,
+    cluster_pb2.TransferLeadershipResponse,
+)
+
+
+def create_task(
+    task: task_pb2.Task, request_id: str | None
+) -> Call[task_pb2.CreateTaskRequest, task_pb2.CreateTaskResponse, task_pb2.Task]:
+    """CreateTask."""
+    request = task_pb2.CreateTaskRequest(task=task, request_id=_id(request_id))
+    return Call(CREATE_TASK, request, lambda response: response.task, True, request.request_id)
+
+
+def create_tasks(
+    tasks: list[task_pb2.Task], request_id: str
+) -> Call[task_pb2.BatchCreateTasksRequest, task_pb2.BatchCreateTasksResponse, list[task_pb2.BatchCreateTaskResult]]:
+    """BatchCreateTasks."""
+    request = task_pb2.BatchCreateTasksRequest(tasks=tasks, request_id=request_id)
+    return Call(BATCH_CREATE, request, lambda response: list(response.results), True, request_id)
+
+
+def get_task(name: str, stale: bool) -> Call[task_pb2.GetTaskRequest, task_pb2.GetTaskResponse, task_pb2.Task]:
+    """GetTask."""
+    request = task_pb2.GetTaskRequest(name=name, consistency=_consistency(stale))
+    return Call(GET_TASK, request, lambda response: response.task)
+
+
+def list_tasks(
+    name_prefix: str, labels: Mapping[str, str] | None, state: task_pb2.TaskState.ValueType, page_size: int, stale: bool
+) -> Paged[task_pb2.ListTasksRequest, task_pb2.ListTasksResponse, task_pb2.Task]:
+    """ListTasks."""
+
+    def page(
+        token: str,
+    ) -> Call[task_pb2.ListTasksRequest, task_pb2.ListTasksResponse, tuple[list[task_pb2.Task], str]]:
+        request = task_pb2.ListTasksRequest(
+            page_size=page_size,
+            page_token=token,
+            name_prefix=name_prefix,
+            labels=labels,
+            state=state,
+            consistency=_consistency(stale),
+        )
+        return Call(LIST_TASKS, request, lambda response: (list(response.tasks), response.next_page_token))
+
+    return Paged(page)
+
+
+def update_task(
+    changes: task_pb2.Task, mask: Iterable[str], request_id: str | None
+) -> Call[task_pb2.UpdateTaskRequest, task_pb2.UpdateTaskResponse, task_pb2.Task]:
+    """UpdateTask."""
+    request = task_pb2.UpdateTaskRequest(
+        task=changes, update_mask=FieldMask(paths=list(mask)), request_id=_id(request_id)
+    )
+    return Call(UPDATE_TASK, request, lambda response: response.task, True, request.request_id)
+
+
+def delete_task(
+    name: str, etag: str, request_id: str | None
+) -> Call[task_pb2.DeleteTaskRequest, empty_pb2.Empty, None]:
+    """DeleteTask."""
+    request = task_pb2.DeleteTaskRequest(name=name, etag=etag, request_id=_id(request_id))
+    return Call(DELETE_TASK, request, lambda _: None, True, request.request_id)
+
+
+def pause_task(
+    name: str, request_id: str | None
+) -> Call[task_pb2.PauseTaskRequest, task_pb2.PauseTaskResponse, task_pb2.Task]:
+    """PauseTask."""
+    request = task_pb2.PauseTaskRequest(name=name, request_id=_id(request_id))
+    return Call(PAUSE_TASK, request, lambda response: response.task, True, request.request_id)
+
+
+def resume_task(
+    name: str, request_id: str | None
+) -> Call[task_pb2.ResumeTaskRequest, task_pb2.ResumeTaskResponse, task_pb2.Task]:
+    """ResumeTask."""
+    request = task_pb2.ResumeTaskRequest(name=name, request_id=_id(request_id))
+    return Call(RESUME_TASK, request, lambda response: response.task, True, request.request_id)
+
+
+def run_task(
+    name: str, request_id: str | None
+) -> Call[task_pb2.RunTaskRequest, task_pb2.RunTaskResponse, execution_pb2.Execution]:
+    """RunTask."""
+    request = task_pb2.RunTaskRequest(name=name, request_id=_id(request_id))
+    return Call(RUN_TASK, request, lambda response: response.execution, True, request.request_id)
+
+
+def get_execution(
+    execution_id: str, stale: bool = False
+) -> Call[execution_pb2.GetExecutionRequest, execution_pb2.GetExecutionResponse, execution_pb2.Execution]:
+    """GetExecution."""
+    request = execution_pb2.GetExecutionRequest(id=execution_id, consistency=_consistency(stale))
+    return Call(GET_EXECUTION, request, lambda response: response.execution)
+
+
+def list_executions(
+    task: str,
+    states: Iterable[execution_pb2.ExecutionState.ValueType],
+    start: datetime | None,
+    end: datetime | None,
+    page_size: int,
+    stale: bool,
+) -> Paged[execution_pb2.ListExecutionsRequest, execution_pb2.ListExecutionsResponse, execution_pb2.Execution]:
+    """ListExecutions."""
+    states = list(states)
+    start_time, end_time = _range(start, end)
+
+    def page(
+        token: str,
+    ) -> Call[
+        execution_pb2.ListExecutionsRequest,
+        execution_pb2.ListExecutionsResponse,
+        tuple[list[execution_pb2.Execution], str],
+    ]:
+        request = execution_pb2.ListExecutionsRequest(
+            page_size=page_size,
+            page_token=token,
+            task=task,
+            states=states,
+            start_time=start_time,
+            end_time=end_time,
+            consistency=_consistency(stale),
+        )
+        return Call(LIST_EXECUTIONS, request, lambda response: (list(response.executions), response.next_page_token))
+
+    return Paged(page)
+
+
+def cancel_execution(
+    execution_id: str, request_id: str | None
+) -> Call[execution_pb2.CancelExecutionRequest, execution_pb2.CancelExecutionResponse, execution_pb2.Execution]:
+    """CancelExecution."""
+    request = execution_pb2.CancelExecutionRequest(id=execution_id, request_id=_id(request_id))
+    return Call(CANCEL_EXECUTION, request, lambda response: response.execution, True, request.request_id)
+
+
+def list_ledger(
+    task: str, start: datetime | None, end: datetime | None, page_size: int, stale: bool
+) -> Paged[execution_pb2.ListLedgerRequest, execution_pb2.ListLedgerResponse, execution_pb2.LedgerEntry]:
+    """ListLedger."""
+    start_time, end_time = _range(start, end)
+
+    def page(
+        token: str,
+    ) -> Call[
+        execution_pb2.ListLedgerRequest,
+        execution_pb2.ListLedgerResponse,
+        tuple[list[execution_pb2.LedgerEntry], str],
+    ]:
+        request = execution_pb2.ListLedgerRequest(
+            task=task,
+            page_size=page_size,
+            page_token=token,
+            start_time=start_time,
+            end_time=end_time,
+            consistency=_consistency(stale),
+        )
+        return Call(LIST_LEDGER, request, lambda response: (list(response.entries), response.next_page_token))
+
+    return Paged(page)
+
+
+def get_status(
+    local_only: bool,
+) -> Call[cluster_pb2.GetStatusRequest, cluster_pb2.GetStatusResponse, cluster_pb2.GetStatusResponse]:
+    """GetStatus."""
+    return Call(GET_STATUS, cluster_pb2.GetStatusRequest(local_only=local_only), lambda response: response)
+
+
+def transfer_leadership(
+    node_id: str,
+) -> Call[cluster_pb2.TransferLeadershipRequest, cluster_pb2.TransferLeadershipResponse, str]:
+    """TransferLeadership."""
+    request = cluster_pb2.TransferLeadershipRequest(node_id=node_id)
+    return Call(TRANSFER_LEADERSHIP, request, lambda response: response.leader_id, changes=True)
+
+
+def _id(request_id: str | None) -> str:
+    return request_id or uuid4().hex
+
+
+def _consistency(stale: bool) -> Consistency.ValueType:
+    return CONSISTENCY_STALE if stale else CONSISTENCY_UNSPECIFIED
+
+
+def _range(start: datetime | None, end: datetime | None) -> tuple[Timestamp | None, Timestamp | None]:
+    return (
+        None if start is None else to_timestamp(start, "start"),
+        None if end is None else to_timestamp(end, "end"),
+    )

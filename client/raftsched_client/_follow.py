@@ -1,0 +1,87 @@
+"""What has been seen of a stream, so that it can go on after a reconnect. Pure."""
+
+from datetime import datetime, timedelta
+
+from raftsched_client.times import to_datetime
+from raftsched_client.v1.execution_pb2 import (
+    EXECUTION_STATE_SUCCEEDED,
+    Execution,
+    GetOutputResponse,
+)
+
+MAX_SEEN = 10_000
+"""Executions that a watch remembers; beyond it the one that was seen first is forgotten."""
+LATENESS = timedelta(minutes=1)
+"""How long after its nominal time an execution may be decided and still be found by a re-read."""
+
+
+def ended(execution: Execution) -> bool:
+    """Whether no further change can come."""
+    return execution.state >= EXECUTION_STATE_SUCCEEDED
+
+
+class Watch:
+    """Which changes of executions have been seen."""
+
+    def __init__(self, now: datetime) -> None:
+        self._seen: dict[str, tuple[int, int]] = {}
+        self._open: dict[str, None] = {}
+        self._heard = now
+        self._heard_anything = False
+
+    def is_news(self, execution: Execution) -> bool:
+        """Whether it is later than what was seen of the same execution. Remembers it."""
+        version = (execution.attempt, execution.state)
+        if version <= self._seen.get(execution.id, (0, 0)):
+            return False
+        self._seen.pop(execution.id, None)
+        self._seen[execution.id] = version
+        if ended(execution):
+            self._open.pop(execution.id, None)
+        else:
+            self._open[execution.id] = None
+        while len(self._seen) > MAX_SEEN:
+            oldest = next(iter(self._seen))
+            del self._seen[oldest]
+            self._open.pop(oldest, None)
+        self._hear(execution)
+        return True
+
+    def reread_from(self) -> datetime:
+        """The nominal time from which a list shows what may have been missed."""
+        return self._heard - LATENESS if self._heard_anything else self._heard
+
+    def still_open(self) -> list[str]:
+        """Ids of the executions that had not ended when they were last seen."""
+        return list(self._open)
+
+    def _hear(self, execution: Execution) -> None:
+        stamps = (execution.fire_time, execution.start_time, execution.end_time)
+        latest = max((to_datetime(stamp) for stamp in stamps if stamp.seconds), default=None)
+        if latest is not None and (latest > self._heard or not self._heard_anything):
+            # The cluster's clock counts, not ours.
+            self._heard = latest
+            self._heard_anything = True
+
+
+class Output:
+    """How far the output of an execution has been read."""
+
+    def __init__(self) -> None:
+        self._position = 0
+        self._offset = 0
+
+    def restart(self) -> None:
+        """A new stream begins, at the first byte that is still kept."""
+        self._offset = 0
+
+    def take(self, response: GetOutputResponse) -> GetOutputResponse | None:
+        """What is new in the next message of the stream, with the number of bytes that are missing before it."""
+        self._offset = max(self._offset, response.truncated_bytes)
+        missing = max(self._offset - self._position, 0)
+        fresh = response.data[max(self._position - self._offset, 0) :]
+        self._offset += len(response.data)
+        self._position = max(self._position, self._offset)
+        if not fresh and not missing:
+            return None
+        return GetOutputResponse(data=fresh, truncated_bytes=missing)

@@ -1,0 +1,319 @@
+"""The client for programs on an asyncio event loop."""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Self
+from uuid import uuid4
+
+import grpc
+
+from raftsched_client import _calls
+from raftsched_client._base import CHANNEL_OPTIONS, DEFAULT_TIMEOUT_S, BaseClient, Metadata
+from raftsched_client._batch import DEFAULT_BATCH_TASKS, DEFAULT_IN_FLIGHT, batches, check_batch_size
+from raftsched_client._calls import Call, Item, Method, Paged, Req, Resp, T
+from raftsched_client._follow import Output, Watch, ended
+from raftsched_client._retry import Reconnects
+from raftsched_client.errors import NotFoundError, RaftschedError, UnavailableError
+from raftsched_client.times import Timeout
+from raftsched_client.v1.cluster_pb2 import GetStatusResponse
+from raftsched_client.v1.execution_pb2 import (
+    Execution,
+    ExecutionState,
+    GetOutputRequest,
+    GetOutputResponse,
+    LedgerEntry,
+    WatchExecutionsRequest,
+)
+from raftsched_client.v1.task_pb2 import TASK_STATE_UNSPECIFIED, BatchCreateTaskResult, Task, TaskState
+
+
+class AsyncClient(BaseClient):
+    """The same as ``Client``, on an asyncio event loop: calls are awaited, listings and streams take ``async for``.
+
+    Make it, use it and close it on the same loop. Use ``contextlib.aclosing`` for a stream that you leave early.
+    """
+
+    def __init__(
+        self,
+        endpoints: str | Sequence[str],
+        *,
+        timeout: Timeout = DEFAULT_TIMEOUT_S,
+        metadata: Callable[[], Metadata] | None = None,
+    ) -> None:
+        super().__init__(endpoints, timeout=timeout, metadata=metadata)
+        self._channels: dict[str, grpc.aio.Channel] = {}
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """As ``Client.close``."""
+        channels, self._channels = self._channels, {}
+        for channel in channels.values():
+            await channel.close()
+
+    async def create_task(self, task: Task, *, request_id: str | None = None, timeout: Timeout | None = None) -> Task:
+        """As ``Client.create_task``."""
+        return await self._unary(_calls.create_task(task, request_id), timeout)
+
+    def create_tasks(
+        self,
+        tasks: Iterable[Task],
+        *,
+        batch_size: int = DEFAULT_BATCH_TASKS,
+        max_in_flight: int = DEFAULT_IN_FLIGHT,
+        request_id: str | None = None,
+        timeout: Timeout | None = None,
+    ) -> AsyncIterator[BatchCreateTaskResult]:
+        """As ``Client.create_tasks``, with up to ``max_in_flight`` calls under way at a time.
+
+        So when a call fails, tasks of up to ``max_in_flight - 1`` later calls may have been registered too.
+        """
+        check_batch_size(batch_size)
+        if max_in_flight < 1:
+            raise ValueError(f"max_in_flight: must be at least 1, not {max_in_flight}")
+        prefix = request_id or uuid4().hex
+        return self._create_tasks(tasks, batch_size, max_in_flight, prefix, timeout)
+
+    async def _create_tasks(
+        self, tasks: Iterable[Task], batch_size: int, max_in_flight: int, prefix: str, timeout: Timeout | None
+    ) -> AsyncIterator[BatchCreateTaskResult]:
+        under_way: deque[asyncio.Task[list[BatchCreateTaskResult]]] = deque()
+        try:
+            for number, batch in enumerate(batches(tasks, batch_size)):
+                call = _calls.create_tasks(batch, f"{prefix}-{number}")
+                under_way.append(asyncio.create_task(self._unary(call, timeout)))
+                if len(under_way) == max_in_flight:
+                    for result in await under_way.popleft():
+                        yield result
+            while under_way:
+                for result in await under_way.popleft():
+                    yield result
+        finally:
+            for running in under_way:
+                running.cancel()
+            await asyncio.gather(*under_way, return_exceptions=True)
+
+    async def get_task(self, name: str, *, stale: bool = False, timeout: Timeout | None = None) -> Task:
+        """As ``Client.get_task``."""
+        return await self._unary(_calls.get_task(name, stale), timeout)
+
+    def list_tasks(
+        self,
+        *,
+        name_prefix: str = "",
+        labels: Mapping[str, str] | None = None,
+        state: TaskState.ValueType = TASK_STATE_UNSPECIFIED,
+        page_size: int = 1000,
+        stale: bool = False,
+        timeout: Timeout | None = None,
+    ) -> AsyncIterator[Task]:
+        """As ``Client.list_tasks``."""
+        return self._pages(_calls.list_tasks(name_prefix, labels, state, page_size, stale), timeout)
+
+    async def update_task(
+        self, changes: Task, mask: Iterable[str], *, request_id: str | None = None, timeout: Timeout | None = None
+    ) -> Task:
+        """As ``Client.update_task``."""
+        return await self._unary(_calls.update_task(changes, mask, request_id), timeout)
+
+    async def delete_task(
+        self, name: str, *, etag: str = "", request_id: str | None = None, timeout: Timeout | None = None
+    ) -> None:
+        """As ``Client.delete_task``."""
+        await self._unary(_calls.delete_task(name, etag, request_id), timeout)
+
+    async def pause_task(self, name: str, *, request_id: str | None = None, timeout: Timeout | None = None) -> Task:
+        """As ``Client.pause_task``."""
+        return await self._unary(_calls.pause_task(name, request_id), timeout)
+
+    async def resume_task(self, name: str, *, request_id: str | None = None, timeout: Timeout | None = None) -> Task:
+        """As ``Client.resume_task``."""
+        return await self._unary(_calls.resume_task(name, request_id), timeout)
+
+    async def run_task(self, name: str, *, request_id: str | None = None, timeout: Timeout | None = None) -> Execution:
+        """As ``Client.run_task``."""
+        return await self._unary(_calls.run_task(name, request_id), timeout)
+
+    async def get_execution(
+        self, execution_id: str, *, stale: bool = False, timeout: Timeout | None = None
+    ) -> Execution:
+        """As ``Client.get_execution``."""
+        return await self._unary(_calls.get_execution(execution_id, stale), timeout)
+
+    def list_executions(
+        self,
+        *,
+        task: str = "",
+        states: Iterable[ExecutionState.ValueType] = (),
+        start: datetime | None = None,
+        end: datetime | None = None,
+        page_size: int = 1000,
+        stale: bool = False,
+        timeout: Timeout | None = None,
+    ) -> AsyncIterator[Execution]:
+        """As ``Client.list_executions``."""
+        return self._pages(_calls.list_executions(task, states, start, end, page_size, stale), timeout)
+
+    async def watch_executions(
+        self, *, task: str = "", execution_id: str = "", timeout: Timeout | None = None
+    ) -> AsyncGenerator[Execution, None]:
+        """As ``Client.watch_executions``."""
+        request = WatchExecutionsRequest(task=task, id=execution_id)
+        watch = Watch(datetime.now(UTC))
+        reconnects = self._reconnects(timeout)
+        read_again = bool(execution_id)
+        while True:
+            endpoint = self._endpoints.current
+            try:
+                changes = self._watch_once(endpoint, request, watch, reconnects, read_again)
+                async with aclosing(changes):
+                    async for execution in changes:
+                        yield execution
+                        if execution_id and ended(execution):
+                            return
+                cause: RaftschedError = UnavailableError("the node ended the stream")
+            except grpc.RpcError as error:
+                cause = self._broken(endpoint, error)
+            await asyncio.sleep(reconnects.failed(endpoint, cause, time.monotonic()))
+            read_again = True
+
+    async def _watch_once(
+        self, endpoint: str, request: WatchExecutionsRequest, watch: Watch, reconnects: Reconnects, read_again: bool
+    ) -> AsyncGenerator[Execution, None]:
+        async with self._open(endpoint, _calls.WATCH_EXECUTIONS, request) as stream:
+            reconnects.opened(time.monotonic())
+            if read_again:
+                async for execution in self._reread(watch, request.task, request.id):
+                    yield execution
+            async for response in stream:
+                reconnects.progressed()
+                if response.dropped:
+                    async for execution in self._reread(watch, request.task, request.id):
+                        yield execution
+                if watch.is_news(response.execution):
+                    yield response.execution
+
+    async def _reread(self, watch: Watch, task: str, execution_id: str) -> AsyncIterator[Execution]:
+        known = [execution_id] if execution_id else watch.still_open()
+        if not execution_id:
+            missed = [execution async for execution in self.list_executions(task=task, start=watch.reread_from())]
+            for execution in filter(watch.is_news, reversed(missed)):
+                yield execution
+            listed = {execution.id for execution in missed}
+            known = [each for each in known if each not in listed]
+        for each in known:
+            try:
+                execution = await self.get_execution(each)
+            except NotFoundError:
+                if execution_id:
+                    raise
+                continue  # Retention has removed it meanwhile.
+            if watch.is_news(execution):
+                yield execution
+
+    async def get_output(
+        self, execution_id: str, *, follow: bool = False, timeout: Timeout | None = None
+    ) -> AsyncGenerator[GetOutputResponse, None]:
+        """As ``Client.get_output``."""
+        request = GetOutputRequest(id=execution_id, follow=follow)
+        output = Output()
+        limit_s = None if follow else self._timeout_of(timeout)
+        reconnects = self._reconnects(timeout)
+        while True:
+            endpoint = self._endpoints.current
+            output.restart()
+            try:
+                async with self._open(endpoint, _calls.GET_OUTPUT, request, limit_s) as stream:
+                    reconnects.opened(time.monotonic())
+                    async for response in stream:
+                        reconnects.progressed()
+                        if piece := output.take(response):
+                            yield piece
+                return
+            except grpc.RpcError as error:
+                await asyncio.sleep(reconnects.failed(endpoint, self._broken(endpoint, error), time.monotonic()))
+
+    async def cancel_execution(
+        self, execution_id: str, *, request_id: str | None = None, timeout: Timeout | None = None
+    ) -> Execution:
+        """As ``Client.cancel_execution``."""
+        return await self._unary(_calls.cancel_execution(execution_id, request_id), timeout)
+
+    def list_ledger(
+        self,
+        task: str,
+        *,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        page_size: int = 1000,
+        stale: bool = False,
+        timeout: Timeout | None = None,
+    ) -> AsyncIterator[LedgerEntry]:
+        """As ``Client.list_ledger``."""
+        return self._pages(_calls.list_ledger(task, start, end, page_size, stale), timeout)
+
+    async def get_status(self, *, local_only: bool = False, timeout: Timeout | None = None) -> GetStatusResponse:
+        """As ``Client.get_status``."""
+        return await self._unary(_calls.get_status(local_only), timeout)
+
+    async def transfer_leadership(self, node_id: str = "", *, timeout: Timeout | None = None) -> str:
+        """As ``Client.transfer_leadership``."""
+        return await self._unary(_calls.transfer_leadership(node_id), timeout)
+
+    async def _unary(self, call: Call[Req, Resp, T], timeout: Timeout | None) -> T:
+        attempts = self._attempts(call, time.monotonic(), timeout)
+        method = call.method
+        while True:
+            endpoint = self._endpoints.current
+            send = self._channel(endpoint).unary_unary(
+                method.path, method.request.SerializeToString, method.response.FromString
+            )
+            try:
+                response = await send(
+                    call.request,
+                    timeout=attempts.attempt_timeout_s(time.monotonic()),
+                    metadata=self._call_metadata(),
+                )
+            except grpc.RpcError as error:
+                delay = attempts.failed(endpoint, self._broken(endpoint, error), time.monotonic())
+            else:
+                return call.result(response)
+            await asyncio.sleep(delay)
+
+    async def _pages(self, paged: Paged[Req, Resp, Item], timeout: Timeout | None) -> AsyncIterator[Item]:
+        token = ""
+        while True:
+            items, token = await self._unary(paged.page(token), timeout)
+            for item in items:
+                yield item
+            if not token:
+                return
+
+    @asynccontextmanager
+    async def _open(
+        self, endpoint: str, method: Method[Req, Resp], request: Req, timeout_s: float | None = None
+    ) -> AsyncIterator[AsyncIterable[Resp]]:
+        open_stream = self._channel(endpoint).unary_stream(
+            method.path, method.request.SerializeToString, method.response.FromString
+        )
+        stream = open_stream(request, timeout=timeout_s, metadata=self._call_metadata())
+        try:
+            yield stream
+        finally:
+            stream.cancel()
+
+    def _channel(self, endpoint: str) -> grpc.aio.Channel:
+        if endpoint not in self._channels:
+            self._channels[endpoint] = grpc.aio.insecure_channel(endpoint, CHANNEL_OPTIONS)
+        return self._channels[endpoint]

@@ -1,0 +1,347 @@
+"""The client for programs without an event loop."""
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Self
+from uuid import uuid4
+
+import grpc
+
+from raftsched_client import _calls
+from raftsched_client._base import CHANNEL_OPTIONS, DEFAULT_TIMEOUT_S, BaseClient, Metadata
+from raftsched_client._batch import DEFAULT_BATCH_TASKS, batches, check_batch_size
+from raftsched_client._calls import Call, Item, Method, Paged, Req, Resp, T
+from raftsched_client._follow import Output, Watch, ended
+from raftsched_client._retry import Reconnects
+from raftsched_client.errors import NotFoundError, RaftschedError, UnavailableError
+from raftsched_client.times import Timeout
+from raftsched_client.v1.cluster_pb2 import GetStatusResponse
+from raftsched_client.v1.execution_pb2 import (
+    Execution,
+    ExecutionState,
+    GetOutputRequest,
+    GetOutputResponse,
+    LedgerEntry,
+    WatchExecutionsRequest,
+)
+from raftsched_client.v1.task_pb2 import TASK_STATE_UNSPECIFIED, BatchCreateTaskResult, Task, TaskState
+
+
+class Client(BaseClient):
+    """Talks to a cluster. May be shared between threads. Close it, or use it as a context manager.
+
+    Args:
+        endpoints: ``host:port`` of one or more nodes, as a sequence or separated by commas. Any node takes any call;
+            the client stays with one until it fails and then goes to the next.
+        timeout: default deadline of a call, retries included; seconds or a timedelta. 10 s when not given.
+        metadata: called before every attempt for the gRPC metadata to send along.
+
+    Raises ValueError for endpoints or a timeout that cannot be.
+
+    Every method takes a ``timeout`` of its own, and raises a ``RaftschedError``. Methods that change something take a
+    ``request_id`` (one is made up when none is given); all attempts of a call carry the same, so a retry never acts
+    twice. Reads see every change acknowledged before them, unless ``stale=True`` asks for whatever the node at hand
+    has, which needs no quorum.
+    """
+
+    def __init__(
+        self,
+        endpoints: str | Sequence[str],
+        *,
+        timeout: Timeout = DEFAULT_TIMEOUT_S,
+        metadata: Callable[[], Metadata] | None = None,
+    ) -> None:
+        super().__init__(endpoints, timeout=timeout, metadata=metadata)
+        self._channels: dict[str, grpc.Channel] = {}
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Drop the connections. Calls in progress end with an error."""
+        with self._lock:
+            channels, self._channels = self._channels, {}
+        for channel in channels.values():
+            channel.close()
+
+    def create_task(self, task: Task, *, request_id: str | None = None, timeout: Timeout | None = None) -> Task:
+        """Register a task; return it as registered.
+
+        Raises InvalidArgumentError, AlreadyExistsError, ResourceExhaustedError.
+        """
+        return self._unary(_calls.create_task(task, request_id), timeout)
+
+    def create_tasks(
+        self,
+        tasks: Iterable[Task],
+        *,
+        batch_size: int = DEFAULT_BATCH_TASKS,
+        request_id: str | None = None,
+        timeout: Timeout | None = None,
+    ) -> Iterator[BatchCreateTaskResult]:
+        """Register many tasks; yield one result per task, in their order, as the batches are done.
+
+        A task that is refused does not stop the others: look at ``code`` of its result. One call takes up to
+        ``batch_size`` tasks (1 to 10,000) and 3 MiB; ``timeout`` is that of one call. When a call fails, its error is
+        raised after the results of the calls before it, and the tasks after it are not sent. Batches have the
+        request ids ``<request_id>-0``, ``-1``, ...: repeat with the same arguments to go on where it failed.
+        """
+        check_batch_size(batch_size)
+        prefix = request_id or uuid4().hex
+        return self._create_tasks(tasks, batch_size, prefix, timeout)
+
+    def _create_tasks(
+        self, tasks: Iterable[Task], batch_size: int, prefix: str, timeout: Timeout | None
+    ) -> Iterator[BatchCreateTaskResult]:
+        for number, batch in enumerate(batches(tasks, batch_size)):
+            yield from self._unary(_calls.create_tasks(batch, f"{prefix}-{number}"), timeout)
+
+    def get_task(self, name: str, *, stale: bool = False, timeout: Timeout | None = None) -> Task:
+        """Read a task. Raises NotFoundError."""
+        return self._unary(_calls.get_task(name, stale), timeout)
+
+    def list_tasks(
+        self,
+        *,
+        name_prefix: str = "",
+        labels: Mapping[str, str] | None = None,
+        state: TaskState.ValueType = TASK_STATE_UNSPECIFIED,
+        page_size: int = 1000,
+        stale: bool = False,
+        timeout: Timeout | None = None,
+    ) -> Iterator[Task]:
+        """Tasks ordered by name, read page by page (``page_size`` 1 to 1,000); ``timeout`` is that of one page.
+
+        Tasks must carry all ``labels``; an empty value matches any value of that key.
+        """
+        return self._pages(_calls.list_tasks(name_prefix, labels, state, page_size, stale), timeout)
+
+    def update_task(
+        self, changes: Task, mask: Iterable[str], *, request_id: str | None = None, timeout: Timeout | None = None
+    ) -> Task:
+        """Replace the top-level fields named in ``mask`` by those of ``changes``; return the task as it is then.
+
+        ``changes.name`` says which task; ``changes.etag``, if set, must match (else ConflictError).
+        Raises NotFoundError, InvalidArgumentError.
+        """
+        return self._unary(_calls.update_task(changes, mask, request_id), timeout)
+
+    def delete_task(
+        self, name: str, *, etag: str = "", request_id: str | None = None, timeout: Timeout | None = None
+    ) -> None:
+        """Remove a task; its executions and ledger stay until retention removes them.
+
+        Raises NotFoundError; ConflictError when an ``etag`` is given and does not match.
+        """
+        self._unary(_calls.delete_task(name, etag, request_id), timeout)
+
+    def pause_task(self, name: str, *, request_id: str | None = None, timeout: Timeout | None = None) -> Task:
+        """Stop firing by schedule. Raises NotFoundError."""
+        return self._unary(_calls.pause_task(name, request_id), timeout)
+
+    def resume_task(self, name: str, *, request_id: str | None = None, timeout: Timeout | None = None) -> Task:
+        """Fire by schedule again; what passed meanwhile is recorded as skipped. Raises NotFoundError."""
+        return self._unary(_calls.resume_task(name, request_id), timeout)
+
+    def run_task(self, name: str, *, request_id: str | None = None, timeout: Timeout | None = None) -> Execution:
+        """Fire the task at once, paused or not; return the new execution. Raises NotFoundError."""
+        return self._unary(_calls.run_task(name, request_id), timeout)
+
+    def get_execution(self, execution_id: str, *, stale: bool = False, timeout: Timeout | None = None) -> Execution:
+        """Read an execution. Raises NotFoundError."""
+        return self._unary(_calls.get_execution(execution_id, stale), timeout)
+
+    def list_executions(
+        self,
+        *,
+        task: str = "",
+        states: Iterable[ExecutionState.ValueType] = (),
+        start: datetime | None = None,
+        end: datetime | None = None,
+        page_size: int = 1000,
+        stale: bool = False,
+        timeout: Timeout | None = None,
+    ) -> Iterator[Execution]:
+        """Executions with ``start <= nominal time < end`` in any of ``states``, newest first, read page by page.
+
+        Empty arguments do not filter. ``page_size`` is 1 to 1,000; ``timeout`` is that of one page.
+        Raises ValueError for a naive datetime.
+        """
+        return self._pages(_calls.list_executions(task, states, start, end, page_size, stale), timeout)
+
+    def watch_executions(
+        self, *, task: str = "", execution_id: str = "", timeout: Timeout | None = None
+    ) -> Iterator[Execution]:
+        """Changes of executions as they come: of one task, of one execution, or of all.
+
+        Of one execution it yields the state at the start, and ends when the execution has ended.
+
+        After a lost connection, or when the caller was too slow to be sent every change, it reads again what was open
+        or is new and yields what changed: so the last state of every execution is seen, though not every state between.
+        What was decided more than a minute after its nominal time and ended during the interruption may be missed.
+
+        Raises NotFoundError; UnavailableError: no node could be reached again within ``timeout``.
+        """
+        request = WatchExecutionsRequest(task=task, id=execution_id)
+        watch = Watch(datetime.now(UTC))
+        reconnects = self._reconnects(timeout)
+        read_again = bool(execution_id)
+        while True:
+            endpoint = self._endpoints.current
+            try:
+                for execution in self._watch_once(endpoint, request, watch, reconnects, read_again):
+                    yield execution
+                    if execution_id and ended(execution):
+                        return
+                cause: RaftschedError = UnavailableError("the node ended the stream")
+            except grpc.RpcError as error:
+                cause = self._broken(endpoint, error)
+            time.sleep(reconnects.failed(endpoint, cause, time.monotonic()))
+            read_again = True
+
+    def _watch_once(
+        self, endpoint: str, request: WatchExecutionsRequest, watch: Watch, reconnects: Reconnects, read_again: bool
+    ) -> Iterator[Execution]:
+        with self._open(endpoint, _calls.WATCH_EXECUTIONS, request) as stream:
+            reconnects.opened(time.monotonic())
+            if read_again:
+                yield from self._reread(watch, request.task, request.id)
+            for response in stream:
+                reconnects.progressed()
+                if response.dropped:
+                    yield from self._reread(watch, request.task, request.id)
+                if watch.is_news(response.execution):
+                    yield response.execution
+
+    def _reread(self, watch: Watch, task: str, execution_id: str) -> Iterator[Execution]:
+        known = [execution_id] if execution_id else watch.still_open()
+        if not execution_id:
+            missed = list(self.list_executions(task=task, start=watch.reread_from()))
+            yield from filter(watch.is_news, reversed(missed))
+            listed = {execution.id for execution in missed}
+            known = [each for each in known if each not in listed]
+        for each in known:
+            try:
+                execution = self.get_execution(each)
+            except NotFoundError:
+                if execution_id:
+                    raise
+                continue  # Retention has removed it meanwhile.
+            if watch.is_news(execution):
+                yield execution
+
+    def get_output(
+        self, execution_id: str, *, follow: bool = False, timeout: Timeout | None = None
+    ) -> Iterator[GetOutputResponse]:
+        """The output that is still kept (at most the last 64 KiB), in pieces.
+
+        ``follow`` goes on until the execution has ended. ``truncated_bytes`` of a piece counts the bytes that are
+        missing just before it. A lost connection does not end it. Raises NotFoundError.
+        """
+        request = GetOutputRequest(id=execution_id, follow=follow)
+        output = Output()
+        limit_s = None if follow else self._timeout_of(timeout)
+        reconnects = self._reconnects(timeout)
+        while True:
+            endpoint = self._endpoints.current
+            output.restart()
+            try:
+                with self._open(endpoint, _calls.GET_OUTPUT, request, limit_s) as stream:
+                    reconnects.opened(time.monotonic())
+                    for response in stream:
+                        reconnects.progressed()
+                        if piece := output.take(response):
+                            yield piece
+                return
+            except grpc.RpcError as error:
+                time.sleep(reconnects.failed(endpoint, self._broken(endpoint, error), time.monotonic()))
+
+    def cancel_execution(
+        self, execution_id: str, *, request_id: str | None = None, timeout: Timeout | None = None
+    ) -> Execution:
+        """End a pending execution, or have a running one killed. Raises NotFoundError; ConflictError: it has ended."""
+        return self._unary(_calls.cancel_execution(execution_id, request_id), timeout)
+
+    def list_ledger(
+        self,
+        task: str,
+        *,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        page_size: int = 1000,
+        stale: bool = False,
+        timeout: Timeout | None = None,
+    ) -> Iterator[LedgerEntry]:
+        """What was decided for the nominal times of a task in ``start <= nominal time < end``, oldest first.
+
+        ``page_size`` is 1 to 10,000; ``timeout`` is that of one page. Raises ValueError for a naive datetime.
+        """
+        return self._pages(_calls.list_ledger(task, start, end, page_size, stale), timeout)
+
+    def get_status(self, *, local_only: bool = False, timeout: Timeout | None = None) -> GetStatusResponse:
+        """The nodes and executors; ``local_only``: only of the node that answers. Needs no quorum."""
+        return self._unary(_calls.get_status(local_only), timeout)
+
+    def transfer_leadership(self, node_id: str = "", *, timeout: Timeout | None = None) -> str:
+        """Hand the leadership to a node, or to the follower that has caught up best; return the id of the leader then.
+
+        Raises ConflictError: the node cannot take it. Not repeated once it may have been done.
+        """
+        return self._unary(_calls.transfer_leadership(node_id), timeout)
+
+    def _unary(self, call: Call[Req, Resp, T], timeout: Timeout | None) -> T:
+        attempts = self._attempts(call, time.monotonic(), timeout)
+        method = call.method
+        while True:
+            endpoint = self._endpoints.current
+            send = self._channel(endpoint).unary_unary(
+                method.path, method.request.SerializeToString, method.response.FromString
+            )
+            try:
+                response = send(
+                    call.request,
+                    timeout=attempts.attempt_timeout_s(time.monotonic()),
+                    metadata=self._call_metadata(),
+                )
+            except grpc.RpcError as error:
+                delay = attempts.failed(endpoint, self._broken(endpoint, error), time.monotonic())
+            else:
+                return call.result(response)
+            time.sleep(delay)
+
+    def _pages(self, paged: Paged[Req, Resp, Item], timeout: Timeout | None) -> Iterator[Item]:
+        token = ""
+        while True:
+            items, token = self._unary(paged.page(token), timeout)
+            yield from items
+            if not token:
+                return
+
+    @contextmanager
+    def _open(
+        self, endpoint: str, method: Method[Req, Resp], request: Req, timeout_s: float | None = None
+    ) -> Iterator[Iterable[Resp]]:
+        open_stream = self._channel(endpoint).unary_stream(
+            method.path, method.request.SerializeToString, method.response.FromString
+        )
+        stream = open_stream(request, timeout=timeout_s, metadata=self._call_metadata())
+        try:
+            yield stream
+        finally:
+            stream.cancel()
+
+    def _channel(self, endpoint: str) -> grpc.Channel:
+        with self._lock:
+            if endpoint not in self._channels:
+                self._channels[endpoint] = grpc.insecure_channel(endpoint, CHANNEL_OPTIONS)
+            return self._channels[endpoint]

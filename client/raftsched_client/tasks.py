@@ -1,0 +1,184 @@
+"""Builds ``Task`` messages from Python values."""
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Literal
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from raftsched_client.times import to_duration, to_timestamp
+from raftsched_client.v1.task_pb2 import (
+    DELIVERY_AT_LEAST_ONCE,
+    DELIVERY_AT_MOST_ONCE,
+    DELIVERY_UNSPECIFIED,
+    MISFIRE_POLICY_ALL,
+    MISFIRE_POLICY_ONE,
+    MISFIRE_POLICY_SKIP,
+    MISFIRE_POLICY_UNSPECIFIED,
+    Action,
+    CommandAction,
+    CronSchedule,
+    Delivery,
+    HttpAction,
+    IntervalSchedule,
+    MisfirePolicy,
+    NoopAction,
+    PythonAction,
+    Schedule,
+    Task,
+)
+
+Misfire = Literal["skip", "one", "all"]
+DeliveryName = Literal["at_least_once", "at_most_once"]
+
+_MISFIRE: dict[Misfire | None, MisfirePolicy.ValueType] = {
+    None: MISFIRE_POLICY_UNSPECIFIED,
+    "skip": MISFIRE_POLICY_SKIP,
+    "one": MISFIRE_POLICY_ONE,
+    "all": MISFIRE_POLICY_ALL,
+}
+_DELIVERY: dict[DeliveryName | None, Delivery.ValueType] = {
+    None: DELIVERY_UNSPECIFIED,
+    "at_least_once": DELIVERY_AT_LEAST_ONCE,
+    "at_most_once": DELIVERY_AT_MOST_ONCE,
+}
+
+
+def task(
+    name: str,
+    *,
+    cron: str | None = None,
+    zone: str | None = None,
+    every: timedelta | None = None,
+    anchor: datetime | None = None,
+    at: datetime | None = None,
+    start: datetime | None = None,
+    end: datetime | None = None,
+    command: Sequence[str] | None = None,
+    shell: str | None = None,
+    env: Mapping[str, str] | None = None,
+    working_directory: str | None = None,
+    stdin: bytes | None = None,
+    http: str | HttpAction | None = None,
+    python: str | None = None,
+    kwargs: Mapping[str, object] | None = None,
+    noop: bool = False,
+    labels: Mapping[str, str] | None = None,
+    executor_labels: Mapping[str, str] | None = None,
+    time_limit: timedelta | None = None,
+    misfire: Misfire | None = None,
+    misfire_threshold: timedelta | None = None,
+    delivery: DeliveryName | None = None,
+    paused: bool = False,
+) -> Task:
+    """A task, ready for ``create_task``. Takes exactly one schedule and exactly one action.
+
+    Schedules: ``cron`` (five or six fields or an alias, read in the IANA ``zone``, default UTC), ``every`` (counted
+    from ``anchor``, default the time of registration), ``at``; each from ``start`` until before ``end``.
+
+    Actions: ``command`` (a program and its arguments) and ``shell`` (a script for /bin/sh), both with ``env``,
+    ``working_directory`` and ``stdin``; ``http`` (a URL to GET, or an ``HttpAction``); ``python`` (a callable that the
+    operator has exposed, with ``kwargs``, which must be JSON values); ``noop``.
+
+    Raises ValueError, naming the argument, for a naive datetime and for what does not go together. The cluster
+    checks the rest.
+    """
+    return Task(
+        name=name,
+        labels=labels,
+        schedule=schedule(cron=cron, zone=zone, every=every, anchor=anchor, at=at, start=start, end=end),
+        action=action(
+            command=command,
+            shell=shell,
+            env=env,
+            working_directory=working_directory,
+            stdin=stdin,
+            http=http,
+            python=python,
+            kwargs=kwargs,
+            noop=noop,
+        ),
+        time_limit=to_duration(time_limit) if time_limit is not None else None,
+        paused=paused,
+        executor_labels=executor_labels,
+        misfire_policy=_MISFIRE[misfire],
+        misfire_threshold=to_duration(misfire_threshold) if misfire_threshold is not None else None,
+        delivery=_DELIVERY[delivery],
+    )
+
+
+def schedule(
+    *,
+    cron: str | None = None,
+    zone: str | None = None,
+    every: timedelta | None = None,
+    anchor: datetime | None = None,
+    at: datetime | None = None,
+    start: datetime | None = None,
+    end: datetime | None = None,
+) -> Schedule:
+    """A schedule, from the arguments of ``task``. Raises ValueError as ``task`` does."""
+    _exactly_one("schedule", cron=cron, every=every, at=at)
+    _only_with("cron", cron, zone=zone)
+    _only_with("every", every, anchor=anchor)
+    built = Schedule(start_time=_stamp("start", start), end_time=_stamp("end", end))
+    if cron is not None:
+        built.cron.CopyFrom(CronSchedule(expression=cron, time_zone=zone or ""))
+    elif every is not None:
+        built.interval.CopyFrom(IntervalSchedule(every=to_duration(every), anchor=_stamp("anchor", anchor)))
+    elif at is not None:
+        built.at.CopyFrom(to_timestamp(at, "at"))
+    return built
+
+
+def action(
+    *,
+    command: Sequence[str] | None = None,
+    shell: str | None = None,
+    env: Mapping[str, str] | None = None,
+    working_directory: str | None = None,
+    stdin: bytes | None = None,
+    http: str | HttpAction | None = None,
+    python: str | None = None,
+    kwargs: Mapping[str, object] | None = None,
+    noop: bool = False,
+) -> Action:
+    """An action, from the arguments of ``task``. Raises ValueError as ``task`` does."""
+    _exactly_one("action", command=command, shell=shell, http=http, python=python, noop=noop or None)
+    program = command if shell is None else [shell]
+    _only_with("command or shell", program, env=env, working_directory=working_directory, stdin=stdin)
+    _only_with("python", python, kwargs=kwargs)
+    if program is not None:
+        if isinstance(program, str):
+            raise ValueError("command: give a sequence of arguments; for a script use shell")
+        return Action(
+            command=CommandAction(
+                argv=program,
+                shell=shell is not None,
+                env=env,
+                working_directory=working_directory or "",
+                stdin=stdin or b"",
+            )
+        )
+    if http is not None:
+        return Action(http=HttpAction(url=http) if isinstance(http, str) else http)
+    if python is not None:
+        return Action(python=PythonAction(callable=python, kwargs_json=json.dumps(kwargs) if kwargs else ""))
+    return Action(noop=NoopAction())
+
+
+def _stamp(field: str, moment: datetime | None) -> Timestamp | None:
+    return None if moment is None else to_timestamp(moment, field)
+
+
+def _exactly_one(what: str, **choices: object) -> None:
+    given = [name for name, value in choices.items() if value is not None]
+    if len(given) != 1:
+        raise ValueError(f"{what}: give exactly one of {', '.join(choices)}, not {' and '.join(given) or 'none'}")
+
+
+def _only_with(what: str, value: object, **extras: object) -> None:
+    for name, extra in extras.items():
+        if value is None and extra is not None:
+            raise ValueError(f"{name}: goes with {what} only")
