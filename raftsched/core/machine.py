@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from google.protobuf.message import DecodeError
+from raftsched_client.v1 import task_pb2
 
 from raftsched.core import ids
 from raftsched.core.lifecycle import MAX_ATTEMPTS, may_follow
@@ -26,6 +27,7 @@ from raftsched.core.rows import (
     failure_key,
     ledger_key,
 )
+from raftsched.core.wellformed import command_problem, is_task
 from raftsched.internal.v1 import command_pb2 as pb
 from raftsched.ports import Batch, Table
 
@@ -72,13 +74,17 @@ def apply(batch: Batch, index: int, data: bytes) -> Applied:
     if kind is None:
         applied.outcome = _rejected(UNIMPLEMENTED, "the kind of the command is not known to this node")
         return applied
+    if problem := command_problem(command):
+        applied.outcome = _rejected(INVALID_ARGUMENT, problem)
+        return applied
     request = command.request_id.encode()
     if request and (known := batch.get(Table.REQUESTS, request)) is not None:
         applied.outcome = pb.RequestRow.FromString(known).outcome
         return applied
     context = _Context(batch, index, command, applied)
     applied.outcome = _HANDLERS[kind](context, getattr(command, kind))
-    if request:
+    # A rejected command changed nothing: when it comes again it is judged again.
+    if request and not applied.outcome.code:
         _remember(context, request)
     return applied
 
@@ -108,16 +114,24 @@ def _register_tasks(context: _Context, body: pb.RegisterTasks) -> pb.Outcome:
 
 def _register(context: _Context, item: pb.RegisterTasks.Item, uid: int) -> pb.Outcome:
     batch, task = context.batch, item.task
+    if not is_task(task.name, task.delivery, item.next_us):
+        return _rejected(INVALID_ARGUMENT, "the task was refused before it was proposed")
     name = task.name.encode()
     if batch.get(Table.TASKS, name) is not None:
         return _rejected(ALREADY_EXISTS, f"a task named {task.name!r} exists", "task.name")
     task.generation = 1
     task.create_time.FromMicroseconds(context.command.now_us)
     task.update_time.CopyFrom(task.create_time)
-    batch.put(Table.TASKS, name, pb.TaskRow(task=task, uid=uid, revision=context.index).SerializeToString())
+    _write_task(context, name, task, uid)
     _set_cursor(context, name, uid, 1, item.next_us, 0, paused=task.paused)
     context.applied.tasks.append(task.name)
     return pb.Outcome(uid=uid)
+
+
+def _write_task(context: _Context, name: bytes, task: task_pb2.Task, uid: int) -> None:
+    row = pb.TaskRow(task=task, uid=uid, revision=context.index)
+    # Maps have no order of their own: without `deterministic` each process would write its own.
+    context.batch.put(Table.TASKS, name, row.SerializeToString(deterministic=True))
 
 
 def _set_cursor(
@@ -141,7 +155,7 @@ def _replace_task(context: _Context, body: pb.ReplaceTask) -> pb.Outcome:
     task.generation = row.task.generation + body.schedule_changed
     task.create_time.CopyFrom(row.task.create_time)
     task.update_time.FromMicroseconds(context.command.now_us)
-    batch.put(Table.TASKS, name, pb.TaskRow(task=task, uid=row.uid, revision=context.index).SerializeToString())
+    _write_task(context, name, task, row.uid)
     batch.delete(Table.DUE, due_key(cursor.next_us, name))
     next_us, last_us = cursor.next_us, cursor.last_us
     if body.moves_cursor:

@@ -1,0 +1,99 @@
+"""Which commands the state machine can carry out at all: what would not fit into a key or an id is refused whole.
+
+The proposers send nothing of the kind. The checks keep ``machine.apply`` total whatever the log holds.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from raftsched.core.model import Delivery
+from raftsched.internal.v1 import command_pb2 as pb
+
+MAX_US = 253_402_300_799_999_999
+"""The last microsecond of the year 9999."""
+MAX_NAME_BYTES = 200
+MAX_REQUEST_ID_BYTES = 400
+_MAX_KEY_BYTES = 511
+_ID_BYTES = 16
+
+
+def command_problem(command: pb.Command) -> str:
+    """Why the command cannot be carried out, or ""."""
+    if not _is_time(command.now_us):
+        return "now_us lies outside the years 1970 to 9999"
+    if len(command.request_id.encode()) > MAX_REQUEST_ID_BYTES:
+        return f"the request id is longer than {MAX_REQUEST_ID_BYTES} bytes"
+    kind = command.WhichOneof("kind")
+    check = _CHECKS.get(kind or "")
+    if check is None or check(getattr(command, str(kind))):
+        return ""
+    return f"a field of {kind} is out of range"
+
+
+def is_task(task_name: str, delivery: int, *times_us: int) -> bool:
+    """Whether a task can stand under this name, and be given these times."""
+    return _is_name(task_name) and _is_delivery(delivery) and all(map(_is_time, times_us))
+
+
+def _is_time(value_us: int) -> bool:
+    return 0 <= value_us <= MAX_US
+
+
+def _is_name(name: str) -> bool:
+    return 0 < len(name.encode()) <= MAX_NAME_BYTES
+
+
+def _is_delivery(delivery: int) -> bool:
+    return 0 <= delivery <= max(Delivery)
+
+
+def _replace_task(body: pb.ReplaceTask) -> bool:
+    task = body.task
+    return is_task(task.name, task.delivery, body.next_us, body.expected_next_us, body.skipped_last_us)
+
+
+def _named(body: pb.DeleteTask | pb.RunTask) -> bool:
+    return _is_name(body.name)
+
+
+def _cancel_execution(body: pb.CancelExecution) -> bool:
+    return len(body.id) == _ID_BYTES
+
+
+def _fire(body: pb.Fire) -> bool:
+    return all(map(_fire_item, body.items))
+
+
+def _fire_item(item: pb.Fire.Item) -> bool:
+    return (
+        is_task(item.task, item.delivery, item.expected_next_us, item.next_us)
+        and item.uid >= 0
+        and item.generation >= 0
+        and all(_is_time(decided.nominal_us) and _is_time(decided.last_nominal_us) for decided in item.decided)
+    )
+
+
+def _attempts(body: pb.Assign | pb.Report | pb.Expire) -> bool:
+    return all(len(item.id) == _ID_BYTES for item in body.items)
+
+
+def _retire(body: pb.Retire) -> bool:
+    return (
+        all(len(key) == _ID_BYTES for key in body.execution_ids)
+        and all(0 < len(key) <= _MAX_KEY_BYTES for key in body.ledger_keys)
+        and all(8 < len(key) <= _MAX_KEY_BYTES for key in body.request_expiry_keys)
+    )
+
+
+_CHECKS: dict[str, Callable[[Any], bool]] = {
+    # The items of register_tasks are judged one by one.
+    "replace_task": _replace_task,
+    "delete_task": _named,
+    "run_task": _named,
+    "cancel_execution": _cancel_execution,
+    "fire": _fire,
+    "assign": _attempts,
+    "report": _attempts,
+    "expire": _attempts,
+    "retire": _retire,
+}
