@@ -1,0 +1,426 @@
+"""The leader's work against real tables, with a log that applies a command when the test says so."""
+
+from collections import deque
+from collections.abc import Callable
+
+import pytest
+from raftsched_client.v1 import execution_pb2, task_pb2
+
+from raftsched.core import ids
+from raftsched.core.machine import COMMAND_VERSION, Applied, apply
+from raftsched.core.model import Decision, ExecutionState
+from raftsched.core.rows import LedgerRow, parse_ledger_key
+from raftsched.internal.v1 import command_pb2 as pb
+from raftsched.internal.v1 import executor_pb2 as xpb
+from raftsched.ports import Fate, GroupStatus, Table
+from raftsched.scheduler.scheduler import Scheduler
+from raftsched.scheduler.settings import SchedulerSettings
+from raftsched.store.memory_store import MemoryStore
+
+START_US = 1_800_000_000_000_000
+SECOND_US = 1_000_000
+Held = list[tuple[bytes, int]] | tuple[()]
+
+
+class ManualClock:
+    """A clock that the test moves."""
+
+    def __init__(self) -> None:
+        self.us = START_US
+
+    def now_us(self) -> int:
+        return self.us
+
+    def monotonic(self) -> float:
+        return (self.us - START_US) / SECOND_US
+
+    def uniform(self, low: float, high: float) -> float:
+        return low
+
+    def token(self) -> str:
+        return "0" * 32
+
+    def advance(self, seconds: float) -> None:
+        self.us += int(seconds * SECOND_US)
+
+
+class StepLog:
+    """A log of one node that applies what was proposed at ``pump``."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self.store = store
+        self.index = 1
+        self.queue: deque[tuple[bytes, Callable[[Fate, bytes], None]]] = deque()
+        self.on_applied: Callable[[Applied], None] = lambda applied: None
+        self.refuse = False
+
+    def propose(self, command: bytes, done: Callable[[Fate, bytes], None]) -> None:
+        self.queue.append((command, done))
+
+    def read_barrier(self, done: Callable[[Fate], None]) -> None:
+        raise AssertionError("the scheduler does not ask for a read barrier")
+
+    def transfer_leadership(self, peer_id: str, done: Callable[[str], None]) -> None:
+        raise AssertionError("the scheduler does not transfer the leadership")
+
+    def status(self) -> GroupStatus:
+        raise AssertionError("the scheduler does not ask for the status")
+
+    def pump(self) -> int:
+        count = 0
+        while self.queue:
+            command, done = self.queue.popleft()
+            count += 1
+            if self.refuse:
+                done(Fate.NOT_LEADER, b"")
+                continue
+            self.index += 1
+            applied = apply(self.store.batch(), self.index, command)
+            self.store.commit()
+            self.on_applied(applied)
+            done(Fate.DONE, applied.outcome.SerializeToString())
+        return count
+
+
+class Link:
+    """The leader's end of an executor's stream, kept for the test to look at."""
+
+    def __init__(self) -> None:
+        self.sent: list[xpb.ConnectResponse] = []
+        self.closed = False
+
+    def send(self, message: xpb.ConnectResponse) -> None:
+        self.sent.append(message)
+
+    def close(self) -> None:
+        self.closed = True
+
+    def take_assignments(self) -> list[xpb.Assignment]:
+        found = [item for message in self.sent for item in message.assignments.items]
+        self.sent.clear()
+        return found
+
+
+class World:
+    """One leader, its tables and its clock."""
+
+    def __init__(self) -> None:
+        self.clock = ManualClock()
+        self.store = MemoryStore()
+        self.log = StepLog(self.store)
+        self.scheduler = self.lead(1)
+
+    def lead(self, term: int) -> Scheduler:
+        """A new leader over the same tables."""
+        self.scheduler = Scheduler(
+            log=self.log,
+            store=self.store,
+            clock=self.clock,
+            node_id="n1",
+            term=term,
+            wake=lambda: None,
+            settings=SchedulerSettings(lease_ms=5_000),
+        )
+        self.log.on_applied = lambda applied: self.scheduler.applied(applied.executions, applied.tasks)
+        return self.scheduler
+
+    def register(self, name: str, **fields: object) -> None:
+        task = task_pb2.Task(name=name, **fields)  # type: ignore[arg-type]
+        if task.schedule.WhichOneof("kind") is None:
+            task.schedule.interval.every.FromSeconds(1)
+            task.schedule.interval.anchor.FromMicroseconds(START_US)
+        if task.action.WhichOneof("kind") is None:
+            task.action.noop.SetInParent()
+        command = pb.Command(version=COMMAND_VERSION, now_us=self.clock.now_us())
+        at = task.schedule.at
+        next_us = at.ToMicroseconds() if task.schedule.HasField("at") else START_US + SECOND_US
+        command.register_tasks.items.add(task=task, next_us=next_us)
+        self.log.propose(command.SerializeToString(), lambda fate, outcome: None)
+        self.log.pump()
+
+    def connect(
+        self,
+        executor_id: str,
+        *,
+        slots: int = 8,
+        node_id: str = "",
+        held: list[tuple[bytes, int]] | None = None,
+        **labels: str,
+    ) -> Link:
+        link = Link()
+        hello = xpb.Hello(executor_id=executor_id, incarnation="i", slots=slots, labels=labels, node_id=node_id)
+        for execution_id, attempt in held:
+            hello.held.add(execution_id=execution_id, attempt=attempt)
+        self.sessions = getattr(self, "sessions", {})
+        self.sessions[executor_id] = self.scheduler.connect(hello, link)
+        return link
+
+    def run(self, seconds: float = 0.0) -> None:
+        """Step until nothing more is proposed, then move the clock, and step again."""
+        self.settle()
+        self.clock.advance(seconds)
+        self.settle()
+
+    def settle(self) -> None:
+        for _ in range(100):
+            self.scheduler.step()
+            if not self.log.pump():
+                return
+        raise AssertionError("the scheduler does not come to rest")
+
+    def report(self, executor_id: str, item: xpb.Assignment, state: ExecutionState) -> None:
+        message = xpb.ConnectRequest()
+        message.reports.items.add(key=item.key, state=state, start_us=self.clock.us, end_us=self.clock.us, exit_code=0)
+        self.scheduler.receive(self.sessions[executor_id], message)
+        self.settle()
+
+    def heartbeat(self, executor_id: str) -> None:
+        self.scheduler.receive(self.sessions[executor_id], xpb.ConnectRequest(heartbeat=xpb.Heartbeat(sequence=1)))
+
+    def execution(self, execution_id: bytes) -> pb.ExecutionRow:
+        with self.store.read() as reader:
+            found = reader.get(Table.EXECUTIONS, execution_id)
+        assert found is not None
+        return pb.ExecutionRow.FromString(found)
+
+    def ledger(self, name: str) -> list[tuple[float, LedgerRow]]:
+        """Nominal times in seconds since the start, with their rows."""
+        with self.store.read() as reader:
+            rows = [(parse_ledger_key(key), LedgerRow.FromString(value)) for key, value in reader.scan(Table.LEDGER)]
+        return [((key[1] - START_US) / SECOND_US, row) for key, row in rows if key[0] == name]
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def test_each_nominal_time_fires_once_and_reaches_an_executor(world: World) -> None:
+    link = world.connect("e1")
+    world.register("tick")
+    world.run(3.0)
+    items = link.take_assignments()
+    assert [item.nominal_us - START_US for item in items] == [SECOND_US, 2 * SECOND_US, 3 * SECOND_US]
+    assert [at for at, row in world.ledger("tick")] == [1, 2, 3]
+    assert all(row.decision == Decision.RAN for _, row in world.ledger("tick"))
+
+
+def test_without_an_executor_executions_wait_and_are_assigned_in_order_of_nominal_time(world: World) -> None:
+    world.register("tick")
+    world.run(3.0)
+    with world.store.read() as reader:
+        assert reader.count(Table.PENDING) == 3
+    link = world.connect("e1")
+    world.run()
+    items = link.take_assignments()
+    assert [item.nominal_us for item in items] == sorted(item.nominal_us for item in items)
+    assert len(items) == 3
+
+
+def test_the_leaders_own_pool_runs_only_what_nobody_else_can_take(world: World) -> None:
+    own = world.connect("own", node_id="n1", slots=100)
+    other = world.connect("other", node_id="n2", slots=2)
+    world.register("tick")
+    world.run(3.0)
+    assert len(other.take_assignments()) == 2
+    assert len(own.take_assignments()) == 1
+
+
+def test_a_task_runs_only_on_executors_that_carry_its_labels(world: World) -> None:
+    plain = world.connect("plain")
+    world.register("tick", executor_labels={"zone": "a"})
+    world.run(1.0)
+    assert plain.take_assignments() == []
+    labelled = world.connect("labelled", zone="a")
+    world.run()
+    assert len(labelled.take_assignments()) == 1
+
+
+def test_an_execution_that_no_executor_fits_does_not_hold_up_the_others(world: World) -> None:
+    world.register("stuck", executor_labels={"zone": "nowhere"})
+    world.register("fine")
+    world.run(2.0)
+    link = world.connect("e1")
+    world.run()
+    assert {item.task for item in link.take_assignments()} == {"fine"}
+
+
+def test_a_reported_end_is_acknowledged_once_it_is_in_the_log(world: World) -> None:
+    link = world.connect("e1")
+    world.register("tick")
+    world.run(1.0)
+    (item,) = link.take_assignments()
+    world.report("e1", item, ExecutionState.SUCCEEDED)
+    acknowledged = [key for message in link.sent for key in message.acknowledge.keys]
+    assert [key.execution_id for key in acknowledged] == [item.key.execution_id]
+    assert world.execution(item.key.execution_id).state == ExecutionState.SUCCEEDED
+
+
+def test_a_broken_stream_does_not_end_an_attempt(world: World) -> None:
+    link = world.connect("e1")
+    world.register("tick")
+    world.run(1.0)
+    (item,) = link.take_assignments()
+    world.scheduler.disconnect(world.sessions["e1"])
+    world.run(2.0)
+    row = world.execution(item.key.execution_id)
+    assert (row.state, row.attempt) == (ExecutionState.ASSIGNED, 1)
+
+
+def test_an_expired_lease_gives_the_execution_to_another_executor_with_a_higher_token(world: World) -> None:
+    link = world.connect("e1", slots=1)
+    at = START_US + SECOND_US
+    schedule = task_pb2.Schedule()
+    schedule.at.FromMicroseconds(at)
+    world.register("once", schedule=schedule)
+    world.run(1.0)
+    (first,) = link.take_assignments()
+    world.scheduler.disconnect(world.sessions["e1"])
+    other = world.connect("e2")
+    for _ in range(6):
+        world.run(1.0)
+        world.heartbeat("e2")
+    world.run()
+    (second,) = other.take_assignments()
+    assert second.key.execution_id == first.key.execution_id
+    assert second.key.attempt == 2
+    assert second.fencing_token > first.fencing_token
+
+
+def test_an_at_most_once_execution_is_lost_when_its_executor_vanishes(world: World) -> None:
+    link = world.connect("e1")
+    schedule = task_pb2.Schedule()
+    schedule.at.FromMicroseconds(START_US + SECOND_US)
+    world.register("once", schedule=schedule, delivery=task_pb2.DELIVERY_AT_MOST_ONCE)
+    world.run(1.0)
+    (item,) = link.take_assignments()
+    world.scheduler.disconnect(world.sessions["e1"])
+    world.run(6.0)
+    world.run(1.0)
+    assert world.execution(item.key.execution_id).state == execution_pb2.EXECUTION_STATE_LOST
+
+
+def test_a_new_leader_goes_on_from_the_cursors_and_gives_executors_a_whole_lease(world: World) -> None:
+    link = world.connect("e1")
+    world.register("tick")
+    world.run(2.0)
+    held = [(item.key.execution_id, item.key.attempt) for item in link.take_assignments()]
+    world.clock.advance(4.0)
+    world.lead(2)
+    world.run()
+    assert [at for at, _ in world.ledger("tick")] == [1, 2, 3, 4, 5, 6]
+    again = world.connect("e1", held=held)
+    world.run(1.0)
+    welcomed = again.sent[0].welcome
+    assert list(welcomed.revoked) == []
+    sent = [item.key.execution_id for item in again.take_assignments()]
+    assert not {key[0] for key in held} & set(sent)
+    assert len(sent) == 5
+
+
+def test_a_new_leader_resends_what_the_executor_never_got(world: World) -> None:
+    link = world.connect("e1")
+    world.register("tick")
+    world.run(1.0)
+    (lost,) = link.take_assignments()
+    world.lead(2)
+    again = world.connect("e1", held=[])
+    world.run()
+    assert [item.key for item in again.take_assignments()] == [lost.key]
+
+
+def test_an_executor_that_comes_back_too_late_is_told_to_forget(world: World) -> None:
+    link = world.connect("e1", slots=1)
+    schedule = task_pb2.Schedule()
+    schedule.at.FromMicroseconds(START_US + SECOND_US)
+    world.register("once", schedule=schedule)
+    world.run(1.0)
+    (item,) = link.take_assignments()
+    world.scheduler.disconnect(world.sessions["e1"])
+    world.run(6.0)
+    world.run(1.0)
+    again = world.connect("e1", held=[(item.key.execution_id, 1)])
+    assert [key.attempt for key in again.sent[0].welcome.revoked] == [1]
+
+
+def test_misfired_nominal_times_are_coalesced_into_one_run_and_none_is_missing(world: World) -> None:
+    world.connect("e1")
+    world.register("tick")
+    world.clock.advance(60.0)
+    world.settle()
+    covered = sum(row.count for _, row in world.ledger("tick"))
+    assert covered == 60
+    ran = [at for at, row in world.ledger("tick") if row.decision == Decision.RAN]
+    assert ran == [49, 50, 51, 52, 53, 54, 55, 56, 57, 58, 59, 60]
+
+
+def test_a_refused_fire_is_proposed_again(world: World) -> None:
+    link = world.connect("e1")
+    world.register("tick")
+    world.clock.advance(1.0)
+    world.log.refuse = True
+    world.scheduler.step()
+    world.log.pump()
+    assert world.ledger("tick") == []
+    world.log.refuse = False
+    world.settle()
+    assert len(link.take_assignments()) == 1
+
+
+def test_an_execution_of_a_deleted_task_ends_as_cancelled(world: World) -> None:
+    world.register("gone")
+    world.run(1.0)
+    command = pb.Command(version=COMMAND_VERSION, now_us=world.clock.now_us())
+    command.delete_task.name = "gone"
+    world.log.propose(command.SerializeToString(), lambda fate, outcome: None)
+    world.log.pump()
+    world.connect("e1")
+    world.run()
+    execution_id = ids.execution_id(2 * 16_384, 1, START_US + SECOND_US)
+    assert world.execution(execution_id).state == ExecutionState.CANCELLED
+
+
+def test_a_draining_executor_is_given_nothing(world: World) -> None:
+    link = world.connect("e1")
+    message = xpb.ConnectRequest(heartbeat=xpb.Heartbeat(sequence=1, draining=True))
+    world.scheduler.receive(world.sessions["e1"], message)
+    world.register("tick")
+    world.run(1.0)
+    assert link.take_assignments() == []
+
+
+def test_short_attempts_widen_the_window_beyond_the_slots(world: World) -> None:
+    link = world.connect("e1", slots=2)
+    for number in range(40):
+        world.register(f"t{number:02}")
+    world.run(1.0)
+    rounds = 0
+    done = 0
+    while done < 40:
+        rounds += 1
+        items = link.take_assignments()
+        assert items
+        for item in items:
+            world.report("e1", item, ExecutionState.SUCCEEDED)
+        done += len(items)
+        world.clock.advance(0.0)
+        world.scheduler.executors.adapt_bursts(world.clock.monotonic() + rounds)
+        world.settle()
+    assert rounds < 10
+
+
+def test_retention_removes_old_executions_and_their_ledger_rows(world: World) -> None:
+    link = world.connect("e1")
+    schedule = task_pb2.Schedule()
+    schedule.at.FromMicroseconds(START_US + SECOND_US)
+    world.register("once", schedule=schedule)
+    world.run(1.0)
+    (item,) = link.take_assignments()
+    world.report("e1", item, ExecutionState.SUCCEEDED)
+    world.run(8 * 86_400)
+    with world.store.read() as reader:
+        assert reader.count(Table.EXECUTIONS) == 0
+        assert reader.count(Table.LEDGER) == 1
+    world.run(23 * 86_400)
+    with world.store.read() as reader:
+        assert reader.count(Table.LEDGER) == 0
