@@ -144,7 +144,7 @@ class World:
         *,
         slots: int = 8,
         node_id: str = "",
-        held: list[tuple[bytes, int]] | None = None,
+        held: Held = (),
         **labels: str,
     ) -> Link:
         link = Link()
