@@ -191,7 +191,7 @@ def parse(expression: str) -> CronExpression:
         minutes=array("H", sorted(hour * 60 + minute for hour in hours for minute in minutes)),
         seconds=tuple(sorted(seconds)),
         months=frozenset(months),
-        every_day=texts[_DAY] in "*?" and texts[_DAY_OF_WEEK] in "*?" and len(months) == 12,
+        every_day=texts[_DAY] in ("*", "?") and texts[_DAY_OF_WEEK] in ("*", "?") and len(months) == 12,
         days=sum(1 << day for day in days),
         last_day="l" in values[_DAY],
         weekdays=tuple(0 if nth else _weekday_bits(first, weekdays) for first in range(7)),

@@ -59,9 +59,9 @@ def give_up(schedule: Schedule, next_us: int, now_us: int, reason: str) -> FireP
     if not 0 < next_us <= now_us:
         return FirePlan(next_us, ())
     last_us = max(next_us, last_fire(schedule, now_us))
-    count = 1 if last_us == next_us else count_fires(schedule, next_us + 1, last_us)
-    skipped = Decided(next_us, last_us, count, Decision.SKIPPED, reason)
-    return FirePlan(next_fire(schedule, now_us), (skipped,))
+    further = count_fires(schedule, next_us + 1, last_us)
+    count = 0 if last_us > next_us and not further else 1 + further
+    return FirePlan(next_fire(schedule, now_us), (Decided(next_us, last_us, count, Decision.SKIPPED, reason),))
 
 
 def _due(schedule: Schedule, next_us: int, now_us: int, limit: int) -> tuple[list[int], int]:

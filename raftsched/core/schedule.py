@@ -39,31 +39,25 @@ def validate(schedule: Schedule) -> None:
 def _validate_kind(kind: At | Cron | Interval) -> None:
     match kind:
         case At(at_us):
-            _require_time("schedule.at", at_us)
+            if not 0 < at_us <= MAX_TIME_US:
+                raise ScheduleError("schedule.at", "the time must lie between 1970 and 9999")
         case Interval(every_us, anchor_us):
             if not MIN_INTERVAL_US <= every_us <= MAX_TIME_US:
                 raise ScheduleError(
                     "schedule.interval.every", f"{every_us / SECOND_US:g} s: the interval must be at least 1 s"
                 )
-            _require_time("schedule.interval.anchor", anchor_us)
+            if not 0 <= anchor_us <= MAX_TIME_US:
+                raise ScheduleError("schedule.interval.anchor", "the anchor must lie between 1970 and 9999")
         case Cron(expression, time_zone):
             _compiled(expression, time_zone)
 
 
-def _require_time(field: str, time_us: int) -> None:
-    if not 0 < time_us <= MAX_TIME_US:
-        raise ScheduleError(field, "the time must lie between 1970 and 9999")
-
-
 def _never(schedule: Schedule) -> ScheduleError:
-    if next_fire(Schedule(schedule.kind), 0):
-        field = "schedule.at" if isinstance(schedule.kind, At) else "schedule"
-        return ScheduleError(field, "never fires: no nominal time lies at or after start_time and before end_time")
-    if isinstance(schedule.kind, Cron):
-        return ScheduleError(
-            "schedule.cron.expression", f"{schedule.kind.expression!r} never fires: no such day exists"
-        )
-    return ScheduleError("schedule", "never fires")
+    kind = schedule.kind
+    if isinstance(kind, Cron) and not next_fire(Schedule(kind), 0):
+        return ScheduleError("schedule.cron.expression", f"{kind.expression!r} never fires: no such day exists")
+    field = "schedule.at" if isinstance(kind, At) else "schedule.end_time" if schedule.end_us else "schedule.start_time"
+    return ScheduleError(field, "never fires: no nominal time lies at or after start_time and before end_time")
 
 
 def next_fire(schedule: Schedule, after_us: int) -> int:
@@ -83,10 +77,20 @@ def next_fire(schedule: Schedule, after_us: int) -> int:
     return fire_us if fire_us < (schedule.end_us or MAX_TIME_US + 1) else 0
 
 
+def first_fire(schedule: Schedule, register_us: int) -> int:
+    """The first nominal time of a task that is registered at ``register_us``; 0 when there is none.
+
+    Times before the registration are not made up, except that of a one-time task. Raises as ``next_fire``.
+    """
+    return next_fire(schedule, 0 if isinstance(schedule.kind, At) else register_us - 1)
+
+
 def fires(schedule: Schedule, first_us: int, until_us: int, limit: int) -> list[int]:
     """The first ``limit`` nominal times from ``first_us`` to ``until_us``, both inclusive. Raises as ``next_fire``."""
-    times: list[int] = []
     at_us = next_fire(schedule, first_us - 1)
+    if isinstance(schedule.kind, Interval):
+        return list(_interval_fires(schedule, schedule.kind, at_us, until_us)[:limit])
+    times: list[int] = []
     while 0 < at_us <= until_us and len(times) < limit:
         times.append(at_us)
         at_us = next_fire(schedule, at_us)
@@ -104,10 +108,10 @@ def count_fires(schedule: Schedule, first_us: int, until_us: int) -> int:
 
 def last_fire(schedule: Schedule, until_us: int) -> int:
     """The last nominal time at or before ``until_us``; 0 when there is none. Raises as ``next_fire``."""
-    low_us, high_us = 0, until_us
-    if not 0 < next_fire(schedule, low_us) <= until_us:
+    if not 0 < next_fire(schedule, 0) <= until_us:
         return 0
     # A nominal time at or before until_us follows low_us, and none follows high_us.
+    low_us, high_us = 0, until_us
     while high_us - low_us > 1:
         middle_us = (low_us + high_us) // 2
         if 0 < next_fire(schedule, middle_us) <= until_us:
@@ -115,6 +119,12 @@ def last_fire(schedule: Schedule, until_us: int) -> int:
         else:
             high_us = middle_us
     return next_fire(schedule, low_us)
+
+
+def _interval_fires(schedule: Schedule, kind: Interval, at_us: int, until_us: int) -> range:
+    """The nominal times from ``at_us``, which is one, or 0 for none."""
+    last_us = min(until_us, (schedule.end_us or MAX_TIME_US + 1) - 1)
+    return range(at_us, last_us + 1, kind.every_us) if at_us else range(0)
 
 
 @lru_cache(maxsize=16_384)

@@ -80,13 +80,10 @@ def _changes(zone: tzinfo, first_s: int, end_s: int) -> list[int]:
 
     Looks every other day: since 1970, no zone of the database has changed its offset twice within six days.
     """
-    changes = []
-    looks = [*range(first_s, end_s, 2 * DAY_S), end_s - 1]
-    offsets = [_offset_s(zone, look) for look in looks]
-    for at in range(1, len(looks)):
-        if offsets[at - 1] != offsets[at]:
-            changes.append(_change_between(zone, looks[at - 1], looks[at]))
-    return changes
+    looks = [(look_s, _offset_s(zone, look_s)) for look_s in (*range(first_s, end_s, 2 * DAY_S), end_s - 1)]
+    return [
+        _change_between(zone, low_s, high_s) for (low_s, before), (high_s, after) in pairwise(looks) if before != after
+    ]
 
 
 def _change_between(zone: tzinfo, low_s: int, high_s: int) -> int:
