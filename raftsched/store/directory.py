@@ -104,7 +104,8 @@ class StoreDirectory:
             )
 
     def _check_data(self) -> None:
-        if self.complete and not (self.data.is_file() and self.data.stat().st_size):
+        empty = not self.data.is_file() or not self.data.stat().st_size
+        if empty and (self.complete or self.data.exists()):
             raise StoreRefused(f"{self.data} is missing or empty; nothing was changed. {ADVICE_TO_REPLACE}")
 
     def _take_lock(self) -> int:

@@ -15,6 +15,7 @@ from lmdb import verify
 
 from raftsched.ports import STATE_TABLES, StoreFailed, StoreRefused, Table
 from raftsched.store.directory import ADVICE_TO_REPLACE, StoreDirectory
+from raftsched.store.lmdb_batch import Cursor, Database, LmdbBatch, LmdbReader, Transaction
 
 DEFAULT_MAX_SIZE_BYTES = 64 << 30
 _LMDB_0_9 = 0
@@ -28,88 +29,6 @@ _SWEEP_ROWS = 5_000
 
 _OWN = b"store"
 _LIVE = b"live"
-
-_Databases = dict[Table, "lmdb._Database"]
-_Explained = Callable[[lmdb.Error], Exception]
-
-
-class _Reader:
-    """A view of the tables through one transaction."""
-
-    __slots__ = ("_dbs", "_explained", "_get", "_txn")
-
-    def __init__(self, txn: "lmdb.Transaction[bytes]", dbs: _Databases, explained: _Explained) -> None:
-        self._txn = txn
-        self._get = txn.get
-        self._dbs = dbs
-        self._explained = explained
-
-    def get(self, table: Table, key: bytes) -> bytes | None:
-        """See ports.Reader."""
-        try:
-            return self._get(key, None, self._dbs[table])
-        except lmdb.Error as error:
-            raise self._explained(error) from error
-
-    def scan(
-        self, table: Table, start: bytes = b"", stop: bytes | None = None, *, reverse: bool = False
-    ) -> Iterator[tuple[bytes, bytes]]:
-        """See ports.Reader."""
-        try:
-            cursor = self._txn.cursor(self._dbs[table])
-            if reverse:
-                return _backward(cursor, start, stop)
-            if not cursor.set_range(start):
-                return iter(())
-            rows = cursor.iternext()
-        except lmdb.Error as error:
-            raise self._explained(error) from error
-        return rows if stop is None else _until(rows, stop)
-
-    def count(self, table: Table) -> int:
-        """See ports.Reader."""
-        try:
-            return self._txn.stat(self._dbs[table])["entries"]
-        except lmdb.Error as error:
-            raise self._explained(error) from error
-
-
-class _Batch(_Reader):
-    """The open write transaction."""
-
-    __slots__ = ("_delete", "_put", "dirty", "installed", "staged", "txn")
-
-    def __init__(self, txn: "lmdb.Transaction[bytes]", dbs: _Databases, explained: _Explained) -> None:
-        super().__init__(txn, dbs, explained)
-        self.txn = txn
-        self._put = txn.put
-        self._delete = txn.delete
-        self.dirty = False
-        self.staged = False
-        self.installed = False
-
-    def put(self, table: Table, key: bytes, value: bytes) -> None:
-        """See ports.Batch. Raises StoreFailed when the store is full."""
-        self.dirty = True
-        try:
-            self._put(key, value, True, True, False, self._dbs[table])
-        except lmdb.Error as error:
-            raise self._explained(error) from error
-
-    def delete(self, table: Table, key: bytes) -> bool:
-        """See ports.Batch. Raises StoreFailed when the store is full."""
-        try:
-            deleted = self._delete(key, b"", self._dbs[table])
-        except lmdb.Error as error:
-            raise self._explained(error) from error
-        if deleted:
-            self.dirty = True
-        return deleted
-
-    def install(self, dbs: _Databases) -> None:
-        """Go on with other state tables."""
-        self._dbs = dbs
-        self.dirty = self.installed = True
 
 
 class _Staging:
@@ -146,7 +65,7 @@ class LmdbStore:
         Raises StoreRefused: the directory is in use, of a newer format, corrupt, or holds files of others.
         """
         self._max_size_bytes = max_size_bytes
-        self._batch: _Batch | None = None
+        self._batch: LmdbBatch | None = None
         self._staging: _Staging | None = None
         self._failure = ""
         self._sweeping = True
@@ -157,12 +76,12 @@ class LmdbStore:
             self._directory.close()
             raise
 
-    def batch(self) -> _Batch:
+    def batch(self) -> LmdbBatch:
         """See ports.Store."""
         if self._batch is None:
             self._refuse_after_failure()
             with self._failing("begin a write"):
-                self._batch = _Batch(self._env.begin(write=True), self._generations[self._live], self._explained)
+                self._batch = LmdbBatch(self._env.begin(write=True), self._generations[self._live], self._explained)
         return self._batch
 
     def commit(self) -> bool:
@@ -175,7 +94,7 @@ class LmdbStore:
             self.rollback()
             return False
         with self._failing("commit"):
-            swept = self._sweeping and self._staging is None and not self._sweep(batch.txn)
+            swept = self._sweeping and not self._sweep(batch.txn)
             self._batch = None
             batch.txn.commit()
         self._sweeping = self._sweeping and not swept
@@ -196,11 +115,14 @@ class LmdbStore:
                 self._sweeping = True
 
     @contextmanager
-    def read(self) -> Iterator[_Reader]:
-        """See ports.Store."""
-        txn = self._env.begin()
+    def read(self) -> Iterator[LmdbReader]:
+        """See ports.Store. Raises RuntimeError when 512 views are open."""
         try:
-            yield _Reader(txn, self._generations[_live_generation(txn, self._own)], self._explained)
+            txn = self._env.begin()
+        except lmdb.ReadersFullError as error:
+            raise RuntimeError(f"{_MAX_READERS} views are open; close some") from error
+        try:
+            yield LmdbReader(txn, self._generations[_live_generation(txn, self._own)], self._explained)
         finally:
             txn.abort()
 
@@ -230,10 +152,14 @@ class LmdbStore:
         with _refusing(directory.path):
             if not directory.data.exists():
                 self._create()
+            size = directory.data.stat().st_size
+            if size <= _FULL_CHECK_BYTES:
+                _check_structure(directory.data)
             self._env = self._open_environment(directory.data)
             try:
                 self._page_bytes = self._env.stat()["psize"]
-                self._check_structure()
+                if size < self.size_bytes():
+                    _check_structure(directory.data)
                 self._open_tables()
             except BaseException:
                 self._env.close()
@@ -268,14 +194,14 @@ class LmdbStore:
                 {table: env.open_db(_database_name(table, generation), txn) for table in Table} for generation in (0, 1)
             )
             for dbs in self._generations:
-                _check_ends(_Reader(txn, dbs, self._explained))
+                _check_ends(LmdbReader(txn, dbs, self._explained))
         self._file_bytes = 0
         self._grow_file()
         while self._sweeping:
             with env.begin(write=True) as txn:
                 self._sweeping = self._sweep(txn)
 
-    def _sweep(self, txn: "lmdb.Transaction[bytes]") -> bool:
+    def _sweep(self, txn: Transaction) -> bool:
         """Empty a table that is not live, or make it smaller; whether there was one with rows."""
         for table in STATE_TABLES:
             db = self._generations[1 - self._live][table]
@@ -289,7 +215,7 @@ class LmdbStore:
             return True
         return False
 
-    def _sweep_all(self, txn: "lmdb.Transaction[bytes]") -> None:
+    def _sweep_all(self, txn: Transaction) -> None:
         for db in (self._generations[1 - self._live][table] for table in STATE_TABLES):
             if txn.stat(db)["entries"]:
                 txn.drop(db, delete=False)
@@ -299,7 +225,7 @@ class LmdbStore:
         self._check_current(staging)
         db = self._generations[1 - self._live][table]
 
-        def append(txn: "lmdb.Transaction[bytes]") -> None:
+        def append(txn: Transaction) -> None:
             try:
                 counts = txn.cursor(db).putmulti(rows, overwrite=False, append=True)
             except lmdb.BadValsizeError as error:
@@ -310,7 +236,7 @@ class LmdbStore:
         with self._failing("write a snapshot"):
             self._write_staging(append)
 
-    def _write_staging(self, write: Callable[["lmdb.Transaction[bytes]"], None]) -> None:
+    def _write_staging(self, write: Callable[[Transaction], None]) -> None:
         """LMDB has one writer, so what is staged while a batch is open travels with it."""
         if self._batch is not None:
             self._batch.dirty = self._batch.staged = True
@@ -352,18 +278,6 @@ class LmdbStore:
             with contextlib.suppress(OSError):
                 os.truncate(data, self._file_bytes)
 
-    def _check_structure(self) -> None:
-        """Walk a small file, or one that may have been cut off, without LMDB, which crashes on missing pages.
-
-        A last page behind the end of the file is no proof: see ``_grow_file``.
-        """
-        size = self._directory.data.stat().st_size
-        if size > _FULL_CHECK_BYTES and size >= self.size_bytes():
-            return
-        problems = verify.verify(str(self._directory.data), subdir=False)  # type: ignore[no-untyped-call]
-        if problems:
-            raise lmdb.CorruptedError(f"{problems[0]} ({len(problems)} findings)")
-
     @contextmanager
     def _failing(self, attempt: str) -> Iterator[None]:
         """Turn errors of LMDB into StoreFailed, after which only a new store will do."""
@@ -371,8 +285,7 @@ class LmdbStore:
             yield
         except lmdb.Error as error:
             self.rollback()
-            self._failure = self._failure or f"cannot {attempt}: {self._advice(error)}"
-            raise StoreFailed(self._failure) from error
+            raise self._fail(attempt, error) from error
 
     def _explained(self, error: lmdb.Error) -> Exception:
         """What a get, scan, put or delete raises for an error of LMDB."""
@@ -380,9 +293,12 @@ class LmdbStore:
             return ValueError("a key has 1 to 511 bytes")
         if type(error) is lmdb.Error and not error.code:
             return RuntimeError("the batch or view is over")
-        if not isinstance(error, lmdb.BadTxnError) and not self._failure:
-            self._failure = f"cannot read or write: {self._advice(error)}"
-        return StoreFailed(self._failure or f"cannot read or write: {self._advice(error)}")
+        return self._fail("read or write", error)
+
+    def _fail(self, attempt: str, error: lmdb.Error) -> StoreFailed:
+        """The first error is the one that explains: those that follow only say that the transaction is void."""
+        self._failure = self._failure or f"cannot {attempt}: {self._advice(error)}"
+        return StoreFailed(self._failure)
 
     def _advice(self, error: lmdb.Error) -> str:
         full = isinstance(error, lmdb.MapFullError)
@@ -394,26 +310,11 @@ class LmdbStore:
 
     def _refuse_after_failure(self) -> None:
         if self._failure:
+            self.rollback()
             raise StoreFailed(self._failure)
 
 
-def _backward(cursor: "lmdb.Cursor[bytes]", start: bytes, stop: bytes | None) -> Iterator[tuple[bytes, bytes]]:
-    placed = cursor.prev() if stop is not None and cursor.set_range(stop) else cursor.last()
-    if placed:
-        for row in cursor.iterprev():
-            if row[0] < start:
-                return
-            yield row
-
-
-def _until(rows: Iterator[tuple[bytes, bytes]], stop: bytes) -> Iterator[tuple[bytes, bytes]]:
-    for row in rows:
-        if row[0] >= stop:
-            return
-        yield row
-
-
-def _delete_rows(cursor: "lmdb.Cursor[bytes]", limit: int) -> None:
+def _delete_rows(cursor: Cursor, limit: int) -> None:
     present = cursor.first()
     while present and limit:
         present = cursor.delete()
@@ -425,14 +326,21 @@ def _database_name(table: Table, generation: int) -> bytes:
     return f"{table.value}{suffix}".encode()
 
 
-def _live_generation(txn: "lmdb.Transaction[bytes]", own: "lmdb._Database") -> int:
+def _live_generation(txn: Transaction, own: Database) -> int:
     live = txn.get(_LIVE, None, own)
     if live not in (b"0", b"1"):
         raise lmdb.CorruptedError(f"the row of the live generation is {live!r}")
     return int(live)
 
 
-def _check_ends(reader: _Reader) -> None:
+def _check_structure(data: Path) -> None:
+    """Walk all pages without LMDB, which crashes on pages that are cut off (0.5 s for 100 MB)."""
+    problems = verify.verify(str(data), subdir=False)  # type: ignore[no-untyped-call]
+    if problems:
+        raise lmdb.CorruptedError(f"{problems[0]} ({len(problems)} findings)")
+
+
+def _check_ends(reader: LmdbReader) -> None:
     """Reach the first and the last leaf of each table."""
     for table in Table:
         for reverse in (False, True):
@@ -446,6 +354,7 @@ def _refusing(path: Path) -> Iterator[None]:
     except (
         lmdb.NotFoundError,
         lmdb.InvalidError,
+        lmdb.InvalidParameterError,
         lmdb.CorruptedError,
         lmdb.PageNotFoundError,
         verify.VerifyError,
