@@ -1,0 +1,155 @@
+"""A cluster of real node processes on loopback ports, which a test may kill, pause and start again."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Self, TypeVar
+
+from raftsched_client import Client, RaftschedError
+from raftsched_client.v1 import cluster_pb2
+
+READY_S = 30.0
+T = TypeVar("T")
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on at the moment."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+
+
+def eventually(probe: Callable[[], T], *, within_s: float = READY_S, what: str = "") -> T:
+    """The first true value of the probe; a call that the cluster refuses counts as not yet."""
+    deadline = time.monotonic() + within_s
+    last: object = None
+    while time.monotonic() < deadline:
+        try:
+            value = probe()
+        except RaftschedError as error:
+            last = error
+        else:
+            if value:
+                return value
+            last = value
+        time.sleep(0.05)
+    raise AssertionError(f"not within {within_s} s: {what or probe}; last: {last!r}")
+
+
+class Process:
+    """One child process with its log in a file."""
+
+    def __init__(self, arguments: list[str], log: Path) -> None:
+        self._arguments = arguments
+        self.log = log
+        self._child: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        assert self._child is not None
+        return self._child.pid
+
+    @property
+    def running(self) -> bool:
+        return self._child is not None and self._child.poll() is None
+
+    def start(self) -> None:
+        assert not self.running
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("RAFTSCHED_")}
+        with self.log.open("ab") as out:
+            self._child = subprocess.Popen(
+                [sys.executable, "-m", "raftsched.cli.main", *self._arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                env=environment,
+            )
+
+    def send(self, number: signal.Signals) -> None:
+        assert self._child is not None
+        self._child.send_signal(number)
+
+    def kill(self) -> None:
+        if self.running:
+            self.send(signal.SIGKILL)
+        self.wait()
+
+    def wait(self, timeout_s: float = 30.0) -> int:
+        return 0 if self._child is None else self._child.wait(timeout_s)
+
+
+class Cluster:
+    """Nodes n1, n2, ... in one directory."""
+
+    def __init__(self, directory: Path, nodes: int = 3, options: tuple[str, ...] = ()) -> None:
+        self.directory = directory
+        ids = [f"n{number}" for number in range(1, nodes + 1)]
+        self.addresses = {id_: f"127.0.0.1:{port}" for id_, port in zip(ids, free_ports(nodes), strict=True)}
+        peers = ",".join(f"{id_}={address}" for id_, address in self.addresses.items())
+        self.nodes = {
+            id_: Process(
+                self._arguments(id_, address, peers, options),
+                directory / f"{id_}.log",
+            )
+            for id_, address in self.addresses.items()
+        }
+
+    def _arguments(self, id_: str, address: str, peers: str, options: tuple[str, ...]) -> list[str]:
+        where = ["--id", id_, "--listen", address, "--peers", peers, "--data-dir", str(self.directory / id_)]
+        return ["node", *where, "--log-format", "json", *options]
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for node in self.nodes.values():
+            if node.running:
+                node.send(signal.SIGCONT)
+            node.kill()
+
+    @property
+    def endpoints(self) -> list[str]:
+        return list(self.addresses.values())
+
+    def start(self) -> None:
+        for node in self.nodes.values():
+            node.start()
+        self.wait_ready()
+
+    def wait_ready(self) -> None:
+        with self.client() as client:
+            eventually(lambda: self._all_ready(client), what=f"a healthy cluster in {self.directory}")
+
+    def _all_ready(self, client: Client) -> bool:
+        status = client.get_status(timeout=2.0)
+        roles = [node.role for node in status.nodes]
+        followers = roles.count(cluster_pb2.FOLLOWER)
+        return bool(status.leader_id) and followers == len(self.nodes) - 1 and len(status.executors) >= len(self.nodes)
+
+    def leader(self) -> str:
+        with self.client() as client:
+            return eventually(lambda: client.get_status(timeout=2.0).leader_id, what="a leader")
+
+    def follower(self) -> str:
+        leader = self.leader()
+        return next(id_ for id_ in self.nodes if id_ != leader)
+
+    @contextlib.contextmanager
+    def client(self, *nodes: str, timeout: float = 20.0) -> Iterator[Client]:
+        endpoints = [self.addresses[id_] for id_ in nodes] or self.endpoints
+        with Client(endpoints, timeout=timeout) as client:
+            yield client
+
+    def log_lines(self, id_: str) -> list[dict[str, object]]:
+        lines = self.nodes[id_].log.read_text().splitlines()
+        return [json.loads(line) for line in lines if line.startswith("{")]
