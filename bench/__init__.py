@@ -1,0 +1,1 @@
+"""Workloads that measure a raftsched cluster of real processes, for ``scripts/bench``."""
