@@ -1,0 +1,233 @@
+"""next_fire against two other readings of cron: a clock read each minute around clock changes, croniter elsewhere."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo, available_timezones
+
+from croniter import croniter
+from hypothesis import assume, example, given
+from hypothesis import strategies as st
+
+from raftsched.core.cron import CronError, parse
+from raftsched.core.model import SECOND_US, At, Cron, Interval, Schedule
+from raftsched.core.schedule import MAX_TIME_US, ScheduleError, fires, last_fire, next_fire, validate
+from raftsched.core.zone import is_known, stretch_at
+
+MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86400
+MAX_CLOCK_CHANGE_S = 3 * HOUR_S
+SINCE_S = 631_152_000  # 1990
+UNTIL_S = 2_524_608_000  # 2050
+
+ZONES = sorted(name for name in available_timezones() if is_known(name))
+RANGES = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 6))
+
+
+def field(low: int, high: int) -> st.SearchStrategy[str]:
+    value = st.integers(low, high)
+    span = st.tuples(value, value).filter(lambda pair: pair[0] < pair[1])
+    item = st.one_of(
+        value.map(str),
+        span.map(lambda pair: f"{pair[0]}-{pair[1]}"),
+        st.tuples(span, st.integers(1, 20)).map(lambda of: f"{of[0][0]}-{of[0][1]}/{of[1]}"),
+    )
+    return st.one_of(
+        st.just("*"),
+        st.just("*"),
+        st.integers(2, 20).map(lambda step: f"*/{step}"),
+        st.lists(item, min_size=1, max_size=3).map(",".join),
+    )
+
+
+expressions = st.tuples(*(field(low, high) for low, high in RANGES)).map(" ".join)
+six_fields = st.tuples(field(0, 59), expressions).map(" ".join)
+days_special = st.sampled_from(
+    ["* * 5#2", "* * L5", "* * 1#1,3#3", "L * *", "15,L * *", "1,15 * 2,4", "*/3 * 1-5", "? 2 *"]
+)
+specials = st.tuples(st.sampled_from(["30 1", "*/7 *", "0 2,3"]), days_special).map(" ".join)
+zones = st.sampled_from(ZONES)
+instants_s = st.integers(SINCE_S, UNTIL_S)
+
+
+def offset_s(zone: ZoneInfo, instant_s: int) -> int:
+    offset = datetime.fromtimestamp(instant_s, zone).utcoffset()
+    assert offset is not None
+    return round(offset.total_seconds())
+
+
+@given(zones, st.integers(0, 4_102_444_800))
+def test_stretches_say_what_the_time_zone_database_says(name: str, instant_s: int) -> None:
+    stretch = stretch_at(name, instant_s)
+    zone = ZoneInfo(name)
+    assert stretch.start_s <= instant_s < stretch.end_s
+    for at_s in (instant_s, stretch.start_s, stretch.end_s - 1):
+        assert offset_s(zone, at_s) == stretch.offset_s
+    follower = stretch_at(name, stretch.end_s)
+    before_s = stretch.end_s + stretch.offset_s
+    if follower.start_s == stretch.end_s and abs(follower.offset_s - stretch.offset_s) <= MAX_CLOCK_CHANGE_S:
+        assert follower.reached_s == before_s
+
+
+# A clock change and an hour either side, for each zone that has one in the years that are looked at.
+@st.composite
+def changes(draw: st.DrawFn) -> tuple[str, int]:
+    name = draw(zones)
+    at_s = draw(instants_s)
+    stretch = stretch_at(name, at_s)
+    while stretch.end_s < UNTIL_S and stretch_at(name, stretch.end_s).offset_s == stretch.offset_s:
+        stretch = stretch_at(name, stretch.end_s)
+    assume(stretch.end_s < UNTIL_S)
+    return name, stretch.end_s
+
+
+def values(text: str, low: int, high: int) -> set[int]:
+    """The values of one field that ``field`` generated."""
+    found: set[int] = set()
+    for item in text.split(","):
+        span, _, step = item.partition("/")
+        first, _, last = (f"{low}-{high}" if span == "*" else span).partition("-")
+        found.update(range(int(first), int(last or first) + 1, int(step or 1)))
+    return found
+
+
+class Crond:
+    """A cron that looks at the wall clock each minute, with the rules of cron(8) for clock changes."""
+
+    def __init__(self, expression: str, name: str) -> None:
+        self.texts = expression.split()
+        self.sets = [values(text, *span) for text, span in zip(self.texts, RANGES, strict=True)]
+        self.zone = ZoneInfo(name)
+
+    def fires(self, first_s: int, until_s: int) -> Iterator[int]:
+        wildcard = self.texts[0][0] == "*" or self.texts[1][0] == "*"
+        reached_s = first_s - MINUTE_S + offset_s(self.zone, first_s - MINUTE_S)
+        for now_s in range(first_s, until_s + 1, MINUTE_S):
+            local_s = now_s + offset_s(self.zone, now_s)
+            if wildcard or abs(local_s - reached_s - MINUTE_S) > MAX_CLOCK_CHANGE_S:
+                fired = self.matches(local_s)
+                reached_s = local_s
+            else:
+                fired = any(self.matches(at_s) for at_s in range(reached_s + MINUTE_S, local_s + 1, MINUTE_S))
+                reached_s = max(reached_s, local_s)
+            if fired:
+                yield now_s
+
+    def matches(self, local_s: int) -> bool:
+        at = datetime(1970, 1, 1) + timedelta(seconds=local_s)  # noqa: DTZ001
+        minute, hour, day, month, weekday = (
+            value in of
+            for value, of in zip((at.minute, at.hour, at.day, at.month, at.isoweekday() % 7), self.sets, strict=True)
+        )
+        starred = self.texts[2][0] == "*" or self.texts[4][0] == "*"
+        return minute and hour and month and ((day and weekday) if starred else (day or weekday))
+
+
+@given(changes(), field(0, 59), st.lists(st.integers(-3, 2), max_size=3), field(0, 23), field(1, 31), field(0, 6))
+@example(("Australia/Lord_Howe", 1_791_039_600), "15", [], "2", "*", "*")
+@example(("Pacific/Apia", 1_325_239_200), "0", [], "10", "*", "*")
+@example(("Antarctica/Casey", 1_601_740_860), "30", [], "1-5", "*", "*")
+def test_fires_around_a_clock_change_are_those_of_debians_cron(
+    change: tuple[str, int], minute: str, near: list[int], hour: str, day: str, weekday: str
+) -> None:
+    name, change_s = change
+    assume(change_s % MINUTE_S == 0)
+    change_hour = datetime.fromtimestamp(change_s, ZoneInfo(name)).hour
+    hour = ",".join(str((change_hour + away) % 24) for away in near) or hour
+    expression = f"{minute} {hour} {day} * {weekday}"
+    first_s, until_s = change_s - 14 * HOUR_S, change_s + 26 * HOUR_S
+    wanted = [at_s * SECOND_US for at_s in Crond(expression, name).fires(first_s, until_s)]
+    assert fires(Schedule(Cron(expression, name)), first_s * SECOND_US, until_s * SECOND_US, 5000) == wanted
+
+
+def steady(name: str, first_s: int, until_s: int) -> bool:
+    """Whether the zone keeps its offset, and has kept it long enough for a repeated hour to be over."""
+    at_s = first_s - 2 * DAY_S
+    while at_s <= until_s:
+        stretch = stretch_at(name, at_s)
+        if stretch.offset_s != stretch_at(name, first_s).offset_s:
+            return False
+        at_s = stretch.end_s
+    return True
+
+
+@given(st.one_of(expressions, six_fields, specials), zones, instants_s)
+def test_away_from_clock_changes_it_agrees_with_croniter(expression: str, name: str, after_s: int) -> None:
+    schedule = Schedule(Cron(expression, name))
+    at_us = after_s * SECOND_US
+    theirs = croniter(
+        expression,
+        datetime.fromtimestamp(after_s, ZoneInfo(name)),
+        ret_type=datetime,
+        second_at_beginning=True,
+        implement_cron_bug=True,  # a day field that begins with a star restricts; crontab(5)
+    )
+    for _ in range(3):
+        at_us = next_fire(schedule, at_us)
+        assume(at_us > 0 and steady(name, after_s, at_us // SECOND_US))
+        assert datetime.fromtimestamp(at_us // SECOND_US, UTC) == theirs.get_next()
+
+
+kinds = st.one_of(
+    st.builds(Cron, st.one_of(expressions, six_fields, specials), zones),
+    st.builds(Interval, st.integers(SECOND_US, 400 * DAY_S * SECOND_US), st.integers(0, UNTIL_S * SECOND_US)),
+    st.builds(At, st.integers(1, UNTIL_S * SECOND_US)),
+)
+times_us = st.integers(0, UNTIL_S * SECOND_US)
+schedules = st.builds(Schedule, kinds, st.one_of(st.just(0), times_us), st.one_of(st.just(0), times_us))
+
+
+@given(schedules, times_us)
+def test_times_strictly_increase_and_stay_within_the_validity(schedule: Schedule, after_us: int) -> None:
+    for _ in range(5):
+        at_us = next_fire(schedule, after_us)
+        if at_us == 0:
+            break
+        assert at_us > after_us
+        assert schedule.start_us <= at_us < (schedule.end_us or MAX_TIME_US + 1)
+        after_us = at_us
+
+
+@given(schedules, times_us, times_us)
+def test_a_later_question_never_gets_an_earlier_answer(schedule: Schedule, one_us: int, other_us: int) -> None:
+    early_us, late_us = sorted((one_us, other_us))
+    early, late = (next_fire(schedule, at_us) or MAX_TIME_US + 1 for at_us in (early_us, late_us))
+    assert early <= late
+    # Between the question and its answer, every question has that answer.
+    if late_us < early:
+        assert late == early
+
+
+@given(schedules, times_us)
+def test_last_fire_is_the_end_of_the_walk(schedule: Schedule, until_us: int) -> None:
+    last_us = last_fire(schedule, until_us)
+    if last_us:
+        assert fires(schedule, last_us, until_us, 2) == [last_us]
+    else:
+        assert not 0 < next_fire(schedule, 0) <= until_us
+
+
+@given(st.one_of(kinds, st.builds(Cron, expressions.map(lambda text: text.replace("*", "L")), zones)))
+def test_what_passes_validation_fires(kind: At | Cron | Interval) -> None:
+    try:
+        validate(Schedule(kind))
+    except ScheduleError:
+        return
+    assert next_fire(Schedule(kind), 0) > 0
+
+
+@given(st.one_of(st.text(max_size=40), st.text("0123456789*/-,#?LWHRhlw@monfri ", max_size=40)))
+@example("* * * * 6-1/10")
+@example("0 0 31-l/9 * l0")
+def test_any_text_parses_or_is_refused_with_a_reason(text: str) -> None:
+    try:
+        cron = parse(text)
+    except CronError as refused:
+        assert str(refused)  # noqa: PT017
+    else:
+        assert 1 <= len(cron.minutes) <= 1440
+        assert cron.next_local(0) >= 0
+
+
+@given(st.one_of(st.text(max_size=30), zones))
+def test_any_text_is_a_zone_or_not(name: str) -> None:
+    if is_known(name):
+        assert stretch_at(name, SINCE_S).start_s <= SINCE_S
