@@ -1,0 +1,94 @@
+"""Checks of what a task does: command, HTTP request, Python callable."""
+
+import json
+import re
+from urllib.parse import urlsplit
+
+from raftsched_client.v1 import task_pb2
+
+from raftsched.api.fields import Violations, quoted
+
+MAX_INPUT_BYTES = 128 << 10
+"""Of a command's standard input and of an HTTP body."""
+MAX_STATUSES = 100
+
+_METHOD = re.compile(r"[A-Z][A-Z-]{0,31}", re.ASCII)
+_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,200}", re.ASCII)
+_HEADER_VALUE = re.compile(r"[^\x00\r\n]*")
+_URL = re.compile(r"[!-~]{1,8000}", re.ASCII)
+_IDENTIFIERS = r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*"
+_CALLABLE = re.compile(rf"[A-Za-z0-9_][A-Za-z0-9._-]{{0,199}}|{_IDENTIFIERS}:{_IDENTIFIERS}", re.ASCII)
+
+
+def check_action(violations: Violations, field: str, action: task_pb2.Action) -> None:
+    """Note what is wrong with the action, and write its defaults out."""
+    kind = action.WhichOneof("kind")
+    if kind == "command":
+        _check_command(violations, f"{field}.command", action.command)
+    elif kind == "http":
+        _check_http(violations, f"{field}.http", action.http)
+    elif kind == "python":
+        _check_python(violations, f"{field}.python", action.python)
+    elif kind is None:
+        violations.add(field, "is required: one of command, http, python, noop")
+
+
+def _check_command(violations: Violations, field: str, command: task_pb2.CommandAction) -> None:
+    if not command.argv or not command.argv[0]:
+        violations.add(f"{field}.argv", "must begin with the program to run" if not command.shell else "needs a script")
+    if any("\0" in argument for argument in command.argv):
+        violations.add(f"{field}.argv", "must not contain NUL characters")
+    for name, value in command.env.items():
+        if not name or "=" in name or "\0" in name + value:
+            violations.add(f"{field}.env", f"{quoted(name)} is no variable that an environment can hold")
+    directory = command.working_directory
+    if directory and (not directory.startswith("/") or "\0" in directory):
+        violations.add(f"{field}.working_directory", "must be an absolute path")
+    _check_input(violations, f"{field}.stdin", command.stdin)
+
+
+def _check_input(violations: Violations, field: str, value: bytes) -> None:
+    if len(value) > MAX_INPUT_BYTES:
+        violations.add(field, f"has {len(value)} bytes; at most {MAX_INPUT_BYTES} are allowed")
+
+
+def _check_http(violations: Violations, field: str, http: task_pb2.HttpAction) -> None:
+    http.method = http.method or "GET"
+    if not _METHOD.fullmatch(http.method):
+        violations.add(f"{field}.method", f"{quoted(http.method)} is not a method in capital letters")
+    if problem := _url_problem(http.url):
+        violations.add(f"{field}.url", problem)
+    for name, value in http.headers.items():
+        if not _HEADER.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
+            violations.add(f"{field}.headers", f"{quoted(name)} is no header that HTTP can carry")
+    if len(http.expected_statuses) > MAX_STATUSES or not all(100 <= status <= 599 for status in http.expected_statuses):
+        violations.add(f"{field}.expected_statuses", f"must be at most {MAX_STATUSES} numbers from 100 to 599")
+    _check_input(violations, f"{field}.body", http.body)
+
+
+def _url_problem(url: str) -> str:
+    if not _URL.fullmatch(url):
+        return "must be 1 to 8000 printable ASCII characters without spaces"
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        return f"is not a URL: {error}"
+    if parts.scheme not in ("http", "https"):
+        return "must begin with http:// or https://"
+    return "" if parts.hostname and port != 0 else "must name a host"
+
+
+def _check_python(violations: Violations, field: str, python: task_pb2.PythonAction) -> None:
+    if not _CALLABLE.fullmatch(python.callable):
+        violations.add(
+            f"{field}.callable",
+            f"{quoted(python.callable)} is neither the name of an entry point nor package.module:function",
+        )
+    try:
+        keywords = json.loads(python.kwargs_json or "{}")
+    except (ValueError, RecursionError) as error:
+        violations.add(f"{field}.kwargs_json", f"is not JSON: {error}")
+        return
+    if not isinstance(keywords, dict):
+        violations.add(f"{field}.kwargs_json", "must be a JSON object")

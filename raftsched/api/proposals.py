@@ -1,0 +1,104 @@
+"""From a request to a committed command, and to a view that a linearizable read may use."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from raftsched_client.v1 import consistency_pb2
+
+from raftsched.api.context import ApiContext
+from raftsched.api.errors import no_leader, not_leader, outcome_unknown, overloaded, raise_for_fate
+from raftsched.core.machine import COMMAND_VERSION
+from raftsched.internal.v1 import command_pb2 as pb
+from raftsched.ports import Fate, Reader, Table
+
+DECISION_TIMEOUT_S = 10.0
+"""A call without a deadline of its own waits this long for the log."""
+MAX_VIEWS = 64
+"""Views of the store that may be open at once; each pins pages of the database."""
+
+
+class Proposals:
+    """Writes commands to the log and waits for what they did."""
+
+    def __init__(self, api: ApiContext) -> None:
+        self._api = api
+
+    def command(self, request_id: str = "") -> pb.Command:
+        """A command that carries clock, leader, term and request id, and nothing else yet."""
+        return pb.Command(
+            version=COMMAND_VERSION,
+            now_us=self._api.clock.now_us(),
+            leader_id=self._api.node_id,
+            term=self._api.log.status().term,
+            request_id=request_id,
+        )
+
+    async def propose(self, command: pb.Command) -> pb.Outcome:
+        """The outcome of applying the command; it is durable on a majority and visible in the store.
+
+        Raises ApiError: NOT_LEADER, OVERLOADED (not applied) or OUTCOME_UNKNOWN.
+        """
+        decided: asyncio.Future[tuple[Fate, bytes]] = asyncio.get_running_loop().create_future()
+
+        def done(fate: Fate, outcome: bytes) -> None:
+            if not decided.done():
+                decided.set_result((fate, outcome))
+
+        self._api.log.propose(command.SerializeToString(), done)
+        try:
+            async with asyncio.timeout(DECISION_TIMEOUT_S):
+                fate, outcome = await decided
+        except TimeoutError:
+            raise outcome_unknown(f"no majority confirmed the change within {DECISION_TIMEOUT_S:g} s") from None
+        raise_for_fate(fate, self._api.leader_address())
+        return pb.Outcome.FromString(outcome)
+
+
+class Reads:
+    """Opens views of the store that are as fresh as a request asks."""
+
+    def __init__(self, api: ApiContext) -> None:
+        self._api = api
+        self._views = asyncio.Semaphore(MAX_VIEWS)
+
+    @asynccontextmanager
+    async def view(self, consistency: int = consistency_pb2.CONSISTENCY_LINEARIZABLE) -> AsyncIterator[Reader]:
+        """A view of the store. ``consistency`` is a ``raftsched.v1.Consistency``.
+
+        Raises ApiError (UNAVAILABLE, RESOURCE_EXHAUSTED) when it cannot be linearizable.
+        """
+        if consistency != consistency_pb2.CONSISTENCY_STALE:
+            await self._barrier()
+        async with self._views:
+            with self._api.store.read() as reader:
+                yield reader
+
+    async def _barrier(self) -> None:
+        confirmed: asyncio.Future[Fate] = asyncio.get_running_loop().create_future()
+
+        def done(fate: Fate) -> None:
+            if not confirmed.done():
+                confirmed.set_result(fate)
+
+        self._api.log.read_barrier(done)
+        try:
+            async with asyncio.timeout(DECISION_TIMEOUT_S):
+                fate = await confirmed
+        except TimeoutError:
+            raise no_leader("no majority confirmed the leader; nothing was read. Repeat the call") from None
+        if fate is Fate.OVERLOADED:
+            raise overloaded("too many reads are under way")
+        if fate is not Fate.DONE:
+            raise not_leader(self._api.leader_address())
+
+
+def remembered(reader: Reader, request_id: str) -> pb.Outcome | None:
+    """The outcome of a request id that was applied before, or None."""
+    row = reader.get(Table.REQUESTS, request_id.encode()) if request_id else None
+    return None if row is None else pb.RequestRow.FromString(row).outcome
+
+
+def scoped(rpc: str, request_id: str) -> str:
+    """The request id as the log knows it: the same id in calls of different kinds means different requests."""
+    return f"{rpc}/{request_id}" if request_id else ""

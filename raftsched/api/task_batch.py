@@ -1,0 +1,98 @@
+"""BatchCreateTasks: many registrations in few commands."""
+
+import asyncio
+from collections.abc import Iterable, Iterator
+
+import grpc
+from raftsched_client.v1 import task_pb2
+
+from raftsched.api.convert import uid_text
+from raftsched.api.errors import ApiError, invalid_field, outcome_unknown, raise_for_outcome
+from raftsched.api.proposals import Proposals
+from raftsched.api.validate import new_task
+from raftsched.core.machine import MAX_BATCH_TASKS
+from raftsched.internal.v1 import command_pb2 as pb
+
+CHUNK_TASKS = 2_000
+"""Every node applies a command in one go; this many take it some tens of milliseconds."""
+CHUNK_BYTES = 2 << 20
+_TASKS_PER_TURN = 20
+
+
+async def create_tasks(
+    proposals: Proposals, tasks: Iterable[task_pb2.Task], request_key: str
+) -> list[task_pb2.BatchCreateTaskResult]:
+    """One result per task, in order. Raises ApiError when a command did not get through.
+
+    Chunks depend on nothing but the request, so that a repeated request finds the outcome of each under its own key.
+    """
+    tasks = list(tasks)
+    if len(tasks) > MAX_BATCH_TASKS:
+        raise invalid_field("tasks", f"has {len(tasks)} tasks; at most {MAX_BATCH_TASKS} are allowed in a call")
+    results: list[task_pb2.BatchCreateTaskResult] = []
+    for number, chunk in enumerate(_chunks(tasks)):
+        try:
+            results += await _create_chunk(proposals, chunk, f"{request_key}/{number}" if request_key else "")
+        except ApiError as error:
+            if number:
+                raise outcome_unknown(f"the first {len(results)} tasks were decided, then: {error.message}") from error
+            raise
+    return results
+
+
+def _chunks(tasks: list[task_pb2.Task]) -> Iterator[list[task_pb2.Task]]:
+    chunk: list[task_pb2.Task] = []
+    size = 0
+    for task in tasks:
+        if len(chunk) >= CHUNK_TASKS or (chunk and size + task.ByteSize() > CHUNK_BYTES):
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(task)
+        size += task.ByteSize()
+    if chunk:
+        yield chunk
+
+
+async def _create_chunk(
+    proposals: Proposals, tasks: list[task_pb2.Task], request_key: str
+) -> list[task_pb2.BatchCreateTaskResult]:
+    command = proposals.command(request_key)
+    refusals: dict[int, ApiError] = {}
+    for position, task in enumerate(tasks):
+        # A refused task leaves its item empty, so that results and tasks keep the same positions in a repeated call,
+        # for which the clock may have made other tasks invalid.
+        item = command.register_tasks.items.add()
+        try:
+            new = new_task(task, command.now_us)
+            item.task.CopyFrom(new.task)
+            item.next_us = new.next_us
+        except ApiError as error:
+            refusals[position] = error
+        if position % _TASKS_PER_TURN == _TASKS_PER_TURN - 1:
+            await asyncio.sleep(0)
+    outcomes: list[pb.Outcome]
+    if len(refusals) == len(tasks) and not request_key:
+        outcomes = [pb.Outcome(code=grpc.StatusCode.INVALID_ARGUMENT.value[0])] * len(tasks)
+    else:
+        outcome = await proposals.propose(command)
+        raise_for_outcome(outcome)
+        outcomes = list(outcome.results)
+    return [
+        _result(task, outcome, refusals.get(position))
+        for position, (task, outcome) in enumerate(zip(tasks, outcomes, strict=True))
+    ]
+
+
+def _result(task: task_pb2.Task, outcome: pb.Outcome, refusal: ApiError | None) -> task_pb2.BatchCreateTaskResult:
+    if not outcome.code:
+        return task_pb2.BatchCreateTaskResult(name=task.name, uid=uid_text(outcome.uid))
+    if refusal is None:
+        return task_pb2.BatchCreateTaskResult(
+            name=task.name, code=outcome.code, message=outcome.message, field=outcome.field
+        )
+    return task_pb2.BatchCreateTaskResult(
+        name=task.name,
+        code=refusal.code.value[0],
+        message=refusal.message,
+        field=refusal.violations[0].field if refusal.violations else "",
+    )

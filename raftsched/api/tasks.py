@@ -1,0 +1,193 @@
+"""TaskService: registers tasks and changes them. Runs on the leader, but for stale reads."""
+# The names of the methods are those of the rpcs, each of which is given a context.
+# ruff: noqa: ARG002, N802
+
+import asyncio
+from collections.abc import Callable
+
+import grpc
+from google.protobuf.empty_pb2 import Empty
+from raftsched_client.v1 import execution_pb2, task_pb2, task_pb2_grpc
+
+from raftsched.api.context import ApiContext, CallContext
+from raftsched.api.convert import public_task, revision_of, uid_text
+from raftsched.api.errors import ApiError, etag_mismatch, raise_for_outcome
+from raftsched.api.execution_list import read_execution
+from raftsched.api.fields import Violations, check_name, check_request_id
+from raftsched.api.proposals import Proposals, Reads, remembered, scoped
+from raftsched.api.task_batch import create_tasks
+from raftsched.api.task_change import plan_change
+from raftsched.api.task_list import list_tasks, read_task
+from raftsched.api.validate import changed_task, check_mask, definition, new_task
+from raftsched.core import ids
+from raftsched.internal.v1 import command_pb2 as pb
+
+_ATTEMPTS = 5
+"""Of a change that others got in the way of."""
+
+Edit = Callable[[task_pb2.Task, int], task_pb2.Task]
+"""From the current definition and the time to the wanted definition."""
+
+
+class TaskService(task_pb2_grpc.TaskServiceServicer):
+    """See task.proto."""
+
+    def __init__(self, api: ApiContext) -> None:
+        self._api = api
+        self._proposals = Proposals(api)
+        self._reads = Reads(api)
+
+    async def CreateTask(
+        self, request: task_pb2.CreateTaskRequest, context: CallContext
+    ) -> task_pb2.CreateTaskResponse:
+        """Register one task."""
+        _check_id(request.request_id)
+        key = scoped("CreateTask", request.request_id)
+        command = self._proposals.command(key)
+        try:
+            new = new_task(request.task, command.now_us)
+        except ApiError:
+            # An earlier call with this id may have been in time for a schedule that has ended since.
+            outcome = await self._remembered(key)
+            if outcome is None:
+                raise
+        else:
+            command.register_tasks.items.add(task=new.task, next_us=new.next_us)
+            outcome = await self._proposals.propose(command)
+        raise_for_outcome(outcome)
+        raise_for_outcome(outcome.results[0])
+        return task_pb2.CreateTaskResponse(task=self._shown(definition(request.task), outcome.results[0].uid))
+
+    async def BatchCreateTasks(
+        self, request: task_pb2.BatchCreateTasksRequest, context: CallContext
+    ) -> task_pb2.BatchCreateTasksResponse:
+        """Register many tasks, each whole or not at all."""
+        _check_id(request.request_id)
+        key = scoped("BatchCreateTasks", request.request_id)
+        results = await create_tasks(self._proposals, request.tasks, key)
+        return task_pb2.BatchCreateTasksResponse(results=results)
+
+    async def GetTask(self, request: task_pb2.GetTaskRequest, context: CallContext) -> task_pb2.GetTaskResponse:
+        """Read one task."""
+        _check(request.name)
+        async with self._reads.view(request.consistency) as reader:
+            return task_pb2.GetTaskResponse(task=public_task(*read_task(reader, request.name)))
+
+    async def ListTasks(self, request: task_pb2.ListTasksRequest, context: CallContext) -> task_pb2.ListTasksResponse:
+        """Read a page of tasks, by name."""
+        async with self._reads.view(request.consistency) as reader:
+            return await list_tasks(reader, request)
+
+    async def UpdateTask(
+        self, request: task_pb2.UpdateTaskRequest, context: CallContext
+    ) -> task_pb2.UpdateTaskResponse:
+        """Replace fields of a task."""
+        _check(request.task.name, request.request_id)
+        check_mask(request.update_mask)
+
+        def edit(current: task_pb2.Task, now_us: int) -> task_pb2.Task:
+            return changed_task(current, request.task, request.update_mask, now_us)
+
+        key = scoped("UpdateTask", request.request_id)
+        return task_pb2.UpdateTaskResponse(task=await self._change(request.task.name, key, edit, request.task.etag))
+
+    async def DeleteTask(self, request: task_pb2.DeleteTaskRequest, context: CallContext) -> Empty:
+        """Remove a task."""
+        _check(request.name, request.request_id)
+        command = self._proposals.command(scoped("DeleteTask", request.request_id))
+        command.delete_task.name = request.name
+        command.delete_task.expected_revision = revision_of(request.etag) if request.etag else 0
+        raise_for_outcome(await self._proposals.propose(command))
+        return Empty()
+
+    async def PauseTask(self, request: task_pb2.PauseTaskRequest, context: CallContext) -> task_pb2.PauseTaskResponse:
+        """Stop firing a task."""
+        _check(request.name, request.request_id)
+        key = scoped("PauseTask", request.request_id)
+        return task_pb2.PauseTaskResponse(task=await self._change(request.name, key, _with_paused(True)))
+
+    async def ResumeTask(
+        self, request: task_pb2.ResumeTaskRequest, context: CallContext
+    ) -> task_pb2.ResumeTaskResponse:
+        """Fire a paused task again, from now on."""
+        _check(request.name, request.request_id)
+        key = scoped("ResumeTask", request.request_id)
+        return task_pb2.ResumeTaskResponse(task=await self._change(request.name, key, _with_paused(False)))
+
+    async def RunTask(self, request: task_pb2.RunTaskRequest, context: CallContext) -> task_pb2.RunTaskResponse:
+        """Fire a task now."""
+        _check(request.name, request.request_id)
+        command = self._proposals.command(scoped("RunTask", request.request_id))
+        command.run_task.name = request.name
+        outcome = await self._proposals.propose(command)
+        raise_for_outcome(outcome)
+        return task_pb2.RunTaskResponse(execution=self._execution(outcome.execution_id, request.name))
+
+    async def _change(self, name: str, key: str, edit: Edit, etag: str = "") -> task_pb2.Task:
+        """Read, edit and replace a task, unless that was done under this request id before."""
+        for _ in range(_ATTEMPTS):
+            async with self._reads.view() as reader:
+                outcome = remembered(reader, key)
+                row, cursor = read_task(reader, name)
+            if outcome is not None:
+                return public_task(row, cursor)
+            if etag and revision_of(etag) != row.revision:
+                raise etag_mismatch(name)
+            command = self._proposals.command(key)
+            wanted = edit(row.task, command.now_us)
+            # To count what a long pause left out may take half a second.
+            body = await asyncio.to_thread(plan_change, row, cursor, wanted, command.now_us)
+            if body is None:
+                return public_task(row, cursor)
+            command.replace_task.CopyFrom(body)
+            outcome = await self._proposals.propose(command)
+            if outcome.code != grpc.StatusCode.ABORTED.value[0]:
+                raise_for_outcome(outcome)
+                return self._shown(wanted, outcome.uid)
+        raise etag_mismatch(name)
+
+    async def _remembered(self, key: str) -> pb.Outcome | None:
+        if not key:
+            return None
+        async with self._reads.view() as reader:
+            return remembered(reader, key)
+
+    def _shown(self, written: task_pb2.Task, uid: int) -> task_pb2.Task:
+        """The task as it stands; what was written, when it has been deleted again meanwhile."""
+        with self._api.store.read() as reader:
+            try:
+                row, cursor = read_task(reader, written.name)
+            except ApiError:
+                row = None
+        if row is not None and row.uid == uid:
+            return public_task(row, cursor)
+        written.uid = uid_text(uid)
+        return written
+
+    def _execution(self, execution_id: bytes, task: str) -> execution_pb2.Execution:
+        with self._api.store.read() as reader:
+            return read_execution(reader, execution_id) or execution_pb2.Execution(
+                id=ids.to_text(execution_id), task=task
+            )
+
+
+def _check(name: str, request_id: str = "") -> None:
+    violations = Violations()
+    check_name(violations, "name", name)
+    check_request_id(violations, request_id)
+    violations.raise_any()
+
+
+def _check_id(request_id: str) -> None:
+    violations = Violations()
+    check_request_id(violations, request_id)
+    violations.raise_any()
+
+
+def _with_paused(paused: bool) -> Edit:
+    def edit(current: task_pb2.Task, _now_us: int) -> task_pb2.Task:
+        task = definition(current)
+        task.paused = paused
+        return task
+
+    return edit

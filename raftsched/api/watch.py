@@ -1,0 +1,56 @@
+"""WatchExecutions: changes of executions as the leader applies them."""
+
+from collections.abc import AsyncIterator
+
+from raftsched_client.v1 import execution_pb2
+
+from raftsched.api.context import ApiContext
+from raftsched.api.convert import public_execution
+from raftsched.api.errors import ApiError, not_leader
+from raftsched.api.execution_list import read_execution
+from raftsched.api.feed import Subscription
+from raftsched.api.proposals import Reads
+from raftsched.core.model import ExecutionState
+
+_LEADERSHIP_CHECK_S = 1.0
+
+
+class Watch:
+    """One watcher. Ends with NOT_LEADER when this node stops leading; the caller watches again."""
+
+    def __init__(self, api: ApiContext, reads: Reads) -> None:
+        self._api = api
+        self._reads = reads
+
+    async def many(self, task: str) -> AsyncIterator[execution_pb2.WatchExecutionsResponse]:
+        """Every change from now on of the executions of a task, or of all tasks ("")."""
+        with self._api.feed.subscribe(task) as subscription:
+            async for response in self._changes(subscription):
+                yield response
+
+    async def one(self, execution_id: bytes, unknown: ApiError) -> AsyncIterator[execution_pb2.WatchExecutionsResponse]:
+        """The execution as it is, then its changes until it has ended. Raises ``unknown`` when there is none."""
+        with self._api.feed.subscribe(execution_id) as subscription:
+            async with self._reads.view() as reader:
+                execution = read_execution(reader, execution_id)
+            if execution is None:
+                raise unknown
+            yield execution_pb2.WatchExecutionsResponse(execution=execution)
+            if ExecutionState(execution.state).ended:
+                return
+            async for response in self._changes(subscription):
+                yield response
+                if ExecutionState(response.execution.state).ended:
+                    return
+
+    async def _changes(self, subscription: Subscription) -> AsyncIterator[execution_pb2.WatchExecutionsResponse]:
+        while True:
+            taken = subscription.take()
+            if taken is not None:
+                (execution_id, row), dropped = taken
+                execution = public_execution(execution_id, row)
+                yield execution_pb2.WatchExecutionsResponse(execution=execution, dropped=dropped)
+                continue
+            if not self._api.leads():
+                raise not_leader(self._api.leader_address())
+            await subscription.arrived(_LEADERSHIP_CHECK_S)
