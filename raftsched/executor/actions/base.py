@@ -1,0 +1,101 @@
+"""The interface between the pool and the kinds of action."""
+
+import asyncio
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Protocol, TypeVar
+
+from raftsched_client.v1 import task_pb2
+
+from raftsched.core import ids
+from raftsched.core.model import ExecutionState
+from raftsched.executor.output import Output
+
+_T = TypeVar("_T")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How an attempt ended."""
+
+    state: ExecutionState
+    """SUCCEEDED, FAILED, TIMED_OUT, CANCELLED or LOST."""
+    exit_code: int | None = None
+    """Of a command; negative: killed by that signal."""
+    http_status: int | None = None
+    error: str = ""
+    """Why it did not succeed."""
+    busy: "asyncio.Future[None] | None" = None
+    """Done when what the attempt occupied is free again; None: it is."""
+
+
+class StopSignal:
+    """Tells a running attempt to end early. The first reason counts."""
+
+    __slots__ = ("forced", "requested")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.requested: asyncio.Future[Result] = loop.create_future()
+        """Done when the attempt shall end, with the result that it shall end with."""
+        self.forced: asyncio.Future[None] = loop.create_future()
+        """Done when no grace is left."""
+
+    def request(self, state: ExecutionState, error: str) -> None:
+        """End in that state, with the grace that the action gives."""
+        if not self.requested.done():
+            self.requested.set_result(Result(state, error=error))
+
+    def force(self, state: ExecutionState, error: str) -> None:
+        """End in that state at once."""
+        self.request(state, error)
+        if not self.forced.done():
+            self.forced.set_result(None)
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptContext:
+    """What an action knows of the attempt that it runs for."""
+
+    task: str
+    execution_id: bytes
+    nominal_us: int
+    attempt: int
+    fencing_token: int
+    stop: StopSignal
+    output: Output = field(default_factory=Output)
+
+    @property
+    def execution_id_text(self) -> str:
+        """The execution id as a ULID."""
+        return ids.to_text(self.execution_id)
+
+    @property
+    def nominal_time(self) -> datetime:
+        """The nominal time, aware, in UTC."""
+        return _EPOCH + timedelta(microseconds=self.nominal_us)
+
+    @property
+    def nominal_time_text(self) -> str:
+        """The nominal time by RFC 3339, in UTC."""
+        return self.nominal_time.isoformat().replace("+00:00", "Z")
+
+
+class Runner(Protocol):
+    """Runs one kind of action."""
+
+    async def run(self, action: task_pb2.Action, context: AttemptContext) -> Result:
+        """Run it until it ends or ``context.stop`` is requested.
+
+        Returns only when nothing of it runs any more, save what ``Result.busy`` stands for. Failures of the action are
+        results; an exception is a defect of the runner.
+        """
+
+    async def close(self) -> None:
+        """Release what is kept between runs. Nothing runs any more."""
+
+
+async def first_of(work: "asyncio.Future[_T]", stop: StopSignal) -> bool:
+    """Wait until the work is done or shall stop; True when it is done."""
+    await asyncio.wait((work, stop.requested), return_when=asyncio.FIRST_COMPLETED)
+    return work.done()

@@ -1,0 +1,103 @@
+"""Runs programs."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+
+from raftsched_client.v1 import task_pb2
+
+from raftsched.core.model import ExecutionState
+from raftsched.executor.actions import process
+from raftsched.executor.actions.base import AttemptContext, Result, first_of
+from raftsched.ports import Clock
+
+_SPAWN_THREADS = 2
+"""Starting a program takes about a millisecond, most of it outside the interpreter lock: two threads keep two cores
+busy and the event loop free."""
+
+
+class CommandRunner:
+    """Runs commands as subprocesses, each in a session of its own.
+
+    An attempt ends when its program exits. Processes that the program leaves behind run on, as under cron, but what
+    they write is no longer taken. At the time limit and when cancelled, the whole process group is ended.
+    """
+
+    def __init__(self, clock: Clock, kill_grace_s: float) -> None:
+        self._clock = clock
+        self._kill_grace_s = kill_grace_s
+        self._environment = dict(os.environ)
+        self._spawners = ThreadPoolExecutor(_SPAWN_THREADS, thread_name_prefix="spawn")
+
+    async def run(self, action: task_pb2.Action, context: AttemptContext) -> Result:
+        """Start the program and wait until it has exited."""
+        command = action.command
+        if not command.argv:
+            return Result(ExecutionState.FAILED, error="the command has no argv: nothing was started")
+        try:
+            started = await asyncio.get_running_loop().run_in_executor(self._spawners, self._start, command, context)
+        except (OSError, ValueError) as error:
+            return Result(ExecutionState.FAILED, error=_start_error(command, error))
+        child = process.Child(started, context.output, self._clock)
+        if await first_of(child.exited, context.stop):
+            child.release()
+            return _result(child.exited.result())
+        await child.terminate(self._kill_grace_s, context.stop.forced)
+        child.release()
+        stopped = context.stop.requested.result()
+        return Result(stopped.state, exit_code=child.exited.result(), error=stopped.error)
+
+    def _start(self, command: task_pb2.CommandAction, context: AttemptContext) -> process.Started:
+        argv = list(command.argv)
+        if command.shell:
+            argv = ["/bin/sh", "-c", argv[0], "sh", *argv[1:]]
+        env = {**self._environment, **command.env, **attempt_environment(context)}
+        return process.start(argv, env, command.working_directory, command.stdin)
+
+    async def close(self) -> None:
+        """Let go of the threads."""
+        self._spawners.shutdown(wait=False)
+
+
+def attempt_environment(context: AttemptContext) -> Mapping[str, str]:
+    """What every program is told about its attempt."""
+    return {
+        "RAFTSCHED_TASK": context.task,
+        "RAFTSCHED_EXECUTION_ID": context.execution_id_text,
+        "RAFTSCHED_NOMINAL_TIME": context.nominal_time_text,
+        "RAFTSCHED_ATTEMPT": str(context.attempt),
+        "RAFTSCHED_FENCING_TOKEN": str(context.fencing_token),
+    }
+
+
+def _result(code: int) -> Result:
+    if code == 0:
+        return Result(ExecutionState.SUCCEEDED, exit_code=0)
+    if code > 0:
+        return Result(ExecutionState.FAILED, exit_code=code, error=f"exit code {code}")
+    try:
+        name = f" ({signal.Signals(-code).name})"
+    except ValueError:
+        name = ""
+    return Result(ExecutionState.FAILED, exit_code=code, error=f"killed by signal {-code}{name}")
+
+
+def _start_error(command: task_pb2.CommandAction, error: OSError | ValueError) -> str:
+    program = "/bin/sh" if command.shell else command.argv[0]
+    if isinstance(error, ValueError):
+        reason = f"{error} in its argv, environment or working directory"
+    elif command.working_directory and error.filename == command.working_directory:
+        reason = f"the working directory {command.working_directory!r} cannot be used: {error.strerror}"
+    elif isinstance(error, FileNotFoundError) and "/" in program:
+        reason = (
+            f"there is no file {program!r} on this executor, or the interpreter that its first line names is missing"
+        )
+    elif isinstance(error, FileNotFoundError):
+        reason = f"there is no program {program!r} in the PATH of this executor"
+    elif isinstance(error, PermissionError):
+        reason = f"{program!r} may not be executed by the user that this executor runs as"
+    else:
+        reason = f"{error.strerror or error}: {program!r}"
+    return f"not started: {reason}"

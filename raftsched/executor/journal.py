@@ -1,0 +1,388 @@
+"""Remembers, across crashes of the process, which attempts were accepted and how they ended.
+
+A file that is only appended to. One commit is one write of one frame with a checksum: a crash of the process loses
+nothing that was committed, and a crash of the machine loses the end of the file, never its beginning, and nothing that
+was synced. So a synced at-most-once assignment is known after any crash, which a page-based file that is mostly written
+without syncing cannot promise: its unsynced writes may land on the pages of what was synced.
+
+Layout: a header line, then frames of a length, a CRC-32 and records. The state is small (what is held and the last tens
+of thousands of executions), so it is kept in memory. A file that has grown is written anew with what still counts.
+"""
+
+import asyncio
+import fcntl
+import os
+import struct
+import threading
+import zlib
+from collections import OrderedDict
+from enum import Enum, IntEnum
+from pathlib import Path
+from typing import NamedTuple
+
+import structlog
+
+from raftsched.executor.keys import AttemptKey
+from raftsched.ports import Clock, StoreFailed, StoreRefused
+
+_HEADER = b"raftsched executor journal 1\n"
+_FRAME = struct.Struct("<II")
+"""Length and CRC-32 of the records that follow."""
+_RECORD = struct.Struct("<B16siqI")
+"""Kind, execution id, attempt, fencing token, length of the body that follows."""
+_REWRITE_FRAME_RECORDS = 1_000
+
+_log = structlog.get_logger(__name__)
+
+
+class _Kind(IntEnum):
+    IDENTITY = 1
+    ACCEPT = 2
+    END = 3
+    FORGET = 4
+
+
+class Verdict(Enum):
+    """What to do with an assignment."""
+
+    NEW = "new"
+    REPEATED = "repeated"
+    """This attempt was accepted before."""
+    STALE = "stale"
+    """A later attempt or a higher fencing token has been seen."""
+
+
+class Held(NamedTuple):
+    """An attempt that was accepted and whose end no leader has acknowledged."""
+
+    fencing_token: int
+    report: bytes | None
+    """The serialized report of its end; None while it has not ended."""
+
+
+class State:
+    """What the journal says, in memory."""
+
+    def __init__(self, remembered: int) -> None:
+        self._remembered = remembered
+        self.executor_id = ""
+        self.held: dict[AttemptKey, Held] = {}
+        self.newest: dict[bytes, tuple[int, int]] = {}
+        """Attempt and fencing token last accepted, by execution id."""
+        self.over: OrderedDict[bytes, None] = OrderedDict()
+        """Executions of ``newest`` of which nothing is held, oldest first."""
+
+    def accept(self, key: AttemptKey, fencing_token: int) -> None:
+        """Hold a new attempt."""
+        execution_id, attempt = key
+        self.held[key] = Held(fencing_token, None)
+        if (attempt, fencing_token) >= self.newest.get(execution_id, (0, 0)):
+            self.newest[execution_id] = (attempt, fencing_token)
+            self.over.pop(execution_id, None)
+
+    def end(self, key: AttemptKey, report: bytes) -> None:
+        """Keep the report of an attempt that is held."""
+        self.held[key] = Held(self.held[key].fencing_token, report)
+
+    def forget(self, key: AttemptKey, fencing_token: int) -> None:
+        """Hold it no longer, and remember it as long as there is room."""
+        execution_id, attempt = key
+        self.held.pop(key, None)
+        if (attempt, fencing_token) < self.newest.get(execution_id, (0, 0)):
+            return
+        self.newest[execution_id] = (attempt, fencing_token)
+        self.over[execution_id] = None
+        while len(self.over) > self._remembered:
+            oldest, _ = self.over.popitem(last=False)
+            del self.newest[oldest]
+
+    def copy(self) -> "State":
+        """A copy that does not follow."""
+        copy = State(self._remembered)
+        copy.executor_id = self.executor_id
+        copy.held, copy.newest, copy.over = self.held.copy(), self.newest.copy(), self.over.copy()
+        return copy
+
+    def records(self) -> list[bytes]:
+        """Records that bring an empty state to this one."""
+        records = [_pack(_Kind.IDENTITY, (bytes(16), 0), 0, self.executor_id.encode())]
+        for execution_id in self.over:
+            attempt, fencing_token = self.newest[execution_id]
+            records.append(_pack(_Kind.FORGET, (execution_id, attempt), fencing_token))
+        for key, held in self.held.items():
+            records.append(_pack(_Kind.ACCEPT, key, held.fencing_token))
+            if held.report is not None:
+                records.append(_pack(_Kind.END, key, held.fencing_token, held.report))
+        return records
+
+    def replay(self, records: bytes) -> None:
+        """Apply the records of one frame. Raises struct.error, LookupError or ValueError when they make no sense."""
+        position = 0
+        while position < len(records):
+            kind, execution_id, attempt, token, length = _RECORD.unpack_from(records, position)
+            position += _RECORD.size + length
+            if position > len(records):
+                raise ValueError("a record is longer than its frame")
+            key = (execution_id, attempt)
+            if kind == _Kind.ACCEPT:
+                self.accept(key, token)
+            elif kind == _Kind.END:
+                self.end(key, records[position - length : position])
+            elif kind == _Kind.FORGET:
+                self.forget(key, token)
+            elif kind == _Kind.IDENTITY:
+                self.executor_id = records[position - length : position].decode()
+            else:
+                raise ValueError(f"a record is of kind {kind}")
+
+
+def _pack(kind: _Kind, key: AttemptKey, fencing_token: int, body: bytes = b"") -> bytes:
+    return _RECORD.pack(kind, key[0], key[1], fencing_token, len(body)) + body
+
+
+def _framed(records: bytes) -> bytes:
+    return _FRAME.pack(len(records), zlib.crc32(records)) + records
+
+
+class Journal:
+    """The journal in one data directory, which it locks.
+
+    Changes take effect in memory at once and are made safe by ``commit`` (against a crash of the process) and ``sync``
+    (of the machine). Raises StoreRefused when the directory is in use or not ours, StoreFailed when the disk refuses.
+    """
+
+    def __init__(self, directory: Path, clock: Clock, remembered: int, rewrite_bytes: int) -> None:
+        self._path = directory / "journal"
+        self._rewrite_bytes = rewrite_bytes
+        self._buffer: list[bytes] = []
+        self._failure: StoreFailed | None = None
+        self._swapping = threading.Lock()
+        self._since_rewrite: list[bytes] | None = None
+        self._state = State(remembered)
+        self._fd = -1
+        self._lock_fd = _lock(directory)
+        try:
+            self._fd, self._size_bytes = _open(self._path, self._state)
+            if not self._state.executor_id:
+                self._state.executor_id = clock.token()
+                self._put(_Kind.IDENTITY, (bytes(16), 0), 0, self._state.executor_id.encode())
+                self.commit()
+                self.sync()
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def executor_id(self) -> str:
+        """Generated when the directory was new."""
+        return self._state.executor_id
+
+    @property
+    def held(self) -> dict[AttemptKey, Held]:
+        """What was accepted and not acknowledged, in the order of acceptance. Not to be changed."""
+        return self._state.held
+
+    @property
+    def size_bytes(self) -> int:
+        """Of the file."""
+        return self._size_bytes
+
+    def judge(self, key: AttemptKey, fencing_token: int) -> Verdict:
+        """Whether an assignment may be accepted."""
+        newest = self._state.newest.get(key[0])
+        if newest is None and key not in self._state.held:
+            return Verdict.NEW
+        if newest is None or key[1] == newest[0] or key in self._state.held:
+            return Verdict.REPEATED
+        return Verdict.NEW if key[1] > newest[0] and fencing_token > newest[1] else Verdict.STALE
+
+    def newest_attempt(self, execution_id: bytes) -> int:
+        """The last attempt of an execution that was accepted here; 0: none is known."""
+        return self._state.newest.get(execution_id, (0, 0))[0]
+
+    def accept(self, key: AttemptKey, fencing_token: int) -> None:
+        """Hold an attempt that was judged NEW."""
+        self._state.accept(key, fencing_token)
+        self._put(_Kind.ACCEPT, key, fencing_token)
+
+    def end(self, key: AttemptKey, report: bytes) -> None:
+        """Spool the serialized report of the end of an attempt that is held."""
+        self._state.end(key, report)
+        self._put(_Kind.END, key, 0, report)
+
+    def forget(self, key: AttemptKey) -> None:
+        """Hold the attempt no longer; its repetition is still recognised for a while. Nothing when it is not held."""
+        held = self._state.held.get(key)
+        if held is not None:
+            self._state.forget(key, held.fencing_token)
+            self._put(_Kind.FORGET, key, held.fencing_token)
+
+    def _put(self, kind: _Kind, key: AttemptKey, fencing_token: int, body: bytes = b"") -> None:
+        self._buffer.append(_pack(kind, key, fencing_token, body))
+
+    def commit(self) -> None:
+        """Write all changes since the last commit, all or none."""
+        if self._failure is not None:
+            raise self._failure
+        if not self._buffer:
+            return
+        frame = _framed(b"".join(self._buffer))
+        self._buffer.clear()
+        if self._since_rewrite is not None:
+            self._since_rewrite.append(frame)
+        try:
+            _write(self._fd, frame)
+        except OSError as error:
+            # Half a frame may have been written: nothing may follow it.
+            self._failure = _failed(self._path, error)
+            raise self._failure from error
+        self._size_bytes += len(frame)
+
+    def sync(self) -> None:
+        """Put on the disk all that was committed. Blocks; may be called from another thread."""
+        try:
+            with self._swapping:
+                os.fdatasync(self._fd)
+        except OSError as error:
+            self._failure = _failed(self._path, error)
+            raise self._failure from error
+
+    @property
+    def rewrite_due(self) -> bool:
+        """Whether the file has grown enough to be written anew."""
+        return self._size_bytes > self._rewrite_bytes
+
+    async def rewrite(self) -> None:
+        """Write the file anew with what still counts. Commits go on meanwhile; nothing else may rewrite."""
+        self.commit()
+        self._since_rewrite = []
+        path = self._path.with_suffix(".new")
+        try:
+            fd = await asyncio.to_thread(_write_state, path, self._state.copy())
+            self._swap(fd, path)
+        except OSError as error:
+            raise _failed(path, error) from error
+        finally:
+            self._since_rewrite = None
+        # A state that stays large must not be written anew all the time.
+        self._rewrite_bytes = max(self._rewrite_bytes, 2 * self._size_bytes)
+
+    def _swap(self, fd: int, path: Path) -> None:
+        """Add what was committed meanwhile, then let the new file take the place of the old one."""
+        assert self._since_rewrite is not None
+        _write(fd, b"".join(self._since_rewrite))
+        os.fdatasync(fd)
+        with self._swapping:
+            os.replace(path, self._path)
+            os.close(self._fd)
+            self._fd = fd
+        _sync_directory(self._path.parent)
+        self._size_bytes = os.fstat(fd).st_size
+
+    def close(self) -> None:
+        """Release the files. What was not committed is forgotten."""
+        for fd in (self._fd, self._lock_fd):
+            if fd >= 0:
+                os.close(fd)
+        self._fd = self._lock_fd = -1
+
+
+def _failed(path: Path, error: OSError) -> StoreFailed:
+    return StoreFailed(
+        f"{path}: {error.strerror}; what this executor accepts can no longer be made safe, so it must stop"
+    )
+
+
+def _lock(directory: Path) -> int:
+    """Create the directory if need be and lock it for this process."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        fd = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StoreRefused(f"{directory} cannot be used as the executor's data directory: {error.strerror}") from error
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        owner = os.pread(fd, 20, 0).decode(errors="replace").strip() or "unknown"
+        os.close(fd)
+        raise StoreRefused(
+            f"{directory} is in use by another executor (process {owner}); stop it, or give each its own directory"
+        ) from None
+    os.ftruncate(fd, 0)
+    os.pwrite(fd, b"%d" % os.getpid(), 0)
+    return fd
+
+
+def _open(path: Path, state: State) -> tuple[int, int]:
+    """Open or create the file and bring the state to what it says; returns the descriptor and the size in bytes."""
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StoreRefused(f"{path} cannot be opened: {error.strerror}") from error
+    try:
+        content = path.read_bytes()
+        if _HEADER.startswith(content):
+            # New, or the machine went down while it was: nothing can have been accepted yet.
+            os.ftruncate(fd, 0)
+            _write(fd, _HEADER)
+            _sync_directory(path.parent)
+            return fd, len(_HEADER)
+        good = _replay(path, content, state)
+        if good < len(content):
+            _log.warning("journal cut", path=str(path), kept_bytes=good, dropped_bytes=len(content) - good)
+            os.ftruncate(fd, good)
+    except OSError as error:
+        os.close(fd)
+        raise StoreRefused(f"{path} cannot be used: {error.strerror}") from error
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd, good
+
+
+def _replay(path: Path, content: bytes, state: State) -> int:
+    """Apply all whole frames; returns where they end."""
+    if not content.startswith(_HEADER):
+        raise StoreRefused(f"{path} is not a journal of this version of raftsched; nothing was changed")
+    position = len(_HEADER)
+    while position + _FRAME.size <= len(content):
+        length, checksum = _FRAME.unpack_from(content, position)
+        begin = position + _FRAME.size
+        records = content[begin : begin + length]
+        if not length or len(records) < length or zlib.crc32(records) != checksum:
+            break
+        try:
+            state.replay(records)
+        except (struct.error, LookupError, ValueError) as error:
+            raise StoreRefused(f"{path} cannot be read at byte {position}: {error}; nothing was changed") from error
+        position = begin + length
+    return position
+
+
+def _write(fd: int, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(fd, rest) :]
+
+
+def _write_state(path: Path, state: State) -> int:
+    """Write a file with that state, synced; returns its descriptor."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    try:
+        _write(fd, _HEADER)
+        records = state.records()
+        for start in range(0, len(records), _REWRITE_FRAME_RECORDS):
+            _write(fd, _framed(b"".join(records[start : start + _REWRITE_FRAME_RECORDS])))
+        os.fdatasync(fd)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def _sync_directory(directory: Path) -> None:
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

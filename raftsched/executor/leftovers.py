@@ -1,0 +1,59 @@
+"""Ends the processes that an executor left running when it was killed.
+
+Its commands run on without it, while the leader is about to be told that their attempts are lost, and may start them
+again. Every process of a command carries its attempt in its environment, so they can be found in /proc, whatever
+session they moved to. Out of reach are those that cleaned their environment or changed their user.
+"""
+
+import asyncio
+import os
+import signal
+from collections.abc import Collection
+from contextlib import suppress
+from pathlib import Path
+
+import structlog
+
+from raftsched.core import ids
+from raftsched.executor.keys import AttemptKey
+
+_POLL_S = 0.05
+_PROC = Path("/proc")
+
+_log = structlog.get_logger(__name__)
+
+
+async def end(attempts: Collection[AttemptKey], grace_s: float) -> None:
+    """Send TERM to the processes of these attempts, and KILL to those that are still there after the grace."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + grace_s
+    signalled: set[int] = set()
+    while found := await asyncio.to_thread(_find, attempts):
+        fresh = [pid for pid in found if pid not in signalled]
+        if fresh:
+            _log.warning("ending processes of lost attempts", pids=fresh)
+        number = signal.SIGTERM if loop.time() < deadline else signal.SIGKILL
+        for pid in found if number == signal.SIGKILL else fresh:
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, number)
+        signalled.update(found)
+        await asyncio.sleep(_POLL_S)
+
+
+def _find(attempts: Collection[AttemptKey]) -> list[int]:
+    wanted = {(ids.to_text(execution_id).encode(), b"%d" % attempt) for execution_id, attempt in attempts}
+    pids = [int(entry.name) for entry in _PROC.iterdir() if entry.name.isdigit()]
+    return [pid for pid in pids if pid != os.getpid() and _owner(pid) in wanted]
+
+
+def _owner(pid: int) -> tuple[bytes, bytes] | None:
+    """Execution id and attempt in the environment of a process; None when it has none, is a zombie or out of reach."""
+    try:
+        variables = dict(
+            part.split(b"=", 1) for part in (_PROC / str(pid) / "environ").read_bytes().split(b"\0") if b"=" in part
+        )
+    except OSError:
+        return None
+    execution_id = variables.get(b"RAFTSCHED_EXECUTION_ID")
+    attempt = variables.get(b"RAFTSCHED_ATTEMPT")
+    return (execution_id, attempt) if execution_id and attempt else None

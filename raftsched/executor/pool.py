@@ -1,0 +1,155 @@
+"""Runs attempts in a bounded number of slots; the others wait in the order of their arrival."""
+
+import asyncio
+from collections import deque
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
+from raftsched_client.v1 import task_pb2
+
+from raftsched.core.model import ExecutionState
+from raftsched.executor.actions.base import AttemptContext, Result, Runner
+from raftsched.executor.keys import AttemptKey, describe
+from raftsched.ports import Clock
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True, eq=False)
+class Attempt:
+    """One attempt that waits or runs here."""
+
+    key: AttemptKey
+    kind: str
+    """Name of the field of ``raftsched.v1.Action`` that is set."""
+    action: task_pb2.Action
+    time_limit_us: int
+    context: AttemptContext
+    after: "Attempt | None" = None
+    """An older attempt of the same execution, which must be gone before this one starts."""
+    forsaken: bool = False
+    """It is no longer ours: nobody wants to know how it ends."""
+    start_us: int = 0
+    """0: it has not started."""
+    long: bool = False
+    """It has been running long enough to be reported as running."""
+    job: "asyncio.Task[None] | None" = None
+
+
+class PoolListener(Protocol):
+    """Who is told what becomes of attempts."""
+
+    def on_long(self, attempt: Attempt) -> None:
+        """It has been running for a while."""
+
+    def on_end(self, attempt: Attempt, result: Result) -> None:
+        """It is over. Called once for every attempt that was added."""
+
+
+class Pool:
+    """Slots and what runs in them. The queue has no bound of its own: whoever adds bounds what is held."""
+
+    def __init__(
+        self, slots: int, runners: Mapping[str, Runner], listener: PoolListener, clock: Clock, running_report_s: float
+    ) -> None:
+        self._slots = slots
+        self._runners = runners
+        self._listener = listener
+        self._clock = clock
+        self._running_report_s = running_report_s
+        self._waiting: deque[Attempt] = deque()
+        self.attempts: dict[AttemptKey, Attempt] = {}
+        """Those that wait or run. Not to be changed."""
+        self.slots_used = 0
+        """By attempts that run, and by what attempts left behind."""
+
+    def add(self, attempt: Attempt) -> None:
+        """Know an attempt that may not start yet."""
+        self.attempts[attempt.key] = attempt
+
+    def start(self, attempt: Attempt) -> None:
+        """Run an attempt that was added, unless it was stopped since, as soon as a slot is free."""
+        if not attempt.context.stop.requested.done():
+            self._waiting.append(attempt)
+            self._start_waiting()
+
+    def stop(self, attempt: Attempt, state: ExecutionState, error: str, *, at_once: bool = False) -> None:
+        """End it early, in that state; one that waits ends here and now."""
+        if at_once:
+            attempt.context.stop.force(state, error)
+        else:
+            attempt.context.stop.request(state, error)
+        if attempt.job is None:
+            with suppress(ValueError):
+                self._waiting.remove(attempt)
+            self._end(attempt, attempt.context.stop.requested.result())
+
+    def forsake(self, attempt: Attempt) -> None:
+        """Kill it: it is no longer ours."""
+        attempt.forsaken = True
+        self.stop(attempt, ExecutionState.CANCELLED, "the attempt was taken from this executor", at_once=True)
+
+    def knows(self, kind: str) -> bool:
+        """Whether it can run actions of that kind."""
+        return kind in self._runners
+
+    async def stop_all(self, error: str) -> None:
+        """End all at once, as LOST, and wait until they are over."""
+        for attempt in list(self.attempts.values()):
+            self.stop(attempt, ExecutionState.LOST, error, at_once=True)
+        jobs = [attempt.job for attempt in self.attempts.values() if attempt.job is not None]
+        if jobs:
+            await asyncio.wait(jobs)
+
+    def _start_waiting(self) -> None:
+        while self._waiting and self.slots_used < self._slots:
+            attempt = self._waiting.popleft()
+            self.slots_used += 1
+            attempt.job = asyncio.get_running_loop().create_task(self._run(attempt))
+
+    async def _run(self, attempt: Attempt) -> None:
+        if attempt.after is not None and attempt.after.job is not None:
+            await asyncio.wait((attempt.after.job,))
+        attempt.after = None
+        if attempt.context.stop.requested.done():
+            result = attempt.context.stop.requested.result()
+        else:
+            result = await self._run_timed(attempt)
+        if result.busy is None:
+            self._free_slot(None)
+        else:
+            _log.warning("slot stays occupied", task=attempt.context.task, attempt=describe(attempt.key))
+            result.busy.add_done_callback(self._free_slot)
+        self._end(attempt, result)
+
+    async def _run_timed(self, attempt: Attempt) -> Result:
+        loop = asyncio.get_running_loop()
+        attempt.start_us = self._clock.now_us()
+        timers = [loop.call_later(self._running_report_s, self._grow_long, attempt)]
+        if attempt.time_limit_us:
+            limit_s = attempt.time_limit_us / 1e6
+            error = f"the time limit of {limit_s:g} s has passed"
+            timers.append(loop.call_later(limit_s, attempt.context.stop.request, ExecutionState.TIMED_OUT, error))
+        try:
+            return await self._runners[attempt.kind].run(attempt.action, attempt.context)
+        except Exception as error:  # noqa: BLE001 - a defect of one runner must not take the others down
+            _log.exception("runner failed", task=attempt.context.task, attempt=describe(attempt.key))
+            return Result(ExecutionState.FAILED, error=f"defect of the executor: {type(error).__name__}: {error}")
+        finally:
+            for timer in timers:
+                timer.cancel()
+
+    def _grow_long(self, attempt: Attempt) -> None:
+        attempt.long = True
+        self._listener.on_long(attempt)
+
+    def _free_slot(self, _: object) -> None:
+        self.slots_used -= 1
+        self._start_waiting()
+
+    def _end(self, attempt: Attempt, result: Result) -> None:
+        del self.attempts[attempt.key]
+        self._listener.on_end(attempt, result)
