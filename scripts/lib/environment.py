@@ -29,6 +29,14 @@ def prepare(kind: str = "runtime") -> Path:
     return PYTHON
 
 
+def main(arguments: list[str]) -> None:
+    """Prepare one kind of environment."""
+    kinds = arguments or ["runtime"]
+    if kinds not in (["runtime"], ["dev"]):
+        sys.exit("usage: ./scripts/setup [runtime|dev]")
+    prepare(kinds[0])
+
+
 def _wanted(kind: str) -> dict[str, str]:
     """What the stamp says of an environment that is ready. The dev requirements contain those of the runtime."""
     kinds = ("runtime",) if kind == "runtime" else ("runtime", "dev")

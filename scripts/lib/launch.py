@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import subprocess
 import sys
 
 OLDEST = (3, 11)
@@ -14,7 +15,7 @@ def require_python() -> None:
         return
     for minor in range(NEWEST_TO_TRY, OLDEST[1] - 1, -1):
         newer = shutil.which(f"python3.{minor}")
-        if newer:
+        if newer and subprocess.call([newer, "-c", ""], stderr=subprocess.DEVNULL) == 0:
             os.execv(newer, [newer, *sys.argv])
     oldest, this = ".".join(map(str, OLDEST)), sys.version.split()[0]
     sys.exit(

@@ -1,0 +1,64 @@
+# Tasks for people who change raftsched. CI calls the same targets.
+PYTHON ?= .venv/bin/python
+BIN = $(dir $(PYTHON))
+SEEDS ?= 20
+
+.DEFAULT_GOAL := help
+.PHONY: help setup check fix format lint types layers unit sim test integration proto proto-check proto-lint packages lock \
+  cluster-up cluster-down
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## Make .venv with everything that tests and checks need
+	./scripts/setup dev
+
+check: format lint types layers unit sim ## What must hold before each commit, in seconds
+
+fix: ## Format the code and repair what ruff can
+	$(BIN)ruff check --fix .
+	$(BIN)ruff format .
+
+format: ## Is the code formatted?
+	$(BIN)ruff format --check .
+
+lint: ## ruff
+	$(BIN)ruff check .
+
+types: ## mypy, strict
+	$(BIN)mypy
+	cd scripts/lib && $(abspath $(BIN))/mypy --config-file $(CURDIR)/pyproject.toml *.py
+
+layers: ## Do imports point down?
+	$(BIN)lint-imports
+
+unit: ## Unit, property and conformance tests
+	$(PYTHON) -m pytest -q -n 2 tests/unit tests/property tests/conformance
+
+test: ## Every test
+	./scripts/test
+
+integration: ## Tests with real processes
+	$(PYTHON) -m pytest tests/integration
+
+proto: ## Generate the protobuf code
+	PYTHON=$(PYTHON) ./scripts/generate-proto
+
+proto-check: ## Is the generated code that of proto/?
+	PYTHON=$(PYTHON) ./scripts/generate-proto --check
+
+proto-lint: ## buf lint
+	npm ci --prefix scripts/buf --ignore-scripts --no-audit --no-fund --loglevel=error
+	scripts/buf/node_modules/.bin/buf lint
+
+packages: ## Build both distributions and install them into an empty environment
+	PYTHON=$(PYTHON) ./scripts/check-packages
+
+lock: ## Resolve requirements/*.txt anew from pyproject.toml
+	./scripts/lock
+
+cluster-up: ## Start three nodes on this machine
+	./scripts/cluster up
+
+cluster-down: ## Stop them
+	./scripts/cluster down
