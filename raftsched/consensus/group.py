@@ -1,0 +1,415 @@
+"""One member of one Raft group: proposals, reads, the state machine and the one commit of each step.
+
+Synchronous and without I/O but the store's: whoever drives it passes messages in, calls ``tick``, and gives it a
+function that sends. The order within a tick is the safety argument: messages in, engine, apply, ONE commit, and only
+then messages out and calls back (Raft 5: a server answers after its state is on stable storage).
+"""
+
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+import structlog
+
+from raftsched.consensus.guard import Guard
+from raftsched.consensus.journal import Journal
+from raftsched.consensus.messages import COMMAND, Message, size_bytes
+from raftsched.consensus.pending import Call, Proposals, Reads
+from raftsched.consensus.settings import Settings
+from raftsched.consensus.snapshot import APPLIED_INDEX_KEY, SnapshotReceiver, applied_index, encode_index
+from raftsched.consensus.transfer import Transfer
+from raftsched.ports import Clock, Fate, GroupStatus, Peer, PeerLink, Role, Store, StoreRefused, Table
+
+_log = structlog.get_logger(__name__)
+_AT_ONCE, _NEVER = float("-inf"), float("inf")
+_COMPACTION_STEP_ENTRIES = 1000
+
+
+class StateMachine(Protocol):
+    """What the log is for."""
+
+    def apply(self, index: int, command: bytes) -> bytes:
+        """Write what the command does to the store's open batch; the outcome. Raises when an invariant is broken."""
+
+    def committed(self) -> None:
+        """What was applied since the last call is durable, and in what ``Store.read`` shows."""
+
+    def restored(self) -> None:
+        """A snapshot has replaced the state tables."""
+
+
+class GroupFailed(Exception):
+    """A step failed before: what is in memory may not be what is on disk. The node must stop."""
+
+
+class RaftGroup:
+    """Implements ``raftsched.ports.Log``."""
+
+    def __init__(
+        self,
+        *,
+        group_id: int,
+        node: Peer,
+        peers: tuple[Peer, ...],
+        store: Store,
+        clock: Clock,
+        machine: StateMachine,
+        on_leadership: Callable[[int | None], None],
+        send: Callable[[str, Message], None],
+        settings: Settings | None = None,
+    ) -> None:
+        """Go on from what the store holds.
+
+        ``peers`` are the voting members; ``node`` may be among them. ``on_leadership`` gets the term once this node
+        leads and has applied and committed an entry of its own term, and None at once when it stops leading. ``send``
+        takes messages for a peer and may lose them.
+
+        Raises StoreRefused: the store is another node's, or damaged.
+        """
+        self.group_id = group_id
+        self.on_work: Callable[[], None] = _nothing
+        """Called when there is something to do before ``next_wakeup``."""
+        self.snapshot_source = ""
+        """The peer that this node should fetch a snapshot from; "" for none."""
+        self._node_id = node.id
+        self._peer_ids = tuple(sorted({peer.id for peer in peers} - {node.id}))
+        self._store = store
+        self._clock = clock
+        self._machine = machine
+        self._on_leadership = on_leadership
+        self._send = send
+        self._settings = settings or Settings()
+        self._journal = Journal(store, node.id)
+        self._guard = Guard(
+            node_id=node.id,
+            peer_ids=self._peer_ids,
+            journal=self._journal,
+            clock=clock,
+            settings=self._settings,
+            compaction_due=self._compaction_due,
+            is_behind=self._is_behind,
+            snapshot_needed=self._need_snapshot,
+        )
+        self._engine = self._guard.engine
+        self._restore_applied()
+        self._inbound: deque[tuple[str, Message | bool]] = deque()
+        self._inbound_bytes = dict.fromkeys(self._peer_ids, 0)
+        self._endings: list[Call] = []
+        self._proposals = Proposals(clock, self._settings, self._endings)
+        self._reads = Reads(clock, self._settings, self._endings)
+        self._transfer = Transfer(self._guard, self._journal, clock, self._settings, self._endings)
+        self._received_snapshot: SnapshotReceiver | None = None
+        self._leads_in: int | None = None
+        self._announced = False
+        self._applied_since: float | None = None
+        self._installed = False
+        self._failed = False
+
+    def propose(self, command: bytes, done: Callable[[Fate, bytes], None]) -> None:
+        """See ports.Log. Raises ValueError: the command is larger than ``Settings.max_command_bytes``."""
+        if len(command) > self._settings.max_command_bytes:
+            raise ValueError(f"a command has at most {self._settings.max_command_bytes} bytes, this one {len(command)}")
+        self._refuse_after_failure()
+        if self._leads_in is None:
+            self._endings.append(lambda: done(Fate.NOT_LEADER, b""))
+        else:
+            self._proposals.add(command, done)
+        self.on_work()
+
+    def read_barrier(self, done: Callable[[Fate], None]) -> None:
+        """See ports.Log."""
+        self._refuse_after_failure()
+        if self._leads_in is None:
+            self._endings.append(lambda: done(Fate.NOT_LEADER))
+        else:
+            self._reads.add(done)
+        self.on_work()
+
+    def transfer_leadership(self, peer_id: str, done: Callable[[str], None]) -> None:
+        """See ports.Log."""
+        self._refuse_after_failure()
+        self._transfer.begin(self._peer_ids, peer_id, done)
+        self.on_work()
+
+    def status(self) -> GroupStatus:
+        """See ports.Log."""
+        asks = self._guard.elections.asks_for_pre_votes
+        leads = self._engine.role is Role.LEADER
+        return GroupStatus(
+            role=Role.CANDIDATE if asks else self._engine.role,
+            term=self._engine.term,
+            leader_id="" if asks else self._engine.leader_id,
+            commit_index=self._engine.commit_index,
+            applied_index=self._applied,
+            first_index=self._journal.first_index,
+            last_index=self._journal.last_index,
+            log_size_bytes=self._journal.size_bytes,
+            links=tuple(
+                PeerLink(
+                    peer_id,
+                    self._guard.replicator.connected(peer_id),
+                    self._guard.silence_s(peer_id),
+                    self._engine.match_index(peer_id) if leads else 0,
+                )
+                for peer_id in self._peer_ids
+            ),
+        )
+
+    def receive(self, peer_id: str, message: Message) -> bool:
+        """Take a message for the next tick. False: the peer is unknown or too much of it waits; cut its link."""
+        waiting_bytes = self._inbound_bytes.get(peer_id)
+        if waiting_bytes is None or waiting_bytes > self._settings.max_inbound_bytes:
+            return False
+        self._inbound_bytes[peer_id] = waiting_bytes + size_bytes(message)
+        self._inbound.append((peer_id, message))
+        self.on_work()
+        return True
+
+    def peer_connected(self, peer_id: str) -> None:
+        """Messages to the peer leave from now on; what was sent to it before may be lost."""
+        self._inbound.append((peer_id, True))
+        self.on_work()
+
+    def peer_disconnected(self, peer_id: str) -> None:
+        """Messages to the peer are lost from now on."""
+        self._inbound.append((peer_id, False))
+        self.on_work()
+
+    def peer_heard(self, peer_id: str) -> None:
+        """The peer's process gave a sign of life on some other way than a message."""
+        self._guard.heard(peer_id)
+
+    def install_snapshot(self, receiver: SnapshotReceiver) -> None:
+        """Let the next tick install a complete snapshot, unless it is behind what is committed here."""
+        self._received_snapshot = receiver
+        self.on_work()
+
+    def snapshot_failed(self) -> None:
+        """The snapshot could not be fetched; the next append that needs one names a source again."""
+        self.snapshot_source = ""
+
+    def next_wakeup(self) -> float:
+        """When the next tick is due if nothing comes, on the clock's monotonic scale."""
+        if self._inbound or self._endings or self._proposals.waits or self._applied < self._engine.commit_index:
+            return _AT_ONCE
+        delay = self._settings.apply_commit_delay_s
+        return min(
+            self._guard.next_wakeup(),
+            self._proposals.next_deadline(),
+            self._reads.next_deadline(),
+            self._transfer.next_deadline(),
+            _NEVER if self._applied_since is None else self._applied_since + delay,
+        )
+
+    def tick(self) -> None:
+        """One step.
+
+        Raises StoreFailed, InvariantBroken, or what the state machine raises: nothing of this step left the node, and
+        the node must stop.
+        """
+        self._refuse_after_failure()
+        try:
+            self._step()
+        except BaseException:
+            self._failed = True
+            raise
+
+    def close(self) -> None:
+        """Stop leading, and end what is under way: what was proposed may have been applied."""
+        self._failed = True
+        self._stop_leading()
+        self._proposals.refuse_waiting(Fate.NOT_LEADER)
+        self._store.rollback()
+        self._make_calls()
+
+    def _refuse_after_failure(self) -> None:
+        if self._failed:
+            raise GroupFailed("the Raft group failed in an earlier step or is closed; restart the node")
+
+    def _step(self) -> None:
+        self._take_inbound()
+        self._take_snapshot()
+        self._take_proposals()
+        self._begin_reads()
+        self._transfer.tick(lambda peer_id, message: self._guard.outbox.append((peer_id, message)))
+        self._guard.tick()
+        self._notice_role()
+        self._apply()
+        self._reads.confirm(self._guard.replicator.confirmed_round(), self._applied)
+        self._proposals.expire()
+        self._reads.expire()
+        self._commit()
+        self._announce_leadership()
+        self._send_all()
+        self._make_calls()
+
+    def _take_inbound(self) -> None:
+        while self._inbound:
+            peer_id, message = self._inbound.popleft()
+            if message is True:
+                self._guard.peer_connected(peer_id)
+            elif message is False:
+                self._guard.peer_disconnected(peer_id)
+            else:
+                self._inbound_bytes[peer_id] -= size_bytes(message)
+                self._guard.receive(peer_id, message)
+                self._notice_role()
+
+    def _take_snapshot(self) -> None:
+        receiver, self._received_snapshot = self._received_snapshot, None
+        if receiver is None:
+            return
+        self.snapshot_source = ""
+        index, term = receiver.header.index, receiver.header.term
+        if index <= self._engine.commit_index or self._leads_in is not None:
+            receiver.discard()
+            return
+        receiver.install()
+        if self._journal.term_at(index) == term:
+            # The entries behind it may have been acknowledged, and stay.
+            self._journal.compact_to(index)
+        else:
+            self._journal.restart_at(index, term)
+        self._engine.restore(index)
+        self._applied = index
+        self._journal.dirty = self._installed = True
+
+    def _take_proposals(self) -> None:
+        if self._leads_in is None:
+            self._proposals.refuse_waiting(Fate.NOT_LEADER)
+        elif self._transfer.active:
+            self._proposals.refuse_waiting(Fate.OVERLOADED)
+        elif self._proposals.waits:
+            self._proposals.append_waiting(self._leads_in, self._append)
+            self._guard.replicator.send_soon()
+
+    def _append(self, command: bytes) -> int:
+        index = self._journal.last_index + 1
+        self._journal.add(COMMAND + command, index, self._engine.term)
+        return index
+
+    def _begin_reads(self) -> None:
+        commit_index = self._engine.commit_index
+        # A new leader knows what is committed once an entry of its own term is (Raft 8).
+        if self._reads.waits and self._journal.term_at(commit_index) == self._leads_in:
+            self._reads.begin(self._guard.replicator.begin_round(), commit_index)
+
+    def _notice_role(self) -> None:
+        leads_in = self._engine.term if self._engine.role is Role.LEADER else None
+        if leads_in != self._leads_in:
+            self._stop_leading()
+            self._leads_in = leads_in
+
+    def _stop_leading(self) -> None:
+        self._leads_in = None
+        self._proposals.lose()
+        self._reads.refuse(Fate.NOT_LEADER)
+        if self._announced:
+            self._announced = False
+            self._on_leadership(None)
+
+    def _announce_leadership(self) -> None:
+        if self._leads_in is None or self._announced:
+            return
+        if self._journal.term_at(self._applied) == self._leads_in:
+            self._announced = True
+            self._on_leadership(self._leads_in)
+
+    def _apply(self) -> None:
+        begun, before = self._clock.monotonic(), self._applied
+        while self._applied < self._engine.commit_index:
+            entry = self._journal.entry(self._applied + 1)
+            is_command = entry.data[0] == COMMAND[0]
+            outcome = self._machine.apply(entry.index, entry.data[1:]) if is_command else b""
+            self._applied = entry.index
+            self._proposals.applied(entry.index, entry.term, outcome)
+            if self._clock.monotonic() - begun >= self._settings.apply_budget_s:
+                break
+        if self._applied != before:
+            self._store.batch().put(Table.META, APPLIED_INDEX_KEY, encode_index(self._applied))
+            if self._applied_since is None:
+                self._applied_since = begun
+
+    def _commit(self) -> None:
+        """Make the step durable.
+
+        Neither the commit index nor what a follower applied is a reason: after a crash the log gives it again.
+        """
+        if not self._journal.dirty and not self._applied_is_wanted():
+            return
+        self._journal.save_commit_index()
+        self._store.commit()
+        self._journal.dirty = False
+        if self._installed:
+            self._installed = False
+            self._machine.restored()
+        if self._applied_since is not None:
+            self._applied_since = None
+            self._machine.committed()
+
+    def _applied_is_wanted(self) -> bool:
+        if self._applied_since is None:
+            return False
+        is_late = self._clock.monotonic() >= self._applied_since + self._settings.apply_commit_delay_s
+        return self._leads_in is not None or is_late
+
+    def _send_all(self) -> None:
+        outbox = self._guard.outbox
+        for peer_id, message in outbox:
+            self._send(peer_id, message)
+        outbox.clear()
+
+    def _make_calls(self) -> None:
+        calls = self._endings[:]
+        self._endings.clear()
+        for call in calls:
+            try:
+                call()
+            except Exception:  # noqa: BLE001 - whoever proposed must not stop the node
+                _log.exception("a callback of a proposal or read failed; its outcome stands")
+
+    def _restore_applied(self) -> None:
+        with self._store.read() as view:
+            self._applied = applied_index(view)
+        if not self._journal.first_index <= self._applied <= self._journal.last_index:
+            raise StoreRefused(
+                f"the state tables of the store stand at entry {self._applied}, its Raft log has "
+                f"{self._journal.first_index} to {self._journal.last_index}: the store is damaged"
+            )
+        self._engine.restore(self._applied)
+
+    def _need_snapshot(self, peer_id: str) -> None:
+        if not self.snapshot_source and self._received_snapshot is None:
+            self.snapshot_source = peer_id
+            self.on_work()
+
+    def _is_behind(self) -> bool:
+        return self._journal.bytes_after(self._applied) > self._settings.max_unapplied_bytes
+
+    def _compaction_due(self) -> int | None:
+        """Up to which entry the log shall be forgotten now.
+
+        It keeps what the settings say, and on the leader what a connected follower lacks, up to the hard bound.
+        """
+        settings, journal = self._settings, self._journal
+        factor = settings.log_hard_factor
+        oldest = self._first_kept(settings.log_keep_entries, settings.log_keep_bytes)
+        if self._leads_in is not None:
+            replicator, engine = self._guard.replicator, self._engine
+            matches = (engine.match_index(peer_id) for peer_id in self._peer_ids if replicator.connected(peer_id))
+            hard = self._first_kept(factor * settings.log_keep_entries, factor * settings.log_keep_bytes)
+            oldest = max(min([oldest, *matches]), hard)
+        oldest = min(oldest, self._applied, journal.first_index + _COMPACTION_STEP_ENTRIES)
+        freed = oldest - journal.first_index
+        if freed <= 0:
+            return None
+        freed_bytes = journal.size_bytes - journal.bytes_after(oldest)
+        worth = freed * 10 >= settings.log_keep_entries or freed_bytes * 10 >= settings.log_keep_bytes
+        return oldest if worth or freed >= _COMPACTION_STEP_ENTRIES else None
+
+    def _first_kept(self, entries: int, limit_bytes: int) -> int:
+        return max(self._applied - entries, self._journal.first_within(limit_bytes))
+
+
+def _nothing() -> None:
+    pass

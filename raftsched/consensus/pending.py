@@ -1,0 +1,175 @@
+"""Proposals and reads on their way, and how each of them ends."""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from raftsched.consensus.settings import Settings
+from raftsched.ports import Clock, Fate
+
+ProposalDone = Callable[[Fate, bytes], None]
+ReadDone = Callable[[Fate], None]
+Call = Callable[[], None]
+
+
+@dataclass(slots=True)
+class _Proposal:
+    index: int
+    term: int
+    size_bytes: int
+    deadline: float
+    done: ProposalDone
+    over: bool = False
+
+
+class Proposals:
+    """Commands that this node proposed as leader, from the call to the commit of what they did.
+
+    ``endings`` holds the calls to make after the next commit.
+    """
+
+    def __init__(self, clock: Clock, settings: Settings, endings: list[Call]) -> None:
+        self._clock = clock
+        self._settings = settings
+        self._endings = endings
+        self._waiting: list[tuple[bytes, ProposalDone]] = []
+        self._appended: deque[_Proposal] = deque()
+        self._count = self._size_bytes = 0
+
+    @property
+    def waits(self) -> bool:
+        """Whether commands wait to be appended."""
+        return bool(self._waiting)
+
+    def next_deadline(self) -> float:
+        """When the oldest ends as UNKNOWN."""
+        return next((proposal.deadline for proposal in self._appended if not proposal.over), float("inf"))
+
+    def add(self, command: bytes, done: ProposalDone) -> None:
+        """Take a command, or end it as OVERLOADED."""
+        settings = self._settings
+        fits = self._size_bytes + len(command) <= settings.max_proposal_bytes
+        if self._count >= settings.max_proposals or not fits:
+            self._end(done, Fate.OVERLOADED)
+            return
+        self._count += 1
+        self._size_bytes += len(command)
+        self._waiting.append((command, done))
+
+    def append_waiting(self, term: int, append: Callable[[bytes], int]) -> None:
+        """Append all that waits, as the leader of the term; ``append`` returns the index."""
+        deadline = self._clock.monotonic() + self._settings.proposal_deadline_s
+        for command, done in self._waiting:
+            self._appended.append(_Proposal(append(command), term, len(command), deadline, done))
+        self._waiting.clear()
+
+    def refuse_waiting(self, fate: Fate) -> None:
+        """End what was never appended."""
+        for command, done in self._waiting:
+            self._forget(len(command))
+            self._end(done, fate)
+        self._waiting.clear()
+
+    def applied(self, index: int, term: int, outcome: bytes) -> None:
+        """The entry at the index, of this term, was applied."""
+        if not self._appended or self._appended[0].index != index:
+            return
+        proposal = self._appended.popleft()
+        # Leadership was never lost since, so nothing else can have taken the index.
+        assert proposal.term == term
+        self._forget(proposal.size_bytes)
+        if not proposal.over:
+            self._end(proposal.done, Fate.DONE, outcome)
+
+    def lose(self) -> None:
+        """Leadership is lost: what was appended may be applied yet or never."""
+        for proposal in self._appended:
+            self._forget(proposal.size_bytes)
+            if not proposal.over:
+                self._end(proposal.done, Fate.UNKNOWN)
+        self._appended.clear()
+
+    def expire(self) -> None:
+        """End what is past its deadline. It still counts as in flight until it is applied."""
+        now = self._clock.monotonic()
+        for proposal in self._appended:
+            if proposal.deadline > now:
+                break
+            if not proposal.over:
+                proposal.over = True
+                self._end(proposal.done, Fate.UNKNOWN)
+
+    def _forget(self, size_bytes: int) -> None:
+        self._count -= 1
+        self._size_bytes -= size_bytes
+
+    def _end(self, done: ProposalDone, fate: Fate, outcome: bytes = b"") -> None:
+        self._endings.append(lambda: done(fate, outcome))
+
+
+@dataclass(slots=True)
+class _Read:
+    deadline: float
+    done: ReadDone
+
+
+class Reads:
+    """Reads that wait until this node has proved that it leads, and has applied what was committed (Raft 6.4).
+
+    One round is open at a time; who comes meanwhile shares the next one.
+    """
+
+    def __init__(self, clock: Clock, settings: Settings, endings: list[Call]) -> None:
+        self._clock = clock
+        self._settings = settings
+        self._endings = endings
+        self._waiting: deque[_Read] = deque()
+        self._in_round: deque[_Read] = deque()
+        self._round = self._index = 0
+
+    @property
+    def waits(self) -> bool:
+        """Whether a round shall begin."""
+        return bool(self._waiting) and not self._in_round
+
+    def next_deadline(self) -> float:
+        """When the oldest ends as UNKNOWN."""
+        oldest = self._in_round or self._waiting
+        return oldest[0].deadline if oldest else float("inf")
+
+    def add(self, done: ReadDone) -> None:
+        """Take a read, or end it as OVERLOADED."""
+        if len(self._waiting) + len(self._in_round) >= self._settings.max_reads:
+            self._end(done, Fate.OVERLOADED)
+        else:
+            self._waiting.append(_Read(self._clock.monotonic() + self._settings.proposal_deadline_s, done))
+
+    def begin(self, round_number: int, commit_index: int) -> None:
+        """All that waits will be answered by this round, which has not left yet."""
+        self._round, self._index = round_number, commit_index
+        self._in_round, self._waiting = self._waiting, self._in_round
+
+    def confirm(self, round_number: int, applied_index: int) -> None:
+        """A majority answered this round, and this much is applied."""
+        if round_number >= self._round and applied_index >= self._index:
+            self._end_all(self._in_round, Fate.DONE)
+
+    def refuse(self, fate: Fate) -> None:
+        """End all."""
+        self._end_all(self._in_round, fate)
+        self._end_all(self._waiting, fate)
+
+    def expire(self) -> None:
+        """End what is past its deadline."""
+        now = self._clock.monotonic()
+        for reads in (self._in_round, self._waiting):
+            while reads and reads[0].deadline <= now:
+                self._end(reads.popleft().done, Fate.UNKNOWN)
+
+    def _end_all(self, reads: deque[_Read], fate: Fate) -> None:
+        for read in reads:
+            self._end(read.done, fate)
+        reads.clear()
+
+    def _end(self, done: ReadDone, fate: Fate) -> None:
+        self._endings.append(lambda: done(fate))
