@@ -77,14 +77,6 @@ def next_fire(schedule: Schedule, after_us: int) -> int:
     return fire_us if fire_us < (schedule.end_us or MAX_TIME_US + 1) else 0
 
 
-def first_fire(schedule: Schedule, register_us: int) -> int:
-    """The first nominal time of a task that is registered at ``register_us``; 0 when there is none.
-
-    Times before the registration are not made up, except that of a one-time task. Raises as ``next_fire``.
-    """
-    return next_fire(schedule, 0 if isinstance(schedule.kind, At) else register_us - 1)
-
-
 def fires(schedule: Schedule, first_us: int, until_us: int, limit: int) -> list[int]:
     """The first ``limit`` nominal times from ``first_us`` to ``until_us``, both inclusive. Raises as ``next_fire``."""
     at_us = next_fire(schedule, first_us - 1)

@@ -11,7 +11,6 @@ from raftsched.core.schedule import (
     ScheduleError,
     count_fires,
     fires,
-    first_fire,
     last_fire,
     next_fire,
     validate,
@@ -85,13 +84,6 @@ def test_last_fire_is_the_one_that_no_other_follows(kind: Cron | Interval | At) 
 def test_last_fire_is_0_before_the_first() -> None:
     assert last_fire(Schedule(At(NOON_US)), NOON_US - 1) == 0
     assert last_fire(Schedule(Interval(MINUTE_US, NOON_US)), NOON_US - 1) == 0
-
-
-def test_a_new_task_makes_up_a_past_one_time_but_nothing_recurring() -> None:
-    assert first_fire(Schedule(At(NOON_US - 1)), NOON_US) == NOON_US - 1
-    assert first_fire(Schedule(Interval(MINUTE_US, NOON_US - 60 * MINUTE_US)), NOON_US + 1) == NOON_US + MINUTE_US
-    assert first_fire(Schedule(Interval(MINUTE_US, NOON_US)), NOON_US) == NOON_US
-    assert first_fire(Schedule(Cron("0 12 * * *")), NOON_US) == NOON_US
 
 
 def test_nothing_fires_after_the_year_9999() -> None:

@@ -1,0 +1,109 @@
+"""However the calls fall, each nominal time of a task is decided exactly once, in order, and by its policy."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from raftsched.core.model import SECOND_US, At, Cron, Cursor, Decision, Interval, MisfirePolicy, Schedule, Task
+from raftsched.core.policy import Decided, decide, give_up
+from raftsched.core.schedule import fires, next_fire
+
+START_US = 1_772_900_000 * SECOND_US  # 2026-03-07, a day before the clocks change in New York
+HOUR_US = 3600 * SECOND_US
+
+kinds = st.one_of(
+    st.builds(
+        Cron,
+        st.sampled_from(["* * * * *", "*/7 * * * *", "0,30 1-3 * * *", "*/20 * * * * *", "@hourly", "30 2 * * *"]),
+        st.sampled_from(["UTC", "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu"]),
+    ),
+    st.builds(Interval, st.integers(SECOND_US, 2 * HOUR_US), st.integers(START_US - 10**9, START_US + 10**9)),
+    st.builds(At, st.integers(START_US - 10**9, START_US + 10**9)),
+)
+ends = st.one_of(st.just(0), st.integers(START_US + 1, START_US + 48 * HOUR_US))
+tasks = st.builds(
+    Task,
+    name=st.just("t"),
+    schedule=st.builds(Schedule, kinds, st.one_of(st.just(0), st.just(START_US)), ends),
+    action=st.just(b""),
+    misfire_policy=st.sampled_from(MisfirePolicy),
+    misfire_threshold_us=st.integers(0, 600).map(lambda seconds: seconds * SECOND_US),
+)
+# Outages are long and rare, steps otherwise short; the wall clock may step back.
+steps_us = st.one_of(st.integers(0, 30 * SECOND_US), st.integers(0, 12 * HOUR_US), st.integers(-HOUR_US, 0))
+
+
+class Walk:
+    """A leader that decides what is due, again and again, each time at most ``limit`` nominal times."""
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+        self.next_us = next_fire(task.schedule, 0 if isinstance(task.schedule.kind, At) else START_US)
+        self.entries: list[Decided] = []
+
+    def catch_up(self, now_us: int, limit: int) -> list[Decided]:
+        """Decide until nothing is due, but at most 200 times."""
+        before = len(self.entries)
+        for _ in range(200):
+            if not 0 < self.next_us <= now_us:
+                break
+            plan = decide(self.task, Cursor(self.next_us), now_us, limit)
+            assert plan.decided
+            assert sum(entry.count for entry in plan.decided) <= limit
+            self.entries += plan.decided
+            self.next_us = plan.next_us
+        return self.entries[before:]
+
+
+@given(tasks, st.lists(st.tuples(steps_us, st.integers(1, 50)), min_size=1, max_size=8))
+def test_each_nominal_time_is_decided_exactly_once_in_order(task: Task, calls: list[tuple[int, int]]) -> None:
+    walk = Walk(task)
+    first_us, now_us = walk.next_us, START_US
+    for step_us, limit in calls:
+        now_us += step_us
+        walk.catch_up(now_us, limit)
+    decided: list[int] = []
+    for entry in walk.entries:
+        covered = fires(task.schedule, entry.nominal_us, entry.last_nominal_us, entry.count + 1)
+        assert len(covered) == entry.count
+        assert (covered[0], covered[-1]) == (entry.nominal_us, entry.last_nominal_us)
+        decided += covered
+    assert decided == fires(task.schedule, first_us, decided[-1] if decided else 0, len(decided) + 1)
+    assert walk.next_us == (next_fire(task.schedule, decided[-1]) if decided else first_us)
+
+
+@given(tasks, st.integers(0, 36 * HOUR_US), st.one_of(st.integers(1, 20), st.integers(1, 2000)))
+def test_policies_hold_for_one_outage_whatever_the_limit(task: Task, outage_us: int, limit: int) -> None:
+    now_us = START_US + outage_us
+    walk = Walk(task)
+    entries = walk.catch_up(now_us, limit)
+    if 0 < walk.next_us <= now_us:
+        return  # more than 200 calls
+    misfired = [entry for entry in entries if entry.nominal_us < now_us - task.misfire_threshold_us]
+    on_time = entries[len(misfired) :]
+    assert all(entry.decision is Decision.RAN and entry.reason == "" for entry in on_time)
+    assert all(entry.reason for entry in misfired)
+    decisions = [entry.decision for entry in misfired]
+    match task.misfire_policy:
+        case MisfirePolicy.SKIP:
+            assert set(decisions) <= {Decision.SKIPPED}
+        case MisfirePolicy.ALL:
+            assert set(decisions) <= {Decision.RAN}
+        case MisfirePolicy.ONE:
+            assert set(decisions[:-1]) <= {Decision.COALESCED}
+            assert decisions[-1:] in ([], [Decision.RAN])
+    assert all(entry.count == 1 for entry in entries if entry.decision is Decision.RAN)
+
+
+@given(tasks, st.integers(0, 2 * HOUR_US))
+def test_giving_up_covers_what_deciding_would(task: Task, outage_us: int) -> None:
+    now_us = START_US + outage_us
+    walk = Walk(task)
+    given_up = give_up(task.schedule, walk.next_us, now_us, "paused")
+    entries = walk.catch_up(now_us, 10_000)
+    assert given_up.next_us == walk.next_us
+    if entries:
+        (entry,) = given_up.decided
+        assert (entry.nominal_us, entry.last_nominal_us) == (entries[0].nominal_us, entries[-1].last_nominal_us)
+        assert entry.count == sum(other.count for other in entries)
+    else:
+        assert given_up.decided == ()

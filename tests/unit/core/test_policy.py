@@ -1,0 +1,161 @@
+"""What is decided for due nominal times, policy by policy."""
+
+import pytest
+
+from raftsched.core.model import SECOND_US, At, Cron, Cursor, Decision, Interval, MisfirePolicy, Schedule, Task
+from raftsched.core.policy import Decided, FirePlan, decide, give_up
+from raftsched.core.schedule import MAX_COUNT, ScheduleError
+
+RAN, SKIPPED, COALESCED = Decision.RAN, Decision.SKIPPED, Decision.COALESCED
+SKIP, ONE, ALL = MisfirePolicy.SKIP, MisfirePolicy.ONE, MisfirePolicy.ALL
+START_US = 1_777_896_000 * SECOND_US  # 2026-05-04T12:00:00Z
+EVERY_US = 5 * SECOND_US
+
+
+def at(step: int) -> int:
+    """The nominal time of a step of the five-second schedule that the tests use."""
+    return START_US + step * EVERY_US
+
+
+def task(policy: MisfirePolicy, schedule: Schedule | None = None) -> Task:
+    return Task(
+        name="t",
+        schedule=schedule or Schedule(Interval(EVERY_US, START_US)),
+        action=b"",
+        misfire_policy=policy,
+        misfire_threshold_us=10 * SECOND_US,
+    )
+
+
+def cursor(next_us: int) -> Cursor:
+    return Cursor(next_us)
+
+
+def brief(plan: FirePlan) -> list[tuple[int, int, int, Decision]]:
+    """Decisions as (first step, last step, count, decision)."""
+    return [
+        ((d.nominal_us - START_US) // EVERY_US, (d.last_nominal_us - START_US) // EVERY_US, d.count, d.decision)
+        for d in plan.decided
+    ]
+
+
+@pytest.mark.parametrize("policy", MisfirePolicy)
+def test_a_nominal_time_that_is_due_runs(policy: MisfirePolicy) -> None:
+    plan = decide(task(policy), cursor(at(0)), at(0))
+    assert plan == FirePlan(at(1), (Decided(at(0), at(0), 1, RAN, ""),))
+
+
+@pytest.mark.parametrize("policy", MisfirePolicy)
+def test_all_that_are_late_by_at_most_the_threshold_run(policy: MisfirePolicy) -> None:
+    plan = decide(task(policy), cursor(at(0)), at(0) + 10 * SECOND_US)
+    assert brief(plan) == [(0, 0, 1, RAN), (1, 1, 1, RAN), (2, 2, 1, RAN)]
+    assert {entry.reason for entry in plan.decided} == {""}
+    assert plan.next_us == at(3)
+
+
+@pytest.mark.parametrize(
+    ("policy", "wanted"),
+    [
+        (SKIP, [(0, 3, 4, SKIPPED), (4, 4, 1, RAN), (5, 5, 1, RAN)]),
+        (ONE, [(0, 2, 3, COALESCED), (3, 3, 1, RAN), (4, 4, 1, RAN), (5, 5, 1, RAN)]),
+        (ALL, [(step, step, 1, RAN) for step in range(6)]),
+    ],
+)
+def test_misfired_ones_go_by_policy_and_the_rest_runs(policy: MisfirePolicy, wanted: list[object]) -> None:
+    # Due are steps 0 to 5; steps 4 and 5 are late by less than 10 s.
+    plan = decide(task(policy), cursor(at(0)), at(3) + 10 * SECOND_US + 1)
+    assert brief(plan) == wanted
+    assert plan.next_us == at(6)
+
+
+def test_reasons_say_why() -> None:
+    now_us = at(3) + 10 * SECOND_US + 1
+    skipped, *_ = decide(task(SKIP), cursor(at(0)), now_us).decided
+    assert skipped.reason == "misfired: more than 10 s late; misfire policy SKIP"
+    coalesced, latest, on_time, _ = decide(task(ONE), cursor(at(0)), now_us).decided
+    assert coalesced.reason == "coalesced into 2026-05-04T12:00:15Z"
+    assert latest.reason == "misfired: more than 10 s late; misfire policy ONE runs the latest"
+    assert on_time.reason == ""
+    first, *_ = decide(task(ALL), cursor(at(0)), now_us).decided
+    assert first.reason == "misfired: more than 10 s late; misfire policy ALL"
+
+
+@pytest.mark.parametrize("policy", [ONE, ALL])
+def test_a_one_time_task_runs_however_late(policy: MisfirePolicy) -> None:
+    plan = decide(task(policy, Schedule(At(5))), cursor(5), START_US)
+    assert plan.next_us == 0
+    assert [(d.nominal_us, d.count, d.decision) for d in plan.decided] == [(5, 1, RAN)]
+
+
+def test_a_late_one_time_task_is_skipped_under_skip() -> None:
+    plan = decide(task(SKIP, Schedule(At(5))), cursor(5), START_US)
+    assert plan.next_us == 0
+    assert [(d.nominal_us, d.count, d.decision) for d in plan.decided] == [(5, 1, SKIPPED)]
+
+
+def test_the_cursor_stops_at_the_end_of_the_validity() -> None:
+    plan = decide(task(ALL, Schedule(Interval(EVERY_US, START_US), end_us=at(2))), cursor(at(0)), at(50))
+    assert brief(plan) == [(0, 0, 1, RAN), (1, 1, 1, RAN)]
+    assert plan.next_us == 0
+
+
+def test_one_waits_with_the_run_until_the_limit_cuts_no_misfired_ones() -> None:
+    now_us = at(9) + 10 * SECOND_US + 1  # misfired are steps 0 to 9
+    first = decide(task(ONE), cursor(at(0)), now_us, limit=4)
+    assert brief(first) == [(0, 3, 4, COALESCED)]
+    assert first.decided[0].reason == "coalesced into the next RAN entry of the task"
+    second = decide(task(ONE), cursor(first.next_us), now_us, limit=6)
+    assert brief(second) == [(4, 8, 5, COALESCED), (9, 9, 1, RAN)]
+    third = decide(task(ONE), cursor(second.next_us), now_us, limit=6)
+    assert brief(third) == [(10, 10, 1, RAN), (11, 11, 1, RAN)]
+
+
+def test_one_runs_the_latest_misfired_when_the_limit_cuts_right_after_it() -> None:
+    plan = decide(task(ONE), cursor(at(0)), at(3) + 10 * SECOND_US + 1, limit=4)
+    assert brief(plan) == [(0, 2, 3, COALESCED), (3, 3, 1, RAN)]
+    assert plan.next_us == at(4)
+
+
+@pytest.mark.parametrize(
+    ("policy", "wanted"), [(SKIP, [(0, 2, 3, SKIPPED)]), (ALL, [(n, n, 1, RAN) for n in range(3)])]
+)
+def test_the_limit_cuts_skip_and_all_too(policy: MisfirePolicy, wanted: list[object]) -> None:
+    plan = decide(task(policy), cursor(at(0)), at(1000), limit=3)
+    assert brief(plan) == wanted
+    assert plan.next_us == at(3)
+
+
+@pytest.mark.parametrize("next_us", [0, at(1)])
+def test_nothing_is_decided_when_nothing_is_due(next_us: int) -> None:
+    assert decide(task(ONE), cursor(next_us), at(1) - 1) == FirePlan(next_us, ())
+    assert give_up(task(ONE).schedule, next_us, at(1) - 1, "paused") == FirePlan(next_us, ())
+
+
+def test_an_announced_time_is_decided_even_if_the_schedule_no_longer_has_it() -> None:
+    odd_us = at(0) + 1
+    assert decide(task(ONE), cursor(odd_us), at(1)) == FirePlan(
+        at(2), (Decided(odd_us, odd_us, 1, RAN, ""), Decided(at(1), at(1), 1, RAN, ""))
+    )
+    assert give_up(task(ONE).schedule, odd_us, at(1) - 1, "paused") == FirePlan(
+        at(1), (Decided(odd_us, odd_us, 1, SKIPPED, "paused"),)
+    )
+
+
+def test_a_zone_that_this_node_does_not_know_is_an_error_not_a_decision() -> None:
+    with pytest.raises(ScheduleError):
+        decide(task(ONE, Schedule(Cron("* * * * *", "Mars/Olympus_Mons"))), cursor(at(0)), at(0))
+
+
+@pytest.mark.parametrize(
+    ("steps", "count"),
+    [(0, 1), (1, 2), (MAX_COUNT, MAX_COUNT + 1), (MAX_COUNT + 1, 0)],
+)
+def test_give_up_skips_all_in_one_entry(steps: int, count: int) -> None:
+    plan = give_up(task(ALL).schedule, at(0), at(steps) + 1, "paused")
+    assert plan == FirePlan(at(steps + 1), (Decided(at(0), at(steps), count, SKIPPED, "paused"),))
+
+
+def test_give_up_of_a_finished_schedule_leaves_no_cursor() -> None:
+    assert give_up(Schedule(At(at(0))), at(0), at(9), "paused") == FirePlan(
+        0, (Decided(at(0), at(0), 1, SKIPPED, "paused"),)
+    )
