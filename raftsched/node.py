@@ -1,0 +1,265 @@
+"""The composition root: makes a node or an executor process out of its parts, and runs it until it is told to stop."""
+
+import asyncio
+import signal
+from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack
+from importlib.metadata import version as distribution_version
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from raftsched import logs
+from raftsched.api.context import ApiContext, OutputChunk
+from raftsched.api.server import ApiServer
+from raftsched.clock import SystemClock
+from raftsched.config import ExecutorConfig, ExecutorProcessConfig, NodeConfig
+from raftsched.consensus.driver import GroupDriver
+from raftsched.consensus.group import RaftGroup
+from raftsched.consensus.settings import Settings
+from raftsched.consensus.transport import RaftTransport
+from raftsched.executor.agent import ExecutorAgent
+from raftsched.executor.settings import ExecutorSettings
+from raftsched.internal.v1 import executor_pb2_grpc
+from raftsched.ports import Clock, Peer, Role
+from raftsched.replica import Replica
+from raftsched.scheduler.service import SchedulerService
+from raftsched.scheduler.settings import SchedulerSettings
+from raftsched.store.lmdb_store import LmdbStore
+
+VERSION = distribution_version("raftsched")
+GROUP_ID = 1
+_GIB = 1 << 30
+_HOUR_S = 3600
+_HAND_OVER_S = 2.0
+_STOP_GRACE_S = 0.5
+_log = structlog.get_logger(__name__)
+
+
+class StartError(Exception):
+    """The process cannot start; the message says why and what to do."""
+
+
+def run_node(config: NodeConfig) -> None:
+    """Run a node until SIGTERM or SIGINT.
+
+    Raises StartError, ports.StoreRefused (the data directory), and what forces a running node to stop, such as
+    ports.StoreFailed.
+    """
+    logs.configure(config.log)
+    asyncio.run(_run_until_signalled(Node(config, SystemClock()).run))
+
+
+def run_executor(config: ExecutorProcessConfig) -> None:
+    """Run an executor process until SIGTERM or SIGINT, then let it finish what it has; a second signal ends it at once.
+
+    Raises ports.StoreRefused, ports.StoreFailed.
+    """
+    logs.configure(config.log)
+    settings = _executor_settings(config.executor, config.data_dir)
+    agent = ExecutorAgent(settings, list(config.join), SystemClock())
+    asyncio.run(_run_until_signalled(lambda stop: _run_agent(agent, stop)))
+
+
+class Node:
+    """A member of the cluster with everything that it offers."""
+
+    def __init__(self, config: NodeConfig, clock: Clock) -> None:
+        self._config = config
+        self._clock = clock
+        self._members = tuple(Peer(id_, address) for id_, address in sorted(config.peers.items()))
+        self._me = next(member for member in self._members if member.id == config.id)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Serve until ``stop`` is set or a part of the node fails."""
+        config = self._config
+        async with AsyncExitStack() as stack:
+            store = LmdbStore(config.data_dir / "state", max_size_bytes=config.max_data_gib * _GIB)
+            stack.callback(store.close)
+            replica = Replica(store)
+            transport = RaftTransport(
+                cluster_id=config.cluster_id, node=self._me, peers=self._members, clock=self._clock
+            )
+            group = self._group(store, replica, transport)
+            driver = GroupDriver(
+                group, transport=transport, store=store, clock=self._clock, settings=_raft_settings(config)
+            )
+            scheduler = self._scheduler(store, group)
+            replica.on_leadership = scheduler.lead
+            replica.listen(scheduler.applied)
+            api = self._api(store, group, scheduler)
+            replica.listen(lambda executions, _tasks: api.feed.publish(executions))
+            server = ApiServer(api)
+            transport.add_to_server(server.server)
+            executor_pb2_grpc.add_ExecutorServiceServicer_to_server(scheduler, server.server)
+            _listen(server, config.listen)
+            await server.start()
+            stack.push_async_callback(server.stop, _STOP_GRACE_S)
+            transport.start()
+            stack.push_async_callback(transport.close)
+            work = [driver.run(), scheduler.run()]
+            if config.executor.slots:
+                agent = self._agent(api)
+                await agent.start()
+                stack.push_async_callback(agent.stop)
+                work.append(agent.wait())
+            _log.info("node started", node=config.id, address=config.listen, version=VERSION, nodes=len(self._members))
+            await _run_all(work, stop, lambda: self._hand_over(group, driver))
+        _log.info("node stopped", node=config.id)
+
+    def _group(self, store: LmdbStore, replica: Replica, transport: RaftTransport) -> RaftGroup:
+        return RaftGroup(
+            group_id=GROUP_ID,
+            node=self._me,
+            peers=self._members,
+            store=store,
+            clock=self._clock,
+            machine=replica,
+            on_leadership=lambda term: replica.on_leadership(term),
+            send=lambda peer_id, message: transport.send(GROUP_ID, peer_id, message),
+            settings=_raft_settings(self._config),
+        )
+
+    def _scheduler(self, store: LmdbStore, group: RaftGroup) -> SchedulerService:
+        config = self._config.scheduler
+        return SchedulerService(
+            log=group,
+            store=store,
+            clock=self._clock,
+            node_id=self._config.id,
+            leader_address=lambda: self._config.peers.get(group.status().leader_id, ""),
+            settings=SchedulerSettings(
+                lease_ms=config.lease_ms,
+                heartbeat_interval_ms=min(1_000, config.lease_ms // 3),
+                keep_executions_s=config.keep_executions_hours * _HOUR_S,
+                keep_executions_count=config.keep_executions_count,
+                keep_ledger_s=config.keep_ledger_hours * _HOUR_S,
+            ),
+        )
+
+    def _api(self, store: LmdbStore, group: RaftGroup, scheduler: SchedulerService) -> ApiContext:
+        return ApiContext(
+            node_id=self._config.id,
+            cluster_id=self._config.cluster_id,
+            members=self._members,
+            log=group,
+            store=store,
+            clock=self._clock,
+            output=_ExecutorOutput(scheduler),
+            executors=scheduler.executors,
+            version=VERSION,
+            tzdata_version=_tzdata_version(),
+        )
+
+    def _agent(self, api: ApiContext) -> ExecutorAgent:
+        async def find_leader() -> str | None:
+            return api.leader_address() or None
+
+        settings = _executor_settings(self._config.executor, self._config.data_dir / "executor", self._config.id)
+        return ExecutorAgent(settings, find_leader, self._clock)
+
+    async def _hand_over(self, group: RaftGroup, driver: GroupDriver) -> None:
+        """Spare the cluster an election: a leader that stops hands over first, if a follower can take it."""
+        if group.status().role is Role.LEADER and len(self._members) > 1:
+            done: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+            group.transfer_leadership("", lambda problem: None if done.done() else done.set_result(problem))
+            try:
+                problem = await asyncio.wait_for(done, _HAND_OVER_S)
+            except TimeoutError:
+                problem = f"not within {_HAND_OVER_S:g} s"
+            if problem:
+                _log.warning("could not hand over the leadership; the others will elect", reason=problem)
+        driver.stop()
+
+
+class _ExecutorOutput:
+    """Where the API finds output: the scheduler asks the executor that has it."""
+
+    def __init__(self, scheduler: SchedulerService) -> None:
+        self._scheduler = scheduler
+
+    async def fetch(self, execution_id: bytes, attempt: int, offset: int) -> OutputChunk:
+        output = await self._scheduler.fetch(execution_id, attempt, offset)
+        if output is None:
+            return OutputChunk(found=False)
+        return OutputChunk(found=True, offset=output.offset, data=output.data, ended=output.ended)
+
+
+def _raft_settings(config: NodeConfig) -> Settings:
+    return Settings(
+        heartbeat_s=config.raft.heartbeat_ms / 1000,
+        election_timeout_min_s=config.raft.election_timeout_min_ms / 1000,
+        election_timeout_max_s=config.raft.election_timeout_max_ms / 1000,
+    )
+
+
+def _executor_settings(config: ExecutorConfig, data_dir: Path, node_id: str = "") -> ExecutorSettings:
+    return ExecutorSettings(
+        data_dir=data_dir,
+        slots=config.slots,
+        labels=config.labels,
+        node_id=node_id,
+        version=VERSION,
+        kill_grace_s=config.kill_grace_ms / 1000,
+        python_allow=tuple(config.python_allow),
+    )
+
+
+def _tzdata_version() -> str:
+    return distribution_version("tzdata")
+
+
+def _listen(server: ApiServer, address: str) -> None:
+    try:
+        server.listen(address)
+    except RuntimeError:
+        raise StartError(
+            f"cannot listen on {address}: the port is in use, or the host is not one of this machine's addresses. "
+            "Stop what uses it, or choose another with --listen (and the same in --peers of every node)."
+        ) from None
+
+
+async def _run_until_signalled(run: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:
+    """Run with an event that the first SIGTERM or SIGINT sets; the second cancels."""
+    stop = asyncio.Event()
+    running = asyncio.ensure_future(run(stop))
+
+    def signalled() -> None:
+        if stop.is_set():
+            running.cancel()
+        stop.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, signalled)
+    await asyncio.gather(running, return_exceptions=stop.is_set())
+
+
+async def _run_all(
+    work: list[Coroutine[Any, Any, None]], stop: asyncio.Event, before_stop: Callable[[], Coroutine[Any, Any, None]]
+) -> None:
+    """Run all until ``stop`` is set, or until one ends, whose exception is raised."""
+    tasks = [asyncio.ensure_future(each) for each in work]
+    stopped = asyncio.ensure_future(stop.wait())
+    try:
+        done, _ = await asyncio.wait([*tasks, stopped], return_when=asyncio.FIRST_COMPLETED)
+        for task in done - {stopped}:
+            task.result()
+        await before_stop()
+    finally:
+        for task in [*tasks, stopped]:
+            task.cancel()
+        await asyncio.gather(*tasks, stopped, return_exceptions=True)
+
+
+async def _run_agent(agent: ExecutorAgent, stop: asyncio.Event) -> None:
+    async def drain() -> None:
+        _log.info("draining: finishing what was accepted; a second signal ends it at once")
+        await agent.drain()
+
+    await agent.start()
+    try:
+        await _run_all([agent.wait()], stop, drain)
+    finally:
+        await agent.stop()
