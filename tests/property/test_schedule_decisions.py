@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from raftsched.core.model import SECOND_US, At, Cron, Cursor, Decision, Interval, MisfirePolicy, Schedule, Task
 from raftsched.core.policy import Decided, decide, give_up
-from raftsched.core.schedule import fires, next_fire
+from raftsched.core.schedule import MAX_COUNT, fires, next_fire
 
 START_US = 1_772_900_000 * SECOND_US  # 2026-03-07, a day before the clocks change in New York
 HOUR_US = 3600 * SECOND_US
@@ -16,20 +16,28 @@ kinds = st.one_of(
         st.sampled_from(["* * * * *", "*/7 * * * *", "0,30 1-3 * * *", "*/20 * * * * *", "@hourly", "30 2 * * *"]),
         st.sampled_from(["UTC", "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu"]),
     ),
-    st.builds(Interval, st.integers(SECOND_US, 2 * HOUR_US), st.integers(START_US - 10**9, START_US + 10**9)),
+    st.builds(
+        Interval,
+        st.sampled_from([1_000_001, 7 * SECOND_US, 300 * SECOND_US, HOUR_US]),
+        st.integers(START_US - 10**9, START_US + 10**9),
+    ),
     st.builds(At, st.integers(START_US - 10**9, START_US + 10**9)),
 )
-ends = st.one_of(st.just(0), st.integers(START_US + 1, START_US + 48 * HOUR_US))
+ends = st.one_of(st.just(0), st.just(0), st.integers(START_US + 1, START_US + 48 * HOUR_US))
 tasks = st.builds(
     Task,
     name=st.just("t"),
     schedule=st.builds(Schedule, kinds, st.one_of(st.just(0), st.just(START_US)), ends),
     action=st.just(b""),
     misfire_policy=st.sampled_from(MisfirePolicy),
-    misfire_threshold_us=st.integers(0, 600).map(lambda seconds: seconds * SECOND_US),
+    misfire_threshold_us=st.sampled_from([0, SECOND_US, 10 * SECOND_US, 600 * SECOND_US]),
 )
+outages_us = st.tuples(st.integers(0, 30), st.sampled_from([SECOND_US, 61 * SECOND_US, HOUR_US])).map(
+    lambda of: of[0] * of[1]
+)
+limits = st.sampled_from([1, 2, 7, 50, 1000])
 # Outages are long and rare, steps otherwise short; the wall clock may step back.
-steps_us = st.one_of(st.integers(0, 30 * SECOND_US), st.integers(0, 12 * HOUR_US), st.integers(-HOUR_US, 0))
+steps_us = st.one_of(st.integers(0, 30 * SECOND_US), outages_us, st.integers(-HOUR_US, 0))
 
 
 class Walk:
@@ -54,7 +62,7 @@ class Walk:
         return self.entries[before:]
 
 
-@given(tasks, st.lists(st.tuples(steps_us, st.integers(1, 50)), min_size=1, max_size=8))
+@given(tasks, st.lists(st.tuples(steps_us, limits), min_size=1, max_size=8))
 def test_each_nominal_time_is_decided_exactly_once_in_order(task: Task, calls: list[tuple[int, int]]) -> None:
     walk = Walk(task)
     first_us, now_us = walk.next_us, START_US
@@ -71,7 +79,7 @@ def test_each_nominal_time_is_decided_exactly_once_in_order(task: Task, calls: l
     assert walk.next_us == (next_fire(task.schedule, decided[-1]) if decided else first_us)
 
 
-@given(tasks, st.integers(0, 36 * HOUR_US), st.one_of(st.integers(1, 20), st.integers(1, 2000)))
+@given(tasks, outages_us, limits)
 def test_policies_hold_for_one_outage_whatever_the_limit(task: Task, outage_us: int, limit: int) -> None:
     now_us = START_US + outage_us
     walk = Walk(task)
@@ -94,16 +102,17 @@ def test_policies_hold_for_one_outage_whatever_the_limit(task: Task, outage_us: 
     assert all(entry.count == 1 for entry in entries if entry.decision is Decision.RAN)
 
 
-@given(tasks, st.integers(0, 2 * HOUR_US))
+@given(tasks, outages_us)
 def test_giving_up_covers_what_deciding_would(task: Task, outage_us: int) -> None:
     now_us = START_US + outage_us
     walk = Walk(task)
     given_up = give_up(task.schedule, walk.next_us, now_us, "paused")
-    entries = walk.catch_up(now_us, 10_000)
+    entries = walk.catch_up(now_us, 20_000)
     assert given_up.next_us == walk.next_us
     if entries:
         (entry,) = given_up.decided
         assert (entry.nominal_us, entry.last_nominal_us) == (entries[0].nominal_us, entries[-1].last_nominal_us)
-        assert entry.count == sum(other.count for other in entries)
+        count = sum(other.count for other in entries)
+        assert entry.count == (count if count <= MAX_COUNT + 1 else 0)
     else:
         assert given_up.decided == ()
