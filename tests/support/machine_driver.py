@@ -1,0 +1,97 @@
+"""Applies commands to a store one by one, as the log of a leader would."""
+
+from typing import Any
+
+from raftsched_client.v1 import task_pb2
+
+from raftsched.core.machine import COMMAND_VERSION, Applied, apply
+from raftsched.core.model import Decision
+from raftsched.internal.v1 import command_pb2 as pb
+from raftsched.ports import STATE_TABLES, Store, Table
+
+SECOND = 1_000_000
+
+
+class MachineDriver:
+    """A state machine, its log index and its clock."""
+
+    def __init__(self, store: Store, *, now_us: int) -> None:
+        self.store = store
+        self.now_us = now_us
+        self.index = 0
+
+    def command(self, request_id: str = "") -> pb.Command:
+        return pb.Command(version=COMMAND_VERSION, now_us=self.now_us, leader_id="n1", term=7, request_id=request_id)
+
+    def apply_bytes(self, data: bytes) -> Applied:
+        self.index += 1
+        applied = apply(self.store.batch(), self.index, data)
+        self.store.commit()
+        return applied
+
+    def apply(self, command: pb.Command) -> pb.Outcome:
+        return self.apply_bytes(command.SerializeToString()).outcome
+
+    def register(
+        self, *names: str, next_us: int, paused: bool = False, request_id: str = "", delivery: int = 1
+    ) -> pb.Outcome:
+        command = self.command(request_id)
+        for name in names:
+            task = task_pb2.Task(name=name, paused=paused, delivery=delivery)  # type: ignore[arg-type]
+            command.register_tasks.items.add(task=task, next_us=next_us)
+        return self.apply(command)
+
+    def replace(self, name: str, expected_revision: int, *, paused: bool = False, **fields: Any) -> pb.Outcome:
+        command = self.command()
+        command.replace_task.CopyFrom(
+            pb.ReplaceTask(task=task_pb2.Task(name=name, paused=paused), expected_revision=expected_revision, **fields)
+        )
+        return self.apply(command)
+
+    def delete(self, name: str, *, expected_revision: int = 0, request_id: str = "") -> pb.Outcome:
+        command = self.command(request_id)
+        command.delete_task.name = name
+        command.delete_task.expected_revision = expected_revision
+        return self.apply(command)
+
+    def fire(
+        self,
+        name: str,
+        uid: int,
+        generation: int,
+        nominal_us: int,
+        *,
+        next_us: int,
+        executor_id: str = "",
+        delivery: int = 1,
+    ) -> Applied:
+        command = self.command()
+        item = command.fire.items.add(
+            task=name,
+            uid=uid,
+            generation=generation,
+            expected_next_us=nominal_us,
+            next_us=next_us,
+            delivery=delivery,
+        )
+        item.decided.add(
+            nominal_us=nominal_us,
+            last_nominal_us=nominal_us,
+            count=1,
+            decision=Decision.RAN,
+            executor_id=executor_id,
+        )
+        return self.apply_bytes(command.SerializeToString())
+
+    def get(self, table: Table, key: bytes) -> bytes:
+        with self.store.read() as reader:
+            value = reader.get(table, key)
+        assert value is not None, f"no row {key!r} in {table}"
+        return value
+
+    def rows(self, table: Table) -> dict[bytes, bytes]:
+        with self.store.read() as reader:
+            return dict(reader.scan(table))
+
+    def dump(self) -> dict[Table, dict[bytes, bytes]]:
+        return {table: self.rows(table) for table in STATE_TABLES}
