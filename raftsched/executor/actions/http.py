@@ -11,6 +11,7 @@ from raftsched.core.model import ExecutionState
 from raftsched.executor.actions.base import AttemptContext, Result, first_of
 
 _KEPT_CONNECTIONS = 100
+_MAX_PORT = 65535
 
 
 class HttpRunner:
@@ -39,8 +40,11 @@ class HttpRunner:
     async def _request(self, action: task_pb2.HttpAction, context: AttemptContext) -> Result:
         client = self._client or await self._open()
         try:
+            url = httpx.URL(action.url)
+            if (url.port or 0) > _MAX_PORT:
+                raise httpx.InvalidURL(f"there is no port {url.port}")
             async with client.stream(
-                action.method or "GET", action.url, headers=_headers(action, context), content=action.body or None
+                action.method or "GET", url, headers=_headers(action, context), content=action.body or None
             ) as response:
                 async for part in response.aiter_bytes():
                     context.output.write(part)
@@ -86,7 +90,7 @@ def _judge(response: httpx.Response, expected: Sequence[int]) -> Result:
     if status in expected if expected else 200 <= status <= 299:
         return Result(ExecutionState.SUCCEEDED, http_status=status)
     wanted = " or ".join(map(str, expected)) if expected else "200 to 299"
-    note = "; redirects are not followed" if response.is_redirect else ""
+    note = "; redirects are not followed" if response.has_redirect_location else ""
     return Result(ExecutionState.FAILED, http_status=status, error=f"status {status}, expected {wanted}{note}")
 
 
