@@ -22,7 +22,7 @@ class HealthMonitor:
 
     def __init__(self, api: ApiContext) -> None:
         self._api = api
-        self._servicer = health.aio.HealthServicer()  # type: ignore[attr-defined]
+        self._servicer = health.aio.HealthServicer()
         self._serving: bool | None = None
 
     def add_to(self, server: grpc.aio.Server) -> None:
