@@ -44,22 +44,22 @@ class Watch:
             oldest = next(iter(self._seen))
             del self._seen[oldest]
             self._open.pop(oldest, None)
-        self._hear(execution)
+        self.hear(execution)
         return True
 
     def reread_from(self) -> datetime:
         """The nominal time from which a list shows what may have been missed."""
-        return self._heard - LATENESS if self._heard_anything else self._heard
+        return self._heard - LATENESS
 
     def still_open(self) -> list[str]:
         """Ids of the executions that had not ended when they were last seen."""
         return list(self._open)
 
-    def _hear(self, execution: Execution) -> None:
+    def hear(self, execution: Execution) -> None:
+        """Note how far the clock of the cluster has come; until something is heard, ours stands in for it."""
         stamps = (execution.fire_time, execution.start_time, execution.end_time)
         latest = max((to_datetime(stamp) for stamp in stamps if stamp.seconds), default=None)
         if latest is not None and (latest > self._heard or not self._heard_anything):
-            # The cluster's clock counts, not ours.
             self._heard = latest
             self._heard_anything = True
 

@@ -116,7 +116,7 @@ class Reconnects:
 
     def __init__(self, start: Callable[[float], Attempts], timeout_s: float) -> None:
         self._start = start
-        self._timeout_s = timeout_s
+        self.timeout_s = timeout_s
         self._attempts: Attempts | None = None
         self._opened = 0.0
 
@@ -130,6 +130,6 @@ class Reconnects:
 
     def failed(self, endpoint: str, error: RaftschedError, now: float) -> float:
         """Seconds to wait before the next stream. Raises the final error when there is none."""
-        if self._attempts is None or now - self._opened > self._timeout_s:
+        if self._attempts is None or now - self._opened > self.timeout_s:
             self._attempts = self._start(now)
         return self._attempts.failed(endpoint, error, now)

@@ -77,7 +77,8 @@ class AsyncClient(BaseClient):
     ) -> AsyncIterator[BatchCreateTaskResult]:
         """As ``Client.create_tasks``, with up to ``max_in_flight`` calls under way at a time.
 
-        So when a call fails, tasks of up to ``max_in_flight - 1`` later calls may have been registered too.
+        They may take effect in any order. When one fails, tasks of up to ``max_in_flight - 1`` later calls may have
+        been registered too.
         """
         check_batch_size(batch_size)
         if max_in_flight < 1:
@@ -189,34 +190,43 @@ class AsyncClient(BaseClient):
             read_again = True
 
     async def _watch_once(
-        self, endpoint: str, request: WatchExecutionsRequest, watch: Watch, reconnects: Reconnects, read_again: bool
+        self,
+        endpoint: str,
+        request: WatchExecutionsRequest,
+        watch: Watch,
+        reconnects: Reconnects,
+        read_again: bool,
     ) -> AsyncGenerator[Execution, None]:
         async with self._open(endpoint, _calls.WATCH_EXECUTIONS, request) as stream:
             reconnects.opened(time.monotonic())
             if read_again:
-                async for execution in self._reread(watch, request.task, request.id):
+                async for execution in self._reread(watch, request, reconnects.timeout_s):
                     yield execution
             async for response in stream:
                 reconnects.progressed()
                 if response.dropped:
-                    async for execution in self._reread(watch, request.task, request.id):
+                    watch.hear(response.execution)
+                    async for execution in self._reread(watch, request, reconnects.timeout_s):
                         yield execution
                 if watch.is_news(response.execution):
                     yield response.execution
 
-    async def _reread(self, watch: Watch, task: str, execution_id: str) -> AsyncIterator[Execution]:
-        known = [execution_id] if execution_id else watch.still_open()
-        if not execution_id:
-            missed = [execution async for execution in self.list_executions(task=task, start=watch.reread_from())]
+    async def _reread(
+        self, watch: Watch, request: WatchExecutionsRequest, timeout_s: float
+    ) -> AsyncIterator[Execution]:
+        known = [request.id] if request.id else watch.still_open()
+        if not request.id:
+            executions = self.list_executions(task=request.task, start=watch.reread_from(), timeout=timeout_s)
+            missed = [execution async for execution in executions]
             for execution in filter(watch.is_news, reversed(missed)):
                 yield execution
             listed = {execution.id for execution in missed}
             known = [each for each in known if each not in listed]
         for each in known:
             try:
-                execution = await self.get_execution(each)
+                execution = await self.get_execution(each, timeout=timeout_s)
             except NotFoundError:
-                if execution_id:
+                if request.id:
                     raise
                 continue  # Retention has removed it meanwhile.
             if watch.is_news(execution):

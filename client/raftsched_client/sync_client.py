@@ -188,7 +188,8 @@ class Client(BaseClient):
 
         After a lost connection, or when the caller was too slow to be sent every change, it reads again what was open
         or is new and yields what changed: so the last state of every execution is seen, though not every state between.
-        What was decided more than a minute after its nominal time and ended during the interruption may be missed.
+        What was decided more than a minute after its nominal time and ended during the interruption may be missed; what
+        was decided in the minute before the watch began may be seen.
 
         Raises NotFoundError; UnavailableError: no node could be reached again within ``timeout``.
         """
@@ -210,31 +211,37 @@ class Client(BaseClient):
             read_again = True
 
     def _watch_once(
-        self, endpoint: str, request: WatchExecutionsRequest, watch: Watch, reconnects: Reconnects, read_again: bool
+        self,
+        endpoint: str,
+        request: WatchExecutionsRequest,
+        watch: Watch,
+        reconnects: Reconnects,
+        read_again: bool,
     ) -> Iterator[Execution]:
         with self._open(endpoint, _calls.WATCH_EXECUTIONS, request) as stream:
             reconnects.opened(time.monotonic())
             if read_again:
-                yield from self._reread(watch, request.task, request.id)
+                yield from self._reread(watch, request, reconnects.timeout_s)
             for response in stream:
                 reconnects.progressed()
                 if response.dropped:
-                    yield from self._reread(watch, request.task, request.id)
+                    watch.hear(response.execution)
+                    yield from self._reread(watch, request, reconnects.timeout_s)
                 if watch.is_news(response.execution):
                     yield response.execution
 
-    def _reread(self, watch: Watch, task: str, execution_id: str) -> Iterator[Execution]:
-        known = [execution_id] if execution_id else watch.still_open()
-        if not execution_id:
-            missed = list(self.list_executions(task=task, start=watch.reread_from()))
+    def _reread(self, watch: Watch, request: WatchExecutionsRequest, timeout_s: float) -> Iterator[Execution]:
+        known = [request.id] if request.id else watch.still_open()
+        if not request.id:
+            missed = list(self.list_executions(task=request.task, start=watch.reread_from(), timeout=timeout_s))
             yield from filter(watch.is_news, reversed(missed))
             listed = {execution.id for execution in missed}
             known = [each for each in known if each not in listed]
         for each in known:
             try:
-                execution = self.get_execution(each)
+                execution = self.get_execution(each, timeout=timeout_s)
             except NotFoundError:
-                if execution_id:
+                if request.id:
                     raise
                 continue  # Retention has removed it meanwhile.
             if watch.is_news(execution):

@@ -27,6 +27,11 @@ from raftsched_client.v1.error_pb2 import BadRequest, ErrorInfo, ErrorStatus, Fi
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 ENDED = execution_pb2.EXECUTION_STATE_SUCCEEDED
+SERVER_OPTIONS = (
+    ("grpc.so_reuseport", 0),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.min_ping_interval_without_data_ms", 1_000),
+)
 T = TypeVar("T")
 
 
@@ -77,6 +82,8 @@ class Fault:
     error: Refusal | None = None
     applied: bool = False
     hang: bool = False
+    when: Callable[[Any], bool] = lambda _: True
+    """Spares the requests for which this is false."""
 
 
 @dataclass
@@ -143,7 +150,7 @@ class Cluster:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(timeout=30)
 
     def fail(self, method: str, *faults: Refusal | Fault) -> None:
-        """The next calls of ``method``, on whichever node, end so, one after the other."""
+        """The next calls of ``method``, on whichever node, end so; each fault serves once."""
         queue = self._faults.setdefault(method, deque())
         queue.extend(fault if isinstance(fault, Fault) else Fault(fault) for fault in faults)
 
@@ -169,7 +176,7 @@ class Cluster:
         self.run(cut())
 
     async def _serve(self, number: int) -> tuple[grpc.aio.Server, int]:
-        server = grpc.aio.server(options=(("grpc.so_reuseport", 0),))
+        server = grpc.aio.server(options=SERVER_OPTIONS)
         node = Node(self, number)
         task_pb2_grpc.add_TaskServiceServicer_to_server(node, server)
         execution_pb2_grpc.add_ExecutionServiceServicer_to_server(node, server)
@@ -204,8 +211,10 @@ class Cluster:
         metadata = dict(context.invocation_metadata())
         remaining = context.time_remaining()
         self.received.append(Received(node, method, request, metadata, remaining))
-        queue = self._faults.get(method)
-        fault = queue.popleft() if queue else Fault()
+        queue = self._faults.get(method, deque())
+        fault = next((fault for fault in queue if fault.when(request)), Fault())
+        if fault in queue:
+            queue.remove(fault)
         if fault.hang and not fault.applied:
             await asyncio.Event().wait()
         return fault
