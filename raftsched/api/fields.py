@@ -93,7 +93,7 @@ def check_duration(violations: Violations, field: str, value: Duration, low_us: 
 
 def check_enum(violations: Violations, field: str, value: int, known: Iterable[int]) -> None:
     """A value of an enum."""
-    if value not in known:
+    if value not in set(known):
         violations.add(field, f"{value} is not a known value")
 
 
