@@ -1,0 +1,92 @@
+"""Settings: the order of the sources, and refusals that name the key."""
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from raftsched.config import ConfigError, NodeConfig, load, render
+
+FLAGS = {"id": "n1", "listen": "127.0.0.1:7101", "data_dir": "/tmp/n1"}
+THREE = "n1=127.0.0.1:7101,n2=127.0.0.1:7102,n3=127.0.0.1:7103"
+
+
+def node(file: Path | None = None, env: dict[str, str] | None = None, **flags: object) -> NodeConfig:
+    config = load("node", file, env, FLAGS | flags)
+    assert isinstance(config, NodeConfig)
+    return config
+
+
+def refusal(file: Path | None = None, env: dict[str, str] | None = None, **flags: object) -> str:
+    with pytest.raises(ConfigError) as refused:
+        node(file, env, **flags)
+    return str(refused.value)
+
+
+def test_without_peers_a_node_is_a_cluster_of_its_own() -> None:
+    assert node().peers == {"n1": "127.0.0.1:7101"}
+
+
+def test_flags_win_over_the_environment_and_the_environment_over_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "node.toml"
+    file.write_text("[executor]\nslots = 1\n[log]\nlevel = 'debug'\n[raft]\nheartbeat_ms = 50\n")
+    config = node(file, {"RAFTSCHED_EXECUTOR__SLOTS": "2", "RAFTSCHED_LOG__LEVEL": "error"}, slots=3)
+    assert (config.executor.slots, config.log.level, config.raft.heartbeat_ms) == (3, "error", 50)
+
+
+def test_peers_and_labels_may_be_written_as_pairs() -> None:
+    config = node(peers=THREE, label=["zone=a", "disk=ssd"])
+    assert list(config.peers) == ["n1", "n2", "n3"]
+    assert config.executor.labels == {"zone": "a", "disk": "ssd"}
+
+
+@pytest.mark.parametrize(
+    ("key", "flags"),
+    [
+        ("listen", {"listen": "localhost"}),
+        ("listen", {"listen": "127.0.0.1:70000"}),
+        ("id", {"id": "no spaces"}),
+        ("executor.slots", {"slots": -1}),
+        ("log.level", {"log_level": "loud"}),
+        ("peers", {"peers": "n1"}),
+    ],
+)
+def test_a_value_out_of_range_is_refused_by_its_key(key: str, flags: dict[str, object]) -> None:
+    assert f"  {key}:" in refusal(**flags)
+
+
+def test_a_value_out_of_range_names_the_range() -> None:
+    assert "greater than or equal to 10" in refusal(env={"RAFTSCHED_RAFT__HEARTBEAT_MS": "5"})
+
+
+def test_an_unknown_key_is_refused_wherever_it_stands(tmp_path: Path) -> None:
+    file = tmp_path / "node.toml"
+    file.write_text("[raft]\nheartbeat = 5\n")
+    assert "raft.heartbeat: there is no such key" in refusal(file)
+    assert "slotz: there is no such key" in refusal(env={"RAFTSCHED_SLOTZ": "1"})
+
+
+def test_variables_of_the_client_and_of_attempts_are_not_settings() -> None:
+    env = {"RAFTSCHED_ENDPOINTS": "x", "RAFTSCHED_TASK": "y", "RAFTSCHED_FENCING_TOKEN": "1", "HOME": "/"}
+    assert node(env=env).id == "n1"
+
+
+def test_a_node_must_be_among_its_peers_and_their_number_must_be_odd() -> None:
+    assert "peers must name this node" in refusal(id="n9", peers=THREE)
+    assert "1, 3, 5 or 7 nodes, not 2" in refusal(peers="n1=127.0.0.1:7101,n2=127.0.0.1:7102")
+
+
+def test_an_election_timeout_must_leave_room_for_heartbeats() -> None:
+    assert "more than 3 times heartbeat_ms" in refusal(env={"RAFTSCHED_RAFT__HEARTBEAT_MS": "300"})
+
+
+def test_a_file_that_is_missing_or_not_toml_is_refused_by_its_name(tmp_path: Path) -> None:
+    file = tmp_path / "node.toml"
+    assert f"cannot read the configuration file {file}" in refusal(file)
+    file.write_text("= what")
+    assert "is not TOML" in refusal(file)
+
+
+def test_the_printed_settings_give_the_same_settings_again() -> None:
+    config = node(peers=THREE, label=["a/b=c d"])
+    assert NodeConfig.model_validate(tomllib.loads(render(config))) == config
