@@ -32,10 +32,6 @@ _NOTHING = "nothing"
 _log = structlog.get_logger(__name__)
 
 
-class Overfull(Exception):
-    """More was assigned than this executor may hold. What is beyond was not accepted: the leader may give it again."""
-
-
 class Attempts:
     """Accepts assignments once, runs them, and keeps their reports until they are acknowledged.
 
@@ -68,6 +64,8 @@ class Attempts:
         """Set while nothing is held."""
         self._before = [key for key, held in self._journal.held.items() if held.report is None]
         """Accepted by the process before this one, and not ended."""
+        self.left_out = False
+        """Whether assignments were left out because as many were held as may be, since a leader was last connected."""
         self._tell()
 
     @property
@@ -79,6 +77,11 @@ class Attempts:
     def held(self) -> Collection[AttemptKey]:
         """All that was accepted and not acknowledged."""
         return self._journal.held
+
+    @property
+    def wants_left_out(self) -> bool:
+        """Whether there is room again for assignments that were left out."""
+        return self.left_out and len(self._journal.held) <= self._settings.max_held // 2
 
     @property
     def slots_used(self) -> int:
@@ -160,6 +163,7 @@ class Attempts:
 
     def connected(self, revoked: Iterable[AttemptKey]) -> None:
         """A leader took this executor in: drop what is no longer ours, and send again what it may not know."""
+        self.left_out = False
         self.drop(revoked)
         self._flush()
         self._awaiting.clear()
@@ -167,7 +171,7 @@ class Attempts:
         self._long = deque(key for key, attempt in self._pool.attempts.items() if attempt.long)
 
     async def take(self, items: Sequence[pb.Assignment]) -> None:
-        """Accept assignments, durably, and start them. Raises Overfull, StoreFailed."""
+        """Accept assignments, durably, and start them; what is beyond the bound is left out. Raises StoreFailed."""
         for start in range(0, len(items), _TURN_ITEMS):
             if start:
                 await asyncio.sleep(0)
@@ -177,7 +181,7 @@ class Attempts:
         journal = self._journal
         room = self._settings.max_held - len(journal.held)
         to_run: list[Attempt] = []
-        sync = overfull = False
+        sync = False
         now_us = self._clock.now_us()
         report = pb.AttemptReport(state=noop.run().state, start_us=now_us, end_us=now_us).SerializeToString()
         for item in items:
@@ -187,7 +191,7 @@ class Attempts:
                 self._refuse(key, verdict)
                 continue
             if not room:
-                overfull = True
+                self.left_out = True
                 break
             room -= 1
             older = self._pool.attempts.get((key[0], journal.newest_attempt(key[0])))
@@ -209,8 +213,6 @@ class Attempts:
             self._unsynced_event.set()
         else:
             self._start(to_run)
-        if overfull:
-            raise Overfull(f"this executor holds {len(journal.held)} attempts, its bound; it took no more")
 
     def _refuse(self, key: AttemptKey, verdict: Verdict) -> None:
         held = self._journal.held.get(key)

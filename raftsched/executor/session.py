@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 import grpc
 import structlog
 
-from raftsched.executor.attempts import Attempts, Overfull
+from raftsched.executor.attempts import Attempts
 from raftsched.executor.keys import AttemptKey
 from raftsched.internal.v1 import executor_pb2 as pb
 from raftsched.ports import Clock
@@ -102,10 +102,7 @@ class Session:
             self._heard = self._clock.monotonic()
             kind = message.WhichOneof("kind")
             if kind == "assignments":
-                try:
-                    await self._attempts.take(message.assignments.items)
-                except Overfull as error:
-                    raise SessionOver(f"{error}") from error
+                await self._attempts.take(message.assignments.items)
             elif kind == "acknowledge":
                 self._attempts.acknowledged(_keys(message.acknowledge.keys))
             elif kind == "cancel":
@@ -117,6 +114,9 @@ class Session:
                 self._fetch(message.fetch_output)
             elif kind == "redirect":
                 raise Redirected(message.redirect.leader_address)
+            if self._attempts.wants_left_out:
+                # A leader gives what is assigned to an executor, and not held by it, when the executor connects.
+                raise SessionOver("there is room for assignments that were left out: connecting anew to be given them")
 
     def _fetch(self, wanted: pb.FetchOutput) -> None:
         if len(self._fetches) < _MAX_FETCHES:

@@ -33,7 +33,8 @@ class ExecutorSettings:
     report_batch_items: int = 500
     report_batch_bytes: int = 1024 * 1024
     max_held: int = 20_000
-    """Attempts held at a time: waiting, running, or ended and not acknowledged. More are reported as LOST unstarted."""
+    """Attempts held at a time: waiting, running, or ended and not acknowledged. More are not accepted; when half
+    are gone, the executor connects anew, to be given them again."""
     remembered: int = 50_000
     """Executions whose end was acknowledged and that are still known, so that a repeated assignment is dropped."""
     journal_rewrite_bytes: int = 32 * 1024 * 1024

@@ -1,0 +1,529 @@
+"""The executor and a leader, over gRPC; the test plays the leader."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from raftsched_client.v1 import task_pb2
+
+from raftsched.clock import SystemClock
+from raftsched.core.model import ExecutionState
+from raftsched.executor.agent import ExecutorAgent
+from raftsched.executor.output import KEPT_BYTES, REPORTED_BYTES
+from raftsched.executor.settings import ExecutorSettings
+from raftsched.internal.v1 import executor_pb2 as pb
+from raftsched.ports import StoreFailed, StoreRefused
+from tests.support.fake_leader import FakeLeader, assignment, command, key_of, noop, run, script
+
+
+@asynccontextmanager
+async def executor(directory: Path, *leaders: FakeLeader, **fields: object) -> AsyncIterator[ExecutorAgent]:
+    settings = ExecutorSettings(directory, **{"slots": 4, "kill_grace_s": 0.3, **fields})  # type: ignore[arg-type]
+    agent = ExecutorAgent(settings, [leader.address for leader in leaders], SystemClock())
+    await agent.start()
+    try:
+        yield agent
+    finally:
+        await agent.stop()
+
+
+def lines(path: Path) -> list[str]:
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def appending(path: Path, text: str) -> task_pb2.Action:
+    """A command that leaves a line in a file: evidence that it ran."""
+    return script(f"echo {text} >> {path}")
+
+
+def test_executor_introduces_itself_and_beats(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with (
+            FakeLeader() as leader,
+            executor(tmp_path, leader, slots=7, labels={"zone": "a"}, node_id="n1", version="1.2") as agent,
+        ):
+            hello = await leader.connected()
+            assert hello.executor_id == agent.executor_id != ""
+            assert hello.incarnation not in ("", hello.executor_id)
+            assert (hello.slots, hello.labels, hello.node_id, hello.version) == (7, {"zone": "a"}, "n1", "1.2")
+            assert (hello.draining, list(hello.held)) == (False, [])
+            await leader.until(lambda: len(leader.heartbeats) >= 3)
+            assert [beat.sequence for beat in leader.heartbeats[:3]] == [1, 2, 3]
+            await leader.until(lambda: agent.leader_address == leader.address)
+
+    run(test)
+
+
+def test_attempts_of_every_kind_are_run_and_reported(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with FakeLeader() as leader, executor(tmp_path, leader, python_allow=("os.path:*",)):
+            await leader.connected()
+            actions = [
+                (command("sh", "-c", "echo hello; exit 4"), ExecutionState.FAILED),
+                (noop(), ExecutionState.SUCCEEDED),
+                (task_pb2.Action(http=task_pb2.HttpAction(url="http://127.0.0.1:1/")), ExecutionState.FAILED),
+                (
+                    task_pb2.Action(python=task_pb2.PythonAction(callable="os.path:x", kwargs_json="{}")),
+                    ExecutionState.FAILED,
+                ),
+                (task_pb2.Action(), ExecutionState.FAILED),
+                (None, ExecutionState.CANCELLED),
+            ]
+            leader.assign(*(assignment(key_of(n), action) for n, (action, _) in enumerate(actions)))
+            for number, (_, state) in enumerate(actions):
+                assert (await leader.end_of(key_of(number))).state == state
+            end = await leader.end_of(key_of(0))
+            assert (end.exit_code, end.output_tail, end.output_size_bytes) == (4, b"hello\n", 6)
+            assert 0 < end.start_us <= end.end_us
+            assert not end.HasField("http_status")
+            assert "does not know this kind" in leader.ends[key_of(4)][0].error
+            assert "deleted" in leader.ends[key_of(5)][0].error
+
+    run(test)
+
+
+def test_noops_are_accepted_and_reported_in_few_messages(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with FakeLeader() as leader, executor(tmp_path, leader, slots=1):
+            await leader.connected()
+            leader.assign(*(assignment(key_of(number), noop()) for number in range(3000)))
+            await leader.until(lambda: len(leader.ends) == 3000)
+            assert {len(ends) for ends in leader.ends.values()} == {1}
+            assert leader.report_messages <= 20
+
+    run(test)
+
+
+def test_only_attempts_that_last_are_reported_as_running(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with FakeLeader() as leader, executor(tmp_path, leader):
+            await leader.connected()
+            leader.assign(assignment(key_of(1), script("sleep 1")), assignment(key_of(2), script("true")))
+            assert (await leader.end_of(key_of(1))).state == ExecutionState.SUCCEEDED
+            assert leader.running == {key_of(1): 1}
+
+    run(test)
+
+
+def test_time_limit_is_kept(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with FakeLeader() as leader, executor(tmp_path, leader):
+            await leader.connected()
+            leader.assign(assignment(key_of(1), script("sleep 100"), time_limit_us=100_000))
+            end = await leader.end_of(key_of(1))
+            assert (end.state, end.error) == (ExecutionState.TIMED_OUT, "the time limit of 0.1 s has passed")
+
+    run(test)
+
+
+def test_repeated_assignment_runs_once(tmp_path: Path) -> None:
+    async def test() -> None:
+        evidence = tmp_path / "evidence"
+        async with FakeLeader() as leader, executor(tmp_path / "data", leader):
+            await leader.connected()
+            leader.acknowledges = False
+            item = assignment(key_of(1), appending(evidence, "ran"))
+            leader.assign(item, item)
+            leader.assign(item)
+            await leader.end_of(key_of(1))
+            reports = len(leader.ends[key_of(1)])
+            leader.assign(item)
+            await leader.until(lambda: len(leader.ends[key_of(1)]) > reports)
+            leader.acknowledge(key_of(1))
+            leader.assign(item)
+            leader.assign(assignment(key_of(2), noop()))
+            await leader.end_of(key_of(2))
+            assert lines(evidence) == ["ran"]
+
+    run(test)
+
+
+def test_lower_fencing_token_is_refused(tmp_path: Path) -> None:
+    async def test() -> None:
+        evidence = tmp_path / "evidence"
+        async with FakeLeader() as leader, executor(tmp_path / "data", leader):
+            await leader.connected()
+            leader.assign(assignment(key_of(1, 2), appending(evidence, "second"), fencing_token=20))
+            await leader.end_of(key_of(1, 2))
+            leader.assign(assignment(key_of(1, 1), appending(evidence, "first"), fencing_token=10))
+            leader.assign(assignment(key_of(1, 3), appending(evidence, "third"), fencing_token=19))
+            leader.assign(assignment(key_of(1, 4), appending(evidence, "fourth"), fencing_token=21))
+            await leader.end_of(key_of(1, 4))
+            assert lines(evidence) == ["second", "fourth"]
+
+    run(test)
+
+
+def test_newer_attempt_kills_the_older_before_it_starts(tmp_path: Path) -> None:
+    async def test() -> None:
+        evidence = tmp_path / "evidence"
+        async with FakeLeader() as leader, executor(tmp_path / "data", leader, kill_grace_s=100.0):
+            await leader.connected()
+            older = script(f"trap '' TERM; echo up >> {evidence}; while :; do echo older >> {evidence}; done")
+            leader.assign(assignment(key_of(1, 1), older))
+            await leader.until(lambda: lines(evidence))
+            leader.assign(assignment(key_of(1, 2), script(f"echo newer >> {evidence}; sleep 0.2")))
+            assert (await leader.end_of(key_of(1, 2))).state == ExecutionState.SUCCEEDED
+            assert lines(evidence)[-1] == "newer"
+            assert key_of(1, 1) not in leader.ends
+
+    run(test)
+
+
+def test_cancel_ends_running_and_waiting_attempts(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with FakeLeader() as leader, executor(tmp_path, leader, slots=1):
+            await leader.connected()
+            leader.assign(assignment(key_of(1), script("sleep 100")), assignment(key_of(2), script("true")))
+            await leader.until(lambda: leader.running)
+            leader.cancel(key_of(2), key_of(9))
+            end = await leader.end_of(key_of(2))
+            assert (end.state, end.error, end.start_us) == (ExecutionState.CANCELLED, "cancelled", 0)
+            leader.cancel(key_of(1))
+            end = await leader.end_of(key_of(1))
+            assert (end.state, end.exit_code) == (ExecutionState.CANCELLED, -15)
+
+    run(test)
+
+
+def test_output_can_be_followed_and_read_after_the_end(tmp_path: Path) -> None:
+    async def test() -> None:
+        go = tmp_path / "go"
+        async with FakeLeader() as leader, executor(tmp_path / "data", leader):
+            await leader.connected()
+            text = f"echo first; until [ -e {go} ]; do sleep 0.02; done; seq 1 30000; echo last"
+            leader.assign(assignment(key_of(1), script(text)))
+            await leader.until(lambda: leader.running)
+            part = await leader.fetch(key_of(1))
+            assert (part.found, part.offset, part.data, part.ended) == (True, 0, b"first\n", False)
+            part = await leader.fetch(key_of(1), 6)
+            assert (part.offset, part.data) == (6, b"")
+            go.touch()
+            end = await leader.end_of(key_of(1))
+            assert len(end.output_tail) == REPORTED_BYTES
+            part = await leader.fetch(key_of(1), 6)
+            assert part.ended
+            assert len(part.data) == KEPT_BYTES
+            assert part.offset == end.output_size_bytes - KEPT_BYTES
+            assert part.data.endswith(b"30000\nlast\n")
+            assert not (await leader.fetch(key_of(2))).found
+
+    run(test)
+
+
+def test_attempts_run_on_without_a_leader_and_are_reported_to_the_next(tmp_path: Path) -> None:
+    async def test() -> None:
+        evidence = tmp_path / "evidence"
+        async with FakeLeader() as leader, executor(tmp_path / "data", leader) as agent:
+            await leader.connected()
+            leader.assign(assignment(key_of(1), script(f"sleep 0.3; echo ran >> {evidence}")))
+            leader.assign(assignment(key_of(2), script("sleep 1000")))
+            await leader.until(lambda: len(leader.running) == 2)
+            await leader.stop()
+            await leader.until(lambda: lines(evidence) == ["ran"])
+            await leader.until(lambda: agent.slots_used == 1)
+            assert not leader.ends
+            await leader.start()
+            hello = await leader.connected(2)
+            assert {(held.execution_id, held.attempt) for held in hello.held} == {key_of(1), key_of(2)}
+            assert (await leader.end_of(key_of(1))).state == ExecutionState.SUCCEEDED
+            await leader.until(lambda: leader.running[key_of(2)] == 2)
+
+    run(test)
+
+
+def test_report_is_sent_until_it_is_acknowledged(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with FakeLeader() as leader, executor(tmp_path, leader):
+            await leader.connected()
+            leader.acknowledges = False
+            leader.assign(assignment(key_of(1), noop()))
+            await leader.end_of(key_of(1))
+            leader.hang_up()
+            hello = await leader.connected(2)
+            assert [(held.execution_id, held.attempt) for held in hello.held] == [key_of(1)]
+            await leader.until(lambda: len(leader.ends[key_of(1)]) == 2)
+            leader.acknowledge(key_of(1))
+            leader.hang_up()
+            assert not (await leader.connected(3)).held
+
+    run(test)
+
+
+def test_report_that_a_living_leader_dropped_is_sent_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test() -> None:
+        monkeypatch.setattr("raftsched.executor.session._RESEND_S", 0.1)
+        async with FakeLeader(lease_ms=200) as leader, executor(tmp_path, leader):
+            await leader.connected()
+            leader.acknowledges = False
+            leader.assign(assignment(key_of(1), noop()))
+            await leader.until(lambda: len(leader.ends.get(key_of(1), [])) >= 3)
+            assert len(leader.hellos) == 1
+
+    run(test)
+
+
+def test_revoked_attempt_is_killed_and_forgotten(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with FakeLeader() as leader, executor(tmp_path, leader) as agent:
+            await leader.connected()
+            leader.acknowledges = False
+            leader.assign(assignment(key_of(1), script("sleep 1000")), assignment(key_of(2), noop()))
+            await leader.until(lambda: leader.running and leader.ends)
+            leader.revoked = [key_of(1), key_of(2), key_of(3)]
+            leader.hang_up()
+            await leader.connected(2)
+            await leader.until(lambda: agent.slots_used == 0)
+            leader.assign(assignment(key_of(4), noop()))
+            await leader.end_of(key_of(4))
+            leader.revoked = []
+            leader.hang_up()
+            hello = await leader.connected(3)
+            assert {(held.execution_id, held.attempt) for held in hello.held} == {key_of(4)}
+            assert key_of(1) not in leader.ends
+
+    run(test)
+
+
+def test_redirect_is_followed_to_the_leader(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with FakeLeader() as follower, FakeLeader() as leader, executor(tmp_path, follower) as agent:
+            await follower.until(lambda: follower.metadata)
+            follower.redirect = leader.address
+            if follower.hellos:
+                follower.hang_up()
+            await leader.connected()
+            await leader.until(lambda: agent.leader_address == leader.address)
+
+    run(test)
+
+
+def test_next_endpoint_is_tried_while_no_leader_is_known(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with FakeLeader() as follower, FakeLeader() as dead, FakeLeader() as leader:
+            follower.redirect = ""
+            await dead.stop()
+            async with executor(tmp_path, follower, dead, leader):
+                await leader.connected()
+                assert follower.metadata
+
+    run(test)
+
+
+def test_two_nodes_that_redirect_to_each_other_are_not_asked_without_pause(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with FakeLeader() as one, FakeLeader() as other:
+            one.redirect, other.redirect = other.address, one.address
+            async with executor(tmp_path, one, backoff_low_s=0.2, backoff_high_s=0.2):
+                await one.until(lambda: len(one.metadata) + len(other.metadata) >= 4)
+                await asyncio.sleep(0.05)
+                assert len(one.metadata) + len(other.metadata) == 4
+                one.redirect = None
+                await one.connected()
+
+    run(test)
+
+
+def test_silent_leader_is_left(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with FakeLeader(lease_ms=300) as leader, executor(tmp_path, leader):
+            await leader.connected()
+            leader.answers_heartbeats = False
+            await leader.connected(2)
+
+    run(test)
+
+
+def test_node_that_never_answers_is_left_for_the_next(tmp_path: Path) -> None:
+    async def test() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as mute:
+            async with FakeLeader() as leader:
+                endpoints = [f"127.0.0.1:{mute.getsockname()[1]}", leader.address]
+                agent = ExecutorAgent(ExecutorSettings(tmp_path, connect_timeout_s=0.3), endpoints, SystemClock())
+                await agent.start()
+                await leader.connected()
+                await agent.stop()
+
+    run(test)
+
+
+def test_leader_is_looked_up_and_credentials_are_sent(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with FakeLeader() as leader:
+            asked = 0
+
+            async def find() -> str | None:
+                nonlocal asked
+                asked += 1
+                return leader.address if asked > 2 else None
+
+            agent = ExecutorAgent(
+                ExecutorSettings(tmp_path), find, SystemClock(), metadata=lambda: [("authorization", "Bearer t")]
+            )
+            await agent.start()
+            await leader.connected()
+            await agent.stop()
+            assert asked >= 3
+            assert leader.metadata[0]["authorization"] == "Bearer t"
+
+    run(test)
+
+
+def test_assignments_beyond_the_bound_are_not_accepted_and_can_be_given_again(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with FakeLeader() as leader, executor(tmp_path, leader, max_held=10):
+            await leader.connected()
+            items = [assignment(key_of(number), noop()) for number in range(25)]
+            leader.assign(*items)
+            turn = 1
+            while len(leader.ends) < 25:
+                await leader.until(lambda n=turn: len(leader.hellos) > n or len(leader.ends) == 25)  # type: ignore[misc]
+                if len(leader.hellos) > turn:
+                    turn = len(leader.hellos)
+                    assert len(leader.hellos[-1].held) <= 10
+                    leader.assign(*items)
+            assert turn >= 3
+            assert {len(ends) for ends in leader.ends.values()} == {1}
+
+    run(test)
+
+
+def test_at_most_once_attempts_are_on_the_disk_before_they_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test() -> None:
+        from raftsched.executor.journal import Journal
+
+        evidence = tmp_path / "evidence"
+        seen: list[list[str]] = []
+        sync = Journal.sync
+
+        def watched(journal: Journal) -> None:
+            seen.append(lines(evidence))
+            sync(journal)
+
+        async with FakeLeader() as leader, executor(tmp_path / "data", leader):
+            await leader.connected()
+            monkeypatch.setattr(Journal, "sync", watched)
+            leader.assign(assignment(key_of(1), appending(evidence, "first")))
+            await leader.end_of(key_of(1))
+            assert seen == []
+            leader.assign(assignment(key_of(2), appending(evidence, "second"), at_most_once=True))
+            await leader.end_of(key_of(2))
+            assert seen == [["first"]]
+            assert lines(evidence) == ["first", "second"]
+
+    run(test)
+
+
+def test_drain_finishes_what_was_accepted_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with FakeLeader() as leader, executor(tmp_path, leader, slots=1) as agent:
+            await leader.connected()
+            leader.assign(*(assignment(key_of(number), script("sleep 0.2; echo done")) for number in range(3)))
+            await leader.until(lambda: agent.slots_used == 1)
+            draining = asyncio.create_task(agent.drain())
+            await leader.until(lambda: any(beat.draining for beat in leader.heartbeats))
+            assert await draining
+            assert [leader.ends[key_of(number)][0].output_tail for number in range(3)] == [b"done\n"] * 3
+            await agent.wait()
+        async with FakeLeader() as leader, executor(tmp_path, leader):
+            assert not (await leader.connected()).held
+
+    run(test)
+
+
+def test_executor_that_drains_says_so_when_it_connects(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with FakeLeader() as leader, executor(tmp_path, leader) as agent:
+            await leader.connected()
+            leader.assign(assignment(key_of(1), script("sleep 1")))
+            await leader.until(lambda: leader.running)
+            draining = asyncio.create_task(agent.drain())
+            await leader.until(lambda: leader.heartbeats[-1].draining)
+            leader.hang_up()
+            assert (await leader.connected(2)).draining
+            assert await draining
+
+    run(test)
+
+
+def test_drain_gives_up_on_reports_that_nobody_takes_and_keeps_them(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with FakeLeader() as leader:
+            async with executor(tmp_path, leader) as agent:
+                await leader.connected()
+                leader.acknowledges = False
+                leader.assign(assignment(key_of(1), noop()))
+                await leader.end_of(key_of(1))
+                assert not await agent.drain(flush_timeout_s=0.1)
+            leader.acknowledges = True
+            async with executor(tmp_path, leader):
+                hello = await leader.connected(2)
+                assert [(held.execution_id, held.attempt) for held in hello.held] == [key_of(1)]
+                await leader.until(lambda: len(leader.ends[key_of(1)]) == 2)
+
+    run(test)
+
+
+def test_stop_kills_at_once_and_the_attempts_are_reported_lost_later(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with FakeLeader() as leader:
+            async with executor(tmp_path, leader, slots=1, kill_grace_s=1000.0):
+                await leader.connected()
+                stubborn = script("trap '' TERM; echo up; while :; do sleep 0.05; done")
+                leader.assign(assignment(key_of(1), stubborn), assignment(key_of(2), script("true")))
+                await leader.until(lambda: leader.running)
+            async with executor(tmp_path, leader):
+                ends = [await leader.end_of(key_of(number)) for number in (1, 2)]
+            assert [end.state for end in ends] == [ExecutionState.LOST] * 2
+            assert ends[0].output_tail == b"up\n"
+            assert ends[1].start_us == 0
+
+    run(test)
+
+
+def test_second_executor_on_the_same_directory_is_refused(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with FakeLeader() as leader, executor(tmp_path, leader):
+            second = ExecutorAgent(ExecutorSettings(tmp_path), [leader.address], SystemClock())
+            with pytest.raises(StoreRefused, match="in use by another executor"):
+                await second.start()
+            await second.stop()
+
+    run(test)
+
+
+def test_disk_that_refuses_ends_the_executor_before_anything_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def test() -> None:
+        evidence = tmp_path / "evidence"
+        async with FakeLeader() as leader, executor(tmp_path / "data", leader) as agent:
+            await leader.connected()
+
+            def refuse(_: int, __: bytes) -> int:
+                raise OSError(28, "No space left on device")
+
+            with monkeypatch.context() as patch:
+                patch.setattr("raftsched.executor.journal._write", refuse)
+                leader.assign(assignment(key_of(1), appending(evidence, "ran")))
+                with pytest.raises(StoreFailed, match="No space left on device"):
+                    await agent.wait()
+            await agent.stop()
+            assert not evidence.exists()
+
+    run(test)
+
+
+def test_unknown_messages_are_ignored(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with FakeLeader() as leader, executor(tmp_path, leader):
+            await leader.connected()
+            leader.send(pb.ConnectResponse())
+            leader.assign(assignment(key_of(1), noop()))
+            await leader.end_of(key_of(1))
+            assert len(leader.hellos) == 1
+
+    run(test)

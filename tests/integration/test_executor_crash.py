@@ -1,0 +1,162 @@
+"""An executor process that is killed and started again; the test plays the leader."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from raftsched.core.model import ExecutionState
+from tests.support import executor_process
+from tests.support.fake_leader import FakeLeader, assignment, key_of, noop, run, script
+
+
+@asynccontextmanager
+async def process(directory: Path, leader: FakeLeader, slots: int = 8) -> AsyncIterator[asyncio.subprocess.Process]:
+    """A running executor process; killed at the end if it still runs."""
+    executor = await asyncio.create_subprocess_exec(
+        sys.executable, executor_process.__file__, str(directory), leader.address, str(slots)
+    )
+    try:
+        yield executor
+    finally:
+        if executor.returncode is None:
+            executor.kill()
+        await executor.wait()
+
+
+async def kill(executor: asyncio.subprocess.Process) -> None:
+    executor.kill()
+    assert await executor.wait() == -signal.SIGKILL
+
+
+def words(path: Path) -> list[str]:
+    return path.read_text().split() if path.exists() else []
+
+
+def alive(pid: str) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_attempts_of_a_killed_executor_are_lost_and_not_run_again(tmp_path: Path) -> None:
+    async def test() -> None:
+        evidence = tmp_path / "evidence"
+        async with FakeLeader() as leader:
+            items = [
+                assignment(key_of(1), script(f"echo one >> {evidence}; exec sleep 1000")),
+                assignment(key_of(2), script(f"echo two >> {evidence}"), at_most_once=True),
+                assignment(key_of(3), noop()),
+            ]
+            leader.acknowledges = False
+            async with process(tmp_path / "data", leader) as executor:
+                first = await leader.connected()
+                leader.assign(*items)
+                await leader.until(lambda: len(leader.ends) == 2 and leader.running)
+                await kill(executor)
+            async with process(tmp_path / "data", leader):
+                hello = await leader.connected(2)
+                leader.assign(*items)
+                end = await leader.end_of(key_of(1))
+                await leader.until(lambda: all(len(leader.ends[key_of(number)]) >= 2 for number in (2, 3)))
+                leader.acknowledge(*(key_of(number) for number in (1, 2, 3)))
+                leader.assign(*items)
+                leader.assign(assignment(key_of(1, 2), script(f"echo again >> {evidence}")))
+                await leader.end_of(key_of(1, 2))
+            assert hello.executor_id == first.executor_id
+            assert hello.incarnation != first.incarnation
+            assert {(held.execution_id, held.attempt) for held in hello.held} == {key_of(1), key_of(2), key_of(3)}
+            assert (end.state, end.error) == (ExecutionState.LOST, "the executor restarted while it ran")
+            assert {report.state for report in leader.ends[key_of(2)]} == {ExecutionState.SUCCEEDED}
+            assert sorted(words(evidence)) == ["again", "one", "two"]
+
+    run(test)
+
+
+def test_processes_of_a_killed_executor_are_ended_before_it_reports_them_lost(tmp_path: Path) -> None:
+    async def test() -> None:
+        pids = tmp_path / "pids"
+        loop = f"trap '' TERM; echo $$ >> {pids}; while :; do sleep 0.05; done"
+        text = f'setsid sh -c "{loop.replace("$$", chr(92) + "$$")}" & {loop}'
+        async with FakeLeader() as leader:
+            async with process(tmp_path / "data", leader) as executor:
+                await leader.connected()
+                leader.assign(assignment(key_of(1), script(text)))
+                await leader.until(lambda: len(words(pids)) == 2)
+                await kill(executor)
+            assert all(map(alive, words(pids))), "nobody ends the processes of a killed executor but its successor"
+            async with process(tmp_path / "data", leader):
+                assert (await leader.end_of(key_of(1))).state == ExecutionState.LOST
+                assert not any(map(alive, words(pids)))
+
+    run(test)
+
+
+def test_killed_at_random_moments_no_end_is_lost_and_nothing_runs_twice(tmp_path: Path) -> None:
+    async def test() -> None:
+        evidence = tmp_path / "evidence"
+        total, rounds = 240, 6
+        async with FakeLeader() as leader:
+            items = [
+                assignment(key_of(number), noop() if number % 2 else script(f"echo {number} >> {evidence}"))
+                for number in range(total)
+            ]
+            for turn in range(rounds):
+                async with process(tmp_path / "data", leader) as executor:
+                    await leader.connected(turn + 1)
+                    for start in range(0, total, 20):
+                        leader.assign(*items[start : start + 20])
+                    await leader.until(lambda n=turn: len(leader.ends) >= total * (n + 1) // (rounds + 1))
+                    await kill(executor)
+            async with process(tmp_path / "data", leader):
+                await leader.connected(rounds + 1)
+                leader.assign(*items)
+                await leader.until(lambda: len(leader.ends) == total)
+        counts = {number: words(evidence).count(f"{number}") for number in range(0, total, 2)}
+        assert max(counts.values()) == 1
+        for number in range(total):
+            states = {report.state for report in leader.ends[key_of(number)]}
+            assert len(states) == 1, "an attempt ends in one way, however often it is reported"
+            if number % 2:
+                assert states == {ExecutionState.SUCCEEDED}
+            elif states == {ExecutionState.SUCCEEDED}:
+                assert counts[number] == 1
+            else:
+                assert states == {ExecutionState.LOST}
+
+    run(test)
+
+
+def test_sigterm_drains_the_process(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with FakeLeader() as leader, process(tmp_path / "data", leader) as executor:
+            await leader.connected()
+            leader.assign(assignment(key_of(1), script("sleep 0.5; echo finished")))
+            await leader.until(lambda: leader.running)
+            executor.send_signal(signal.SIGTERM)
+            assert await executor.wait() == 0
+            assert leader.ends[key_of(1)][0].output_tail == b"finished\n"
+
+    run(test)
+
+
+def test_second_process_on_the_directory_is_refused_with_the_pid_of_the_first(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with FakeLeader() as leader, process(tmp_path / "data", leader) as executor:
+            await leader.connected()
+            second = await asyncio.to_thread(
+                subprocess.run,
+                [sys.executable, executor_process.__file__, str(tmp_path / "data"), leader.address, "1"],
+                capture_output=True,
+                text=True,
+                env=os.environ,
+            )
+            assert second.returncode == 3
+            assert f"in use by another executor (process {executor.pid})" in second.stderr
+
+    run(test)
