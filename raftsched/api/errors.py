@@ -165,6 +165,16 @@ def not_leader(leader_address: str) -> ApiError:
     )
 
 
+def stream_ended() -> ApiError:
+    """A stream that had begun cannot go on. Not to be resumed in silence: changes in between would be missed."""
+    return ApiError(
+        grpc.StatusCode.UNAVAILABLE,
+        "STREAM_ENDED",
+        "the node that served this stream is gone or no longer leads the cluster. Call again",
+        retry_delay_s=0.1,
+    )
+
+
 def overloaded(message: str) -> ApiError:
     """A bound is reached: RESOURCE_EXHAUSTED."""
     return ApiError(
@@ -220,11 +230,11 @@ async def abort(context: grpc.aio.ServicerContext[Message, Message], error: ApiE
     await context.abort(error.code, error.message, error.metadata())
 
 
-def relayed(error: grpc.aio.AioRpcError, *, read: bool) -> ApiError:
+def relayed(error: grpc.aio.AioRpcError, *, read: bool, begun: bool) -> ApiError:
     """What the failure of a call to another node means for the caller of this one.
 
-    An answer of the other node goes through as it is. Where the connection failed, a read was not answered, and
-    anything else may have been applied.
+    An answer of the other node goes through as it is. Where the connection failed, a stream that had begun has ended, a
+    read was not answered, and anything else may have been applied.
     """
     details = _details_of(error)
     status = error_pb2.ErrorStatus()
@@ -238,6 +248,8 @@ def relayed(error: grpc.aio.AioRpcError, *, read: bool) -> ApiError:
         details = b""
     if details or error.code() in (grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.RESOURCE_EXHAUSTED):
         return RelayedError(error.code(), error.details() or "", details, info)
+    if begun:
+        return stream_ended()
     if read:
         return no_leader("the connection to the leader failed; nothing was read. Repeat the call")
     return outcome_unknown("the connection to the leader failed")

@@ -50,7 +50,7 @@ class ExecutionService(execution_pb2_grpc.ExecutionServiceServicer):
         """Send changes as they are committed."""
         if request.id and request.task:
             raise invalid_field("task", "must be empty when an id is given")
-        watch = Watch(self._api, self._reads)
+        watch = Watch(self._api, self._reads, context)
         if request.id:
             responses = watch.one(_parsed(request.id), _unknown(request.id))
         else:

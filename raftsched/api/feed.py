@@ -50,11 +50,12 @@ class ExecutionFeed:
     def __init__(self) -> None:
         # By execution id, by task name, and under "" those that want all.
         self._groups: dict[str | bytes, set[Subscription]] = {}
-        self._watchers = 0
+        self.watchers = 0
+        """How many are subscribed."""
 
     def publish(self, changes: Iterable[Change]) -> None:
         """Queue changes that a commit made durable, in their order. The rows may not be changed afterwards."""
-        if not self._watchers:
+        if not self.watchers:
             return
         for change in changes:
             for key in ("", change[1].task, change[0]):
@@ -67,16 +68,16 @@ class ExecutionFeed:
 
         Raises ApiError (RESOURCE_EXHAUSTED) when there are too many watchers.
         """
-        if self._watchers >= MAX_WATCHERS:
+        if self.watchers >= MAX_WATCHERS:
             raise overloaded(f"{MAX_WATCHERS} watchers are connected to the leader")
         subscription = Subscription()
         group = self._groups.setdefault(key, set())
         group.add(subscription)
-        self._watchers += 1
+        self.watchers += 1
         try:
             yield subscription
         finally:
-            self._watchers -= 1
+            self.watchers -= 1
             group.discard(subscription)
             if not group and self._groups.get(key) is group:
                 del self._groups[key]

@@ -1,7 +1,6 @@
 """One call, passed on to another node as bytes."""
 
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
 import grpc
@@ -50,9 +49,11 @@ def call_of(method: str, data: bytes, context: CallContext) -> Call:
 async def forward_unary(channels: Channels, call: Call, address: str) -> bytes:
     """The response of the node at ``address``, or its error as an ApiError."""
     channel = await _connect(channels, call, address)
-    with _relaying(call):
-        unary: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(call.method)
+    unary: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(call.method)
+    try:
         return await unary(call.data, timeout=call.remaining_s(), metadata=_metadata(call))
+    except grpc.aio.AioRpcError as error:
+        raise relayed(error, read=call.is_read, begun=False) from None
 
 
 async def forward_stream(channels: Channels, call: Call, address: str) -> AsyncGenerator[bytes, None]:
@@ -60,10 +61,16 @@ async def forward_stream(channels: Channels, call: Call, address: str) -> AsyncG
     channel = await _connect(channels, call, address)
     stream: grpc.aio.UnaryStreamMultiCallable[bytes, bytes] = channel.unary_stream(call.method)
     responses = stream(call.data, timeout=call.remaining_s(), metadata=_metadata(call))
+    begun = False
     try:
-        with _relaying(call):
-            async for response in responses:
-                yield response
+        await responses.initial_metadata()
+        begun = not responses.done()
+        if begun:
+            await call.context.send_initial_metadata(())
+        async for response in responses:
+            yield response
+    except grpc.aio.AioRpcError as error:
+        raise relayed(error, read=call.is_read, begun=begun) from None
     finally:
         responses.cancel()
 
@@ -76,14 +83,6 @@ async def _connect(channels: Channels, call: Call, address: str) -> grpc.aio.Cha
     if channel is None:
         raise no_leader(f"the leader at {address} cannot be reached from this node; nothing was done. Repeat the call")
     return channel
-
-
-@contextmanager
-def _relaying(call: Call) -> Iterator[None]:
-    try:
-        yield
-    except grpc.aio.AioRpcError as error:
-        raise relayed(error, read=call.is_read) from None
 
 
 def _metadata(call: Call) -> RawMetadata:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from raftsched_client.v1 import execution_pb2
 
 from raftsched.api.context import ApiContext
-from raftsched.api.errors import not_leader
+from raftsched.api.errors import stream_ended
 from raftsched.core.model import ExecutionState
 from raftsched.core.rows import ExecutionRow
 from raftsched.ports import Table
@@ -29,7 +29,7 @@ class OutputReader:
     async def responses(self, *, follow: bool) -> AsyncIterator[execution_pb2.GetOutputResponse]:
         """What there is; with ``follow`` also what comes until the execution has ended.
 
-        A further attempt begins its output anew. Raises ApiError (NOT_LEADER) when this node stops leading meanwhile.
+        A further attempt begins its output anew. Raises ApiError (STREAM_ENDED) when this node stops leading meanwhile.
         """
         while True:
             ended = ExecutionState(self._row.state).ended
@@ -61,17 +61,17 @@ class OutputReader:
         data = data[max(0, self._offset - offset) :]
         if not data:
             return []
-        missing = max(0, offset - self._offset)
-        self._offset += missing + len(data)
+        truncated = offset if offset > self._offset else 0
+        self._offset = max(self._offset, offset) + len(data)
         pieces = [data[start : start + _MESSAGE_BYTES] for start in range(0, len(data), _MESSAGE_BYTES)]
         return [
-            execution_pb2.GetOutputResponse(data=piece, truncated_bytes=0 if number else missing)
+            execution_pb2.GetOutputResponse(data=piece, truncated_bytes=0 if number else truncated)
             for number, piece in enumerate(pieces)
         ]
 
     def _refresh(self) -> None:
         if not self._api.leads():
-            raise not_leader(self._api.leader_address())
+            raise stream_ended()
         with self._api.store.read() as reader:
             value = reader.get(Table.EXECUTIONS, self._id)
         # Retention removes only what has ended, long ago.

@@ -8,6 +8,8 @@ from raftsched.api.forward import Call
 
 LEADER_PATIENCE_S = 3.0
 """An election takes about a second."""
+_SHARE = 0.8
+"""Of the time until the deadline; the rest is for telling the caller why."""
 _POLL_S = 0.02
 _RETRY_DELAY_S = 0.05
 
@@ -42,7 +44,7 @@ class Patience:
         self._elections = elections
         self._forwarded = call.hops > 0
         remaining_s = call.remaining_s()
-        patience_s = LEADER_PATIENCE_S if remaining_s is None else min(LEADER_PATIENCE_S, remaining_s)
+        patience_s = LEADER_PATIENCE_S if remaining_s is None else min(LEADER_PATIENCE_S, _SHARE * remaining_s)
         self._until_s = elections.now_s() + patience_s
 
     async def wait(self, error: ApiError) -> None:

@@ -4,9 +4,9 @@ from collections.abc import AsyncIterator
 
 from raftsched_client.v1 import execution_pb2
 
-from raftsched.api.context import ApiContext
+from raftsched.api.context import ApiContext, CallContext
 from raftsched.api.convert import public_execution
-from raftsched.api.errors import ApiError, not_leader
+from raftsched.api.errors import ApiError, stream_ended
 from raftsched.api.execution_list import read_execution
 from raftsched.api.feed import Subscription
 from raftsched.api.proposals import Reads
@@ -16,15 +16,20 @@ _LEADERSHIP_CHECK_S = 1.0
 
 
 class Watch:
-    """One watcher. Ends with NOT_LEADER when this node stops leading; the caller watches again."""
+    """One watcher. Ends with STREAM_ENDED when this node stops leading; the caller watches again.
 
-    def __init__(self, api: ApiContext, reads: Reads) -> None:
+    The initial metadata tell the caller that it misses nothing from then on.
+    """
+
+    def __init__(self, api: ApiContext, reads: Reads, context: CallContext) -> None:
+        self._context = context
         self._api = api
         self._reads = reads
 
     async def many(self, task: str) -> AsyncIterator[execution_pb2.WatchExecutionsResponse]:
         """Every change from now on of the executions of a task, or of all tasks ("")."""
         with self._api.feed.subscribe(task) as subscription:
+            await self._context.send_initial_metadata(())
             async for response in self._changes(subscription):
                 yield response
 
@@ -52,5 +57,5 @@ class Watch:
                 yield execution_pb2.WatchExecutionsResponse(execution=execution, dropped=dropped)
                 continue
             if not self._api.leads():
-                raise not_leader(self._api.leader_address())
+                raise stream_ended()
             await subscription.arrived(_LEADERSHIP_CHECK_S)
