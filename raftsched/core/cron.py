@@ -207,7 +207,7 @@ def _split(expression: str) -> list[str]:
     text = expression.strip().lower()
     if text.startswith("@"):
         text = _resolve_alias(text)
-    fields = text.split()
+    fields = re.findall(r"\S+", text, re.ASCII)
     if len(fields) == 5:
         return [*fields, "0"]
     if len(fields) == 6:

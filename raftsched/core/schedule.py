@@ -52,6 +52,13 @@ def _validate_kind(kind: At | Cron | Interval) -> None:
             _compiled(expression, time_zone)
 
 
+def validate_time_zone(name: str) -> None:
+    """Refuse what is not an IANA time zone. Raises ScheduleError."""
+    if not is_known(name):
+        message = f"unknown time zone {name!r}; give an IANA name such as Europe/Berlin"
+        raise ScheduleError("schedule.cron.time_zone", message)
+
+
 def _never(schedule: Schedule) -> ScheduleError:
     kind = schedule.kind
     if isinstance(kind, Cron) and not next_fire(Schedule(kind), 0):
@@ -126,10 +133,7 @@ def _next_cron_s(expression: str, time_zone: str, after_s: int) -> int:
 
 
 def _compiled(expression: str, time_zone: str) -> cron.CronExpression:
-    if not is_known(time_zone):
-        raise ScheduleError(
-            "schedule.cron.time_zone", f"unknown time zone {time_zone!r}; give an IANA name such as Europe/Berlin"
-        )
+    validate_time_zone(time_zone)
     try:
         return cron.parse(expression)
     except cron.CronError as error:

@@ -1,0 +1,264 @@
+"""Reads crontab files, as crontab(5) describes them, line by line. Nothing is left out: each line has a result.
+
+Differences from Debian's cron are said in the message of the line: there is no mail, no @reboot, and the command runs
+as the user of the executor, whatever the user field of a system crontab says. CRON_TZ is cronie's: it sets the time
+zone of the schedules below it, while TZ is but a variable for the commands.
+"""
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+from raftsched.core.command_name import name_of
+from raftsched.core.model import Cron, Schedule
+from raftsched.core.schedule import ScheduleError, validate, validate_time_zone
+
+DEFAULT_SHELL = "/bin/sh"
+
+_VARIABLE = re.compile(r"""(?:"(?P<double>[^"]+)"|'(?P<single>[^']+)'|(?P<bare>[^\s=]+))[ \t]*=[ \t]*(?P<value>.*)""")
+_USER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*\$?")
+_FIELD_COUNT = 5
+_UNUSED = {
+    "MAILTO": "no mail is sent: the output is kept with the execution",
+    "MAILFROM": "no mail is sent: the output is kept with the execution",
+    "RANDOM_DELAY": "not applied: the tasks below fire at their nominal times",
+    "START_HOURS_RANGE": "not applied: the tasks below fire at their nominal times",
+}
+
+
+class LineKind(Enum):
+    """What a line of a crontab is."""
+
+    TASK = "task"
+    VARIABLE = "variable"
+    COMMENT = "comment"
+    """Also an empty line."""
+    SKIPPED = "skipped"
+    """Understood, but nothing that a cluster can do."""
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class CrontabTask:
+    """What a line says is to be run, and when."""
+
+    name: str
+    """Unique in the file, and the same each time the same file is read."""
+    expression: str
+    """Five fields or an alias; valid."""
+    time_zone: str
+    command: str
+    """For ``shell -c``."""
+    stdin: str
+    shell: str
+    env: Mapping[str, str]
+    """The variables set above the line, but for CRON_TZ."""
+    user: str
+    """The user field of a system crontab; "" in a user crontab."""
+
+    @property
+    def argv(self) -> tuple[str, ...]:
+        """The program and arguments that run the command as cron does."""
+        return (self.shell, "-c", self.command)
+
+    @property
+    def working_directory(self) -> str:
+        """Where cron would run the command, if the crontab says so; "" otherwise."""
+        return self.env.get("HOME", "")
+
+
+@dataclass(frozen=True, slots=True)
+class CrontabLine:
+    """What became of one line."""
+
+    number: int
+    """Counts from 1."""
+    text: str
+    kind: LineKind
+    message: str = ""
+    """For the reader: what is wrong and what to do, or what is other than under cron. May be empty."""
+    task: CrontabTask | None = None
+    """Of a TASK line."""
+
+
+@dataclass(slots=True)
+class _Context:
+    """What the lines above have set."""
+
+    system: bool
+    default_zone: str
+    zone: str
+    bad_zone_line: int = 0
+    """The line of a CRON_TZ that is not valid; 0: none is in force."""
+    env: dict[str, str] = field(default_factory=dict)
+    names: set[str] = field(default_factory=set)
+
+
+class _LineError(ValueError):
+    """The line cannot be imported; the message says why."""
+
+
+def parse(text: str, *, system: bool, default_zone: str) -> list[CrontabLine]:
+    """Read a crontab, one result per line.
+
+    ``system``: lines have a user field, as in /etc/crontab and /etc/cron.d. ``default_zone`` is the IANA zone of the
+    machine that the crontab comes from. Lines that hold surrogates, as ``errors="surrogateescape"`` makes of bytes that
+    are not UTF-8, are errors. Raises ScheduleError when the zone is unknown.
+    """
+    validate_time_zone(default_zone)
+    context = _Context(system, default_zone, default_zone)
+    lines = text.removeprefix("\ufeff").replace("\r\n", "\n").split("\n")
+    if lines[-1] == "":
+        lines.pop()
+    return [_parse_line(context, number, line) for number, line in enumerate(lines, 1)]
+
+
+def _parse_line(context: _Context, number: int, text: str) -> CrontabLine:
+    line = text.strip(" \t")
+    if not line or line.startswith("#"):
+        return CrontabLine(number, text, LineKind.COMMENT)
+    try:
+        if not _is_text(line):
+            raise _LineError("is not UTF-8 text; convert the file and import it again")
+        variable = _VARIABLE.fullmatch(line)
+        if variable:
+            return CrontabLine(number, text, LineKind.VARIABLE, _set_variable(context, number, variable))
+        if _words(line, 1)[0].lower() == "@reboot":
+            message = (
+                "@reboot runs when a machine starts, and a cluster has no such moment; use a unit of the init system"
+            )
+            return CrontabLine(number, text, LineKind.SKIPPED, message)
+        task, message = _parse_task(context, line)
+        return CrontabLine(number, text, LineKind.TASK, message, task)
+    except _LineError as error:
+        return CrontabLine(number, text, LineKind.ERROR, str(error))
+
+
+def _is_text(line: str) -> bool:
+    return not re.search("[\0\ud800-\udfff]", line)
+
+
+def _words(line: str, count: int) -> list[str]:
+    """The first ``count`` words, and the rest."""
+    return re.split("[ \t]+", line, maxsplit=count)
+
+
+def _set_variable(context: _Context, number: int, match: re.Match[str]) -> str:
+    """Take a setting over for the lines below; returns what is to be said about it."""
+    name = match["double"] or match["single"] or match["bare"]
+    value = _unquote(match["value"])
+    if name == "CRON_TZ":
+        return _set_zone(context, number, value)
+    context.env[name] = value
+    if name in _UNUSED:
+        return _UNUSED[name]
+    if name == "TZ":
+        return f"set for the commands below; their schedules stay in {context.zone} (CRON_TZ would move them)"
+    if "$" in value:
+        return "$ is not expanded, as under cron"
+    return ""
+
+
+def _set_zone(context: _Context, number: int, zone: str) -> str:
+    context.zone = zone or context.default_zone
+    try:
+        validate_time_zone(context.zone)
+    except ScheduleError as error:
+        context.bad_zone_line = number
+        raise _LineError(f"CRON_TZ: {error}; the tasks below it are not imported") from None
+    context.bad_zone_line = 0
+    return f"the tasks below run in {context.zone}"
+
+
+def _unquote(value: str) -> str:
+    if value[:1] in ("'", '"'):
+        if len(value) < 2 or value[-1] != value[0]:
+            raise _LineError(f"the value {value} must end with the quotation mark that it begins with")
+        return value[1:-1]
+    return value
+
+
+def _parse_task(context: _Context, line: str) -> tuple[CrontabTask, str]:
+    expression, rest = _split_schedule(line)
+    if context.bad_zone_line:
+        raise _LineError(f"its time zone is not known: correct CRON_TZ in line {context.bad_zone_line}")
+    try:
+        validate(Schedule(Cron(expression, context.zone)))
+    except ScheduleError as error:
+        raise _LineError(f"{error}; correct the line and import it again") from None
+    user, source, notes = _split_user(context, rest)
+    command, stdin = split_percent(source)
+    if not command:
+        raise _LineError("has no command before the %; write \\% for a literal %")
+    if stdin:
+        notes.append("what follows the first % is standard input (write \\% for a literal %)")
+    task = CrontabTask(
+        name=_unique_name(context, expression, user, source),
+        expression=expression,
+        time_zone=context.zone,
+        command=command,
+        stdin=stdin,
+        shell=context.env.get("SHELL") or DEFAULT_SHELL,
+        env=dict(context.env),
+        user=user,
+    )
+    return task, "; ".join(notes)
+
+
+def _split_schedule(line: str) -> tuple[str, str]:
+    """The expression, and what follows it."""
+    count = 1 if line.startswith("@") else _FIELD_COUNT
+    words = _words(line, count)
+    if len(words) < count:
+        raise _LineError(
+            f"has {len(words)} words where five time fields (minute, hour, day of month, month, day of week) "
+            "and a command are needed; comment it out with # if it is no entry"
+        )
+    if len(words) == count:
+        raise _LineError("has no command after the time fields; add one")
+    return " ".join(words[:count]), words[count]
+
+
+def _split_user(context: _Context, rest: str) -> tuple[str, str, list[str]]:
+    """User, command, and what is to be said."""
+    first, *others = _words(rest, 1)
+    if not context.system:
+        doubt = "the command is 'root': if this is a system crontab, import it with --system"
+        return "", rest, [doubt] if first == "root" else []
+    if not _USER.fullmatch(first):
+        raise _LineError(f"{first!r} is no user name; if this is a user crontab, import it without --system")
+    if not others:
+        raise _LineError(
+            f"has no command after the user {first!r}; if this is a user crontab, import it without --system"
+        )
+    return first, others[0], [f"runs as the user of the executor, not as {first}"]
+
+
+def split_percent(source: str) -> tuple[str, str]:
+    r"""Command and standard input of a crontab command, crontab(5).
+
+    The first % that no backslash precedes ends the command. In what follows, each such % is a newline. \% stands for a
+    plain %; other backslashes stay. Standard input ends in a newline.
+    """
+    match = re.fullmatch(r"((?:[^\\%]|\\.?)*)(?:%(.*))?", source, re.DOTALL)
+    assert match is not None
+    command = re.sub(r"\\(.)", lambda of: "%" if of[1] == "%" else of[0], match[1])
+    stdin = re.sub(r"(\\?)%", lambda of: "%" if of[1] else "\n", match[2] or "")
+    return command, stdin if stdin.endswith("\n") or not stdin else stdin + "\n"
+
+
+def _unique_name(context: _Context, expression: str, user: str, source: str) -> str:
+    """The name of the program; with a suffix from the whole entry if a line above has that name."""
+    base = name_of(split_percent(source)[0])
+    digest = hashlib.sha256("\0".join((expression, context.zone, user, source)).encode()).hexdigest()[:4]
+    candidates = [base, f"{base}-{digest}"]
+    number = 1
+    while candidates[0] in context.names:
+        candidates.pop(0)
+        if not candidates:
+            number += 1
+            candidates.append(f"{base}-{digest}-{number}")
+    context.names.add(candidates[0])
+    return candidates[0]
