@@ -1,0 +1,112 @@
+"""The examples of docs/schedules.md are true."""
+
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from raftsched.core.crontab import parse
+from raftsched.core.model import SECOND_US, Cron, Cursor, Decision, Interval, MisfirePolicy, Schedule, Task
+from raftsched.core.policy import Decided, decide
+from raftsched.core.schedule import ScheduleError, next_fire, validate
+
+PAGE = Path(__file__).parents[3] / "docs" / "schedules.md"
+EXAMPLES = ("Expression", "Zone", "After", "Nominal times")
+REFUSED = ("Refused", "Why")
+MISFIRES = ("Misfire policy", "Decisions")
+CRONTAB = ("Line", "Result")
+PROSE = {
+    ("Kind", "Nominal times", "Since"),
+    ("Field", "Values", "Also"),
+    ("", "fixed-time job", "wildcard job"),
+    ("Policy", "Misfired nominal times"),
+}
+
+Row = tuple[str, ...]
+
+
+def tables() -> list[tuple[Row, Row]]:
+    """Every row of every table of the page, with the heads of its columns."""
+    rows: list[tuple[Row, Row]] = []
+    head: Row = ()
+    for line in PAGE.read_text().splitlines():
+        if not line.startswith("|"):
+            head = ()
+            continue
+        cells = tuple(cell.strip().replace(r"\|", "|") for cell in re.split(r"(?<!\\)\|", line)[1:-1])
+        if not head:
+            head = cells
+        elif set(line) - set("|-"):
+            rows.append((head, cells))
+    return rows
+
+
+def rows_of(head: Row) -> list[Row]:
+    found = [cells for of, cells in tables() if of == head]
+    assert found, f"no table {head}"
+    return found
+
+
+def code(cell: str) -> str:
+    assert cell[0] == cell[-1] == "`"
+    return cell[1:-1]
+
+
+def test_every_table_is_either_tested_or_prose() -> None:
+    assert {head for head, _ in tables()} == PROSE | {EXAMPLES, REFUSED, MISFIRES, CRONTAB}
+
+
+@pytest.mark.parametrize(("expression", "zone", "after", "wanted"), rows_of(EXAMPLES))
+def test_nominal_times(expression: str, zone: str, after: str, wanted: str) -> None:
+    tz = ZoneInfo(zone)
+    schedule = Schedule(Cron(code(expression), zone))
+    validate(schedule)
+    at_us = round(datetime.fromisoformat(after).replace(tzinfo=tz).timestamp()) * SECOND_US
+    for text in wanted.split(", "):
+        at_us = next_fire(schedule, at_us)
+        at = datetime.fromtimestamp(at_us // SECOND_US, tz)
+        time = f"{at:%H:%M}" + (f":{at:%S}" if at.second else "")
+        offset = f" {at:%z}" if re.search(r" [+-]\d{4}$", text) else ""
+        year = f"{at:%Y}-" if text.count("-") - (" -" in text) == 2 else ""
+        assert f"{year}{at:%m-%d} {time}{offset}" == text
+        assert year or at.year == int(after[:4])
+
+
+@pytest.mark.parametrize(("expression", "reason"), rows_of(REFUSED))
+def test_refused_expressions(expression: str, reason: str) -> None:
+    with pytest.raises(ScheduleError) as refused:
+        validate(Schedule(Cron(code(expression))))
+    assert reason in str(refused.value)
+
+
+@pytest.mark.parametrize(("policy", "decisions"), rows_of(MISFIRES))
+def test_misfire_policies(policy: str, decisions: str) -> None:
+    day = datetime(2026, 5, 4, tzinfo=UTC)
+    up_us, first_us = (
+        round(day.replace(hour=10, minute=minute, second=second).timestamp()) * SECOND_US
+        for minute, second in ((30, 5), (5, 0))
+    )
+    task = Task("t", Schedule(Interval(300 * SECOND_US, first_us)), b"", misfire_policy=MisfirePolicy[code(policy)])
+    assert ", ".join(_say(entry) for entry in decide(task, Cursor(first_us), up_us).decided) == decisions
+
+
+def _say(entry: Decided) -> str:
+    first, last = (
+        f"{datetime.fromtimestamp(at_us // SECOND_US, UTC):%H:%M}"
+        for at_us in (entry.nominal_us, entry.last_nominal_us)
+    )
+    if entry.decision is Decision.RAN:
+        return f"ran {first}"
+    return f"{entry.decision.name.lower()} {first} to {last} ({entry.count})"
+
+
+@pytest.mark.parametrize(("line", "result"), rows_of(CRONTAB))
+def test_crontab_lines(line: str, result: str) -> None:
+    (found,) = parse(code(line), system=False, default_zone="UTC")
+    said = found.kind.value + (f" {found.task.name}" if found.task else "")
+    if found.message:
+        said += f": {found.message}"
+    assert said.startswith(result)
+    assert bool(found.message) == (":" in result)
