@@ -43,9 +43,10 @@ def _validate_kind(kind: At | Cron | Interval) -> None:
                 raise ScheduleError("schedule.at", "the time must lie between 1970 and 9999")
         case Interval(every_us, anchor_us):
             if not MIN_INTERVAL_US <= every_us <= MAX_TIME_US:
-                raise ScheduleError(
-                    "schedule.interval.every", f"{every_us / SECOND_US:g} s: the interval must be at least 1 s"
+                message = (
+                    f"{every_us / SECOND_US:g} s: the interval must be at least 1 s, and end before the year 10000"
                 )
+                raise ScheduleError("schedule.interval.every", message)
             if not 0 <= anchor_us <= MAX_TIME_US:
                 raise ScheduleError("schedule.interval.anchor", "the anchor must lie between 1970 and 9999")
         case Cron(expression, time_zone):

@@ -20,6 +20,7 @@ MAX_CLOCK_CHANGE_S = 3 * HOUR_S
 
 # Links to the setting of one machine, and zones that count leap seconds: other nodes would read them otherwise.
 _MACHINE_DEPENDENT = ("localtime", "posixrules", "Factory", "posix/", "right/")
+_MAX_NAME_CHARS = 64
 _BLOCK_BITS = 25
 """Stretches are kept in blocks of 2**25 s, about 388 days."""
 
@@ -36,11 +37,13 @@ class Stretch(NamedTuple):
     offset did not change, or by more than ``MAX_CLOCK_CHANGE_S``."""
 
 
-@lru_cache(maxsize=1024)
 def is_known(name: str) -> bool:
     """Whether the time zone database has a zone of that name that means the same on every machine."""
-    if not name or name.startswith(_MACHINE_DEPENDENT):
-        return False
+    return 0 < len(name) <= _MAX_NAME_CHARS and not name.startswith(_MACHINE_DEPENDENT) and _is_in_database(name)
+
+
+@lru_cache(maxsize=1024)
+def _is_in_database(name: str) -> bool:
     try:
         ZoneInfo(name)
     except (KeyError, ValueError, OSError):
