@@ -66,9 +66,12 @@ class ApiError(Exception):
         super().__init__(message)
         self.code = code
         self.reason = reason
-        self.message = message[:_MAX_MESSAGE]
+        self.message = _plain(message, _MAX_MESSAGE)
         self.applied = applied
-        self.violations = tuple(violations)[:MAX_VIOLATIONS]
+        self.violations = tuple(
+            Violation(_plain(violation.field, _MAX_TEXT), _plain(violation.description, _MAX_TEXT))
+            for violation in tuple(violations)[:MAX_VIOLATIONS]
+        )
         self._retry_delay_s = retry_delay_s
         self._leader_address = leader_address
 
@@ -115,7 +118,14 @@ def _packed(detail: Message) -> AnyMessage:
 
 
 def _field_violation(violation: Violation) -> error_pb2.FieldViolation:
-    return error_pb2.FieldViolation(field=violation.field[:_MAX_TEXT], description=violation.description[:_MAX_TEXT])
+    return error_pb2.FieldViolation(field=violation.field, description=violation.description)
+
+
+def _plain(text: str, limit: int) -> str:
+    """What a terminal and an HTTP/2 header can carry, whatever the caller sent."""
+    text = text.encode("ascii", "backslashreplace").decode()
+    text = "".join(character if character.isprintable() else " " for character in text)
+    return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
 def invalid(violations: Iterable[Violation]) -> ApiError:

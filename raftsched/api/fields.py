@@ -44,7 +44,8 @@ class Violations:
 
 def quoted(text: str) -> str:
     """The text as it may stand in a message: short and printable."""
-    return ascii(text if len(text) <= 60 else text[:57] + "...")
+    shown = ascii(text[:80])
+    return shown if len(text) <= 80 and len(shown) <= 80 else shown[:76] + "...'"
 
 
 def check_name(violations: Violations, field: str, name: str) -> None:

@@ -23,7 +23,7 @@ from raftsched.consensus.settings import Settings
 from raftsched.consensus.transport import RaftTransport
 from raftsched.core.machine import COMMAND_VERSION
 from raftsched.internal.v1 import command_pb2 as pb
-from raftsched.ports import Fate, Log, Peer, Role, Store
+from raftsched.ports import Fate, GroupStatus, Log, Peer, Role, Store
 from raftsched.replica import Replica
 from raftsched.store.lmdb_store import LmdbStore
 
@@ -201,6 +201,14 @@ async def eventually(condition: Callable[[], bool], deadline_s: float = DEADLINE
         await asyncio.sleep(0.01)
 
 
+async def eventually_true(ask: Callable[[], Awaitable[bool]], deadline_s: float = DEADLINE_S) -> None:
+    """Ask until the answer is yes."""
+    until = asyncio.get_running_loop().time() + deadline_s
+    while not await ask():
+        assert asyncio.get_running_loop().time() < until, f"not within {deadline_s} s"
+        await asyncio.sleep(0.02)
+
+
 def on_cluster(size: int = 1) -> Callable[[Callable[..., Awaitable[None]]], Callable[..., None]]:
     """Run an async test whose first argument is a started cluster."""
 
@@ -266,3 +274,30 @@ async def refused(call: Awaitable[object]) -> Refused:
         told.take(error)
         return told
     raise AssertionError(f"the call succeeded: {response}")
+
+
+class ScriptedLog:
+    """A log that ends proposals and reads as a test says, for what a healthy group does not do on demand."""
+
+    def __init__(self, *, role: Role = Role.LEADER, leader_id: str = "n1") -> None:
+        self.fate = Fate.DONE
+        self.outcome = pb.Outcome()
+        self.silent = False
+        self.role = role
+        self.leader_id = leader_id
+        self.proposed: list[pb.Command] = []
+
+    def propose(self, command: bytes, done: Callable[[Fate, bytes], None]) -> None:
+        self.proposed.append(pb.Command.FromString(command))
+        if not self.silent:
+            asyncio.get_running_loop().call_soon(done, self.fate, self.outcome.SerializeToString())
+
+    def read_barrier(self, done: Callable[[Fate], None]) -> None:
+        if not self.silent:
+            asyncio.get_running_loop().call_soon(done, self.fate)
+
+    def transfer_leadership(self, peer_id: str, done: Callable[[str], None]) -> None:
+        asyncio.get_running_loop().call_soon(done, f"{peer_id or 'nobody'} has not caught up")
+
+    def status(self) -> GroupStatus:
+        return GroupStatus(self.role, 5, self.leader_id, 10, 10, 1, 10, 1000, ())

@@ -1,0 +1,237 @@
+"""What callers are told when the log refuses, when a node fails, and when there is too much to do."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import grpc
+import pytest
+from raftsched_client.v1 import cluster_pb2, execution_pb2, task_pb2
+
+from raftsched.api import gateway, proposals
+from raftsched.api.errors import MAX_VIOLATIONS
+from raftsched.ports import Fate, Role
+from tests.support.api_cluster import ApiCluster, ScriptedLog, api_cluster, eventually, on_cluster, refused
+
+RUN = task_pb2.RunTaskRequest(name="t")
+GET = task_pb2.GetTaskRequest(name="t")
+
+
+def on_log(log: ScriptedLog, test: Callable[[ApiCluster], Awaitable[None]], size: int = 1) -> None:
+    async def body() -> None:
+        async with api_cluster(size, log=log) as cluster:
+            await test(cluster)
+
+    asyncio.run(body())
+
+
+@pytest.mark.parametrize(
+    ("fate", "code", "reason", "applied"),
+    [
+        (Fate.NOT_LEADER, grpc.StatusCode.UNAVAILABLE, "NOT_LEADER", "no"),
+        (Fate.OVERLOADED, grpc.StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED", "no"),
+        (Fate.UNKNOWN, grpc.StatusCode.UNAVAILABLE, "OUTCOME_UNKNOWN", "unknown"),
+    ],
+)
+def test_the_fate_of_a_write_is_told(fate: Fate, code: grpc.StatusCode, reason: str, applied: str) -> None:
+    log = ScriptedLog()
+    log.fate = fate
+
+    async def test(cluster: ApiCluster) -> None:
+        told = await refused(cluster.caller().tasks.RunTask(RUN, timeout=2))
+        assert (told.code, told.info.reason, told.applied) == (code, reason, applied)
+        assert told.info.domain == "raftsched"
+        assert told.retry.retry_delay.ToMilliseconds() > 0
+        if applied == "unknown":
+            assert len(log.proposed) == 1, "what may have been applied is not proposed again by the node"
+
+    on_log(log, test)
+
+
+@pytest.mark.parametrize("fate", [Fate.NOT_LEADER, Fate.UNKNOWN])
+def test_a_read_that_fails_was_never_applied(fate: Fate) -> None:
+    log = ScriptedLog()
+    log.fate = fate
+
+    async def test(cluster: ApiCluster) -> None:
+        told = await refused(cluster.caller().tasks.GetTask(GET, timeout=2))
+        assert (told.code, told.applied) == (grpc.StatusCode.UNAVAILABLE, "no")
+
+    on_log(log, test)
+
+
+def test_a_call_is_tried_again_when_leadership_comes_back() -> None:
+    log = ScriptedLog()
+    log.fate = Fate.NOT_LEADER
+    log.outcome.code, log.outcome.message = 5, "there is no task named 't'"
+
+    async def test(cluster: ApiCluster) -> None:
+        calling = asyncio.create_task(refused(cluster.caller().tasks.RunTask(RUN)))
+        await eventually(lambda: bool(log.proposed))
+        log.fate = Fate.DONE
+        assert (await calling).code is grpc.StatusCode.NOT_FOUND
+
+    on_log(log, test)
+
+
+def test_a_log_that_never_answers_gives_an_unknown_outcome(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(proposals, "DECISION_TIMEOUT_S", 0.05)
+    log = ScriptedLog()
+    log.silent = True
+
+    async def test(cluster: ApiCluster) -> None:
+        told = await refused(cluster.caller().tasks.RunTask(RUN))
+        assert (told.info.reason, told.applied) == ("OUTCOME_UNKNOWN", "unknown")
+
+    on_log(log, test)
+
+
+def test_a_batch_that_breaks_off_midway_may_have_been_applied() -> None:
+    log = ScriptedLog()
+    log.outcome.results.add().code = 0
+    first = log.propose
+
+    def then_lose(command: bytes, done: Callable[[Fate, bytes], None]) -> None:
+        first(command, done)
+        log.fate = Fate.NOT_LEADER
+
+    log.propose = then_lose  # type: ignore[method-assign]
+    large = task_pb2.Task(name="large")
+    large.schedule.cron.expression = "@daily"
+    large.action.command.argv.append("x" * (3 << 20))
+    small = task_pb2.Task(name="small")
+
+    async def test(cluster: ApiCluster) -> None:
+        request = task_pb2.BatchCreateTasksRequest(tasks=[large, small], request_id="r1")
+        told = await refused(cluster.caller().tasks.BatchCreateTasks(request))
+        assert (told.info.reason, told.applied) == ("OUTCOME_UNKNOWN", "unknown")
+        assert [command.request_id for command in log.proposed] == [f"BatchCreateTasks/r1/{n}" for n in (0, 1)]
+
+    on_log(log, test)
+
+
+@on_cluster()
+async def test_a_defect_is_logged_and_not_told(cluster: ApiCluster, capsys: pytest.CaptureFixture[str]) -> None:
+    class Broken:
+        def read(self) -> None:
+            raise ZeroDivisionError("secret")
+
+    object.__setattr__(cluster.node.api, "store", Broken())
+    told = await refused(cluster.caller().tasks.GetTask(GET))
+    assert (told.code, told.info.reason, told.applied) == (grpc.StatusCode.INTERNAL, "INTERNAL", "unknown")
+    assert "secret" not in told.message
+    assert "ZeroDivisionError: secret" in capsys.readouterr().out
+
+
+@on_cluster()
+async def test_bytes_that_are_no_request_are_refused(cluster: ApiCluster) -> None:
+    channel = cluster.caller().channel
+    raw = channel.unary_unary("/raftsched.v1.TaskService/GetTask")
+    told = await refused(raw(b"\xff\xff"))
+    assert (told.code, told.info.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "MALFORMED_MESSAGE")
+    missing = channel.unary_unary("/raftsched.v1.TaskService/Missing")
+    assert (await refused(missing(b""))).code is grpc.StatusCode.UNIMPLEMENTED
+
+
+@on_cluster()
+async def test_a_message_over_the_limit_is_refused(cluster: ApiCluster) -> None:
+    task = task_pb2.Task(name="t")
+    task.action.command.stdin = b"x" * (17 << 20)
+    told = await refused(cluster.caller().tasks.CreateTask(task_pb2.CreateTaskRequest(task=task)))
+    assert told.code is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+@on_cluster()
+async def test_many_violations_still_fit_into_an_answer(cluster: ApiCluster) -> None:
+    task = task_pb2.Task(name="ä" * 5_000, labels={"ö " * 100 + str(number): "x" * 5_000 for number in range(40)})
+    task.schedule.cron.expression = "ü" * 10_000
+    told = await refused(cluster.caller().tasks.CreateTask(task_pb2.CreateTaskRequest(task=task)))
+    assert told.code is grpc.StatusCode.INVALID_ARGUMENT
+    assert 0 < len(told.fields) <= MAX_VIOLATIONS
+
+
+def test_calls_beyond_the_bound_are_refused_and_the_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gateway, "MAX_CALLS", 2)
+    monkeypatch.setattr(gateway, "MAX_STREAMS", 1)
+    log = ScriptedLog()
+    log.silent = True
+
+    async def test(cluster: ApiCluster) -> None:
+        caller = cluster.caller()
+        held = [asyncio.create_task(refused(caller.tasks.RunTask(RUN, timeout=30))) for _ in range(2)]
+        await eventually(lambda: len(log.proposed) == 2)
+        told = await refused(caller.tasks.RunTask(RUN))
+        assert (told.code, told.applied) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "no")
+        for task in held:
+            task.cancel()
+        await asyncio.gather(*held, return_exceptions=True)
+        log.silent, log.fate = False, Fate.UNKNOWN
+        # The places are free again once the server has noticed.
+        while (told := await refused(caller.tasks.RunTask(RUN))).code is grpc.StatusCode.RESOURCE_EXHAUSTED:
+            pass
+        assert told.applied == "unknown"
+        watch = caller.executions.WatchExecutions(execution_pb2.WatchExecutionsRequest())
+        await watch.initial_metadata()
+        second = caller.executions.WatchExecutions(execution_pb2.WatchExecutionsRequest())
+        assert (await refused(second.read())).code is grpc.StatusCode.RESOURCE_EXHAUSTED
+        watch.cancel()
+
+    on_log(log, test)
+
+
+def test_a_write_whose_connection_breaks_may_have_been_applied_and_a_read_was_not() -> None:
+    log = ScriptedLog(role=Role.FOLLOWER, leader_id="n2")
+    arrived: list[str] = []
+
+    class Hanging(grpc.GenericRpcHandler):
+        """A leader that takes every call and answers none."""
+
+        def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
+            async def hang(_data: bytes, _context: object) -> bytes:
+                arrived.append(details.method)
+                await asyncio.sleep(3600)
+                return b""
+
+            return grpc.unary_unary_rpc_method_handler(hang)
+
+    async def test(cluster: ApiCluster) -> None:
+        follower, leader = cluster.nodes
+        await leader.stop()
+        for call, reason, applied in ((("RunTask", RUN), "OUTCOME_UNKNOWN", "unknown"), (("GetTask", GET), "", "no")):
+            server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+            server.add_generic_rpc_handlers((Hanging(),))
+            server.add_insecure_port(leader.me.address)
+            await server.start()
+            method, request = call
+            calling = asyncio.create_task(refused(getattr(cluster.caller(follower).tasks, method)(request)))
+            arrived.clear()
+            await eventually(lambda: bool(arrived))
+            await server.stop(0)
+            told = await calling
+            assert (told.code, told.applied) == (grpc.StatusCode.UNAVAILABLE, applied)
+            assert reason in ("", told.info.reason)
+
+    on_log(log, test, size=2)
+
+
+def test_a_leader_that_cannot_be_reached_was_not_asked() -> None:
+    log = ScriptedLog(role=Role.FOLLOWER, leader_id="n2")
+
+    async def test(cluster: ApiCluster) -> None:
+        follower, leader = cluster.nodes
+        await leader.stop()
+        told = await refused(cluster.caller(follower).tasks.RunTask(RUN))
+        assert (told.code, told.info.reason, told.applied) == (grpc.StatusCode.UNAVAILABLE, "NO_LEADER", "no")
+        assert leader.me.address in told.message
+
+    on_log(log, test, size=2)
+
+
+def test_a_hand_over_that_fails_says_why() -> None:
+    async def test(cluster: ApiCluster) -> None:
+        stub = cluster.caller().cluster
+        told = await refused(stub.TransferLeadership(cluster_pb2.TransferLeadershipRequest(node_id="n2")))
+        assert (told.code, told.message) == (grpc.StatusCode.FAILED_PRECONDITION, "n2 has not caught up")
+        told = await refused(stub.TransferLeadership(cluster_pb2.TransferLeadershipRequest(node_id="n9")))
+        assert list(told.fields) == ["node_id"]
+
+    on_log(ScriptedLog(), test, size=2)

@@ -1,0 +1,235 @@
+"""What a task definition may say: each refusal names its field, and what passes has its defaults written out."""
+
+from collections.abc import Callable
+
+import pytest
+from google.protobuf.field_mask_pb2 import FieldMask
+from google.protobuf.timestamp_pb2 import Timestamp
+from raftsched_client.v1 import task_pb2
+
+from raftsched.api.errors import ApiError
+from raftsched.api.validate import INPUT_FIELDS, changed_task, new_task
+
+SECOND = 1_000_000
+NOW_US = 1_800_000_000 * SECOND
+Edit = Callable[[task_pb2.Task], object]
+
+
+def valid() -> task_pb2.Task:
+    task = task_pb2.Task(name="t")
+    task.schedule.cron.expression = "*/5 * * * *"
+    task.action.command.argv.extend(["echo", "hi"])
+    return task
+
+
+def edited(edit: Edit) -> task_pb2.Task:
+    task = valid()
+    edit(task)
+    return task
+
+
+def refusal(task: task_pb2.Task) -> dict[str, str]:
+    with pytest.raises(ApiError) as raised:
+        new_task(task, NOW_US)
+    return {violation.field: violation.description for violation in raised.value.violations}
+
+
+def at(seconds: int) -> Timestamp:
+    return Timestamp(seconds=seconds)
+
+
+def http(**fields: object) -> Edit:
+    def edit(task: task_pb2.Task) -> None:
+        task.action.http.CopyFrom(task_pb2.HttpAction(**{"url": "http://host/", **fields}))  # type: ignore[arg-type]
+
+    return edit
+
+
+def python(**fields: str) -> Edit:
+    return lambda task: task.action.python.CopyFrom(task_pb2.PythonAction(**{"callable": "f", **fields}))
+
+
+def command(**fields: object) -> Edit:
+    def edit(task: task_pb2.Task) -> None:
+        task.action.command.CopyFrom(task_pb2.CommandAction(**{"argv": ["x"], **fields}))  # type: ignore[arg-type]
+
+    return edit
+
+
+def interval(seconds: int, nanos: int = 0) -> Edit:
+    def edit(task: task_pb2.Task) -> None:
+        task.schedule.interval.every.seconds = seconds
+        task.schedule.interval.every.nanos = nanos
+
+    return edit
+
+
+REFUSED: list[tuple[str, Edit]] = [
+    ("task.name", lambda t: setattr(t, "name", "")),
+    ("task.name", lambda t: setattr(t, "name", ".hidden")),
+    ("task.name", lambda t: setattr(t, "name", "a/b")),
+    ("task.name", lambda t: setattr(t, "name", "a\n")),
+    ("task.name", lambda t: setattr(t, "name", "x" * 201)),
+    ("task.labels", lambda t: t.labels.update({"": "x"})),
+    ("task.labels", lambda t: t.labels.update({"a b": "x"})),
+    ("task.labels", lambda t: t.labels.update({"a": "x" * 256})),
+    ("task.labels", lambda t: t.labels.update({f"k{n}": "" for n in range(33)})),
+    ("task.executor_labels", lambda t: t.executor_labels.update({"ä": "x"})),
+    ("task.schedule", lambda t: t.ClearField("schedule")),
+    ("task.schedule.cron.expression", lambda t: setattr(t.schedule.cron, "expression", "")),
+    ("task.schedule.cron.expression", lambda t: setattr(t.schedule.cron, "expression", "61 * * * *")),
+    ("task.schedule.cron.expression", lambda t: setattr(t.schedule.cron, "expression", "0 0 30 2 *")),
+    ("task.schedule.cron.time_zone", lambda t: setattr(t.schedule.cron, "time_zone", "Mars/Olympus")),
+    ("task.schedule.cron.time_zone", lambda t: setattr(t.schedule.cron, "time_zone", "../../etc/passwd")),
+    ("task.schedule.interval.every", interval(0)),
+    ("task.schedule.interval.every", interval(0, 999_999_999)),
+    ("task.schedule.interval.every", interval(-5)),
+    ("task.schedule.interval.every", interval(10**12)),
+    ("task.schedule.interval.every", interval(1, -5)),
+    ("task.schedule.at", lambda t: t.schedule.at.CopyFrom(at(-1))),
+    ("task.schedule.at", lambda t: t.schedule.at.CopyFrom(at(253_402_300_800))),
+    ("task.schedule.at", lambda t: t.schedule.at.CopyFrom(Timestamp(seconds=1, nanos=-1))),
+    ("task.schedule.at", lambda t: t.schedule.at.CopyFrom(at(1_800_000_000 - 11))),
+    ("task.schedule.start_time", lambda t: t.schedule.start_time.CopyFrom(at(-1))),
+    ("task.schedule.end_time", lambda t: t.schedule.end_time.CopyFrom(at(1_700_000_000))),
+    ("task.action", lambda t: t.ClearField("action")),
+    ("task.action.command.argv", command(argv=[])),
+    ("task.action.command.argv", command(argv=[""])),
+    ("task.action.command.argv", command(argv=[""], shell=True)),
+    ("task.action.command.argv", command(argv=["x", "a\0b"])),
+    ("task.action.command.env", command(env={"": "x"})),
+    ("task.action.command.env", command(env={"A=B": "x"})),
+    ("task.action.command.env", command(env={"A": "x\0"})),
+    ("task.action.command.working_directory", command(working_directory="relative")),
+    ("task.action.command.stdin", command(stdin=b"x" * ((128 << 10) + 1))),
+    ("task.action.http.url", http(url="")),
+    ("task.action.http.url", http(url="ftp://host/")),
+    ("task.action.http.url", http(url="http://")),
+    ("task.action.http.url", http(url="http://host:99999/")),
+    ("task.action.http.url", http(url="http://[::1/")),
+    ("task.action.http.url", http(url="http://host/a b")),
+    ("task.action.http.method", http(method="get")),
+    ("task.action.http.method", http(method="GET /\r\n")),
+    ("task.action.http.headers", http(headers={"a:b": "x"})),
+    ("task.action.http.headers", http(headers={"a": "x\r\ny: z"})),
+    ("task.action.http.expected_statuses", http(expected_statuses=[99])),
+    ("task.action.http.expected_statuses", http(expected_statuses=[600])),
+    ("task.action.http.body", http(body=b"x" * ((128 << 10) + 1))),
+    ("task.action.python.callable", python(callable="")),
+    ("task.action.python.callable", python(callable="os:system()")),
+    ("task.action.python.callable", python(callable=":f")),
+    ("task.action.python.kwargs_json", python(kwargs_json="[1]")),
+    ("task.action.python.kwargs_json", python(kwargs_json="{")),
+    ("task.action.python.kwargs_json", python(kwargs_json="[" * 20_000)),
+    ("task.time_limit", lambda t: t.time_limit.FromSeconds(0)),
+    ("task.time_limit", lambda t: t.time_limit.FromSeconds(-1)),
+    ("task.misfire_threshold", lambda t: t.misfire_threshold.FromMilliseconds(999)),
+    ("task.misfire_policy", lambda t: setattr(t, "misfire_policy", 9)),
+    ("task.delivery", lambda t: setattr(t, "delivery", 9)),
+    ("task", lambda t: t.action.command.argv.extend(["x" * 1000] * 300)),
+]
+
+
+@pytest.mark.parametrize(("field", "edit"), REFUSED, ids=[f"{n}-{field}" for n, (field, _) in enumerate(REFUSED)])
+def test_refused_with_the_name_of_the_field(field: str, edit: Edit) -> None:
+    assert list(refusal(edited(edit))) == [field]
+
+
+ACCEPTED: list[Edit] = [
+    lambda t: setattr(t, "name", "0"),
+    lambda t: setattr(t, "name", "x" * 200),
+    lambda t: t.labels.update({"app.example/tier_1-a": ""}),
+    lambda t: setattr(t.schedule.cron, "expression", "@hourly"),
+    lambda t: setattr(t.schedule.cron, "expression", "*/10 * * * * *"),
+    lambda t: setattr(t.schedule.cron, "time_zone", "Europe/Berlin"),
+    interval(1),
+    lambda t: t.schedule.at.CopyFrom(at(1_800_000_000 - 10)),
+    lambda t: t.schedule.at.CopyFrom(at(253_402_300_799)),
+    lambda t: t.schedule.start_time.CopyFrom(at(1_900_000_000)),
+    command(argv=["exit 1", "a"], shell=True, env={"PATH": ""}, working_directory="/tmp", stdin=b"\0"),
+    http(url="https://user:pass@host:8443/path?q=1#f", method="PATCH", headers={"X-A": "b c"}, expected_statuses=[204]),
+    http(url="http://[::1]:80/"),
+    python(callable="reports.daily:main", kwargs_json='{"a": [1]}'),
+    python(callable="send-report"),
+    lambda t: t.action.noop.SetInParent(),
+    lambda t: t.time_limit.FromMilliseconds(1),
+]
+
+
+@pytest.mark.parametrize("edit", ACCEPTED, ids=range(len(ACCEPTED)))
+def test_accepted(edit: Edit) -> None:
+    assert new_task(edited(edit), NOW_US).next_us > 0
+
+
+def test_defaults_are_written_out() -> None:
+    task = edited(http())
+    task.misfire_threshold.SetInParent()
+    task.ClearField("misfire_threshold")
+    task = new_task(task, NOW_US).task
+    assert task.schedule.cron.time_zone == "UTC"
+    assert task.action.http.method == "GET"
+    assert task.misfire_threshold.seconds == 10
+    assert task.misfire_policy == task_pb2.MISFIRE_POLICY_ONE
+    assert task.delivery == task_pb2.DELIVERY_AT_LEAST_ONCE
+
+
+def test_times_are_kept_to_the_microsecond() -> None:
+    task = edited(lambda t: t.schedule.at.CopyFrom(Timestamp(seconds=1_800_000_001, nanos=123_456_789)))
+    assert new_task(task, NOW_US).task.schedule.at.nanos == 123_456_000
+
+
+def test_what_a_caller_cannot_set_is_ignored() -> None:
+    task = valid()
+    task.uid, task.etag, task.generation, task.state = "u", "e", 5, task_pb2.TASK_STATE_FINISHED
+    for field in (task.create_time, task.update_time, task.next_fire_time, task.last_fire_time):
+        field.seconds = 1
+    assert {field.name for field, _ in new_task(task, NOW_US).task.ListFields()} <= set(INPUT_FIELDS)
+
+
+def test_unknown_fields_are_dropped() -> None:
+    task = task_pb2.Task.FromString(valid().SerializeToString() + b"\xfa\x3f\x03new")
+    assert new_task(task, NOW_US).task.SerializeToString(deterministic=True) == new_task(
+        valid(), NOW_US
+    ).task.SerializeToString(deterministic=True)
+
+
+def test_a_late_one_time_task_fires_at_its_own_time() -> None:
+    task = edited(lambda t: t.schedule.at.CopyFrom(at(1_800_000_000 - 10)))
+    assert new_task(task, NOW_US).next_us == NOW_US - 10 * SECOND
+    task.misfire_threshold.FromSeconds(9)
+    assert list(refusal(task)) == ["task.schedule.at"]
+
+
+def test_all_violations_are_told_together() -> None:
+    task = valid()
+    task.name, task.action.command.argv[0] = "", ""
+    task.time_limit.seconds = -1
+    assert set(refusal(task)) == {"task.name", "task.action.command.argv", "task.time_limit"}
+
+
+def test_a_change_checks_the_whole_definition_and_keeps_the_rest() -> None:
+    current = new_task(valid(), NOW_US).task
+    sent = task_pb2.Task(paused=True, labels={"a": "b"})
+    sent.time_limit.seconds = 5
+    changed = changed_task(current, sent, FieldMask(paths=["paused", "labels"]), NOW_US)
+    assert changed.paused
+    assert dict(changed.labels) == {"a": "b"}
+    assert not changed.HasField("time_limit")
+    assert changed.schedule == current.schedule
+    assert not changed_task(changed, task_pb2.Task(), FieldMask(paths=["labels"]), NOW_US).labels
+    with pytest.raises(ApiError):
+        changed_task(current, task_pb2.Task(), FieldMask(paths=["action"]), NOW_US)
+
+
+def test_a_time_limit_can_be_taken_away() -> None:
+    task = valid()
+    task.time_limit.seconds = 5
+    current = new_task(task, NOW_US).task
+    assert not changed_task(current, task_pb2.Task(), FieldMask(paths=["time_limit"]), NOW_US).HasField("time_limit")
+
+
+def test_messages_stay_short_and_printable() -> None:
+    for description in refusal(edited(lambda t: setattr(t, "name", "\x1b[31m" + "ü" * 1000))).values():
+        assert description.isascii()
+        assert description.isprintable()
+        assert len(description) < 300
