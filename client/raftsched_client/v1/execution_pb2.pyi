@@ -388,7 +388,7 @@ class GetOutputResponse(_message.Message):
     TRUNCATED_BYTES_FIELD_NUMBER: _builtins.int
     data: _builtins.bytes
     truncated_bytes: _builtins.int
-    """Bytes at the beginning that are no longer kept."""
+    """Where `data` begins in the output of the attempt, if bytes before it are no longer kept."""
     def __init__(
         self,
         *,
@@ -466,6 +466,7 @@ class LedgerEntry(_message.Message):
     task: _builtins.str
     task_uid: _builtins.str
     count: _builtins.int
+    """How many nominal times it covers; 0: more than were counted."""
     decision: Global___Decision.ValueType
     reason: _builtins.str
     """Why, where the decision is not RAN."""

@@ -85,7 +85,8 @@ class ExecutionServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def WatchExecutions(self, request, context):
-        """Sends each change of the matching executions until the caller hangs up.
+        """Sends each change of the matching executions until the caller hangs up. Misses nothing from the initial metadata
+        on. Ends with UNAVAILABLE (reason STREAM_ENDED) when the leader changes: call again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -37,7 +37,9 @@ class ExecutionServiceStub:
     ListExecutions: _grpc.UnaryUnaryMultiCallable[_execution_pb2.ListExecutionsRequest, _execution_pb2.ListExecutionsResponse]
     """Newest nominal time first."""
     WatchExecutions: _grpc.UnaryStreamMultiCallable[_execution_pb2.WatchExecutionsRequest, _execution_pb2.WatchExecutionsResponse]
-    """Sends each change of the matching executions until the caller hangs up."""
+    """Sends each change of the matching executions until the caller hangs up. Misses nothing from the initial metadata
+    on. Ends with UNAVAILABLE (reason STREAM_ENDED) when the leader changes: call again.
+    """
     GetOutput: _grpc.UnaryStreamMultiCallable[_execution_pb2.GetOutputRequest, _execution_pb2.GetOutputResponse]
     """The last 64 KiB while the executor still has them, otherwise the last 4 KiB."""
     CancelExecution: _grpc.UnaryUnaryMultiCallable[_execution_pb2.CancelExecutionRequest, _execution_pb2.CancelExecutionResponse]
@@ -54,7 +56,9 @@ class ExecutionServiceAsyncStub(ExecutionServiceStub):
     ListExecutions: _aio.UnaryUnaryMultiCallable[_execution_pb2.ListExecutionsRequest, _execution_pb2.ListExecutionsResponse]  # type: ignore[assignment]
     """Newest nominal time first."""
     WatchExecutions: _aio.UnaryStreamMultiCallable[_execution_pb2.WatchExecutionsRequest, _execution_pb2.WatchExecutionsResponse]  # type: ignore[assignment]
-    """Sends each change of the matching executions until the caller hangs up."""
+    """Sends each change of the matching executions until the caller hangs up. Misses nothing from the initial metadata
+    on. Ends with UNAVAILABLE (reason STREAM_ENDED) when the leader changes: call again.
+    """
     GetOutput: _aio.UnaryStreamMultiCallable[_execution_pb2.GetOutputRequest, _execution_pb2.GetOutputResponse]  # type: ignore[assignment]
     """The last 64 KiB while the executor still has them, otherwise the last 4 KiB."""
     CancelExecution: _aio.UnaryUnaryMultiCallable[_execution_pb2.CancelExecutionRequest, _execution_pb2.CancelExecutionResponse]  # type: ignore[assignment]
@@ -86,7 +90,9 @@ class ExecutionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _execution_pb2.WatchExecutionsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_execution_pb2.WatchExecutionsResponse], _abc.AsyncIterator[_execution_pb2.WatchExecutionsResponse]]:
-        """Sends each change of the matching executions until the caller hangs up."""
+        """Sends each change of the matching executions until the caller hangs up. Misses nothing from the initial metadata
+        on. Ends with UNAVAILABLE (reason STREAM_ENDED) when the leader changes: call again.
+        """
 
     @_abc_1.abstractmethod
     def GetOutput(

@@ -184,7 +184,7 @@ class Task(_message.Message):
     def action(self) -> Global___Action: ...
     @_builtins.property
     def time_limit(self) -> _duration_pb2.Duration:
-        """How long one attempt may run. Unset: no limit."""
+        """How long one attempt may run, at most 366 days. Unset: no limit."""
 
     @_builtins.property
     def executor_labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
@@ -204,7 +204,7 @@ class Task(_message.Message):
 
     @_builtins.property
     def next_fire_time(self) -> _timestamp_pb2.Timestamp:
-        """Output only. The next nominal time to be decided; unset when there is none."""
+        """Output only. The next nominal time to be decided; unset when there is none and while the task is paused."""
 
     @_builtins.property
     def last_fire_time(self) -> _timestamp_pb2.Timestamp:
@@ -253,7 +253,9 @@ class Schedule(_message.Message):
     END_TIME_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def at(self) -> _timestamp_pb2.Timestamp:
-        """Once, at this instant."""
+        """Once, at this instant. May lie back by up to the misfire threshold when it is registered, which is what a slow
+        registration costs, and fires at once then; an earlier one is refused.
+        """
 
     @_builtins.property
     def cron(self) -> Global___CronSchedule: ...
@@ -324,7 +326,7 @@ class IntervalSchedule(_message.Message):
 
     @_builtins.property
     def anchor(self) -> _timestamp_pb2.Timestamp:
-        """Nominal times are anchor + n * every. Default: the time of registration."""
+        """Nominal times are anchor + n * every. Default: the time of registration, which a later change of `every` keeps."""
 
     def __init__(
         self,
@@ -410,6 +412,7 @@ class CommandAction(_message.Message):
     shell: _builtins.bool
     """Run argv[0] as a script of /bin/sh; the other arguments become $1, $2, ..."""
     working_directory: _builtins.str
+    """An absolute path. Empty: one that the executor chooses."""
     stdin: _builtins.bytes
     @_builtins.property
     def argv(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:

@@ -29,8 +29,9 @@ if _version_not_supported:
 class TaskServiceStub:
     """Registers tasks and changes them. Any node answers; a follower forwards to the leader.
 
-    Every call that changes something takes a `request_id`: a repeated call with the same id within
-    an hour returns the first outcome instead of acting again. Leave it empty to opt out.
+    Every call that changes something takes a `request_id`, up to 128 printable ASCII characters: a repeated call
+    with the same id within an hour returns the first outcome instead of acting again. A call that was refused has no
+    outcome and is judged again. Leave it empty to opt out.
     """
 
     def __init__(self, channel):
@@ -89,8 +90,9 @@ class TaskServiceStub:
 class TaskServiceServicer:
     """Registers tasks and changes them. Any node answers; a follower forwards to the leader.
 
-    Every call that changes something takes a `request_id`: a repeated call with the same id within
-    an hour returns the first outcome instead of acting again. Leave it empty to opt out.
+    Every call that changes something takes a `request_id`, up to 128 printable ASCII characters: a repeated call
+    with the same id within an hour returns the first outcome instead of acting again. A call that was refused has no
+    outcome and is judged again. Leave it empty to opt out.
     """
 
     def CreateTask(self, request, context):
@@ -213,8 +215,9 @@ def add_TaskServiceServicer_to_server(servicer, server):
 class TaskService:
     """Registers tasks and changes them. Any node answers; a follower forwards to the leader.
 
-    Every call that changes something takes a `request_id`: a repeated call with the same id within
-    an hour returns the first outcome instead of acting again. Leave it empty to opt out.
+    Every call that changes something takes a `request_id`, up to 128 printable ASCII characters: a repeated call
+    with the same id within an hour returns the first outcome instead of acting again. A call that was refused has no
+    outcome and is judged again. Leave it empty to opt out.
     """
 
     @staticmethod

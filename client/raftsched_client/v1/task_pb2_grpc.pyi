@@ -30,8 +30,9 @@ GRPC_VERSION: str
 class TaskServiceStub:
     """Registers tasks and changes them. Any node answers; a follower forwards to the leader.
 
-    Every call that changes something takes a `request_id`: a repeated call with the same id within
-    an hour returns the first outcome instead of acting again. Leave it empty to opt out.
+    Every call that changes something takes a `request_id`, up to 128 printable ASCII characters: a repeated call
+    with the same id within an hour returns the first outcome instead of acting again. A call that was refused has no
+    outcome and is judged again. Leave it empty to opt out.
     """
 
     @_typing.overload
@@ -59,8 +60,9 @@ class TaskServiceStub:
 class TaskServiceAsyncStub(TaskServiceStub):
     """Registers tasks and changes them. Any node answers; a follower forwards to the leader.
 
-    Every call that changes something takes a `request_id`: a repeated call with the same id within
-    an hour returns the first outcome instead of acting again. Leave it empty to opt out.
+    Every call that changes something takes a `request_id`, up to 128 printable ASCII characters: a repeated call
+    with the same id within an hour returns the first outcome instead of acting again. A call that was refused has no
+    outcome and is judged again. Leave it empty to opt out.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -84,8 +86,9 @@ class TaskServiceAsyncStub(TaskServiceStub):
 class TaskServiceServicer(metaclass=_abc_1.ABCMeta):
     """Registers tasks and changes them. Any node answers; a follower forwards to the leader.
 
-    Every call that changes something takes a `request_id`: a repeated call with the same id within
-    an hour returns the first outcome instead of acting again. Leave it empty to opt out.
+    Every call that changes something takes a `request_id`, up to 128 printable ASCII characters: a repeated call
+    with the same id within an hour returns the first outcome instead of acting again. A call that was refused has no
+    outcome and is judged again. Leave it empty to opt out.
     """
 
     @_abc_1.abstractmethod
