@@ -35,6 +35,9 @@ layers: ## Do imports point down?
 unit: ## Unit, property and conformance tests
 	$(PYTHON) -m pytest -q -n 2 tests/unit tests/property tests/conformance
 
+sim: ## Simulated clusters: SEEDS=1000 for so many, SEED=7 for one
+	$(PYTHON) -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
+
 test: ## Every test
 	./scripts/test
 

@@ -68,8 +68,9 @@ class Cluster:
             if "LEADER" in roles.values() and all(roles.get(id_) in ("LEADER", "FOLLOWER") for id_ in started):
                 return
             if time.monotonic() > deadline:
+                last = ", ".join(f"{id_} {role}" for id_, role in roles.items()) or seen.get("error")
                 fail(
-                    f"The cluster was not ready within {READY_S:.0f} s; seen: {roles or seen}\n"
+                    f"The cluster was not ready within {READY_S:.0f} s. Its last answer:\n{last}\n"
                     f"Its processes go on. See ./scripts/cluster logs{self.flags()}"
                 )
             time.sleep(0.2)
@@ -301,12 +302,12 @@ def _check_ports_are_free(cluster: Cluster, ids: list[str]) -> None:
 
 
 def _print_what_to_try(cluster: Cluster) -> None:
-    if cluster.base_port != DEFAULT_BASE_PORT:
-        print(f"\nexport RAFTSCHED_ENDPOINTS={cluster.endpoints}", end="")
+    elsewhere = cluster.base_port != DEFAULT_BASE_PORT
     cli = os.path.relpath(CLI)
     print(
-        f"\nTry:\n"
-        f"  {cli} task create hello --every 5s --command 'echo hello'\n"
+        "\nTry:\n"
+        + (f"  export RAFTSCHED_ENDPOINTS={cluster.endpoints}\n" if elsewhere else "")
+        + f"  {cli} task create hello --every 5s -- echo hello\n"
         f"  {cli} task list\n"
         f"  {cli} execution list\n"
     )
