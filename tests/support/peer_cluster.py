@@ -111,6 +111,10 @@ class Cluster:
     watchers: list[asyncio.Queue[execution_pb2.WatchExecutionsResponse | Refusal | None]] = field(default_factory=list)
     status: cluster_pb2.GetStatusResponse = field(default_factory=cluster_pb2.GetStatusResponse)
     max_page: int = 1000
+    refused: dict[str, Refusal] = field(default_factory=dict)
+    """Names of tasks that may not be created, and why."""
+    end_runs_as: execution_pb2.Execution | None = None
+    """What each execution becomes as soon as RunTask has answered."""
     revision: int = 0
 
     def __post_init__(self) -> None:
@@ -329,8 +333,11 @@ class Node(
                 attempt=1,
             )
             execution.nominal_time.GetCurrentTime()
+            response = task_pb2.RunTaskResponse(execution=execution)
+            if self.cluster.end_runs_as:
+                execution.MergeFrom(self.cluster.end_runs_as)
             self.cluster.executions[execution.id] = execution
-            return task_pb2.RunTaskResponse(execution=execution)
+            return response
 
         return await self._answer(context, request, "RunTask", act, request.request_id)
 
@@ -420,6 +427,8 @@ class Node(
         if task.schedule.cron.expression == "nonsense":
             message = "'nonsense' is not a cron expression"
             raise refusal("INVALID_ARGUMENT", message, applied="no", field_name="task.schedule.cron.expression")
+        if task.name in self.cluster.refused:
+            raise self.cluster.refused[task.name]
         if task.name in self.cluster.tasks:
             raise refusal("ALREADY_EXISTS", f"task {task.name!r} is registered", applied="no")
         created = task_pb2.Task()

@@ -1,0 +1,64 @@
+"""Schedules, actions and executions in a few words."""
+
+from __future__ import annotations
+
+import shlex
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from raftsched.cli.output import enum_name, one_line
+from raftsched.cli.times import show_duration, show_instant, show_relative, zone_of
+
+if TYPE_CHECKING:
+    from raftsched_client import Action, Execution, Task
+
+
+def schedule(task: Task) -> str:
+    """Its schedule: ``30 2 * * * Europe/Berlin``, ``every 10s``, ``at 2026-01-31 09:00:00+01:00``."""
+    kind = task.schedule
+    if kind.HasField("cron"):
+        return f"{kind.cron.expression}  {kind.cron.time_zone or 'UTC'}"
+    if kind.HasField("interval"):
+        return f"every {show_duration(kind.interval.every)}"
+    return f"at {show_instant(kind.at)}"
+
+
+def action(of: Action) -> str:
+    """What it does, on one line."""
+    kind = of.WhichOneof("kind")
+    if kind == "command":
+        return one_line(of.command.argv[0] if of.command.shell else shlex.join(of.command.argv))
+    if kind == "http":
+        return one_line(f"{of.http.method or 'GET'} {of.http.url}")
+    if kind == "python":
+        return one_line(f"{of.python.callable}({of.python.kwargs_json})")
+    return kind or ""
+
+
+def next_fire(task: Task, at: datetime) -> str:
+    """Its next nominal time, in its own zone, and how far away that is."""
+    if not task.HasField("next_fire_time"):
+        return "-"
+    return f"{show_instant(task.next_fire_time, zone_of(task))} ({show_relative(task.next_fire_time, at)})"
+
+
+def ending(execution: Execution) -> str:
+    """Its state, and how it ended: ``FAILED (exit code 2)``."""
+    state = enum_name(execution, "state")
+    if execution.HasField("exit_code"):
+        code = execution.exit_code
+        how = f"signal {-code}" if code < 0 else f"exit code {code}"
+    elif execution.HasField("http_status"):
+        how = f"HTTP {execution.http_status}"
+    else:
+        return state
+    return f"{state} ({how})"
+
+
+def run_time(execution: Execution) -> str:
+    """How long the attempt ran; empty while it runs."""
+    if not (execution.HasField("start_time") and execution.HasField("end_time")):
+        return ""
+    from raftsched.cli.times import show_seconds
+
+    return show_seconds((execution.end_time.ToNanoseconds() - execution.start_time.ToNanoseconds()) / 1e9)

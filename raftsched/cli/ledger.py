@@ -1,0 +1,54 @@
+"""``raftsched ledger``: what was decided for each nominal time."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from raftsched.cli.options import Limit, Since, Stale, TaskName, Until
+from raftsched.cli.output import Format, enum_name, note, print_items, print_rows
+from raftsched.cli.session import Session
+from raftsched.cli.times import show_instant
+
+if TYPE_CHECKING:
+    from raftsched_client import LedgerEntry
+
+_DEFAULT_LIMIT = 1000
+
+
+def ledger(
+    session: Session,
+    name: TaskName,
+    since: Since = None,
+    until: Until = None,
+    limit: Limit = _DEFAULT_LIMIT,
+    stale: Stale = False,
+) -> None:
+    """Show the fire record of a task, oldest first: every nominal time was decided once, and how.
+
+    \b
+    Examples:
+      raftsched ledger report --since -24h
+      raftsched ledger report --limit 0 -o json
+    """
+    page = min(limit + 1, 10_000) if limit else 10_000
+    found = session.client.list_ledger(name, start=since, end=until, page_size=page, stale=stale)
+    entries = islice(found, limit or None)
+    if session.form is not Format.TABLE:
+        print_items("entries", entries, session.form)
+    else:
+        print_rows(("NOMINAL TIME", "COUNT#", "DECISION", "TRIGGER", "EXECUTION", "REASON"), entries, _row)
+    if limit and next(found, None) is not None:
+        note(f"there are more than {limit:,}; use --limit or --since")
+
+
+def _row(entry: LedgerEntry) -> tuple[str, ...]:
+    until = f" to {show_instant(entry.last_nominal_time)}" if entry.count != 1 else ""
+    return (
+        show_instant(entry.nominal_time) + until,
+        f"{entry.count:,}" if entry.count else "many",
+        enum_name(entry, "decision"),
+        enum_name(entry, "trigger"),
+        entry.execution_id,
+        entry.reason,
+    )

@@ -1,0 +1,96 @@
+"""The command ``raftsched``. Anything heavy is imported by the command that needs it, so that ``--help`` is quick."""
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from raftsched.cli import cluster, crontab, execution, ledger, process, status, task
+from raftsched.cli.failures import ExitCode, Failure, report
+from raftsched.cli.session import EndpointsOption, OutputOption, TimeoutOption, command, help_text
+
+_TASKS = "Tasks"
+_CLUSTER = "Cluster"
+_PROCESSES = "Processes"
+
+app = typer.Typer(
+    name="raftsched",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"raftsched {version('raftsched')}")
+        raise typer.Exit
+
+
+def root(
+    output: OutputOption = None,
+    endpoints: EndpointsOption = None,
+    timeout: TimeoutOption = None,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    """A distributed task scheduler: cron for a cluster.
+
+    Connection and output options may stand before or behind the command.
+
+    Exit codes: 0 done, 1 failed, 2 bad usage or argument, 3 not found, 4 conflict or already there, 5 no node or no
+    quorum, 6 no answer in time or may have been applied, 7 a limit was reached, 130 interrupted.
+
+    \b
+    Examples:
+      raftsched status
+      raftsched task create beat --every 10s -- echo hello
+      raftsched task list
+    """
+
+
+app.callback(help=help_text(root))(root)
+app.add_typer(task.app, name="task", rich_help_panel=_TASKS)
+app.add_typer(execution.app, name="execution", rich_help_panel=_TASKS)
+command(app, "ledger", panel=_TASKS)(ledger.ledger)
+app.add_typer(crontab.app, name="import", rich_help_panel=_TASKS)
+command(app, "status", panel=_CLUSTER)(status.status)
+app.add_typer(cluster.app, name="cluster", rich_help_panel=_CLUSTER)
+app.command("node", help=help_text(process.node), rich_help_panel=_PROCESSES)(process.node)
+app.command("executor", help=help_text(process.executor), rich_help_panel=_PROCESSES)(process.executor)
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command line; return its exit code."""
+    try:
+        result = app(arguments, prog_name="raftsched", standalone_mode=False)
+    except Failure as failure:
+        return report(failure)
+    except typer.TyperException as error:
+        context = getattr(error, "ctx", None)
+        hint = f" (see {context.command_path} --help)" if context else ""
+        return report(Failure(error.format_message().rstrip(".") + hint, ExitCode(error.exit_code)))
+    except typer.Abort:
+        return ExitCode.INTERRUPTED
+    return result if isinstance(result, int) else ExitCode.OK
+
+
+def main() -> None:
+    """The console script."""
+    try:
+        code = run(sys.argv[1:])
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader has gone; a later flush at exit must not complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = ExitCode.FAILURE
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,94 @@
+"""Options that several commands share."""
+
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from raftsched.cli.failures import usage
+from raftsched.cli.session import complete_task, duration
+from raftsched.cli.times import parse_instant
+
+
+def instant(text: str) -> datetime:
+    """A time, for typer."""
+    try:
+        return parse_instant(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+class Misfire(StrEnum):
+    """Short names of the misfire policies."""
+
+    SKIP = "skip"
+    ONE = "one"
+    ALL = "all"
+
+
+class DeliveryChoice(StrEnum):
+    """Short names of the delivery modes."""
+
+    AT_LEAST_ONCE = "at-least-once"
+    AT_MOST_ONCE = "at-most-once"
+
+
+class TaskStateChoice(StrEnum):
+    """States of a task."""
+
+    ACTIVE = "active"
+    PAUSED = "paused"
+    FINISHED = "finished"
+
+
+class ExecutionStateChoice(StrEnum):
+    """States of an execution."""
+
+    PENDING = "pending"
+    ASSIGNED = "assigned"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    TIMED_OUT = "timed-out"
+    CANCELLED = "cancelled"
+    LOST = "lost"
+
+
+TaskName = Annotated[
+    str, typer.Argument(metavar="TASK", help="Name of the task.", autocompletion=complete_task, show_default=False)
+]
+ExecutionId = Annotated[
+    str, typer.Argument(metavar="EXECUTION", help="Id of the execution, as `execution list` shows it.")
+]
+Since = Annotated[
+    datetime | None,
+    typer.Option(
+        "--since", parser=instant, metavar="TIME", help="Nominal time at or after: RFC 3339 with an offset, or -1h."
+    ),
+]
+Until = Annotated[
+    datetime | None,
+    typer.Option("--until", parser=instant, metavar="TIME", help="Nominal time before; as for --since."),
+]
+Stale = Annotated[
+    bool, typer.Option("--stale", help="Show what the node at hand knows; needs no quorum and may be behind.")
+]
+Limit = Annotated[int, typer.Option("--limit", min=0, help="Show at most so many; 0: all.")]
+Interval = Annotated[
+    timedelta | None,
+    typer.Option("--interval", parser=duration, metavar="SPAN", help="Time between two readings. Default 1s."),
+]
+
+
+def parse_pairs(flag: str, given: list[str] | None) -> dict[str, str]:
+    """``key=value`` arguments as a dict. Raises Failure: one has no ``=``, or a key comes twice."""
+    found: dict[str, str] = {}
+    for pair in given or []:
+        key, equals, value = pair.partition("=")
+        if not key or not equals:
+            raise usage(f"{flag}: {pair!r} is not key=value")
+        if key in found:
+            raise usage(f"{flag}: {key!r} is given twice")
+        found[key] = value
+    return found

@@ -1,0 +1,181 @@
+"""What every command that talks to a cluster has in common: its options, its client, its errors."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from datetime import timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING, Annotated, Any, Concatenate, ParamSpec, get_type_hints
+
+import typer
+
+from raftsched.cli.failures import client_errors, usage
+from raftsched.cli.output import Format
+from raftsched.cli.settings import find_endpoints
+from raftsched.cli.times import parse_duration
+
+if TYPE_CHECKING:
+    from raftsched_client import Client
+
+P = ParamSpec("P")
+DEFAULT_TIMEOUT = timedelta(seconds=10)
+_PANEL = "Connection and output"
+
+
+def duration(text: str) -> timedelta:
+    """A time span, for typer."""
+    return _for_typer(parse_duration, text)
+
+
+def _for_typer(parse: Callable[[str], timedelta], text: str) -> timedelta:
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+EndpointsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--endpoints",
+        metavar="HOST:PORT,...",
+        help="Nodes to talk to; any of them will do. Default: RAFTSCHED_ENDPOINTS, then the config file, then "
+        "127.0.0.1:7101 to 7103.",
+        rich_help_panel=_PANEL,
+    ),
+]
+TimeoutOption = Annotated[
+    timedelta | None,
+    typer.Option(
+        "--timeout",
+        parser=duration,
+        metavar="SPAN",
+        help="Deadline of each call, retries included, such as 3s. Default 10s.",
+        rich_help_panel=_PANEL,
+    ),
+]
+OutputOption = Annotated[
+    Format | None,
+    typer.Option(
+        "-o",
+        "--output",
+        help="Print a table, or the API message as JSON or YAML. Default table.",
+        rich_help_panel=_PANEL,
+    ),
+]
+
+
+class Session:
+    """The client, connected when it is first used, and how to print."""
+
+    def __init__(self, endpoints: str | None, timeout: timedelta | None, form: Format) -> None:
+        self._endpoints = endpoints
+        self._timeout = timeout
+        self._stack = ExitStack()
+        self.form = form
+
+    @cached_property
+    def client(self) -> Client:
+        """The client. Raises Failure: the endpoints cannot be."""
+        return self.connect()
+
+    def connect(self, timeout: timedelta = DEFAULT_TIMEOUT) -> Client:
+        """A client with another default deadline, unless the user gave one."""
+        from raftsched_client import Client
+
+        try:
+            return self._stack.enter_context(Client(find_endpoints(self._endpoints), timeout=self._timeout or timeout))
+        except ValueError as error:
+            raise usage(str(error)) from error
+
+    def close(self) -> None:
+        """Drop the connections."""
+        self._stack.close()
+
+
+def command(
+    app: typer.Typer, name: str, *, panel: str | None = None
+) -> Callable[[Callable[Concatenate[Session, P], None]], Callable[Concatenate[Session, P], None]]:
+    """Register a command that is given a session, and accepts the options of the session behind its own.
+
+    A parameter whose type is a dataclass stands for the options in the fields of the dataclass.
+    """
+
+    def register(
+        function: Callable[Concatenate[Session, P], None],
+    ) -> Callable[Concatenate[Session, P], None]:
+        own, groups = _expand(function)
+
+        def run(ctx: typer.Context, **values: Any) -> None:
+            root = ctx.find_root().params
+            given = {key: values.pop(key) or root.get(key) for key in ("endpoints", "timeout", "output")}
+            for parameter, group in groups.items():
+                values[parameter] = group(**{f.name: values.pop(f.name) for f in dataclasses.fields(group)})
+            session = Session(given["endpoints"], given["timeout"], given["output"] or Format.TABLE)
+            try:
+                with client_errors():
+                    function(session, **values)  # type: ignore[call-arg]
+            finally:
+                session.close()
+
+        parameters = [_parameter("ctx", typer.Context, inspect.Parameter.empty), *own, *_COMMON]
+        run.__name__ = function.__name__
+        run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        app.command(name, help=help_text(function), rich_help_panel=panel)(run)
+        return function
+
+    return register
+
+
+def help_text(function: Callable[..., object]) -> str:
+    """Its docstring as help: each paragraph on one line, but one that begins with a backspace stays as it is."""
+    paragraphs = inspect.cleandoc(function.__doc__ or "").split("\n\n")
+    return "\n\n".join(each if each.startswith("\b") else " ".join(each.split()) for each in paragraphs)
+
+
+def _parameter(name: str, annotation: object, default: object) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+_COMMON = (
+    _parameter("output", OutputOption, None),
+    _parameter("endpoints", EndpointsOption, None),
+    _parameter("timeout", TimeoutOption, None),
+)
+
+
+def _expand(function: Callable[..., None]) -> tuple[list[inspect.Parameter], dict[str, type]]:
+    """Its parameters after the session, with dataclasses replaced by their fields; and which those were."""
+    hints = get_type_hints(function, include_extras=True)
+    own: list[inspect.Parameter] = []
+    groups: dict[str, type] = {}
+    for parameter in list(inspect.signature(function).parameters.values())[1:]:
+        hint = hints[parameter.name]
+        if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+            groups[parameter.name] = hint
+            own.extend(_fields(hint))
+        else:
+            own.append(_parameter(parameter.name, hint, parameter.default))
+    return own, groups
+
+
+def _fields(group: type) -> Iterable[inspect.Parameter]:
+    hints = get_type_hints(group, include_extras=True)
+    return [_parameter(field.name, hints[field.name], field.default) for field in dataclasses.fields(group)]
+
+
+def complete_task(incomplete: str) -> list[str]:
+    """Names of tasks, for shell completion."""
+    from raftsched_client import Client, RaftschedError
+
+    try:
+        with Client(find_endpoints(None), timeout=1) as client:
+            names = client.list_tasks(name_prefix=incomplete, page_size=100, stale=True)
+            return [task.name for _, task in zip(range(100), names, strict=False)]
+    except (RaftschedError, ValueError):
+        # A shell that waits for suggestions has no place for an error.
+        return []

@@ -1,0 +1,346 @@
+"""From the options of ``task create`` and ``task update`` to the fields of a task."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, fields
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from raftsched.cli.failures import usage
+from raftsched.cli.options import DeliveryChoice, Misfire, instant, parse_pairs
+from raftsched.cli.session import duration
+
+if TYPE_CHECKING:
+    from raftsched_client import Action, HttpAction, Schedule, Task
+
+_SCHEDULE = "Schedule (one of --cron, --every, --at)"
+_ACTION = "Action (one of -- PROGRAM, --shell, --http, --python, --noop)"
+_POLICY = "How it runs"
+
+
+@dataclass(frozen=True)
+class ScheduleFlags:
+    """When the task fires."""
+
+    cron: Annotated[
+        str | None,
+        typer.Option(
+            "--cron",
+            metavar="EXPR",
+            help="Five fields (minute hour day month weekday), six with seconds first, or @hourly, @daily, ...",
+            rich_help_panel=_SCHEDULE,
+        ),
+    ] = None
+    zone: Annotated[
+        str | None,
+        typer.Option(
+            "--zone",
+            metavar="ZONE",
+            help="IANA time zone of --cron, such as Europe/Berlin. Default UTC.",
+            rich_help_panel=_SCHEDULE,
+        ),
+    ] = None
+    every: Annotated[
+        timedelta | None,
+        typer.Option(
+            "--every",
+            parser=duration,
+            metavar="SPAN",
+            help="A fixed interval of at least 1s, such as 10s, 5m, 1h30m.",
+            rich_help_panel=_SCHEDULE,
+        ),
+    ] = None
+    anchor: Annotated[
+        datetime | None,
+        typer.Option(
+            "--anchor",
+            parser=instant,
+            metavar="TIME",
+            help="A time that --every counts from. Default: the time of registration.",
+            rich_help_panel=_SCHEDULE,
+        ),
+    ] = None
+    at: Annotated[
+        datetime | None,
+        typer.Option(
+            "--at",
+            parser=instant,
+            metavar="TIME",
+            help="Once, at a time in RFC 3339 with an offset, or in a while, such as +30s.",
+            rich_help_panel=_SCHEDULE,
+        ),
+    ] = None
+    start: Annotated[
+        datetime | None,
+        typer.Option(
+            "--start", parser=instant, metavar="TIME", help="Not before this time.", rich_help_panel=_SCHEDULE
+        ),
+    ] = None
+    end: Annotated[
+        datetime | None,
+        typer.Option("--end", parser=instant, metavar="TIME", help="Before this time only.", rich_help_panel=_SCHEDULE),
+    ] = None
+
+    @property
+    def given(self) -> bool:
+        """Whether any of them is."""
+        return any(getattr(self, field.name) is not None for field in fields(self))
+
+    def schedule(self, old: Schedule | None = None) -> Schedule:
+        """The schedule; what is not given stays as it is in ``old``. Raises Failure: they do not go together."""
+        from raftsched_client import schedule, to_datetime
+
+        kinds = [flag for flag, value in (("--cron", self.cron), ("--every", self.every), ("--at", self.at)) if value]
+        if len(kinds) > 1 or not (kinds or old):
+            raise usage(f"give exactly one of --cron, --every and --at, not {' and '.join(kinds) or 'none'}")
+        cron, every, at, zone = self.cron, self.every, self.at, self.zone
+        start, end = self.start, self.end
+        anchor = self.anchor
+        if old is not None:
+            start = start or (to_datetime(old.start_time) if old.HasField("start_time") else None)
+            end = end or (to_datetime(old.end_time) if old.HasField("end_time") else None)
+        if old is not None and not kinds:
+            cron = old.cron.expression if old.HasField("cron") else None
+            every = old.interval.every.ToTimedelta() if old.HasField("interval") else None
+            at = to_datetime(old.at) if old.HasField("at") else None
+            anchor = anchor or (to_datetime(old.interval.anchor) if old.interval.HasField("anchor") else None)
+        if old is not None and cron is not None:
+            zone = zone or old.cron.time_zone or None
+        if zone and cron is None:
+            raise usage("--zone goes with --cron only")
+        if anchor and every is None:
+            raise usage("--anchor goes with --every only")
+        return schedule(cron=cron, zone=zone, every=every, anchor=anchor, at=at, start=start, end=end)
+
+
+@dataclass(frozen=True)
+class ActionFlags:
+    """What the task does."""
+
+    shell: Annotated[
+        str | None,
+        typer.Option("--shell", metavar="SCRIPT", help="A script for /bin/sh.", rich_help_panel=_ACTION),
+    ] = None
+    env: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--env",
+            metavar="KEY=VALUE",
+            help="Add to the environment of a program. Repeatable.",
+            rich_help_panel=_ACTION,
+        ),
+    ] = None
+    workdir: Annotated[
+        str | None,
+        typer.Option("--workdir", metavar="DIR", help="Working directory of a program.", rich_help_panel=_ACTION),
+    ] = None
+    stdin: Annotated[
+        str | None,
+        typer.Option("--stdin", metavar="TEXT|@FILE", help="Standard input of a program.", rich_help_panel=_ACTION),
+    ] = None
+    http: Annotated[
+        str | None,
+        typer.Option("--http", metavar="URL", help="Make one HTTP request.", rich_help_panel=_ACTION),
+    ] = None
+    method: Annotated[
+        str | None,
+        typer.Option("--method", metavar="METHOD", help="HTTP method. Default GET.", rich_help_panel=_ACTION),
+    ] = None
+    header: Annotated[
+        list[str] | None,
+        typer.Option("--header", metavar="'NAME: VALUE'", help="HTTP header. Repeatable.", rich_help_panel=_ACTION),
+    ] = None
+    body: Annotated[
+        str | None,
+        typer.Option("--body", metavar="TEXT|@FILE", help="HTTP body.", rich_help_panel=_ACTION),
+    ] = None
+    expect: Annotated[
+        list[int] | None,
+        typer.Option(
+            "--expect",
+            metavar="STATUS",
+            min=100,
+            max=599,
+            help="HTTP status that counts as success. Repeatable. Default any of 200 to 299.",
+            rich_help_panel=_ACTION,
+        ),
+    ] = None
+    python: Annotated[
+        str | None,
+        typer.Option(
+            "--python",
+            metavar="MODULE:FUNCTION",
+            help="Call a function that the operator has allowed.",
+            rich_help_panel=_ACTION,
+        ),
+    ] = None
+    kwargs: Annotated[
+        str | None,
+        typer.Option("--kwargs", metavar="JSON", help="Keyword arguments of --python.", rich_help_panel=_ACTION),
+    ] = None
+    noop: Annotated[bool, typer.Option("--noop", help="Do nothing, successfully.", rich_help_panel=_ACTION)] = False
+
+    def given(self, argv: list[str] | None) -> bool:
+        """Whether any of them, or a program, is."""
+        return bool(argv) or any(getattr(self, field.name) not in (None, False) for field in fields(self))
+
+    def action(self, argv: list[str] | None) -> Action:
+        """The action. Raises Failure: there is none or more than one, or an option belongs to another."""
+        from raftsched_client import action
+
+        kinds = {
+            "-- PROGRAM": argv or None,
+            "--shell": self.shell,
+            "--http": self.http,
+            "--python": self.python,
+            "--noop": self.noop or None,
+        }
+        given = [flag for flag, value in kinds.items() if value is not None]
+        if len(given) != 1:
+            raise usage(f"give exactly one of {', '.join(kinds)}, not {' and '.join(given) or 'none'}")
+        self._check_extras(given[0])
+        return action(
+            command=argv or None,
+            shell=self.shell,
+            env=parse_pairs("--env", self.env) if self.env else None,
+            working_directory=self.workdir,
+            stdin=None if self.stdin is None else _text_or_file("--stdin", self.stdin),
+            http=self._http(),
+            python=self.python,
+            kwargs=self._kwargs(),
+            noop=self.noop,
+        )
+
+    def _check_extras(self, kind: str) -> None:
+        program, http, python = ("-- PROGRAM", "--shell"), ("--http",), ("--python",)
+        extras = (
+            *(("--" + name, program) for name in ("env", "workdir", "stdin")),
+            *(("--" + name, http) for name in ("method", "header", "body", "expect")),
+            ("--kwargs", python),
+        )
+        for flag, owners in extras:
+            if getattr(self, flag[2:]) is not None and kind not in owners:
+                raise usage(f"{flag} goes with {' or '.join(owners)} only")
+
+    def _http(self) -> HttpAction | None:
+        from raftsched_client import HttpAction
+
+        if self.http is None:
+            return None
+        headers: dict[str, str] = {}
+        for header in self.header or []:
+            name, colon, value = header.partition(":")
+            if not colon or not name.strip():
+                raise usage(f"--header: {header!r} is not 'Name: value'")
+            headers[name.strip()] = value.strip()
+        return HttpAction(
+            method=self.method or "",
+            url=self.http,
+            headers=headers,
+            body=b"" if self.body is None else _text_or_file("--body", self.body),
+            expected_statuses=self.expect,
+        )
+
+    def _kwargs(self) -> dict[str, object] | None:
+        if self.kwargs is None:
+            return None
+        try:
+            values = json.loads(self.kwargs)
+        except json.JSONDecodeError as error:
+            raise usage(f"--kwargs: not JSON: {error}") from error
+        if not isinstance(values, dict):
+            raise usage("--kwargs: must be a JSON object such as '{\"days\": 7}'")
+        return values
+
+
+@dataclass(frozen=True)
+class PolicyFlags:
+    """How the task is run."""
+
+    label: Annotated[
+        list[str] | None,
+        typer.Option("--label", metavar="KEY=VALUE", help="Label. Repeatable.", rich_help_panel=_POLICY),
+    ] = None
+    executor_label: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--executor-label",
+            metavar="KEY=VALUE",
+            help="Run only on executors that carry this label. Repeatable.",
+            rich_help_panel=_POLICY,
+        ),
+    ] = None
+    time_limit: Annotated[
+        timedelta | None,
+        typer.Option(
+            "--time-limit",
+            parser=duration,
+            metavar="SPAN",
+            help="How long one attempt may run. Default: no limit.",
+            rich_help_panel=_POLICY,
+        ),
+    ] = None
+    misfire: Annotated[
+        Misfire | None,
+        typer.Option(
+            "--misfire",
+            help="Nominal times that were missed: skip them, run the latest one, or run all. Default one.",
+            rich_help_panel=_POLICY,
+        ),
+    ] = None
+    misfire_threshold: Annotated[
+        timedelta | None,
+        typer.Option(
+            "--misfire-threshold",
+            parser=duration,
+            metavar="SPAN",
+            help="Lateness from which a nominal time counts as missed. Default 10s.",
+            rich_help_panel=_POLICY,
+        ),
+    ] = None
+    delivery: Annotated[
+        DeliveryChoice | None,
+        typer.Option(
+            "--delivery",
+            help="When an executor vanishes: run again, or never. Default at-least-once.",
+            rich_help_panel=_POLICY,
+        ),
+    ] = None
+
+    def apply(self, task: Task) -> list[str]:
+        """Write what is given into the task; return the paths of the fields that were written."""
+        from raftsched_client import Delivery, MisfirePolicy
+
+        paths = []
+        if self.label is not None:
+            task.labels.update(parse_pairs("--label", self.label))
+            paths.append("labels")
+        if self.executor_label is not None:
+            task.executor_labels.update(parse_pairs("--executor-label", self.executor_label))
+            paths.append("executor_labels")
+        if self.time_limit is not None:
+            task.time_limit.FromTimedelta(self.time_limit)
+            paths.append("time_limit")
+        if self.misfire is not None:
+            task.misfire_policy = MisfirePolicy.Value(f"MISFIRE_POLICY_{self.misfire.name}")
+            paths.append("misfire_policy")
+        if self.misfire_threshold is not None:
+            task.misfire_threshold.FromTimedelta(self.misfire_threshold)
+            paths.append("misfire_threshold")
+        if self.delivery is not None:
+            task.delivery = Delivery.Value(f"DELIVERY_{self.delivery.name}")
+            paths.append("delivery")
+        return paths
+
+
+def _text_or_file(flag: str, value: str) -> bytes:
+    if not value.startswith("@"):
+        return value.encode()
+    try:
+        return Path(value[1:]).read_bytes()
+    except OSError as error:
+        raise usage(f"{flag}: cannot read {value[1:]}: {error.strerror}") from error

@@ -1,0 +1,156 @@
+"""``raftsched status``: the nodes and executors of the cluster."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from raftsched.cli.options import Interval
+from raftsched.cli.output import Format, console, enum_name, pairs, print_message, table
+from raftsched.cli.session import Session
+from raftsched.cli.times import show_duration
+
+if TYPE_CHECKING:
+    from raftsched_client import Client, ExecutorStatus, GetStatusResponse, NodeStatus
+    from rich.console import Group
+
+_TIMEOUT = timedelta(seconds=3)
+_INTERVAL = timedelta(seconds=1)
+
+
+def status(
+    session: Session,
+    watch: Annotated[bool, typer.Option("--watch", help="Show it again and again, until interrupted.")] = False,
+    interval: Interval = None,
+    local: Annotated[bool, typer.Option("--local", help="Only the node that answers.")] = False,
+) -> None:
+    """Show the nodes and executors of the cluster. Needs no quorum. Its deadline is 3s if none is given.
+
+    \b
+    Examples:
+      raftsched status
+      raftsched status --watch
+      raftsched status -o json
+    """
+    client = session.connect(_TIMEOUT)
+    interval = interval or _INTERVAL
+    if not watch:
+        _print(client.get_status(local_only=local), session.form)
+    elif session.form is Format.TABLE and sys.stdout.isatty():
+        _live(client, interval, local)
+    else:
+        while True:
+            _print(client.get_status(local_only=local), session.form)
+            sys.stdout.flush()
+            time.sleep(interval.total_seconds())
+
+
+def _print(answer: GetStatusResponse, form: Format) -> None:
+    if form is Format.TABLE:
+        console().print(view(answer))
+    else:
+        print_message(answer, form)
+
+
+def _live(client: Client, interval: timedelta, local: bool) -> None:
+    from raftsched_client import RaftschedError
+    from rich.live import Live
+
+    with Live(console=console(), screen=True, auto_refresh=False) as live:
+        while True:
+            try:
+                live.update(view(client.get_status(local_only=local)), refresh=True)
+            except RaftschedError as error:
+                live.update(str(error), refresh=True)
+            time.sleep(interval.total_seconds())
+
+
+def view(answer: GetStatusResponse) -> Group:
+    """The status as tables."""
+    from rich.console import Group
+
+    parts: list[object] = [_headline(answer), "", table(_NODE_COLUMNS, map(_node, answer.nodes))]
+    if answer.executors:
+        parts += ["", table(_EXECUTOR_COLUMNS, map(_executor, answer.executors))]
+    if problems := list(_problems(answer)):
+        parts += ["", *problems]
+    return Group(*parts)  # type: ignore[arg-type]
+
+
+def _headline(answer: GetStatusResponse) -> str:
+    counts = answer.counts
+    leader = f"leader {answer.leader_id}" if answer.leader_id else "NO LEADER"
+    pending = f"{counts.pending_executions:,} pending"
+    return (
+        f"cluster {answer.cluster_id}: {leader}, {counts.tasks:,} tasks, {counts.executions:,} executions ({pending})"
+    )
+
+
+_NODE_COLUMNS = (
+    "NODE",
+    "ADDRESS",
+    "ROLE",
+    "TERM#",
+    "COMMIT#",
+    "APPLIED#",
+    "LAG#",
+    "LOG#",
+    "LINKS",
+    "UPTIME#",
+    "VERSION",
+)
+_EXECUTOR_COLUMNS = ("EXECUTOR", "STATE", "USED#", "SLOTS#", "LABELS", "VERSION")
+
+
+def _node(node: NodeStatus) -> tuple[str, ...]:
+    role = enum_name(node, "role")
+    if role == "UNREACHABLE":
+        return (node.id, node.address, role, *[""] * 8)
+    up = sum(link.connected for link in node.links)
+    return (
+        node.id,
+        node.address,
+        role,
+        str(node.term),
+        str(node.commit_index),
+        str(node.applied_index),
+        str(node.lag_entries),
+        f"{node.log_entries:,} ({_size(node.log_size_bytes)})",
+        f"{up}/{len(node.links)}",
+        show_duration(node.uptime),
+        node.version,
+    )
+
+
+def _executor(executor: ExecutorStatus) -> tuple[str, ...]:
+    return (
+        executor.id,
+        enum_name(executor, "state"),
+        str(executor.slots_used),
+        str(executor.slots),
+        pairs(executor.labels.items()),
+        executor.version,
+    )
+
+
+def _problems(answer: GetStatusResponse) -> Iterator[str]:
+    for node in answer.nodes:
+        if node.problem:
+            yield f"{node.id}: {node.problem}"
+    versions = {node.tzdata_version for node in answer.nodes if node.tzdata_version}
+    if len(versions) > 1:
+        yield f"the nodes have different time zone databases: {', '.join(sorted(versions))}"
+
+
+def _size(size_bytes: int) -> str:
+    if size_bytes < 1 << 10:
+        return f"{size_bytes} B"
+    for shift, unit in ((10, "KiB"), (20, "MiB")):
+        if size_bytes < 1 << shift + 10:
+            return f"{size_bytes / (1 << shift):.1f} {unit}"
+    return f"{size_bytes / (1 << 30):.1f} GiB"

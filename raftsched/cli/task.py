@@ -1,0 +1,305 @@
+"""``raftsched task``: register tasks and change them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from raftsched.cli import describe
+from raftsched.cli.failures import ExitCode, Failure, usage
+from raftsched.cli.options import Limit, Stale, TaskName, TaskStateChoice, parse_pairs
+from raftsched.cli.output import Format, console, enum_name, note, pairs, print_items, print_message, print_rows, table
+from raftsched.cli.register import register
+from raftsched.cli.session import Session, command, complete_task
+from raftsched.cli.spec import ActionFlags, PolicyFlags, ScheduleFlags
+from raftsched.cli.taskfile import read_tasks
+from raftsched.cli.times import now, show_duration, show_instant, zone_of
+
+if TYPE_CHECKING:
+    from raftsched_client import Task
+
+app = typer.Typer(no_args_is_help=True, help="Register tasks, look at them and change them.")
+Program = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="-- PROGRAM [ARG...]", help="Program to run and its arguments, behind a double dash."),
+]
+
+
+@command(app, "create")
+def create(
+    session: Session,
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="NAME", help="1 to 200 of A-Z a-z 0-9 . _ - , beginning with a letter or digit."),
+    ] = None,
+    program: Program = None,
+    *,
+    file: Annotated[
+        str | None,
+        typer.Option(
+            "-f",
+            "--file",
+            metavar="FILE",
+            help="Register the tasks of a JSON or YAML file (- for standard input) instead.",
+        ),
+    ] = None,
+    schedule: ScheduleFlags,
+    action: ActionFlags,
+    policy: PolicyFlags,
+    paused: Annotated[bool, typer.Option("--paused", help="Do not fire until resumed.")] = False,
+) -> None:
+    """Register a task, or all tasks of a file.
+
+    \b
+    Examples:
+      raftsched task create beat --every 10s -- /usr/bin/beat --verbose
+      raftsched task create report --cron '30 2 * * *' --zone Europe/Berlin --shell 'cd /srv && ./report'
+      raftsched task create ping --every 1m --http https://example.org/ping --expect 204
+      raftsched task create once --at +30s --noop
+      raftsched task create -f tasks.yaml
+    """
+    if file is not None:
+        policy_given = any(value is not None for value in vars(policy).values())
+        if name is not None or paused or schedule.given or action.given(program) or policy_given:
+            raise usage("-f takes everything from the file: leave out the name and the other options of the task")
+        register(session, read_tasks(file))
+        return
+    if name is None:
+        raise usage("give the NAME of the task, or -f FILE")
+    from raftsched_client import Task
+
+    task = Task(name=name, schedule=schedule.schedule(), action=action.action(program), paused=paused)
+    policy.apply(task)
+    _show_change(session, "created", session.client.create_task(task))
+
+
+@command(app, "list")
+def list_(
+    session: Session,
+    prefix: Annotated[str, typer.Option("--prefix", metavar="TEXT", help="Names that begin so.")] = "",
+    label: Annotated[
+        list[str] | None,
+        typer.Option("--label", metavar="KEY[=VALUE]", help="Tasks that carry this label. Repeatable."),
+    ] = None,
+    state: Annotated[TaskStateChoice | None, typer.Option("--state", help="Tasks in this state.")] = None,
+    limit: Limit = 0,
+    stale: Stale = False,
+) -> None:
+    """List tasks by name, with their next nominal time in their own time zone.
+
+    \b
+    Examples:
+      raftsched task list --prefix report- --label team=a
+      raftsched task list --state paused -o json
+    """
+    from raftsched_client import TaskState
+
+    labels = parse_pairs("--label", [each if "=" in each else f"{each}=" for each in label or []])
+    number = TaskState.Value(f"TASK_STATE_{state.name}" if state else "TASK_STATE_UNSPECIFIED")
+    page = min(limit, 1000) or 1000
+    found = session.client.list_tasks(name_prefix=prefix, labels=labels, state=number, page_size=page, stale=stale)
+    tasks = (
+        (task for count, task in enumerate(found, 1))
+        if not limit
+        else (task for _, task in zip(range(limit), found, strict=False))
+    )
+    if session.form is not Format.TABLE:
+        print_items("tasks", tasks, session.form)
+        return
+    at = now()
+    print_rows(
+        ("NAME", "STATE", "SCHEDULE", "NEXT FIRE", "ACTION"),
+        tasks,
+        lambda t: (
+            t.name,
+            enum_name(t, "state"),
+            describe.schedule(t),
+            describe.next_fire(t, at),
+            describe.action(t.action),
+        ),
+    )
+
+
+@command(app, "show")
+def show(session: Session, name: TaskName, stale: Stale = False) -> None:
+    """Show one task.
+
+    \b
+    Examples:
+      raftsched task show report -o yaml > report.yaml
+    """
+    task = session.client.get_task(name, stale=stale)
+    if session.form is not Format.TABLE:
+        print_message(task, session.form)
+        return
+    console().print(table(("FIELD", "VALUE"), _fields(task)))
+
+
+@command(app, "update")
+def update(
+    session: Session,
+    name: TaskName,
+    program: Program = None,
+    *,
+    schedule: ScheduleFlags,
+    action: ActionFlags,
+    policy: PolicyFlags,
+    remove_label: Annotated[
+        list[str] | None, typer.Option("--remove-label", metavar="KEY", help="Take a label away. Repeatable.")
+    ] = None,
+    remove_executor_label: Annotated[
+        list[str] | None,
+        typer.Option("--remove-executor-label", metavar="KEY", help="Ask no longer for this label. Repeatable."),
+    ] = None,
+    no_time_limit: Annotated[bool, typer.Option("--no-time-limit", help="Let attempts run without a limit.")] = False,
+    no_start: Annotated[bool, typer.Option("--no-start", help="Remove the start of the schedule.")] = False,
+    no_end: Annotated[bool, typer.Option("--no-end", help="Remove the end of the schedule.")] = False,
+    etag: Annotated[
+        str, typer.Option("--etag", metavar="ETAG", help="Change it only if it still has this etag, as shown before.")
+    ] = "",
+) -> None:
+    """Change a task. What is not given stays; an action is replaced as a whole, labels are added.
+
+    The change is refused if somebody else changes the task at the same moment.
+
+    \b
+    Examples:
+      raftsched task update report --cron '0 3 * * *' --time-limit 10m
+      raftsched task update report --label team=b --remove-label old
+    """
+    task = session.client.get_task(name)
+    if etag:
+        task.etag = etag
+    paths = set(policy.apply(task))
+    if schedule.given or no_start or no_end:
+        if no_start:
+            task.schedule.ClearField("start_time")
+        if no_end:
+            task.schedule.ClearField("end_time")
+        task.schedule.CopyFrom(schedule.schedule(task.schedule))
+        paths.add("schedule")
+    if action.given(program):
+        task.action.CopyFrom(action.action(program))
+        paths.add("action")
+    for key in remove_label or []:
+        task.labels.pop(key, None)
+        paths.add("labels")
+    for key in remove_executor_label or []:
+        task.executor_labels.pop(key, None)
+        paths.add("executor_labels")
+    if no_time_limit:
+        task.ClearField("time_limit")
+        paths.add("time_limit")
+    if not paths:
+        raise usage("nothing to change: give at least one option")
+    _show_change(session, "updated", session.client.update_task(task, sorted(paths)))
+
+
+@command(app, "delete")
+def delete(
+    session: Session,
+    names: Annotated[list[str], typer.Argument(metavar="TASK...", help="Names.", autocompletion=complete_task)],
+    etag: Annotated[
+        str, typer.Option("--etag", metavar="ETAG", help="Delete it only if it still has this etag, as shown before.")
+    ] = "",
+) -> None:
+    """Remove tasks. What they ran stays on record until retention removes it.
+
+    \b
+    Examples:
+      raftsched task delete report
+    """
+    if etag and len(names) > 1:
+        raise usage("--etag goes with one task")
+    for name in names:
+        session.client.delete_task(name, etag=etag)
+        if session.form is Format.TABLE:
+            print(f"deleted {name}")
+
+
+@command(app, "pause")
+def pause(session: Session, name: TaskName) -> None:
+    """Stop firing a task by its schedule. Nominal times that pass meanwhile are recorded as skipped.
+
+    \b
+    Examples:
+      raftsched task pause report
+    """
+    _show_change(session, "paused", session.client.pause_task(name))
+
+
+@command(app, "resume")
+def resume(session: Session, name: TaskName) -> None:
+    """Fire a paused task by its schedule again.
+
+    \b
+    Examples:
+      raftsched task resume report
+    """
+    _show_change(session, "resumed", session.client.resume_task(name))
+
+
+@command(app, "run")
+def run(
+    session: Session,
+    name: TaskName,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Wait for the end; exit code 1 unless the execution succeeded.")
+    ] = False,
+) -> None:
+    """Fire a task now, whatever its schedule says, paused or not.
+
+    \b
+    Examples:
+      raftsched task run report --wait
+    """
+    execution = session.client.run_task(name)
+    if wait:
+        if session.form is Format.TABLE:
+            note(f"execution {execution.id} of {name}")
+        *_, execution = session.client.watch_executions(execution_id=execution.id)
+    if session.form is not Format.TABLE:
+        print_message(execution, session.form)
+    elif not wait:
+        print(execution.id)
+    else:
+        print(f"{describe.ending(execution)} {describe.run_time(execution)}".rstrip())
+    if wait and enum_name(execution, "state") != "SUCCEEDED":
+        raise Failure(
+            f"the execution did not succeed: {execution.error or describe.ending(execution)}", ExitCode.FAILURE
+        )
+
+
+def _show_change(session: Session, what: str, task: Task) -> None:
+    if session.form is not Format.TABLE:
+        print_message(task, session.form)
+        return
+    fire = "" if not task.HasField("next_fire_time") else f"; next fire {describe.next_fire(task, now())}"
+    print(f"{what} {task.name}{fire}")
+
+
+def _fields(task: Task) -> list[tuple[str, str]]:
+    zone, at = zone_of(task), now()
+    rows = [
+        ("name", task.name),
+        ("state", enum_name(task, "state")),
+        ("schedule", describe.schedule(task)),
+        ("start", show_instant(task.schedule.start_time, zone)),
+        ("end", show_instant(task.schedule.end_time, zone)),
+        ("next fire", describe.next_fire(task, at)),
+        ("last fire", show_instant(task.last_fire_time, zone)),
+        ("action", describe.action(task.action)),
+        ("labels", pairs(task.labels.items())),
+        ("executor labels", pairs(task.executor_labels.items())),
+        ("time limit", show_duration(task.time_limit) if task.HasField("time_limit") else ""),
+        ("misfire policy", enum_name(task, "misfire_policy")),
+        ("misfire threshold", show_duration(task.misfire_threshold) if task.HasField("misfire_threshold") else ""),
+        ("delivery", enum_name(task, "delivery")),
+        ("created", show_instant(task.create_time)),
+        ("updated", show_instant(task.update_time)),
+        ("uid", task.uid),
+        ("etag", task.etag),
+        ("generation", str(task.generation)),
+    ]
+    return [(field, value) for field, value in rows if value]

@@ -1,0 +1,208 @@
+"""Which cluster the CLI talks to, and how it says that there is none."""
+
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from tests.support.peer_cluster import Fault, refusal
+
+
+def unused_address() -> str:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{probe.getsockname()[1]}"
+
+
+def test_flag_wins_over_variable_over_file_over_default(cli, cluster, monkeypatch, tmp_path):
+    cluster.status.leader_id = "n1"
+    dead = unused_address()
+    file = tmp_path / "raftsched" / "config.toml"
+    file.parent.mkdir()
+
+    monkeypatch.setenv("RAFTSCHED_ENDPOINTS", dead)
+    assert cli("status", "--endpoints", cluster.endpoints).code == 0
+    assert cli("--endpoints", cluster.endpoints, "status").code == 0
+    assert cli("--endpoints", cluster.endpoints, "status", "--endpoints", dead, "--timeout", "200ms").code == 5
+
+    file.write_text(f'endpoints = ["{dead}"]')
+    monkeypatch.setenv("RAFTSCHED_ENDPOINTS", cluster.endpoints)
+    assert cli("status").code == 0
+
+    monkeypatch.delenv("RAFTSCHED_ENDPOINTS")
+    ended = cli("status", "--timeout", "200ms")
+    assert (ended.code, dead in ended.err) == (5, True)
+    file.write_text(f"endpoints = {cluster.addresses}".replace("'", '"'))
+    assert cli("status").code == 0
+    monkeypatch.setenv("RAFTSCHED_CONFIG", str(tmp_path / "other.toml"))
+    assert cli("status").code == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("endpoint = []", "unknown key 'endpoint'"),
+        ("endpoints = 7", "endpoints must be a list"),
+        ("endpoints = [", "is not TOML"),
+        ('endpoints = ["nowhere"]', "'nowhere' is not host:port"),
+    ],
+)
+def test_bad_config_file_is_named(cli, tmp_path, text, message):
+    file = tmp_path / "raftsched" / "config.toml"
+    file.parent.mkdir()
+    file.write_text(text)
+    ended = cli("status")
+    assert ended.code == 2
+    assert message in ended.err
+    assert ended.err.startswith("error: ")
+    assert len(ended.err.splitlines()) == 1
+
+
+def test_unreachable_cluster_is_one_line_and_code_5(cli):
+    address = unused_address()
+    ended = cli("task", "create", "t", "--every", "1m", "--noop", "--endpoints", address, "--timeout", "200ms")
+    assert ended.code == 5
+    assert ended.err == f"error: no node served the call within 0.2 s ({address}: cannot connect: Connection refused)\n"
+
+
+@pytest.mark.parametrize(
+    ("fault", "code", "words"),
+    [
+        (refusal("INVALID_ARGUMENT", "must be a name", applied="no", field_name="task.name"), 2, "must be a name"),
+        (refusal("NOT_FOUND", "no task", applied="no"), 3, "no task"),
+        (refusal("ALREADY_EXISTS", "there already", applied="no"), 4, "there already"),
+        (refusal("ABORTED", "changed", applied="no"), 4, "changed"),
+        (refusal("FAILED_PRECONDITION", "has ended", applied="no"), 4, "has ended"),
+        (refusal("RESOURCE_EXHAUSTED", "too large", applied="no"), 7, "too large"),
+        (refusal("INTERNAL", "a defect", applied="no"), 1, "a defect"),
+        (Fault(refusal("INTERNAL", "a defect"), applied=True), 6, "may have been applied"),
+    ],
+)
+def test_every_error_has_its_exit_code(cli, cluster, fault, code, words):
+    cluster.fail("RunTask", fault)
+    cli("task", "create", "t", "--every", "1m", "--noop")
+    ended = cli("task", "run", "t")
+    assert ended.code == code
+    assert ended.err.startswith("error: ")
+    assert words in ended.err
+    assert "Traceback" not in ended.err
+
+
+def test_no_answer_in_time_is_code_6(cli, cluster):
+    cluster.fail("CreateTask", *[Fault(hang=True)] * 9)
+    ended = cli("task", "create", "t", "--every", "1m", "--noop", "--timeout", "300ms")
+    assert ended.code == 6
+    assert "may have been applied" in ended.err
+
+
+def test_field_violations_are_listed(cli, cluster):
+    cluster.fail("RunTask", refusal("INVALID_ARGUMENT", "bad request", applied="no", field_name="request_id"))
+    ended = cli("task", "run", "t")
+    assert ended.err == "error: bad request\n"
+    sent = refusal("INVALID_ARGUMENT", "too long", applied="no", field_name="request_id")
+    sent.message = "the request was refused"
+    cluster.fail("RunTask", sent)
+    assert cli("task", "run", "t").err == "error: the request was refused\n  request_id: too long\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["task", "create"],
+        ["task", "explode"],
+        ["--frobnicate"],
+        ["task", "list", "-o", "xml"],
+        ["status", "--timeout", "soon"],
+        ["task", "list", "--label", "=x"],
+        ["status", "--endpoints", "nowhere"],
+        ["execution", "list", "--since", "2026-01-01T00:00:00"],
+    ],
+)
+def test_bad_usage_is_one_line_and_code_2(cli, arguments):
+    ended = cli(*arguments)
+    assert ended.code == 2
+    assert ended.err.startswith("error: ")
+    assert len(ended.err.splitlines()) == 1
+
+
+def test_help_and_version(cli):
+    ended = cli("--help")
+    assert ended.code == 0
+    assert "Exit codes" in ended.out
+    assert cli("--version").out.startswith("raftsched ")
+
+
+COMMANDS = [
+    "task create",
+    "task list",
+    "task show",
+    "task update",
+    "task delete",
+    "task pause",
+    "task resume",
+    "task run",
+    "execution list",
+    "execution show",
+    "execution output",
+    "execution cancel",
+    "ledger",
+    "status",
+    "cluster transfer",
+    "import crontab",
+    "node",
+    "executor",
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_an_example(cli, command):
+    ended = cli(*command.split(), "--help")
+    assert ended.code == 0
+    assert "Examples:" in ended.out
+    assert f"raftsched {command}" in ended.out.partition("Examples:")[2]
+
+
+def test_help_loads_neither_grpc_nor_protobuf():
+    check = (
+        "import sys; from raftsched.cli.main import run; assert run(['task', 'create', '--help']) == 0; "
+        "heavy = {'grpc', 'google.protobuf', 'yaml', 'asyncio', 'lmdb'} & sys.modules.keys(); assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", check], check=True, capture_output=True)
+
+
+def test_console_script_ends_with_the_exit_code():
+    environment = {**os.environ, "RAFTSCHED_ENDPOINTS": unused_address()}
+    ended = subprocess.run(
+        [sys.executable, "-m", "raftsched.cli.main", "status", "--timeout", "100ms"],
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode == 5
+    assert len(ended.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_shells_get_completion(shell):
+    environment = {**os.environ, "_RAFTSCHED_COMPLETE": f"source_{shell}"}
+    ended = subprocess.run(
+        [sys.executable, "-m", "raftsched.cli.main"], env=environment, capture_output=True, text=True, check=True
+    )
+    assert "_RAFTSCHED_COMPLETE" in ended.stdout
+
+
+def test_task_names_are_completed(cli, cluster):
+    for name in ("alpha", "alto", "beta"):
+        cli("task", "create", name, "--every", "1m", "--noop")
+    environment = {
+        **os.environ,
+        "_RAFTSCHED_COMPLETE": "complete_bash",
+        "COMP_WORDS": "raftsched task show al",
+        "COMP_CWORD": "3",
+    }
+    ended = subprocess.run(
+        [sys.executable, "-m", "raftsched.cli.main"], env=environment, capture_output=True, text=True
+    )
+    assert ended.stdout.split() == ["alpha", "alto"]
