@@ -102,7 +102,7 @@ class Attempts:
         if not self._before:
             return
         _log.warning("attempts lost by a restart", count=len(self._before))
-        await leftovers.end(self._before, self._settings.kill_grace_s)
+        await leftovers.end(self.executor_id, self._before, self._settings.kill_grace_s)
         report = pb.AttemptReport(state=ExecutionState.LOST, end_us=self._clock.now_us(), error=_RESTARTED)
         for key in self._before:
             # A leader may have taken it back meanwhile.
@@ -224,6 +224,7 @@ class Attempts:
     def _attempt(self, item: pb.Assignment, older: Attempt | None) -> Attempt:
         key = (item.key.execution_id, item.key.attempt)
         context = AttemptContext(
+            executor_id=self.executor_id,
             task=item.task,
             execution_id=key[0],
             nominal_us=item.nominal_us,

@@ -8,7 +8,7 @@ session they moved to. Out of reach are those that cleaned their environment or 
 import asyncio
 import os
 import signal
-from collections.abc import Collection
+from collections.abc import Collection, Set
 from contextlib import suppress
 from pathlib import Path
 
@@ -20,15 +20,25 @@ from raftsched.executor.keys import AttemptKey
 _POLL_S = 0.05
 _PROC = Path("/proc")
 
+_Owner = tuple[bytes, bytes, bytes]
+"""Executor id, execution id and attempt, as in the environment."""
+
 _log = structlog.get_logger(__name__)
 
 
-async def end(attempts: Collection[AttemptKey], grace_s: float) -> None:
-    """Send TERM to the processes of these attempts, and KILL to those that are still there after the grace."""
+async def end(executor_id: str, attempts: Collection[AttemptKey], grace_s: float) -> None:
+    """Send TERM to the processes of these attempts, and KILL to those that are still there after the grace.
+
+    The executor's id tells them from those of another cluster on this machine, whose execution ids may be the same.
+    """
+    wanted = {
+        (executor_id.encode(), ids.to_text(execution_id).encode(), b"%d" % attempt)
+        for execution_id, attempt in attempts
+    }
     loop = asyncio.get_running_loop()
     deadline = loop.time() + grace_s
     signalled: set[int] = set()
-    while found := await asyncio.to_thread(_find, attempts):
+    while found := await asyncio.to_thread(_find, wanted):
         fresh = [pid for pid in found if pid not in signalled]
         if fresh:
             _log.warning("ending processes of lost attempts", pids=fresh)
@@ -40,20 +50,20 @@ async def end(attempts: Collection[AttemptKey], grace_s: float) -> None:
         await asyncio.sleep(_POLL_S)
 
 
-def _find(attempts: Collection[AttemptKey]) -> list[int]:
-    wanted = {(ids.to_text(execution_id).encode(), b"%d" % attempt) for execution_id, attempt in attempts}
+def _find(wanted: Set[_Owner]) -> list[int]:
     pids = [int(entry.name) for entry in _PROC.iterdir() if entry.name.isdigit()]
     return [pid for pid in pids if pid != os.getpid() and _owner(pid) in wanted]
 
 
-def _owner(pid: int) -> tuple[bytes, bytes] | None:
-    """Execution id and attempt in the environment of a process; None when it has none, is a zombie or out of reach."""
+def _owner(pid: int) -> _Owner | None:
+    """What a process has in its environment; None when it is a zombie or out of reach."""
     try:
-        variables = dict(
-            part.split(b"=", 1) for part in (_PROC / str(pid) / "environ").read_bytes().split(b"\0") if b"=" in part
-        )
+        content = (_PROC / str(pid) / "environ").read_bytes()
     except OSError:
         return None
-    execution_id = variables.get(b"RAFTSCHED_EXECUTION_ID")
-    attempt = variables.get(b"RAFTSCHED_ATTEMPT")
-    return (execution_id, attempt) if execution_id and attempt else None
+    variables = dict(part.split(b"=", 1) for part in content.split(b"\0") if b"=" in part)
+    return (
+        variables.get(b"RAFTSCHED_EXECUTOR_ID", b""),
+        variables.get(b"RAFTSCHED_EXECUTION_ID", b""),
+        variables.get(b"RAFTSCHED_ATTEMPT", b""),
+    )

@@ -32,6 +32,7 @@ DEADLINE_S = 20.0
 
 def new_context() -> AttemptContext:
     return AttemptContext(
+        executor_id="e1",
         task="nightly",
         execution_id=EXECUTION_ID,
         nominal_us=1_700_000_000_250_000,
@@ -134,6 +135,7 @@ def test_command_is_told_its_attempt_in_the_environment(monkeypatch: pytest.Monk
     assert result.state == ExecutionState.SUCCEEDED
     assert seen["INHERITED"] == "yes"
     assert seen["ADDED"] == "ünïcode"
+    assert seen["RAFTSCHED_EXECUTOR_ID"] == "e1"
     assert seen["RAFTSCHED_TASK"] == "nightly"
     assert seen["RAFTSCHED_EXECUTION_ID"] == ids.to_text(EXECUTION_ID)
     assert seen["RAFTSCHED_NOMINAL_TIME"] == "2023-11-14T22:13:20.250000Z"

@@ -436,14 +436,16 @@ def test_drain_finishes_what_was_accepted_and_leaves_nothing_behind(tmp_path: Pa
 
 def test_executor_that_drains_says_so_when_it_connects(tmp_path: Path) -> None:
     async def test() -> None:
-        async with FakeLeader() as leader, executor(tmp_path, leader) as agent:
+        go = tmp_path / "go"
+        async with FakeLeader() as leader, executor(tmp_path / "data", leader) as agent:
             await leader.connected()
-            leader.assign(assignment(key_of(1), script("sleep 1")))
+            leader.assign(assignment(key_of(1), script(f"until [ -e {go} ]; do sleep 0.02; done")))
             await leader.until(lambda: leader.running)
             draining = asyncio.create_task(agent.drain())
             await leader.until(lambda: leader.heartbeats[-1].draining)
             leader.hang_up()
             assert (await leader.connected(2)).draining
+            go.touch()
             assert await draining
 
     run(test)

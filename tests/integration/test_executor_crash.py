@@ -97,6 +97,28 @@ def test_processes_of_a_killed_executor_are_ended_before_it_reports_them_lost(tm
     run(test)
 
 
+def test_processes_of_another_executor_with_the_same_execution_ids_are_left_alone(tmp_path: Path) -> None:
+    async def test() -> None:
+        pids = tmp_path / "pids"
+        item = assignment(key_of(1), script(f"echo $$ >> {pids}; exec sleep 1000"))
+        async with FakeLeader() as one, FakeLeader() as other, process(tmp_path / "other", other):
+            await other.connected()
+            other.assign(item)
+            await other.until(lambda: other.running)
+            async with process(tmp_path / "one", one) as executor:
+                await one.connected()
+                one.assign(item)
+                await one.until(lambda: one.running)
+                await kill(executor)
+            async with process(tmp_path / "one", one):
+                assert (await one.end_of(key_of(1))).state == ExecutionState.LOST
+            assert list(map(alive, words(pids))) == [True, False]
+            other.cancel(key_of(1))
+            assert (await other.end_of(key_of(1))).state == ExecutionState.CANCELLED
+
+    run(test)
+
+
 def test_killed_at_random_moments_no_end_is_lost_and_nothing_runs_twice(tmp_path: Path) -> None:
     async def test() -> None:
         evidence = tmp_path / "evidence"

@@ -57,6 +57,7 @@ class StopSignal:
 class AttemptContext:
     """What an action knows of the attempt that it runs for."""
 
+    executor_id: str
     task: str
     execution_id: bytes
     nominal_us: int

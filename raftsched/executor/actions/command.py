@@ -64,6 +64,7 @@ class CommandRunner:
 def attempt_environment(context: AttemptContext) -> Mapping[str, str]:
     """What every program is told about its attempt."""
     return {
+        "RAFTSCHED_EXECUTOR_ID": context.executor_id,
         "RAFTSCHED_TASK": context.task,
         "RAFTSCHED_EXECUTION_ID": context.execution_id_text,
         "RAFTSCHED_NOMINAL_TIME": context.nominal_time_text,

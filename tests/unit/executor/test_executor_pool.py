@@ -50,7 +50,7 @@ class Bench:
 
     def submit(self, number: int, *, time_limit_us: int = 0, after: Attempt | None = None) -> Attempt:
         key = (number.to_bytes(16, "big"), 1)
-        context = AttemptContext("t", key[0], number, 1, 1, StopSignal(asyncio.get_running_loop()))
+        context = AttemptContext("e", "t", key[0], number, 1, 1, StopSignal(asyncio.get_running_loop()))
         attempt = Attempt(key, "command", task_pb2.Action(), time_limit_us, context, after=after)
         self.pool.add(attempt)
         self.pool.start(attempt)
@@ -138,7 +138,7 @@ def test_attempt_that_waits_is_stopped_without_starting() -> None:
 def test_attempt_stopped_before_it_may_start_never_starts() -> None:
     async def test() -> None:
         bench = Bench(slots=1)
-        context = AttemptContext("t", bytes(16), 7, 1, 1, StopSignal(asyncio.get_running_loop()))
+        context = AttemptContext("e", "t", bytes(16), 7, 1, 1, StopSignal(asyncio.get_running_loop()))
         attempt = Attempt((bytes(16), 1), "command", task_pb2.Action(), 0, context)
         bench.pool.add(attempt)
         bench.pool.stop(attempt, ExecutionState.CANCELLED, "cancelled")
