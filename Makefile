@@ -51,8 +51,7 @@ proto-check: ## Is the generated code that of proto/?
 	PYTHON=$(PYTHON) ./scripts/generate-proto --check
 
 proto-lint: ## buf lint
-	npm ci --prefix scripts/buf --ignore-scripts --no-audit --no-fund --loglevel=error
-	scripts/buf/node_modules/.bin/buf lint
+	PYTHON=$(PYTHON) ./scripts/lint-proto
 
 packages: ## Build both distributions and install them into an empty environment
 	PYTHON=$(PYTHON) ./scripts/check-packages

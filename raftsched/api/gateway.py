@@ -16,7 +16,7 @@ from raftsched.api.forward import MAX_HOPS, Call, call_of, forward_stream, forwa
 from raftsched.api.patience import Elections, Patience
 
 _PUBLIC = "/raftsched.v1."
-_LOCAL = frozenset({"/raftsched.v1.ClusterService/GetStatus"})
+_LOCAL = frozenset({"/raftsched.v1.ClusterService/GetStatus", "/raftsched.v1.TaskService/PreviewSchedule"})
 """Answered by the node that is asked, leader or not."""
 MAX_CALLS = 1_000
 MAX_STREAMS = 400

@@ -14,6 +14,7 @@ from raftsched.api.convert import public_task, revision_of, uid_text
 from raftsched.api.errors import ApiError, etag_mismatch, raise_for_outcome
 from raftsched.api.execution_list import read_execution
 from raftsched.api.fields import Violations, check_name, check_request_id
+from raftsched.api.preview import preview
 from raftsched.api.proposals import Proposals, Reads, remembered, scoped
 from raftsched.api.task_batch import create_tasks
 from raftsched.api.task_change import plan_change
@@ -122,6 +123,13 @@ class TaskService(task_pb2_grpc.TaskServiceServicer):
         outcome = await self._proposals.propose(command)
         raise_for_outcome(outcome)
         return task_pb2.RunTaskResponse(execution=self._execution(outcome.execution_id, request.name))
+
+    async def PreviewSchedule(
+        self, request: task_pb2.PreviewScheduleRequest, context: CallContext
+    ) -> task_pb2.PreviewScheduleResponse:
+        """Say when a schedule would fire."""
+        # A schedule that rarely matches is searched for a while.
+        return await asyncio.to_thread(preview, request, self._api.clock.now_us())
 
     async def _change(self, name: str, key: str, edit: Edit, etag: str = "") -> task_pb2.Task:
         """Read, edit and replace a task, unless that was done under this request id before."""

@@ -103,7 +103,7 @@ def check_definition(task: task_pb2.Task, now_us: int) -> None:
     check_name(violations, "task.name", task.name)
     check_labels(violations, "task.labels", task.labels)
     check_labels(violations, "task.executor_labels", task.executor_labels)
-    _check_schedule(violations, task.schedule, now_us)
+    check_schedule(violations, task.schedule, now_us)
     check_action(violations, "task.action", task.action)
     _check_policies(violations, task)
     size = task.ByteSize()
@@ -124,7 +124,8 @@ def _check_policies(violations: Violations, task: task_pb2.Task) -> None:
     check_enum(violations, "task.delivery", task.delivery, Delivery)
 
 
-def _check_schedule(violations: Violations, schedule: task_pb2.Schedule, now_us: int) -> None:
+def check_schedule(violations: Violations, schedule: task_pb2.Schedule, now_us: int) -> None:
+    """Note what is wrong with the schedule of a task, and write its defaults out."""
     found = Violations()
     _check_schedule_times(found, schedule)
     kind = schedule.WhichOneof("kind")

@@ -72,7 +72,8 @@ class ExecutionServiceServicer:
     """
 
     def GetExecution(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Errors: NOT_FOUND.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')

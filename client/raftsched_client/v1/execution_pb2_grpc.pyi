@@ -34,6 +34,7 @@ class ExecutionServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ExecutionServiceAsyncStub: ...
     GetExecution: _grpc.UnaryUnaryMultiCallable[_execution_pb2.GetExecutionRequest, _execution_pb2.GetExecutionResponse]
+    """Errors: NOT_FOUND."""
     ListExecutions: _grpc.UnaryUnaryMultiCallable[_execution_pb2.ListExecutionsRequest, _execution_pb2.ListExecutionsResponse]
     """Newest nominal time first."""
     WatchExecutions: _grpc.UnaryStreamMultiCallable[_execution_pb2.WatchExecutionsRequest, _execution_pb2.WatchExecutionsResponse]
@@ -53,6 +54,7 @@ class ExecutionServiceAsyncStub(ExecutionServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetExecution: _aio.UnaryUnaryMultiCallable[_execution_pb2.GetExecutionRequest, _execution_pb2.GetExecutionResponse]  # type: ignore[assignment]
+    """Errors: NOT_FOUND."""
     ListExecutions: _aio.UnaryUnaryMultiCallable[_execution_pb2.ListExecutionsRequest, _execution_pb2.ListExecutionsResponse]  # type: ignore[assignment]
     """Newest nominal time first."""
     WatchExecutions: _aio.UnaryStreamMultiCallable[_execution_pb2.WatchExecutionsRequest, _execution_pb2.WatchExecutionsResponse]  # type: ignore[assignment]
@@ -74,7 +76,8 @@ class ExecutionServiceServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _execution_pb2.GetExecutionRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_execution_pb2.GetExecutionResponse, _abc.Awaitable[_execution_pb2.GetExecutionResponse]]: ...
+    ) -> _typing.Union[_execution_pb2.GetExecutionResponse, _abc.Awaitable[_execution_pb2.GetExecutionResponse]]:
+        """Errors: NOT_FOUND."""
 
     @_abc_1.abstractmethod
     def ListExecutions(

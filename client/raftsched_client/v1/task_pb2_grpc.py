@@ -85,6 +85,11 @@ class TaskServiceStub:
                 request_serializer=raftsched_dot_v1_dot_task__pb2.RunTaskRequest.SerializeToString,
                 response_deserializer=raftsched_dot_v1_dot_task__pb2.RunTaskResponse.FromString,
                 _registered_method=True)
+        self.PreviewSchedule = channel.unary_unary(
+                '/raftsched.v1.TaskService/PreviewSchedule',
+                request_serializer=raftsched_dot_v1_dot_task__pb2.PreviewScheduleRequest.SerializeToString,
+                response_deserializer=raftsched_dot_v1_dot_task__pb2.PreviewScheduleResponse.FromString,
+                _registered_method=True)
 
 
 class TaskServiceServicer:
@@ -110,7 +115,8 @@ class TaskServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetTask(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Errors: NOT_FOUND.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -137,7 +143,8 @@ class TaskServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def PauseTask(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Stops firing the task until it is resumed. What runs goes on.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -151,6 +158,13 @@ class TaskServiceServicer:
 
     def RunTask(self, request, context):
         """Fires the task now, whatever its schedule says, paused or not.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PreviewSchedule(self, request, context):
+        """The nominal times that a schedule gives, or what is wrong with it. Changes nothing; any node answers by itself.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -203,6 +217,11 @@ def add_TaskServiceServicer_to_server(servicer, server):
                     servicer.RunTask,
                     request_deserializer=raftsched_dot_v1_dot_task__pb2.RunTaskRequest.FromString,
                     response_serializer=raftsched_dot_v1_dot_task__pb2.RunTaskResponse.SerializeToString,
+            ),
+            'PreviewSchedule': grpc.unary_unary_rpc_method_handler(
+                    servicer.PreviewSchedule,
+                    request_deserializer=raftsched_dot_v1_dot_task__pb2.PreviewScheduleRequest.FromString,
+                    response_serializer=raftsched_dot_v1_dot_task__pb2.PreviewScheduleResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -453,6 +472,33 @@ class TaskService:
             '/raftsched.v1.TaskService/RunTask',
             raftsched_dot_v1_dot_task__pb2.RunTaskRequest.SerializeToString,
             raftsched_dot_v1_dot_task__pb2.RunTaskResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PreviewSchedule(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/raftsched.v1.TaskService/PreviewSchedule',
+            raftsched_dot_v1_dot_task__pb2.PreviewScheduleRequest.SerializeToString,
+            raftsched_dot_v1_dot_task__pb2.PreviewScheduleResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -44,6 +44,7 @@ class TaskServiceStub:
     BatchCreateTasks: _grpc.UnaryUnaryMultiCallable[_task_pb2.BatchCreateTasksRequest, _task_pb2.BatchCreateTasksResponse]
     """Up to 10,000 tasks. Each task is created whole or not at all; the call reports one result per task, in order."""
     GetTask: _grpc.UnaryUnaryMultiCallable[_task_pb2.GetTaskRequest, _task_pb2.GetTaskResponse]
+    """Errors: NOT_FOUND."""
     ListTasks: _grpc.UnaryUnaryMultiCallable[_task_pb2.ListTasksRequest, _task_pb2.ListTasksResponse]
     """Ordered by name."""
     UpdateTask: _grpc.UnaryUnaryMultiCallable[_task_pb2.UpdateTaskRequest, _task_pb2.UpdateTaskResponse]
@@ -51,10 +52,13 @@ class TaskServiceStub:
     DeleteTask: _grpc.UnaryUnaryMultiCallable[_task_pb2.DeleteTaskRequest, _empty_pb2.Empty]
     """Executions and ledger entries of the task stay until retention removes them."""
     PauseTask: _grpc.UnaryUnaryMultiCallable[_task_pb2.PauseTaskRequest, _task_pb2.PauseTaskResponse]
+    """Stops firing the task until it is resumed. What runs goes on."""
     ResumeTask: _grpc.UnaryUnaryMultiCallable[_task_pb2.ResumeTaskRequest, _task_pb2.ResumeTaskResponse]
     """Nominal times that passed while the task was paused are recorded as skipped."""
     RunTask: _grpc.UnaryUnaryMultiCallable[_task_pb2.RunTaskRequest, _task_pb2.RunTaskResponse]
     """Fires the task now, whatever its schedule says, paused or not."""
+    PreviewSchedule: _grpc.UnaryUnaryMultiCallable[_task_pb2.PreviewScheduleRequest, _task_pb2.PreviewScheduleResponse]
+    """The nominal times that a schedule gives, or what is wrong with it. Changes nothing; any node answers by itself."""
 
 @_typing.type_check_only
 class TaskServiceAsyncStub(TaskServiceStub):
@@ -71,6 +75,7 @@ class TaskServiceAsyncStub(TaskServiceStub):
     BatchCreateTasks: _aio.UnaryUnaryMultiCallable[_task_pb2.BatchCreateTasksRequest, _task_pb2.BatchCreateTasksResponse]  # type: ignore[assignment]
     """Up to 10,000 tasks. Each task is created whole or not at all; the call reports one result per task, in order."""
     GetTask: _aio.UnaryUnaryMultiCallable[_task_pb2.GetTaskRequest, _task_pb2.GetTaskResponse]  # type: ignore[assignment]
+    """Errors: NOT_FOUND."""
     ListTasks: _aio.UnaryUnaryMultiCallable[_task_pb2.ListTasksRequest, _task_pb2.ListTasksResponse]  # type: ignore[assignment]
     """Ordered by name."""
     UpdateTask: _aio.UnaryUnaryMultiCallable[_task_pb2.UpdateTaskRequest, _task_pb2.UpdateTaskResponse]  # type: ignore[assignment]
@@ -78,10 +83,13 @@ class TaskServiceAsyncStub(TaskServiceStub):
     DeleteTask: _aio.UnaryUnaryMultiCallable[_task_pb2.DeleteTaskRequest, _empty_pb2.Empty]  # type: ignore[assignment]
     """Executions and ledger entries of the task stay until retention removes them."""
     PauseTask: _aio.UnaryUnaryMultiCallable[_task_pb2.PauseTaskRequest, _task_pb2.PauseTaskResponse]  # type: ignore[assignment]
+    """Stops firing the task until it is resumed. What runs goes on."""
     ResumeTask: _aio.UnaryUnaryMultiCallable[_task_pb2.ResumeTaskRequest, _task_pb2.ResumeTaskResponse]  # type: ignore[assignment]
     """Nominal times that passed while the task was paused are recorded as skipped."""
     RunTask: _aio.UnaryUnaryMultiCallable[_task_pb2.RunTaskRequest, _task_pb2.RunTaskResponse]  # type: ignore[assignment]
     """Fires the task now, whatever its schedule says, paused or not."""
+    PreviewSchedule: _aio.UnaryUnaryMultiCallable[_task_pb2.PreviewScheduleRequest, _task_pb2.PreviewScheduleResponse]  # type: ignore[assignment]
+    """The nominal times that a schedule gives, or what is wrong with it. Changes nothing; any node answers by itself."""
 
 class TaskServiceServicer(metaclass=_abc_1.ABCMeta):
     """Registers tasks and changes them. Any node answers; a follower forwards to the leader.
@@ -112,7 +120,8 @@ class TaskServiceServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _task_pb2.GetTaskRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_task_pb2.GetTaskResponse, _abc.Awaitable[_task_pb2.GetTaskResponse]]: ...
+    ) -> _typing.Union[_task_pb2.GetTaskResponse, _abc.Awaitable[_task_pb2.GetTaskResponse]]:
+        """Errors: NOT_FOUND."""
 
     @_abc_1.abstractmethod
     def ListTasks(
@@ -143,7 +152,8 @@ class TaskServiceServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _task_pb2.PauseTaskRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_task_pb2.PauseTaskResponse, _abc.Awaitable[_task_pb2.PauseTaskResponse]]: ...
+    ) -> _typing.Union[_task_pb2.PauseTaskResponse, _abc.Awaitable[_task_pb2.PauseTaskResponse]]:
+        """Stops firing the task until it is resumed. What runs goes on."""
 
     @_abc_1.abstractmethod
     def ResumeTask(
@@ -160,5 +170,13 @@ class TaskServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_task_pb2.RunTaskResponse, _abc.Awaitable[_task_pb2.RunTaskResponse]]:
         """Fires the task now, whatever its schedule says, paused or not."""
+
+    @_abc_1.abstractmethod
+    def PreviewSchedule(
+        self,
+        request: _task_pb2.PreviewScheduleRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_task_pb2.PreviewScheduleResponse, _abc.Awaitable[_task_pb2.PreviewScheduleResponse]]:
+        """The nominal times that a schedule gives, or what is wrong with it. Changes nothing; any node answers by itself."""
 
 def add_TaskServiceServicer_to_server(servicer: TaskServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -1,0 +1,76 @@
+"""PreviewSchedule: what a schedule gives, or what is wrong with it, answered by any node."""
+
+import asyncio
+from datetime import UTC, datetime
+
+import grpc
+import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
+from raftsched_client.v1 import task_pb2
+
+from raftsched.api.errors import ApiError
+from raftsched.api.preview import preview
+from raftsched.ports import Role
+from tests.support.api_cluster import ScriptedLog, api_cluster
+
+NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
+NOW_US = int(NOON.timestamp()) * 1_000_000
+
+
+def cron(expression: str, zone: str = "", **more: object) -> task_pb2.PreviewScheduleRequest:
+    request = task_pb2.PreviewScheduleRequest(**more)  # type: ignore[arg-type]
+    request.schedule.cron.expression = expression
+    request.schedule.cron.time_zone = zone
+    return request
+
+
+def hours(response: task_pb2.PreviewScheduleResponse) -> list[str]:
+    return [each.ToJsonString() for each in response.nominal_times]
+
+
+def test_the_times_follow_the_present_in_the_zone_of_the_schedule() -> None:
+    response = preview(cron("0 9 * * *", "Europe/Berlin", count=2), NOW_US)
+    assert hours(response) == ["2030-01-02T08:00:00Z", "2030-01-03T08:00:00Z"]
+    assert not response.problems
+
+
+def test_the_times_follow_the_one_that_was_asked_for() -> None:
+    after = Timestamp(seconds=int(datetime(2031, 6, 1, tzinfo=UTC).timestamp()))
+    assert hours(preview(cron("@daily", count=1, after=after), NOW_US)) == ["2031-06-02T00:00:00Z"]
+
+
+def test_ten_times_come_unless_told_otherwise() -> None:
+    assert len(preview(cron("* * * * *"), NOW_US).nominal_times) == 10
+
+
+@pytest.mark.parametrize(
+    ("request_", "field"),
+    [
+        (cron("61 * * * *"), "schedule.cron.expression"),
+        (cron("@daily", "Mars/Olympus"), "schedule.cron.time_zone"),
+        (task_pb2.PreviewScheduleRequest(), "schedule"),
+        (task_pb2.PreviewScheduleRequest(schedule=task_pb2.Schedule(at=Timestamp(seconds=1))), "schedule"),
+    ],
+)
+def test_a_schedule_that_would_be_refused_is_told_with_its_field(
+    request_: task_pb2.PreviewScheduleRequest, field: str
+) -> None:
+    response = preview(request_, NOW_US)
+    assert not response.nominal_times
+    assert [problem.field for problem in response.problems] == [field]
+    assert response.problems[0].description
+
+
+@pytest.mark.parametrize("count", [-1, 101])
+def test_a_count_beyond_the_bound_is_refused(count: int) -> None:
+    with pytest.raises(ApiError) as caught:
+        preview(cron("@daily", count=count), NOW_US)
+    assert (caught.value.code, caught.value.violations[0].field) == (grpc.StatusCode.INVALID_ARGUMENT, "count")
+
+
+def test_a_node_that_knows_no_leader_answers() -> None:
+    async def ask() -> task_pb2.PreviewScheduleResponse:
+        async with api_cluster(log=ScriptedLog(role=Role.FOLLOWER, leader_id="")) as cluster:
+            return await cluster.caller().tasks.PreviewSchedule(cron("@daily"))
+
+    assert len(asyncio.run(ask()).nominal_times) == 10
