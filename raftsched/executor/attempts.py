@@ -19,7 +19,7 @@ from raftsched.internal.v1 import executor_pb2 as pb
 from raftsched.ports import Clock
 
 _ERROR_CHARACTERS = 1_000
-_TURN_ITEMS = 500
+_TURN_ITEMS = 250
 """Assignments that are taken before other work of the event loop gets its turn."""
 _HOUSEKEEPING_S = 1.0
 _RESTARTED = "the executor restarted while it ran"
