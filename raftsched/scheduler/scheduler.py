@@ -15,7 +15,7 @@ from raftsched.scheduler.retention import Retention
 from raftsched.scheduler.settings import SchedulerSettings
 from raftsched.scheduler.task_cache import TaskCache
 
-_LONGEST_STEP_S = 0.05
+_LONGEST_STEP_S = 0.2
 
 
 class Scheduler:
