@@ -57,7 +57,7 @@ def run_executor(config: ExecutorProcessConfig) -> None:
     Raises ports.StoreRefused, ports.StoreFailed.
     """
     logs.configure(config.log)
-    settings = _executor_settings(config.executor, config.data_dir)
+    settings = _executor_settings(config.executor, config.data_dir, config.name)
     agent = ExecutorAgent(settings, list(config.join), SystemClock())
     asyncio.run(_run_until_signalled(lambda stop: _run_agent(agent, stop)))
 
@@ -156,7 +156,8 @@ class Node:
         async def find_leader() -> str | None:
             return api.leader_address() or None
 
-        settings = _executor_settings(self._config.executor, self._config.data_dir / "executor", self._config.id)
+        id_ = self._config.id
+        settings = _executor_settings(self._config.executor, self._config.data_dir / "executor", id_, node_id=id_)
         return ExecutorAgent(settings, find_leader, self._clock)
 
     async def _hand_over(self, group: RaftGroup, driver: GroupDriver) -> None:
@@ -194,9 +195,10 @@ def _raft_settings(config: NodeConfig) -> Settings:
     )
 
 
-def _executor_settings(config: ExecutorConfig, data_dir: Path, node_id: str = "") -> ExecutorSettings:
+def _executor_settings(config: ExecutorConfig, data_dir: Path, name: str, *, node_id: str = "") -> ExecutorSettings:
     return ExecutorSettings(
         data_dir=data_dir,
+        name=name,
         slots=config.slots,
         labels=config.labels,
         node_id=node_id,

@@ -44,7 +44,9 @@ class Attempts:
         self._settings = settings
         self._clock = clock
         self._wake = wake
-        self._journal = Journal(settings.data_dir, clock, settings.remembered, settings.journal_rewrite_bytes)
+        self._journal = Journal(
+            settings.data_dir, settings.name, clock, settings.remembered, settings.journal_rewrite_bytes
+        )
         self._pool = Pool(settings.slots, runners, self, clock, settings.running_report_s)
         self._outputs = Outputs(settings.kept_output_bytes)
         self._ended: list[AttemptKey] = []

@@ -53,7 +53,8 @@ class Journal:
     (of the machine). Raises StoreRefused when the directory is in use or not ours, StoreFailed when the disk refuses.
     """
 
-    def __init__(self, directory: Path, clock: Clock, remembered: int, rewrite_bytes: int) -> None:
+    def __init__(self, directory: Path, name: str, clock: Clock, remembered: int, rewrite_bytes: int) -> None:
+        """``name`` begins the executor's id when the directory is new."""
         self._path = directory / "journal"
         self._rewrite_bytes = rewrite_bytes
         self._buffer: list[bytes] = []
@@ -66,7 +67,7 @@ class Journal:
         try:
             self._fd, self._size_bytes = _open(self._path, self._state)
             if not self._state.executor_id:
-                self._state.executor_id = clock.token()
+                self._state.executor_id = f"{name}-{clock.token()[:8]}"
                 self._put(Kind.IDENTITY, (bytes(16), 0), 0, self._state.executor_id.encode())
                 self.commit()
                 self.sync()
