@@ -11,14 +11,13 @@ from raftsched.cli import describe
 from raftsched.cli.options import ExecutionId, ExecutionStateChoice, Limit, Since, Stale, Until
 from raftsched.cli.output import (
     Format,
-    console,
     enum_name,
     note,
     one_line,
     print_items,
     print_message,
     print_rows,
-    table,
+    print_table,
 )
 from raftsched.cli.session import Session, command, complete_task
 from raftsched.cli.times import show_instant, show_seconds
@@ -86,7 +85,7 @@ def show(session: Session, execution_id: ExecutionId, stale: Stale = False) -> N
     if session.form is not Format.TABLE:
         print_message(execution, session.form)
         return
-    console().print(table(("FIELD", "VALUE"), _fields(execution)))
+    print_table(("FIELD", "VALUE"), _fields(execution))
 
 
 @command(app, "output")
