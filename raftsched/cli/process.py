@@ -136,12 +136,12 @@ def _run(kind: Literal["node", "executor"], file: Path | None, flags: dict[str, 
     if print_config:
         print(render(settings), end="")
         return
-    from raftsched.node import StartError, run_executor, run_node
+    from raftsched.node import StartError, Stopped, run_executor, run_node
 
     try:
         if isinstance(settings, NodeConfig):
             run_node(settings)
         else:
             run_executor(settings)
-    except StartError as error:
+    except (StartError, Stopped) as error:
         raise Failure(str(error), ExitCode.FAILURE) from error
