@@ -1,12 +1,14 @@
 """The OpenAPI 3.1 document, made of the routes, the messages and the comments of the protocol."""
 
+import re
+from collections.abc import Iterator
 from typing import Any
 
 from google.protobuf.descriptor import FieldDescriptor
 
 from raftsched.rest.problem import MEDIA_TYPE, REASONS
 from raftsched.rest.routes import SERVICES, Route, RouteTable, message_of
-from raftsched.rest.schema import PREFIX, Schema, Schemas
+from raftsched.rest.schema import PREFIX, TASK_NAME, Schema, Schemas
 from raftsched.rest.values import is_map
 
 _ABOUT = (
@@ -23,6 +25,9 @@ _EVENTS = (
     "Server-sent events. The event `begin` comes first: nothing is missed from then on. Each message without an event "
     "name carries a `{name}` as JSON. `end`: nothing follows. `problem`: the stream cannot go on; connect again."
 )
+_ID = "^[0-7][0-9A-HJKMNP-TV-Za-hjkmnp-tv-z]{25}$"
+_KEYS = {"Task": "name", "Execution": "id"}
+"""The field that identifies what a response holds."""
 _PROBLEM: Schema = {
     "type": "object",
     "description": "What went wrong (RFC 9457).",
@@ -62,7 +67,7 @@ def document(table: RouteTable, version: str) -> dict[str, Any]:
     schemas = Schemas(table)
     paths: dict[str, dict[str, Any]] = {}
     for route in table.routes:
-        paths.setdefault(route.template, {})[route.verb.lower()] = _operation(route, schemas)
+        paths.setdefault(_named_by_leaf(route), {})[route.verb.lower()] = _operation(route, schemas, table.routes)
     return {
         "openapi": "3.1.0",
         "info": {"title": "raftsched", "version": version, "description": _ABOUT},
@@ -80,13 +85,18 @@ def document(table: RouteTable, version: str) -> dict[str, Any]:
     }
 
 
-def _operation(route: Route, schemas: Schemas) -> dict[str, Any]:
+def _named_by_leaf(route: Route) -> str:
+    """The template with the last parts of its variables, so that all methods of a path stand together."""
+    return re.sub(r"\{[^}]*\.", "{", route.template)
+
+
+def _operation(route: Route, schemas: Schemas, routes: tuple[Route, ...]) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "operationId": route.method.name,
         "tags": [route.method.containing_service.name],
         "description": schemas.comment(route.method.full_name),
         "parameters": [*_path_parameters(route, schemas), *_query_parameters(route, schemas), *_headers(route)],
-        "responses": {**_success(route, schemas), "default": {"$ref": "#/components/responses/Problem"}},
+        "responses": {**_success(route, schemas, routes), "default": {"$ref": "#/components/responses/Problem"}},
     }
     if route.body:
         body = route.request if route.body == "*" else message_of(route.request.fields_by_name[route.body])
@@ -101,11 +111,11 @@ def _operation(route: Route, schemas: Schemas) -> dict[str, Any]:
 def _path_parameters(route: Route, schemas: Schemas) -> list[Schema]:
     return [
         {
-            "name": path,
+            "name": path.rpartition(".")[2],
             "in": "path",
             "required": True,
             "description": schemas.comment(_field_at(route, path).full_name),
-            "schema": {"type": "string", "minLength": 1},
+            "schema": {"type": "string", "pattern": _ID if path == "id" else TASK_NAME},
         }
         for path in route.variables
     ]
@@ -140,7 +150,7 @@ def _headers(route: Route) -> list[Schema]:
     return headers
 
 
-def _success(route: Route, schemas: Schemas) -> dict[str, Any]:
+def _success(route: Route, schemas: Schemas, routes: tuple[Route, ...]) -> dict[str, Any]:
     if route.streams:
         return _streamed(route, schemas)
     if not route.method.output_type.fields:
@@ -153,12 +163,26 @@ def _success(route: Route, schemas: Schemas) -> dict[str, Any]:
     headers = {"Location": "The path of what was created."} if status == "201" else {}
     if "etag" in route.response.fields_by_name:
         headers["ETag"] = "The etag of the task, for If-Match."
+    links = dict(_links(route, routes))
+    if links:
+        answer["links"] = links
     if headers:
         answer["headers"] = {
             name: {"description": text, "schema": {"type": "string"}} for name, text in headers.items()
         }
     known = {"304": {"description": "The etag in If-None-Match is still that of the task."}}
     return {status: answer, **(known if route.is_safe and "ETag" in headers else {})}
+
+
+def _links(route: Route, routes: tuple[Route, ...]) -> Iterator[tuple[str, Schema]]:
+    """Where the id of the task or the execution in a response leads."""
+    key = _KEYS.get(route.response.name)
+    for other in routes if key else ():
+        for path in other.variables:
+            field = _field_at(other, path)
+            if field.name == key or field.name == route.response.name.lower():
+                parameters = {field.name: f"$response.body#/{key}"}
+                yield other.method.name, {"operationId": other.method.name, "parameters": parameters}
 
 
 def _streamed(route: Route, schemas: Schemas) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """JSON schemas (2020-12, as OpenAPI 3.1 takes them) of the messages of the protocol."""
 
+from itertools import combinations
 from typing import Any
 
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
@@ -9,6 +10,8 @@ from raftsched.rest.values import DURATION, FIELD_MASK, is_map
 
 Schema = dict[str, Any]
 PREFIX = "#/components/schemas/"
+
+TASK_NAME = "^[A-Za-z0-9][A-Za-z0-9._-]{0,199}$"
 
 _SCALARS: dict[int, Schema] = {
     FieldDescriptor.TYPE_BOOL: {"type": "boolean"},
@@ -60,6 +63,13 @@ class Schemas:
         schema: Schema = {"type": "object", "description": self._described(message)}
         schema["properties"] = {field.json_name: self.field(field) for field in fields}
         schema["additionalProperties"] = False
+        pairs = [
+            {"required": [one.json_name, other.json_name]}
+            for oneof in message.oneofs
+            for one, other in combinations(oneof.fields, 2)
+        ]
+        if pairs:
+            schema["not"] = {"anyOf": pairs}
         always = [field.json_name for field in fields if not field.has_presence]
         if message.full_name not in self._inputs and always:
             schema["required"] = always
@@ -98,6 +108,8 @@ class Schemas:
             return self.message(field.message_type)
         if field.enum_type is not None:
             return self._enum(field.enum_type)
+        if field.full_name == "raftsched.v1.Task.name":
+            return {"type": "string", "pattern": TASK_NAME}
         return dict(_SCALARS[field.type])
 
     def _enum(self, enum: EnumDescriptor) -> Schema:

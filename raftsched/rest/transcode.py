@@ -18,7 +18,7 @@ from raftsched.rest.values import check_message, field_of, is_map
 MAX_QUERY_FIELDS = 1_000
 Json = dict[str, Any]
 
-_MAP_KEY = re.compile(r"([A-Za-z_]+)\[(.*)\]", re.DOTALL)
+_MAP_KEY = re.compile(r"([A-Za-z_]+)\[([^\[\]]*)\]")
 _INTEGER = re.compile(r"-?[0-9]{1,19}", re.ASCII)
 _NUMBERS = (FieldDescriptor.TYPE_INT32, FieldDescriptor.TYPE_INT64)
 _IDENTITY = ("name", "etag")
