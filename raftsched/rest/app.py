@@ -20,6 +20,8 @@ from raftsched.rest.routes import RouteTable
 from raftsched.rest.site import CSP, Site
 from raftsched.rest.transcode import dump
 
+MAX_HEADER_BYTES = 32 << 10
+MAX_TARGET_BYTES = 8 << 10
 _SAFE = ("GET", "HEAD", "OPTIONS")
 _HEADERS = (
     (b"x-content-type-options", b"nosniff"),
@@ -72,6 +74,7 @@ class RestApp:
             await _told(error, scope["path"]).response()(scope, receive, sending)
 
     async def _answer(self, request: Request) -> Response:
+        _check_size(request)
         self._check_origin(request)
         path = request.scope["path"]
         if path == "/v1" or path.startswith("/v1/"):
@@ -90,6 +93,13 @@ class RestApp:
             return
         if urlsplit(origin).netloc != request.headers.get("host"):
             raise Problem(403, "CROSS_ORIGIN", "pages of another origin may not change anything here")
+
+
+def _check_size(request: Request) -> None:
+    if len(request.scope["raw_path"]) + len(request.scope["query_string"]) > MAX_TARGET_BYTES:
+        raise Problem(414, "HEADERS_TOO_LARGE", f"path and query have more than {MAX_TARGET_BYTES} bytes")
+    if sum(len(name) + len(value) for name, value in request.scope["headers"]) > MAX_HEADER_BYTES:
+        raise Problem(431, "HEADERS_TOO_LARGE", f"the headers have more than {MAX_HEADER_BYTES} bytes")
 
 
 def _told(error: Exception, path: str) -> Problem:

@@ -26,6 +26,7 @@ REASONS = {
     "METHOD_NOT_ALLOWED": "The path exists, but not for this method; the header Allow names those that it has.",
     "UNSUPPORTED_MEDIA_TYPE": "The body must be JSON, and say so in Content-Type.",
     "BODY_TOO_LARGE": "The body is larger than a request may be.",
+    "HEADERS_TOO_LARGE": "Headers, path or query are longer than a request may have.",
     "REQUEST_TIMEOUT": "The body of the request did not arrive in time.",
     "CROSS_ORIGIN": "A page of another origin asked for a change, and this node does not allow it to.",
     "TASK_ALREADY_EXISTS": "A task of this name is registered.",

@@ -10,11 +10,10 @@ import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from raftsched.rest.app import RestApp, with_cors
+from raftsched.rest.app import MAX_HEADER_BYTES, RestApp, with_cors
 from raftsched.rest.calls import OwnService
 
 MAX_CONNECTIONS = 2_000
-MAX_HEADER_BYTES = 32 << 10
 HEADER_TIMEOUT_S = 10.0
 IDLE_TIMEOUT_S = 60
 _BACKLOG = 512

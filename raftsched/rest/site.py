@@ -38,6 +38,8 @@ class Site:
     async def answer(self, request: Request) -> Response:
         """The file, or the start page. Raises Problem (400, 404)."""
         path = request.scope["path"]
+        if not path.isprintable():
+            raise malformed("the path holds characters that no file of ours has")
         if not self._index.is_file():
             return self._without(path)
         try:
