@@ -127,6 +127,11 @@ class RaftTransport(rpc.RaftServiceServicer):
                 raise ConnectionError(f"{peer_id} gives no snapshot: {error.details()}") from error
             except (TimeoutError, wire.WireError) as error:
                 raise ConnectionError(f"{peer_id} gives no snapshot: {error or 'it went silent'}") from error
+            except asyncio.CancelledError:
+                # gRPC raises it too when the peer cancels the call.
+                if _is_being_cancelled():
+                    raise
+                raise ConnectionError(f"{peer_id} gives no snapshot: it cancelled the call") from None
             finally:
                 call.cancel()
 
@@ -261,6 +266,11 @@ class _Link:
                     backoff_s = _REFUSED_BACKOFF_S
             except TimeoutError:
                 error = "no sign of life"
+            except (asyncio.InvalidStateError, asyncio.CancelledError):
+                # gRPC raises them in who writes to, or reads from, a call that has just ended.
+                if _is_being_cancelled():
+                    raise
+                error = "the call ended"
             if self._connected:
                 self._disconnect(error)
                 backoff_s = _BACKOFF_MIN_S
@@ -340,3 +350,8 @@ async def _raise_status(call: _Exchange) -> None:
     raise grpc.aio.AioRpcError(
         await call.code(), await call.initial_metadata(), await call.trailing_metadata(), await call.details()
     )
+
+
+def _is_being_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
