@@ -99,6 +99,10 @@ class RaftTransport(rpc.RaftServiceServicer):
             asyncio.create_task(link.run(), name=f"raft link {link.peer.id}") for link in self._links.values()
         ]
 
+    async def watch(self) -> None:
+        """Wait until cancelled. Raises what ended a link, which only a defect of ours can."""
+        await asyncio.gather(*self._tasks, asyncio.Event().wait())
+
     async def close(self) -> None:
         """Hang up on all peers. The server is the caller's to stop."""
         self._closing.set()
