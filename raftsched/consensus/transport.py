@@ -125,7 +125,12 @@ class RaftTransport(rpc.RaftServiceServicer):
         async with grpc.aio.insecure_channel(peer.address, _CHANNEL_OPTIONS) as channel:
             call = rpc.RaftServiceStub(channel).FetchSnapshot(request)
             try:
-                while isinstance(part := await asyncio.wait_for(call.read(), _SNAPSHOT_STALL_S), pb.FetchSnapshotResponse):
+
+                async def next_part() -> pb.FetchSnapshotResponse | None:
+                    part = await asyncio.wait_for(call.read(), _SNAPSHOT_STALL_S)
+                    return part if isinstance(part, pb.FetchSnapshotResponse) else None
+
+                while (part := await next_part()) is not None:
                     yield wire.decode_part(part)
             except grpc.aio.AioRpcError as error:
                 raise ConnectionError(f"{peer_id} gives no snapshot: {error.details()}") from error
