@@ -127,7 +127,9 @@ class RaftTransport(rpc.RaftServiceServicer):
             try:
 
                 async def next_part() -> pb.FetchSnapshotResponse | None:
-                    part = await asyncio.wait_for(call.read(), _SNAPSHOT_STALL_S)
+                    # Not wait_for: up to Python 3.11 it may swallow the cancellation of a node that stops.
+                    async with asyncio.timeout(_SNAPSHOT_STALL_S):
+                        part = await call.read()
                     return part if isinstance(part, pb.FetchSnapshotResponse) else None
 
                 while (part := await next_part()) is not None:
