@@ -1,7 +1,7 @@
 """Bits that flip and files that lose their end while a node is down.
 
-LMDB has no page checksums. What must hold: a node whose file does not hang together refuses to start and says what to do;
-one that starts shows what the others show, unless the flip is within the value of a row, which nothing detects (see
+LMDB has no page checksums. What must hold: a node whose file does not hang together refuses to start and says what to
+do; one that starts shows what the others show, unless the flip is within the value of a row, which nothing detects (see
 docs/testing.md).
 """
 
