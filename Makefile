@@ -4,7 +4,7 @@ BIN = $(dir $(PYTHON))
 SEEDS ?= 20
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check fix format lint types layers unit sim test integration proto proto-check proto-lint packages lock ui ui-check e2e \
+.PHONY: help setup check fix format lint types layers unit sim chaos test integration proto proto-check proto-lint packages lock ui ui-check e2e \
   cluster-up cluster-down
 
 help: ## Show this list
@@ -37,6 +37,9 @@ unit: ## Unit, property and conformance tests
 
 sim: ## Simulated clusters: SEEDS=1000 for so many, SEED=7 for one
 	$(PYTHON) -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
+
+chaos: ## Break a real cluster: MINUTES=5 SEED=7 NODES=3
+	$(PYTHON) -m tests.chaos --minutes $(or $(MINUTES),5) $(if $(SEED),--seed $(SEED)) $(if $(NODES),--nodes $(NODES))
 
 test: ## Every test
 	./scripts/test
