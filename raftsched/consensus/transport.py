@@ -138,11 +138,6 @@ class RaftTransport(rpc.RaftServiceServicer):
                 raise ConnectionError(f"{peer_id} gives no snapshot: {error.details()}") from error
             except (TimeoutError, wire.WireError) as error:
                 raise ConnectionError(f"{peer_id} gives no snapshot: {error or 'it went silent'}") from error
-            except asyncio.CancelledError:
-                # gRPC raises it too when the peer cancels the call.
-                if _is_being_cancelled():
-                    raise
-                raise ConnectionError(f"{peer_id} gives no snapshot: it cancelled the call") from None
             finally:
                 call.cancel()
 
