@@ -48,9 +48,8 @@ test('the cron editor says the expression in words and shows the next ten fires 
   await page.getByLabel('Cron expression').fill('30 2 * * 1-5');
   await seen('At 02:30, Monday through Friday');
   const rows = page.getByRole('table', { name: 'Next fires' }).getByRole('row');
-  await rows.nth(10).waitFor();
+  await rows.nth(10).filter({ hasText: '02:30:00' }).waitFor();
   expect(await rows.count()).toBe(11);
-  expect(await rows.nth(1).innerText()).toContain('02:30:00');
   await page.getByLabel('Cron expression').fill('99 * * * *');
   await page
     .getByRole('status')

@@ -11,7 +11,7 @@ const mono = 'ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono",
 /** Dense and plain: small radii, 13 px text; colour is kept for states (styles.css). */
 export const theme = createTheme({
   primaryColor: 'accent',
-  primaryShade: { light: 6, dark: 5 },
+  primaryShade: 6,
   colors: { accent },
   fontFamily: system,
   fontFamilyMonospace: mono,

@@ -54,7 +54,8 @@ export async function change<Answer>(
   for (let attempt = 1; ; attempt += 1) {
     try {
       const response = await send(method, path, { timeoutMs: CHANGE_TIMEOUT_MS, body, key });
-      return (await response.json()) as Answer;
+      // A deletion is answered with 204 and no body.
+      return (response.status === 204 ? {} : await response.json()) as Answer;
     } catch (problem) {
       if (attempt >= CHANGE_TRIES || !(problem instanceof Problem) || !problem.isOutage) throw problem;
       await new Promise((resolve) => setTimeout(resolve, attempt * 700));
@@ -81,6 +82,8 @@ async function send(method: string, path: string, { timeoutMs, body, key, signal
   try {
     response = await fetch(path, {
       method,
+      // The ETag of a task is that of its definition: a conditional request would miss a new next fire or state.
+      cache: 'no-store',
       signal: signal ? AbortSignal.any([signal, timeout]) : timeout,
       headers: {
         ...(body === undefined ? {} : { 'Content-Type': 'application/json' }),

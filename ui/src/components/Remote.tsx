@@ -27,7 +27,7 @@ export function Empty({ title, children, page }: { title: string; children?: Rea
     <Stack align="center" gap={6} py={28} px="md" ta="center">
       {page ? <Title order={1}>{title}</Title> : <Text fw={500}>{title}</Text>}
       {children ? (
-        <Text component="div" size="sm" c="dimmed" maw={460}>
+        <Text component="div" className="prose" size="sm" c="dimmed" maw={460}>
           {children}
         </Text>
       ) : null}

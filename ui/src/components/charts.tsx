@@ -14,6 +14,8 @@ const SHOWN_BARS = 60;
 
 interface FrameProps {
   label: string;
+  /** Default: a picture. A group holds links. */
+  role?: 'img' | 'group';
   height: number;
   top: string;
   from: string;
@@ -23,13 +25,13 @@ interface FrameProps {
 }
 
 /** Axes of a chart: the largest value above, the range of time below. */
-function Frame({ label, height, top, from, to, children }: FrameProps) {
+function Frame({ label, role = 'img', height, top, from, to, children }: FrameProps) {
   const base = height - BOTTOM;
   const { ref, width } = useElementSize();
   return (
     <div ref={ref} style={{ height }}>
       {width > LEFT ? (
-        <svg className="chart" width={width} height={height} role="img" aria-label={label}>
+        <svg className="chart" width={width} height={height} role={role} aria-label={label}>
           <line className="axis" x1={LEFT} x2={width} y1={base + 0.5} y2={base + 0.5} />
           <line className="axis" x1={LEFT} x2={width} y1={TOP + 0.5} y2={TOP + 0.5} strokeDasharray="2 4" />
           <text x={LEFT - 6} y={TOP + 4} textAnchor="end">
@@ -165,6 +167,7 @@ export function DurationChart({ executions, zone }: { executions: Execution[]; z
     formatTime(timeMs(execution?.nominalTime) ?? 0, zone).slice(5, 16);
   return (
     <Frame
+      role="group"
       label={`Duration of the last ${String(bars.length)} executions that ended; the longest took ${formatDuration(most)}`}
       height={height}
       top={formatDuration(most)}
@@ -175,8 +178,9 @@ export function DurationChart({ executions, zone }: { executions: Execution[]; z
         bars.map(({ execution, ms }, index) => {
           const step = (width - LEFT) / Math.max(12, bars.length);
           const size = Math.max(2, (ms / most) * (height - BOTTOM - TOP));
+          const words = `${formatTime(timeMs(execution.nominalTime) ?? 0, zone)}: ${formatDuration(ms)}, ${wordOf(execution.state).toLowerCase()}`;
           return (
-            <Link key={execution.id} to={`/executions/${execution.id}`} tabIndex={-1} aria-hidden>
+            <Link key={execution.id} to={`/executions/${execution.id}`} aria-label={words}>
               <rect
                 x={LEFT + index * step + 1}
                 y={height - BOTTOM - size}
@@ -184,9 +188,7 @@ export function DurationChart({ executions, zone }: { executions: Execution[]; z
                 height={size}
                 fill={`var(--${toneOf(execution.state)}-solid)`}
               >
-                <title>
-                  {`${formatTime(timeMs(execution.nominalTime) ?? 0, zone)}: ${formatDuration(ms)}, ${wordOf(execution.state).toLowerCase()}`}
-                </title>
+                <title>{words}</title>
               </rect>
             </Link>
           );
