@@ -222,7 +222,7 @@ def full_disk(context: Context) -> Iterator[None]:
     if node.running:
         context.notes.append(f"{victim} found room in its own files for {_FULL_DISK_S:g} s on a full disk")
     else:
-        words = context.lab.last_words(victim)
+        words = context.lab.reason_to_stop(victim)
         context.notes.append(f"{victim} stopped {time.monotonic() - begun:.1f} s after its disk was full")
         if "No space left" not in words or "Traceback" in words:
             context.problems.append(f"{victim} did not say that its disk is full: {words}")

@@ -126,7 +126,14 @@ class Lab(Cluster):
 
     def last_words(self, id_: str) -> str:
         """The end of what a node logged, for a report."""
-        return "\n".join(self.nodes[id_].log.read_text(errors="replace").splitlines()[-6:])
+        return "\n".join(line[:300] for line in self._lines(id_)[-6:])
+
+    def reason_to_stop(self, id_: str) -> str:
+        """What a node told its operator beside its log when it stopped for the last time."""
+        return "\n".join([line for line in self._lines(id_) if not line.startswith("{")][-6:])
+
+    def _lines(self, id_: str) -> list[str]:
+        return self.nodes[id_].log.read_text(errors="replace").splitlines()
 
     def _executor(self, name: str) -> Process:
         options = ["--join", ",".join(self.addresses.values()), "--data-dir", str(self.directory / name)]
