@@ -134,11 +134,12 @@ class RaftGroup:
     def status(self) -> GroupStatus:
         """See ports.Log."""
         asks = self._guard.elections.asks_for_pre_votes
-        leads = self._engine.role is Role.LEADER
+        leads = self._engine.role is Role.LEADER and not self._failed
+        role = Role.FOLLOWER if self._failed else self._engine.role
         return GroupStatus(
-            role=Role.CANDIDATE if asks else self._engine.role,
+            role=Role.CANDIDATE if asks else role,
             term=self._engine.term,
-            leader_id="" if asks else self._engine.leader_id,
+            leader_id="" if asks or self._failed else self._engine.leader_id,
             commit_index=self._engine.commit_index,
             applied_index=self._applied,
             first_index=self._journal.first_index,

@@ -29,6 +29,8 @@ from raftsched.consensus.settings import Settings
 from raftsched.ports import Clock, Role
 
 _log = structlog.get_logger(__name__)
+_LARGEST_TERM_STEP = 1 << 32
+"""Terms rise by one with each election. One forged message must not use up those that are left."""
 
 
 class Guard:
@@ -104,6 +106,9 @@ class Guard:
 
         Raises InvariantBroken: it contradicts what is committed here.
         """
+        if message.term > self.engine.term + _LARGEST_TERM_STEP:
+            _log.error("dropped a message of an impossible term", peer=peer_id, term=message.term)
+            return
         self.heard(peer_id)
         match message:
             case PreVote():
