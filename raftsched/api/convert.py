@@ -73,7 +73,26 @@ def public_execution(execution_id: bytes, row: ExecutionRow) -> execution_pb2.Ex
         execution.exit_code = row.exit_code
     if row.HasField("http_status"):
         execution.http_status = row.http_status
+    execution.queued = row.queued
+    _set(execution.next_attempt_time, row.not_before_us)
+    execution.past_attempts.extend(map(_public_attempt, row.past_attempts))
     return execution
+
+
+def _public_attempt(row: pb.AttemptRow) -> execution_pb2.Attempt:
+    attempt = execution_pb2.Attempt(
+        attempt=row.attempt,
+        state=row.state,  # type: ignore[arg-type]
+        executor_id=row.executor_id,
+        error=row.error,
+    )
+    _set(attempt.start_time, row.start_us)
+    _set(attempt.end_time, row.end_us)
+    if row.HasField("exit_code"):
+        attempt.exit_code = row.exit_code
+    if row.HasField("http_status"):
+        attempt.http_status = row.http_status
+    return attempt
 
 
 def public_ledger_entry(key: bytes, value: bytes) -> execution_pb2.LedgerEntry:

@@ -105,7 +105,7 @@ def _ids_by_state(reader: Reader, states: frozenset[int], first: bytes, stop: by
     """Ids of executions in states that have an index, descending; some may be of other states."""
     sources: list[Iterator[bytes]] = []
     if ExecutionState.PENDING in states:
-        sources.append(_keys(reader, Table.PENDING, first, stop))
+        sources += [_keys(reader, table, first, stop) for table in (Table.PENDING, Table.HELD)]
     if states & {ExecutionState.ASSIGNED, ExecutionState.RUNNING}:
         sources.append(_keys(reader, Table.ACTIVE, first, stop))
     sources += [

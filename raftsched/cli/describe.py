@@ -42,6 +42,30 @@ def next_fire(task: Task, at: datetime) -> str:
     return f"{show_instant(task.next_fire_time, zone_of(task))} ({show_relative(task.next_fire_time, at)})"
 
 
+def overlap(task: Task) -> str:
+    """Its overlap policy and the limits: ``QUEUE, 1 open, 10 queued``."""
+    words = [enum_name(task, "overlap_policy")]
+    if task.max_running:
+        words.append(f"{task.max_running} open")
+    if task.max_queued:
+        words.append(f"{task.max_queued} queued")
+    return ", ".join(words)
+
+
+def retry(task: Task) -> str:
+    """When it is tried again: ``3 attempts, after 1s to 10m, exit codes 75``; empty for never."""
+    if not task.HasField("retry"):
+        return ""
+    policy = task.retry
+    words = [f"{policy.max_attempts} attempts"]
+    words.append(f"after {show_duration(policy.initial_backoff)} to {show_duration(policy.max_backoff)}")
+    if policy.exit_codes:
+        words.append(f"exit codes {' '.join(map(str, policy.exit_codes))}")
+    if policy.http_statuses:
+        words.append(f"HTTP statuses {' '.join(map(str, policy.http_statuses))}")
+    return ", ".join(words)
+
+
 def ending(execution: Execution) -> str:
     """Its state, and how it ended: ``FAILED (exit code 2)``."""
     state = enum_name(execution, "state")

@@ -296,6 +296,8 @@ def _fields(task: Task) -> list[tuple[str, str]]:
         ("misfire policy", enum_name(task, "misfire_policy")),
         ("misfire threshold", show_duration(task.misfire_threshold) if task.HasField("misfire_threshold") else ""),
         ("delivery", enum_name(task, "delivery")),
+        ("overlap policy", describe.overlap(task)),
+        ("retry", describe.retry(task)),
         ("created", show_instant(task.create_time)),
         ("updated", show_instant(task.update_time)),
         ("uid", task.uid),

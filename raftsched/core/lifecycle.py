@@ -12,7 +12,7 @@ TRANSITIONS: dict[S, frozenset[S]] = {
     S.CANCELLED: frozenset(),
     S.LOST: frozenset(),
 }
-"""From each state to those that may follow it. Back to PENDING: the executor vanished and the execution runs again."""
+"""From each state to those that may follow it. Back to PENDING: another attempt follows."""
 
 MAX_ATTEMPTS = 5
 """An execution whose executor vanished this many times ends as LOST: it may be what kills them."""

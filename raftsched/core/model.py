@@ -45,6 +45,15 @@ class Delivery(IntEnum):
     AT_MOST_ONCE = 2
 
 
+class OverlapPolicy(IntEnum):
+    """What happens while as many executions are open as may be; the numbers are those of ``raftsched.v1``."""
+
+    ALLOW = 1
+    SKIP = 2
+    QUEUE = 3
+    CANCEL_RUNNING = 4
+
+
 class Decision(IntEnum):
     """What was decided for a nominal time; the numbers are those of ``raftsched.v1.Decision``."""
 
@@ -106,6 +115,9 @@ class Task:
     misfire_policy: MisfirePolicy = MisfirePolicy.ONE
     misfire_threshold_us: int = DEFAULT_MISFIRE_THRESHOLD_US
     delivery: Delivery = Delivery.AT_LEAST_ONCE
+    overlap_policy: OverlapPolicy = OverlapPolicy.ALLOW
+    max_running: int = 1
+    max_queued: int = 0
     uid: int = 0
     """Unique over all tasks that ever were; assigned when the registration is applied."""
     revision: int = 0

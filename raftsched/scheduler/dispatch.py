@@ -34,24 +34,30 @@ class Dispatcher:
     def follow(self, reader: Reader, changes: Iterable[tuple[bytes, ExecutionRow]]) -> None:
         """Act on executions that a commit changed: send new assignments and cancellations, free what ended."""
         assigned: dict[str, list[tuple[bytes, ExecutionRow]]] = {}
-        for execution_id, row in changes:
+        cancelled: list[tuple[bytes, ExecutionRow]] = []
+        # One commit may change an execution several times; where it ends up is what counts.
+        for execution_id, row in dict(changes).items():
             if row.state not in _ACTIVE:
                 self._let_go(execution_id, row)
                 continue
             session = self._executors.get(row.executor_id)
             if session is None:
                 continue
-            if row.cancel_requested:
-                session.link.send(cancel_message([(execution_id, row.attempt)]))
-            elif row.state == ExecutionState.ASSIGNED:
+            if row.state == ExecutionState.ASSIGNED and (execution_id, row.attempt) not in session.held:
                 assigned.setdefault(row.executor_id, []).append((execution_id, row))
+            elif row.cancel_requested:
+                cancelled.append((execution_id, row))
         for executor_id, rows in assigned.items():
             session = self._executors.get(executor_id)
             if session is not None:
                 self.send(reader, session, rows)
+        for execution_id, row in cancelled:
+            session = self._executors.get(row.executor_id)
+            if session is not None:
+                session.link.send(cancel_message([(execution_id, row.attempt)]))
 
     def send(self, reader: Reader, session: Session, rows: list[tuple[bytes, ExecutionRow]]) -> None:
-        """Send assignments as they stand in the execution table."""
+        """Send assignments as they stand in the execution table, and then what of it is to be cancelled."""
         message = xpb.ConnectResponse()
         items = message.assignments.items
         for execution_id, row in rows:
@@ -59,6 +65,8 @@ class Dispatcher:
             session.held.add((execution_id, row.attempt))
             items.append(_assignment(execution_id, row, task if task and task.uid == row.uid else None))
         session.link.send(message)
+        if doomed := [(execution_id, row.attempt) for execution_id, row in rows if row.cancel_requested]:
+            session.link.send(cancel_message(doomed))
 
     def reconcile(self, reader: Reader, assigned: Mapping[str, list[AttemptKey]]) -> None:
         """Send connected executors what is assigned to them, by executor id, and what they do not hold."""

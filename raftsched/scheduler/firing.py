@@ -112,6 +112,9 @@ class Firer:
             expected_next_us=next_us,
             next_us=plan.next_us,
             delivery=task.delivery,
+            overlap_policy=task.overlap_policy,
+            max_running=task.max_running,
+            max_queued=task.max_queued,
         )
         for entry in plan.decided:
             decided = item.decided.add(

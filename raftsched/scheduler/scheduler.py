@@ -14,6 +14,7 @@ from raftsched.scheduler.reports import Reporter
 from raftsched.scheduler.retention import Retention
 from raftsched.scheduler.settings import SchedulerSettings
 from raftsched.scheduler.task_cache import TaskCache
+from raftsched.scheduler.waking import Waker
 
 _LONGEST_STEP_S = 0.05
 
@@ -42,7 +43,8 @@ class Scheduler:
         proposer = Proposer(log, clock, node_id, term, wake)
         self._firer = Firer(proposer, clock, self.executors, self._tasks, settings)
         self._dispatcher = Dispatcher(proposer, self.executors, self._tasks, settings)
-        self._reporter = Reporter(proposer, self.executors, settings)
+        self._reporter = Reporter(proposer, clock, self.executors, settings)
+        self._waker = Waker(proposer, settings)
         self._leases = Leases(proposer, settings.lease_ms)
         self._retention = Retention(proposer, settings)
         self._reconcile_s = clock.monotonic()
@@ -61,6 +63,7 @@ class Scheduler:
         self._reporter.step()
         with self._store.read() as reader:
             self._firer.step(reader)
+            self._waker.step(reader)
             self._dispatcher.assign_pending(reader)
             if now_s >= self._reconcile_s:
                 self._reconcile_s = now_s + self._settings.reconcile_interval_s
