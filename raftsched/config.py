@@ -6,6 +6,7 @@ sets ``data_dir``, ``RAFTSCHED_RAFT__HEARTBEAT_MS`` sets ``heartbeat_ms`` in the
 
 import json
 import os
+import socket
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -139,8 +140,8 @@ class ExecutorProcessConfig(_Section):
 
     join: Annotated[list[Address], BeforeValidator(_strings), Field(min_length=1)]
     data_dir: Path
-    id: Annotated[str, Field(pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]{0,62})?$")] = ""
-    """Empty: made at the first start and kept in the data directory."""
+    name: Id = Field(default_factory=lambda: socket.gethostname().partition(".")[0] or "executor")
+    """Its id is this and a random part, made at the first start and kept in the data directory."""
     log: LogConfig = LogConfig()
     executor: ExecutorConfig = Field(default_factory=ExecutorConfig)
 

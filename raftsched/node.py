@@ -1,8 +1,9 @@
 """The composition root: makes a node or an executor process out of its parts, and runs it until it is told to stop."""
 
 import asyncio
+import contextlib
 import signal
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack
 from importlib.metadata import version as distribution_version
 from pathlib import Path
@@ -17,12 +18,13 @@ from raftsched.clock import SystemClock
 from raftsched.config import ExecutorConfig, ExecutorProcessConfig, NodeConfig
 from raftsched.consensus.driver import GroupDriver
 from raftsched.consensus.group import RaftGroup
+from raftsched.consensus.matching import InvariantBroken
 from raftsched.consensus.settings import Settings
 from raftsched.consensus.transport import RaftTransport
 from raftsched.executor.agent import ExecutorAgent
 from raftsched.executor.settings import ExecutorSettings
 from raftsched.internal.v1 import executor_pb2_grpc
-from raftsched.ports import Clock, Peer, Role
+from raftsched.ports import Clock, Peer, Role, StoreFailed, StoreRefused
 from raftsched.replica import Replica
 from raftsched.scheduler.service import SchedulerService
 from raftsched.scheduler.settings import SchedulerSettings
@@ -41,25 +43,38 @@ class StartError(Exception):
     """The process cannot start; the message says why and what to do."""
 
 
-def run_node(config: NodeConfig) -> None:
-    """Run a node until SIGTERM or SIGINT.
+class Stopped(Exception):
+    """The process had to stop, and lost nothing that it had acknowledged; the message says why and what to do."""
 
-    Raises StartError, ports.StoreRefused (the data directory), and what forces a running node to stop, such as
-    ports.StoreFailed.
-    """
+
+def run_node(config: NodeConfig) -> None:
+    """Run a node until SIGTERM or SIGINT. Raises StartError, Stopped."""
     logs.configure(config.log)
-    asyncio.run(_run_until_signalled(Node(config, SystemClock()).run))
+    with _explained():
+        asyncio.run(_run_until_signalled(Node(config, SystemClock()).run))
 
 
 def run_executor(config: ExecutorProcessConfig) -> None:
     """Run an executor process until SIGTERM or SIGINT, then let it finish what it has; a second signal ends it at once.
 
-    Raises ports.StoreRefused, ports.StoreFailed.
+    Raises StartError, Stopped.
     """
     logs.configure(config.log)
-    settings = _executor_settings(config.executor, config.data_dir)
+    settings = _executor_settings(config.executor, config.data_dir, config.name)
     agent = ExecutorAgent(settings, list(config.join), SystemClock())
-    asyncio.run(_run_until_signalled(lambda stop: _run_agent(agent, stop)))
+    with _explained():
+        asyncio.run(_run_until_signalled(lambda stop: _run_agent(agent, stop)))
+
+
+@contextlib.contextmanager
+def _explained() -> Iterator[None]:
+    """What the operator can mend comes without a traceback; anything else is a defect of ours and keeps it."""
+    try:
+        yield
+    except StoreRefused as error:
+        raise StartError(str(error)) from error
+    except (StoreFailed, InvariantBroken) as error:
+        raise Stopped(str(error)) from error
 
 
 class Node:
@@ -156,7 +171,8 @@ class Node:
         async def find_leader() -> str | None:
             return api.leader_address() or None
 
-        settings = _executor_settings(self._config.executor, self._config.data_dir / "executor", self._config.id)
+        id_ = self._config.id
+        settings = _executor_settings(self._config.executor, self._config.data_dir / "executor", id_, node_id=id_)
         return ExecutorAgent(settings, find_leader, self._clock)
 
     async def _hand_over(self, group: RaftGroup, driver: GroupDriver) -> None:
@@ -194,9 +210,10 @@ def _raft_settings(config: NodeConfig) -> Settings:
     )
 
 
-def _executor_settings(config: ExecutorConfig, data_dir: Path, node_id: str = "") -> ExecutorSettings:
+def _executor_settings(config: ExecutorConfig, data_dir: Path, name: str, *, node_id: str = "") -> ExecutorSettings:
     return ExecutorSettings(
         data_dir=data_dir,
+        name=name,
         slots=config.slots,
         labels=config.labels,
         node_id=node_id,

@@ -68,6 +68,9 @@ DELETE_TASK = _method("TaskService", "DeleteTask", task_pb2.DeleteTaskRequest, e
 PAUSE_TASK = _method("TaskService", "PauseTask", task_pb2.PauseTaskRequest, task_pb2.PauseTaskResponse)
 RESUME_TASK = _method("TaskService", "ResumeTask", task_pb2.ResumeTaskRequest, task_pb2.ResumeTaskResponse)
 RUN_TASK = _method("TaskService", "RunTask", task_pb2.RunTaskRequest, task_pb2.RunTaskResponse)
+PREVIEW_SCHEDULE = _method(
+    "TaskService", "PreviewSchedule", task_pb2.PreviewScheduleRequest, task_pb2.PreviewScheduleResponse
+)
 GET_EXECUTION = _method(
     "ExecutionService", "GetExecution", execution_pb2.GetExecutionRequest, execution_pb2.GetExecutionResponse
 )
@@ -178,6 +181,14 @@ def run_task(
     return Call(RUN_TASK, request, lambda response: response.execution, True, request.request_id)
 
 
+def preview_schedule(
+    schedule: task_pb2.Schedule, count: int, after: datetime | None
+) -> Call[task_pb2.PreviewScheduleRequest, task_pb2.PreviewScheduleResponse, task_pb2.PreviewScheduleResponse]:
+    """PreviewSchedule."""
+    request = task_pb2.PreviewScheduleRequest(schedule=schedule, count=count, after=_stamp("after", after))
+    return Call(PREVIEW_SCHEDULE, request, lambda response: response)
+
+
 def get_execution(
     execution_id: str, stale: bool = False
 ) -> Call[execution_pb2.GetExecutionRequest, execution_pb2.GetExecutionResponse, execution_pb2.Execution]:
@@ -277,7 +288,8 @@ def _consistency(stale: bool) -> Consistency.ValueType:
 
 
 def _range(start: datetime | None, end: datetime | None) -> tuple[Timestamp | None, Timestamp | None]:
-    return (
-        None if start is None else to_timestamp(start, "start"),
-        None if end is None else to_timestamp(end, "end"),
-    )
+    return _stamp("start", start), _stamp("end", end)
+
+
+def _stamp(field: str, moment: datetime | None) -> Timestamp | None:
+    return None if moment is None else to_timestamp(moment, field)

@@ -71,9 +71,11 @@ class Output:
         self._position = 0
         self._offset = 0
 
-    def restart(self) -> None:
-        """A new stream begins, at the first byte that is still kept."""
+    def restart(self, *, anew: bool = False) -> None:
+        """A new stream begins, at the first byte that is still kept; ``anew``: of another attempt."""
         self._offset = 0
+        if anew:
+            self._position = 0
 
     def take(self, response: GetOutputResponse) -> GetOutputResponse | None:
         """What is new in the next message of the stream, with the number of bytes that are missing before it."""

@@ -3,12 +3,8 @@
 from collections.abc import Callable
 
 from raftsched_client.errors import (
-    AlreadyExistsError,
     Applied,
-    ConflictError,
     DeadlineExceededError,
-    InvalidArgumentError,
-    NotFoundError,
     RaftschedError,
     ResourceExhaustedError,
     UnavailableError,
@@ -19,8 +15,6 @@ BACKOFF_MAX_S = 1.0
 ATTEMPT_SHARE = 3
 """With several endpoints one attempt gets this part of the deadline, so that a node that hangs does not use it up."""
 ATTEMPT_MIN_S = 1.0
-
-_REFUSALS = (InvalidArgumentError, NotFoundError, AlreadyExistsError, ConflictError)
 
 
 class Attempts:
@@ -104,9 +98,8 @@ class Attempts:
         return self._completed(final)
 
     def _completed(self, error: RaftschedError) -> RaftschedError:
-        # The request id makes a refusal the outcome of all attempts; anything else says nothing of the earlier ones.
-        if not isinstance(error, _REFUSALS):
-            error.applied = self._applied
+        # An earlier attempt without an answer may be on its way yet, whatever this one ended with.
+        error.applied = self._applied
         error.request_id = self._request_id
         return error
 

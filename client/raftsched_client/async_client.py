@@ -3,11 +3,11 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self, TypeVar
 from uuid import uuid4
 
 import grpc
@@ -29,7 +29,24 @@ from raftsched_client.v1.execution_pb2 import (
     LedgerEntry,
     WatchExecutionsRequest,
 )
-from raftsched_client.v1.task_pb2 import TASK_STATE_UNSPECIFIED, BatchCreateTaskResult, Task, TaskState
+from raftsched_client.v1.task_pb2 import (
+    TASK_STATE_UNSPECIFIED,
+    BatchCreateTaskResult,
+    PreviewScheduleResponse,
+    Schedule,
+    Task,
+    TaskState,
+)
+
+_Item = TypeVar("_Item", covariant=True)
+
+
+class _Stream(Protocol[_Item]):
+    """The responses of a call, as they come."""
+
+    def __aiter__(self) -> AsyncIterator[_Item]: ...
+
+    async def initial_metadata(self) -> object: ...
 
 
 class AsyncClient(BaseClient):
@@ -146,6 +163,12 @@ class AsyncClient(BaseClient):
         """As ``Client.run_task``."""
         return await self._unary(_calls.run_task(name, request_id), timeout)
 
+    async def preview_schedule(
+        self, schedule: Schedule, *, count: int = 10, after: datetime | None = None, timeout: Timeout | None = None
+    ) -> PreviewScheduleResponse:
+        """As ``Client.preview_schedule``."""
+        return await self._unary(_calls.preview_schedule(schedule, count, after), timeout)
+
     async def get_execution(
         self, execution_id: str, *, stale: bool = False, timeout: Timeout | None = None
     ) -> Execution:
@@ -198,6 +221,8 @@ class AsyncClient(BaseClient):
         read_again: bool,
     ) -> AsyncGenerator[Execution, None]:
         async with self._open(endpoint, _calls.WATCH_EXECUTIONS, request) as stream:
+            # From the initial metadata on nothing is missed, so what is read after it closes every gap.
+            await stream.initial_metadata()
             reconnects.opened(time.monotonic())
             if read_again:
                 async for execution in self._reread(watch, request, reconnects.timeout_s):
@@ -238,11 +263,11 @@ class AsyncClient(BaseClient):
         """As ``Client.get_output``."""
         request = GetOutputRequest(id=execution_id, follow=follow)
         output = Output()
+        attempt = (await self.get_execution(execution_id, timeout=timeout)).attempt if follow else 0
         limit_s = None if follow else self._timeout_of(timeout)
         reconnects = self._reconnects(timeout)
         while True:
             endpoint = self._endpoints.current
-            output.restart()
             try:
                 async with self._open(endpoint, _calls.GET_OUTPUT, request, limit_s) as stream:
                     reconnects.opened(time.monotonic())
@@ -253,6 +278,11 @@ class AsyncClient(BaseClient):
                 return
             except grpc.RpcError as error:
                 await asyncio.sleep(reconnects.failed(endpoint, self._broken(endpoint, error), time.monotonic()))
+            if follow:
+                before, attempt = attempt, (await self.get_execution(execution_id, timeout=timeout)).attempt
+                output.restart(anew=attempt != before)
+            else:
+                output.restart()
 
     async def cancel_execution(
         self, execution_id: str, *, request_id: str | None = None, timeout: Timeout | None = None
@@ -313,7 +343,7 @@ class AsyncClient(BaseClient):
     @asynccontextmanager
     async def _open(
         self, endpoint: str, method: Method[Req, Resp], request: Req, timeout_s: float | None = None
-    ) -> AsyncIterator[AsyncIterable[Resp]]:
+    ) -> AsyncIterator[_Stream[Resp]]:
         open_stream = self._channel(endpoint).unary_stream(
             method.path, method.request.SerializeToString, method.response.FromString
         )

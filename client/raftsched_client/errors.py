@@ -3,6 +3,9 @@
 Every error says in ``applied`` what became of the request: ``"no"`` means that it certainly changed nothing,
 ``"unknown"`` that it may have been applied or may be yet. Repeat such a request with the ``request_id`` of the error:
 the cluster remembers request ids for an hour and answers with the first outcome instead of acting again.
+
+A refusal (invalid, not found, exists, conflict, exhausted) changes nothing by itself. Its ``applied`` is ``"unknown"``
+all the same when an earlier attempt of that call ended without an answer.
 """
 
 from collections.abc import Mapping, Sequence
@@ -46,32 +49,26 @@ class RaftschedError(Exception):
 
 
 class InvalidArgumentError(RaftschedError):
-    """The caller's fault: a value was refused. Never applied.
+    """The caller's fault: a value was refused.
 
     ``field_violations`` names each refused field and says why.
     """
 
 
 class NotFoundError(RaftschedError):
-    """The caller's fault: there is no such task, execution or node. Never applied."""
+    """The caller's fault: there is no such task, execution or node."""
 
 
 class AlreadyExistsError(RaftschedError):
-    """The caller's fault: a task of that name is registered. Never applied."""
+    """The caller's fault: a task of that name is registered."""
 
 
 class ConflictError(RaftschedError):
-    """Nobody's fault: the etag no longer matches, or the state does not allow it.
-
-    Never applied; read again and decide.
-    """
+    """Nobody's fault: the etag no longer matches, or the state does not allow it. Read again and decide."""
 
 
 class ResourceExhaustedError(RaftschedError):
-    """A limit was reached: the message is too large (the caller's fault) or too much is in flight.
-
-    Not applied, unless an earlier attempt of the same call ended without an answer: see ``applied``.
-    """
+    """A limit was reached: the message is too large (the caller's fault) or too much is in flight."""
 
 
 class UnavailableError(RaftschedError):

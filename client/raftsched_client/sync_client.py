@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self, TypeVar
 from uuid import uuid4
 
 import grpc
@@ -28,7 +28,24 @@ from raftsched_client.v1.execution_pb2 import (
     LedgerEntry,
     WatchExecutionsRequest,
 )
-from raftsched_client.v1.task_pb2 import TASK_STATE_UNSPECIFIED, BatchCreateTaskResult, Task, TaskState
+from raftsched_client.v1.task_pb2 import (
+    TASK_STATE_UNSPECIFIED,
+    BatchCreateTaskResult,
+    PreviewScheduleResponse,
+    Schedule,
+    Task,
+    TaskState,
+)
+
+_Item = TypeVar("_Item", covariant=True)
+
+
+class _Stream(Protocol[_Item]):
+    """The responses of a call, as they come."""
+
+    def __iter__(self) -> Iterator[_Item]: ...
+
+    def initial_metadata(self) -> object: ...
 
 
 class Client(BaseClient):
@@ -157,6 +174,15 @@ class Client(BaseClient):
         """Fire the task at once, paused or not; return the new execution. Raises NotFoundError."""
         return self._unary(_calls.run_task(name, request_id), timeout)
 
+    def preview_schedule(
+        self, schedule: Schedule, *, count: int = 10, after: datetime | None = None, timeout: Timeout | None = None
+    ) -> PreviewScheduleResponse:
+        """The first ``count`` (1 to 100) nominal times of a schedule, or what is wrong with it.
+
+        They lie after ``after``, by default the present. Changes nothing. Raises ValueError for a naive datetime.
+        """
+        return self._unary(_calls.preview_schedule(schedule, count, after), timeout)
+
     def get_execution(self, execution_id: str, *, stale: bool = False, timeout: Timeout | None = None) -> Execution:
         """Read an execution. Raises NotFoundError."""
         return self._unary(_calls.get_execution(execution_id, stale), timeout)
@@ -219,6 +245,8 @@ class Client(BaseClient):
         read_again: bool,
     ) -> Iterator[Execution]:
         with self._open(endpoint, _calls.WATCH_EXECUTIONS, request) as stream:
+            # From the initial metadata on nothing is missed, so what is read after it closes every gap.
+            stream.initial_metadata()
             reconnects.opened(time.monotonic())
             if read_again:
                 yield from self._reread(watch, request, reconnects.timeout_s)
@@ -253,15 +281,16 @@ class Client(BaseClient):
         """The output that is still kept (at most the last 64 KiB), in pieces.
 
         ``follow`` goes on until the execution has ended. ``truncated_bytes`` of a piece counts the bytes that are
-        missing just before it. A lost connection does not end it. Raises NotFoundError.
+        missing just before it. A lost connection does not end it; when a further attempt began meanwhile, the output
+        of that attempt follows from its beginning. Raises NotFoundError.
         """
         request = GetOutputRequest(id=execution_id, follow=follow)
         output = Output()
+        attempt = self.get_execution(execution_id, timeout=timeout).attempt if follow else 0
         limit_s = None if follow else self._timeout_of(timeout)
         reconnects = self._reconnects(timeout)
         while True:
             endpoint = self._endpoints.current
-            output.restart()
             try:
                 with self._open(endpoint, _calls.GET_OUTPUT, request, limit_s) as stream:
                     reconnects.opened(time.monotonic())
@@ -272,6 +301,11 @@ class Client(BaseClient):
                 return
             except grpc.RpcError as error:
                 time.sleep(reconnects.failed(endpoint, self._broken(endpoint, error), time.monotonic()))
+            if follow:
+                before, attempt = attempt, self.get_execution(execution_id, timeout=timeout).attempt
+                output.restart(anew=attempt != before)
+            else:
+                output.restart()
 
     def cancel_execution(
         self, execution_id: str, *, request_id: str | None = None, timeout: Timeout | None = None
@@ -337,7 +371,7 @@ class Client(BaseClient):
     @contextmanager
     def _open(
         self, endpoint: str, method: Method[Req, Resp], request: Req, timeout_s: float | None = None
-    ) -> Iterator[Iterable[Resp]]:
+    ) -> Iterator[_Stream[Resp]]:
         open_stream = self._channel(endpoint).unary_stream(
             method.path, method.request.SerializeToString, method.response.FromString
         )

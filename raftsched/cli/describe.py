@@ -10,7 +10,7 @@ from raftsched.cli.output import enum_name, one_line
 from raftsched.cli.times import show_duration, show_instant, show_relative, zone_of
 
 if TYPE_CHECKING:
-    from raftsched_client import Action, Execution, Task
+    from raftsched_client import Action, Attempt, Execution, Task
 
 
 def schedule(task: Task) -> str:
@@ -66,7 +66,7 @@ def retry(task: Task) -> str:
     return ", ".join(words)
 
 
-def ending(execution: Execution) -> str:
+def ending(execution: Execution | Attempt) -> str:
     """Its state, and how it ended: ``FAILED (exit code 2)``."""
     state = enum_name(execution, "state")
     if execution.HasField("exit_code"):

@@ -11,20 +11,19 @@ from raftsched.cli import describe
 from raftsched.cli.options import ExecutionId, ExecutionStateChoice, Limit, Since, Stale, Until
 from raftsched.cli.output import (
     Format,
-    console,
     enum_name,
     note,
     one_line,
     print_items,
     print_message,
     print_rows,
-    table,
+    print_table,
 )
 from raftsched.cli.session import Session, command, complete_task
 from raftsched.cli.times import show_instant, show_seconds
 
 if TYPE_CHECKING:
-    from raftsched_client import Execution
+    from raftsched_client import Attempt, Execution
 
 app = typer.Typer(no_args_is_help=True, help="Look at executions, read their output, cancel them.")
 _DEFAULT_LIMIT = 100
@@ -86,7 +85,7 @@ def show(session: Session, execution_id: ExecutionId, stale: Stale = False) -> N
     if session.form is not Format.TABLE:
         print_message(execution, session.form)
         return
-    console().print(table(("FIELD", "VALUE"), _fields(execution)))
+    print_table(("FIELD", "VALUE"), _fields(execution))
 
 
 @command(app, "output")
@@ -151,6 +150,20 @@ def _delay(execution: Execution) -> str:
     return show_seconds(late_s) if late_s >= 0 else f"-{show_seconds(-late_s)}"
 
 
+def _waits_for(execution: Execution) -> str:
+    if execution.queued:
+        return "another execution of the task to end"
+    if execution.HasField("next_attempt_time"):
+        return f"its next attempt at {show_instant(execution.next_attempt_time)}"
+    return ""
+
+
+def _past(attempt: Attempt) -> str:
+    """How an earlier attempt ended, when, where and why."""
+    words = (describe.ending(attempt), show_instant(attempt.end_time), attempt.executor_id, one_line(attempt.error))
+    return "  ".join(filter(None, words))
+
+
 def _fields(execution: Execution) -> list[tuple[str, str]]:
     rows = [
         ("id", execution.id),
@@ -165,6 +178,8 @@ def _fields(execution: Execution) -> list[tuple[str, str]]:
         ("delay", _delay(execution)),
         ("run time", describe.run_time(execution)),
         ("attempt", str(execution.attempt)),
+        ("waits for", _waits_for(execution)),
+        *((f"attempt {past.attempt}", _past(past)) for past in execution.past_attempts),
         ("fencing token", str(execution.fencing_token)),
         ("executor", execution.executor_id),
         ("leader", f"{execution.leader_id} (term {execution.term})" if execution.leader_id else ""),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
-    from rich.console import Console
+    from rich.console import Console, RenderableType
     from rich.table import Table
 
 T = TypeVar("T")
@@ -86,12 +86,24 @@ def _yaml(document: object) -> str:
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Where tables go."""
+    """A terminal."""
     from rich.console import Console
 
-    stream = sys.stderr if stderr else sys.stdout
-    width = None if stream.isatty() else _PIPE_WIDTH
-    return Console(stderr=stderr, width=width, highlight=False, markup=False, soft_wrap=False)
+    return Console(stderr=stderr, highlight=False, markup=False)
+
+
+def show(content: RenderableType) -> None:
+    """Print tables and text: fitted to a terminal, else one line per row and no more blanks than needed."""
+    from rich.console import Console
+
+    if sys.stdout.isatty():
+        console().print(content)
+        return
+    wide = Console(width=_PIPE_WIDTH, highlight=False, markup=False, color_system=None)
+    with wide.capture() as capture:
+        wide.print(content)
+    for line in capture.get().splitlines():
+        print(line.rstrip())
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
@@ -106,9 +118,14 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
     return built
 
 
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """A table of rows that are there already."""
+    show(table(columns, rows))
+
+
 def print_rows(columns: Sequence[str], items: Iterable[T], row: Callable[[T], Sequence[str]]) -> None:
     """A table with one row per item."""
-    console().print(table(columns, map(row, items)))
+    show(table(columns, map(row, items)))
 
 
 def note(text: str) -> None:

@@ -92,8 +92,9 @@ def executor(
     join: Annotated[
         str | None, typer.Option("--join", metavar="HOST:PORT,...", help="Nodes of the cluster to work for.")
     ] = None,
-    executor_id: Annotated[
-        str | None, typer.Option("--id", metavar="ID", help="Its id. Default: made at the first start and kept.")
+    name: Annotated[
+        str | None,
+        typer.Option("--name", metavar="NAME", help="Its id begins with this. Default: the name of the machine."),
     ] = None,
     data_dir: DataDirOption = None,
     slots: SlotsOption = None,
@@ -110,7 +111,7 @@ def executor(
     """
     given = _given(
         join=join,
-        id=executor_id,
+        name=name,
         data_dir=data_dir,
         slots=slots,
         label=label,
@@ -135,12 +136,12 @@ def _run(kind: Literal["node", "executor"], file: Path | None, flags: dict[str, 
     if print_config:
         print(render(settings), end="")
         return
-    from raftsched.node import StartError, run_executor, run_node
+    from raftsched.node import StartError, Stopped, run_executor, run_node
 
     try:
         if isinstance(settings, NodeConfig):
             run_node(settings)
         else:
             run_executor(settings)
-    except StartError as error:
+    except (StartError, Stopped) as error:
         raise Failure(str(error), ExitCode.FAILURE) from error

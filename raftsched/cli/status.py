@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from raftsched.cli.options import Interval
-from raftsched.cli.output import Format, console, enum_name, pairs, print_message, table
+from raftsched.cli.output import Format, console, enum_name, pairs, print_message, show, table
 from raftsched.cli.session import Session
 from raftsched.cli.times import show_duration
 
@@ -52,7 +52,7 @@ def status(
 
 def _print(answer: GetStatusResponse, form: Format) -> None:
     if form is Format.TABLE:
-        console().print(view(answer))
+        show(view(answer))
     else:
         print_message(answer, form)
 
@@ -76,7 +76,7 @@ def view(answer: GetStatusResponse) -> Group:
 
     parts: list[object] = [_headline(answer), "", table(_NODE_COLUMNS, map(_node, answer.nodes))]
     if answer.executors:
-        parts += ["", table(_EXECUTOR_COLUMNS, map(_executor, answer.executors))]
+        parts += ["", table(_EXECUTOR_COLUMNS, map(_executor, _by_node(answer.executors)))]
     if problems := list(_problems(answer)):
         parts += ["", *problems]
     return Group(*parts)  # type: ignore[arg-type]
@@ -104,7 +104,7 @@ _NODE_COLUMNS = (
     "UPTIME#",
     "VERSION",
 )
-_EXECUTOR_COLUMNS = ("EXECUTOR", "STATE", "USED#", "SLOTS#", "LABELS", "VERSION")
+_EXECUTOR_COLUMNS = ("EXECUTOR", "NODE", "STATE", "USED#", "SLOTS#", "LABELS", "VERSION")
 
 
 def _node(node: NodeStatus) -> tuple[str, ...]:
@@ -130,12 +130,18 @@ def _node(node: NodeStatus) -> tuple[str, ...]:
 def _executor(executor: ExecutorStatus) -> tuple[str, ...]:
     return (
         executor.id,
+        executor.node_id,
         enum_name(executor, "state"),
         str(executor.slots_used),
         str(executor.slots),
         pairs(executor.labels.items()),
         executor.version,
     )
+
+
+def _by_node(executors: Iterable[ExecutorStatus]) -> list[ExecutorStatus]:
+    """Those of nodes first."""
+    return sorted(executors, key=lambda executor: (not executor.node_id, executor.node_id, executor.id))
 
 
 def _problems(answer: GetStatusResponse) -> Iterator[str]:

@@ -9,7 +9,7 @@ import typer
 from raftsched.cli import describe
 from raftsched.cli.failures import ExitCode, Failure, usage
 from raftsched.cli.options import Limit, Stale, TaskName, TaskStateChoice, parse_pairs
-from raftsched.cli.output import Format, console, enum_name, note, pairs, print_items, print_message, print_rows, table
+from raftsched.cli.output import Format, enum_name, note, pairs, print_items, print_message, print_rows, print_table
 from raftsched.cli.register import register
 from raftsched.cli.session import Session, command, complete_task
 from raftsched.cli.spec import ActionFlags, PolicyFlags, ScheduleFlags
@@ -133,7 +133,7 @@ def show(session: Session, name: TaskName, stale: Stale = False) -> None:
     if session.form is not Format.TABLE:
         print_message(task, session.form)
         return
-    console().print(table(("FIELD", "VALUE"), _fields(task)))
+    print_table(("FIELD", "VALUE"), _fields(task))
 
 
 @command(app, "update")

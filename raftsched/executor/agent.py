@@ -237,7 +237,7 @@ class ExecutorAgent:
         return pb.Hello(
             executor_id=attempts.executor_id,
             incarnation=self._incarnation,
-            labels=settings.labels,
+            labels=dict(settings.labels),
             slots=settings.slots,
             version=settings.version,
             node_id=settings.node_id,

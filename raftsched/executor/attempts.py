@@ -19,7 +19,7 @@ from raftsched.internal.v1 import executor_pb2 as pb
 from raftsched.ports import Clock
 
 _ERROR_CHARACTERS = 1_000
-_TURN_ITEMS = 500
+_TURN_ITEMS = 250
 """Assignments that are taken before other work of the event loop gets its turn."""
 _HOUSEKEEPING_S = 1.0
 _RESTARTED = "the executor restarted while it ran"
@@ -44,7 +44,9 @@ class Attempts:
         self._settings = settings
         self._clock = clock
         self._wake = wake
-        self._journal = Journal(settings.data_dir, clock, settings.remembered, settings.journal_rewrite_bytes)
+        self._journal = Journal(
+            settings.data_dir, settings.name, clock, settings.remembered, settings.journal_rewrite_bytes
+        )
         self._pool = Pool(settings.slots, runners, self, clock, settings.running_report_s)
         self._outputs = Outputs(settings.kept_output_bytes)
         self._ended: list[AttemptKey] = []

@@ -15,31 +15,21 @@ import os
 import struct
 import threading
 import zlib
-from collections import OrderedDict
-from enum import Enum, IntEnum
+from enum import Enum
 from pathlib import Path
-from typing import NamedTuple
 
 import structlog
 
+from raftsched.executor.journal_state import Held, Kind, State, pack
 from raftsched.executor.keys import AttemptKey
 from raftsched.ports import Clock, StoreFailed, StoreRefused
 
 _HEADER = b"raftsched executor journal 1\n"
 _FRAME = struct.Struct("<II")
 """Length and CRC-32 of the records that follow."""
-_RECORD = struct.Struct("<B16siqI")
-"""Kind, execution id, attempt, fencing token, length of the body that follows."""
 _REWRITE_FRAME_RECORDS = 1_000
 
 _log = structlog.get_logger(__name__)
-
-
-class _Kind(IntEnum):
-    IDENTITY = 1
-    ACCEPT = 2
-    END = 3
-    FORGET = 4
 
 
 class Verdict(Enum):
@@ -50,94 +40,6 @@ class Verdict(Enum):
     """This attempt was accepted before."""
     STALE = "stale"
     """A later attempt or a higher fencing token has been seen."""
-
-
-class Held(NamedTuple):
-    """An attempt that was accepted and whose end no leader has acknowledged."""
-
-    fencing_token: int
-    report: bytes | None
-    """The serialized report of its end; None while it has not ended."""
-
-
-class State:
-    """What the journal says, in memory."""
-
-    def __init__(self, remembered: int) -> None:
-        self._remembered = remembered
-        self.executor_id = ""
-        self.held: dict[AttemptKey, Held] = {}
-        self.newest: dict[bytes, tuple[int, int]] = {}
-        """Attempt and fencing token last accepted, by execution id."""
-        self.over: OrderedDict[bytes, None] = OrderedDict()
-        """Executions of ``newest`` of which nothing is held, oldest first."""
-
-    def accept(self, key: AttemptKey, fencing_token: int) -> None:
-        """Hold a new attempt."""
-        execution_id, attempt = key
-        self.held[key] = Held(fencing_token, None)
-        if (attempt, fencing_token) >= self.newest.get(execution_id, (0, 0)):
-            self.newest[execution_id] = (attempt, fencing_token)
-            self.over.pop(execution_id, None)
-
-    def end(self, key: AttemptKey, report: bytes) -> None:
-        """Keep the report of an attempt that is held."""
-        self.held[key] = Held(self.held[key].fencing_token, report)
-
-    def forget(self, key: AttemptKey, fencing_token: int) -> None:
-        """Hold it no longer, and remember it as long as there is room."""
-        execution_id, attempt = key
-        self.held.pop(key, None)
-        if (attempt, fencing_token) < self.newest.get(execution_id, (0, 0)):
-            return
-        self.newest[execution_id] = (attempt, fencing_token)
-        self.over[execution_id] = None
-        while len(self.over) > self._remembered:
-            oldest, _ = self.over.popitem(last=False)
-            del self.newest[oldest]
-
-    def copy(self) -> "State":
-        """A copy that does not follow."""
-        copy = State(self._remembered)
-        copy.executor_id = self.executor_id
-        copy.held, copy.newest, copy.over = self.held.copy(), self.newest.copy(), self.over.copy()
-        return copy
-
-    def records(self) -> list[bytes]:
-        """Records that bring an empty state to this one."""
-        records = [_pack(_Kind.IDENTITY, (bytes(16), 0), 0, self.executor_id.encode())]
-        for execution_id in self.over:
-            attempt, fencing_token = self.newest[execution_id]
-            records.append(_pack(_Kind.FORGET, (execution_id, attempt), fencing_token))
-        for key, held in self.held.items():
-            records.append(_pack(_Kind.ACCEPT, key, held.fencing_token))
-            if held.report is not None:
-                records.append(_pack(_Kind.END, key, held.fencing_token, held.report))
-        return records
-
-    def replay(self, records: bytes) -> None:
-        """Apply the records of one frame. Raises struct.error, LookupError or ValueError when they make no sense."""
-        position = 0
-        while position < len(records):
-            kind, execution_id, attempt, token, length = _RECORD.unpack_from(records, position)
-            position += _RECORD.size + length
-            if position > len(records):
-                raise ValueError("a record is longer than its frame")
-            key = (execution_id, attempt)
-            if kind == _Kind.ACCEPT:
-                self.accept(key, token)
-            elif kind == _Kind.END:
-                self.end(key, records[position - length : position])
-            elif kind == _Kind.FORGET:
-                self.forget(key, token)
-            elif kind == _Kind.IDENTITY:
-                self.executor_id = records[position - length : position].decode()
-            else:
-                raise ValueError(f"a record is of kind {kind}")
-
-
-def _pack(kind: _Kind, key: AttemptKey, fencing_token: int, body: bytes = b"") -> bytes:
-    return _RECORD.pack(kind, key[0], key[1], fencing_token, len(body)) + body
 
 
 def _framed(records: bytes) -> bytes:
@@ -151,7 +53,8 @@ class Journal:
     (of the machine). Raises StoreRefused when the directory is in use or not ours, StoreFailed when the disk refuses.
     """
 
-    def __init__(self, directory: Path, clock: Clock, remembered: int, rewrite_bytes: int) -> None:
+    def __init__(self, directory: Path, name: str, clock: Clock, remembered: int, rewrite_bytes: int) -> None:
+        """``name`` begins the executor's id when the directory is new."""
         self._path = directory / "journal"
         self._rewrite_bytes = rewrite_bytes
         self._buffer: list[bytes] = []
@@ -164,8 +67,8 @@ class Journal:
         try:
             self._fd, self._size_bytes = _open(self._path, self._state)
             if not self._state.executor_id:
-                self._state.executor_id = clock.token()
-                self._put(_Kind.IDENTITY, (bytes(16), 0), 0, self._state.executor_id.encode())
+                self._state.executor_id = f"{name}-{clock.token()[:8]}"
+                self._put(Kind.IDENTITY, (bytes(16), 0), 0, self._state.executor_id.encode())
                 self.commit()
                 self.sync()
         except BaseException:
@@ -203,22 +106,22 @@ class Journal:
     def accept(self, key: AttemptKey, fencing_token: int) -> None:
         """Hold an attempt that was judged NEW."""
         self._state.accept(key, fencing_token)
-        self._put(_Kind.ACCEPT, key, fencing_token)
+        self._put(Kind.ACCEPT, key, fencing_token)
 
     def end(self, key: AttemptKey, report: bytes) -> None:
         """Spool the serialized report of the end of an attempt that is held."""
         self._state.end(key, report)
-        self._put(_Kind.END, key, 0, report)
+        self._put(Kind.END, key, 0, report)
 
     def forget(self, key: AttemptKey) -> None:
         """Hold the attempt no longer; its repetition is still recognised for a while. Nothing when it is not held."""
         held = self._state.held.get(key)
         if held is not None:
             self._state.forget(key, held.fencing_token)
-            self._put(_Kind.FORGET, key, held.fencing_token)
+            self._put(Kind.FORGET, key, held.fencing_token)
 
-    def _put(self, kind: _Kind, key: AttemptKey, fencing_token: int, body: bytes = b"") -> None:
-        self._buffer.append(_pack(kind, key, fencing_token, body))
+    def _put(self, kind: Kind, key: AttemptKey, fencing_token: int, body: bytes = b"") -> None:
+        self._buffer.append(pack(kind, key, fencing_token, body))
 
     def commit(self) -> None:
         """Write all changes since the last commit, all or none."""

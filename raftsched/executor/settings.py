@@ -11,6 +11,8 @@ class ExecutorSettings:
 
     data_dir: Path
     """Of this pool alone; created when missing. Holds its id and its journal."""
+    name: str = "executor"
+    """The id of a new pool is this and a random part: executors of several clusters on one machine must differ."""
     slots: int = 32
     """Attempts other than noops that run at a time."""
     labels: Mapping[str, str] = field(default_factory=dict)

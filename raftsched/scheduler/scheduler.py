@@ -16,7 +16,7 @@ from raftsched.scheduler.settings import SchedulerSettings
 from raftsched.scheduler.task_cache import TaskCache
 from raftsched.scheduler.waking import Waker
 
-_LONGEST_STEP_S = 0.05
+_LONGEST_STEP_S = 0.2
 
 
 class Scheduler:
@@ -71,10 +71,10 @@ class Scheduler:
                 self._end_leases(assigned, now_s)
                 self._dispatcher.reconcile(reader, assigned)
             self._retention.step(reader, now_s)
-            due_us = self._firer.next_due_us(reader)
+            due_us = [time_us for waits in (self._firer, self._waker) if (time_us := waits.next_due_us(reader))]
         if not due_us:
             return _LONGEST_STEP_S
-        return min(_LONGEST_STEP_S, max(0.0, (due_us - self._clock.now_us()) / 1e6))
+        return min(_LONGEST_STEP_S, max(0.0, (min(due_us) - self._clock.now_us()) / 1e6))
 
     def applied(self, executions: Iterable[tuple[bytes, ExecutionRow]], tasks: Iterable[str]) -> None:
         """Called after each commit with what it changed."""

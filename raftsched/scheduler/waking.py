@@ -28,5 +28,11 @@ class Waker:
             self._under_way = True
             self._proposer.propose(command, self._finish)
 
+    def next_due_us(self, reader: Reader) -> int:
+        """When the first row is due; 0 when nobody waits, and while a command is under way, whose end wakes."""
+        if self._under_way:
+            return 0
+        return next((int.from_bytes(key[:8], "big") for key, _ in reader.scan(Table.TIMERS)), 0)
+
     def _finish(self, _fate: Fate) -> None:
         self._under_way = False

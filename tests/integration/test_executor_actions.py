@@ -684,7 +684,7 @@ def test_known_asynchronous_callables_share_one_thread(module: str) -> None:
         contexts = [new_context() for _ in range(50)]
         running = [asyncio.ensure_future(runner.run(action, context)) for context in contexts]
         await asyncio.sleep(0)
-        assert threading.active_count() == before
+        assert threading.active_count() <= before
         await asyncio.gather(*running)
         assert all(context.output.tail().startswith(b"nightly") for context in contexts)
         await runner.close()

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import grpc
 from google.protobuf import any_pb2, empty_pb2
 from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
 from raftsched_client.v1 import (
     cluster_pb2,
     cluster_pb2_grpc,
@@ -341,6 +342,15 @@ class Node(
 
         return await self._answer(context, request, "RunTask", act, request.request_id)
 
+    async def PreviewSchedule(self, request, context):  # noqa: N802
+        def act() -> Message:
+            seconds = request.schedule.interval.every.seconds
+            first = (request.after.seconds // seconds + 1) * seconds
+            times = [Timestamp(seconds=first + number * seconds) for number in range(request.count)]
+            return task_pb2.PreviewScheduleResponse(nominal_times=times)
+
+        return await self._answer(context, request, "PreviewSchedule", act)
+
     async def GetExecution(self, request, context):  # noqa: N802
         act = lambda: execution_pb2.GetExecutionResponse(execution=self._execution(request.id))  # noqa: E731
         return await self._answer(context, request, "GetExecution", act)
@@ -367,6 +377,7 @@ class Node(
         queue: asyncio.Queue[execution_pb2.WatchExecutionsResponse | Refusal | None] = asyncio.Queue()
         self.cluster.watchers.append(queue)
         try:
+            await context.send_initial_metadata(())
             while True:
                 news = await queue.get()
                 if news is None:
@@ -384,7 +395,7 @@ class Node(
         fault = await self._begin_stream(context, request, "GetOutput", late=True)
         if request.id not in self.cluster.executions:
             await context.abort(grpc.StatusCode.NOT_FOUND, f"there is no execution {request.id!r}")
-        for piece in self.cluster.outputs.get(request.id, []):
+        for piece in list(self.cluster.outputs.get(request.id, [])):
             yield piece
             if fault.error:
                 await context.abort(fault.error.code, fault.error.message, fault.error.metadata())

@@ -206,3 +206,48 @@ def test_task_names_are_completed(cli, cluster):
         [sys.executable, "-m", "raftsched.cli.main"], env=environment, capture_output=True, text=True
     )
     assert ended.stdout.split() == ["alpha", "alto"]
+
+
+def test_settings_of_a_node_are_printed_as_the_file_that_gives_them(cli, tmp_path):
+    flags = [
+        "--id",
+        "n1",
+        "--listen",
+        "127.0.0.1:7999",
+        "--data-dir",
+        str(tmp_path),
+        "--label",
+        "a=1",
+        "--label",
+        "b=2",
+    ]
+    more = ["--slots", "3", "--log-format", "json", "--log-level", "debug"]
+    first = cli("node", *flags, *more, "--print-config")
+    assert (first.code, first.err) == (0, "")
+    file = tmp_path / "node.toml"
+    file.write_text(first.out)
+    assert cli("node", "--config", str(file), "--print-config").out == first.out
+    assert 'level = "debug"' in first.out
+    assert "slots = 3" in first.out
+
+
+def test_settings_of_an_executor_are_printed(cli, tmp_path):
+    ended = cli("executor", "--join", "127.0.0.1:7999,127.0.0.1:7998", "--data-dir", str(tmp_path), "--print-config")
+    assert ended.code == 0
+    assert '"127.0.0.1:7998"' in ended.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["node"], "id: "),
+        (["node", "--id", "n1", "--listen", "nowhere", "--data-dir", "/tmp/x"], "listen: "),
+        (["node", "--config", "/nowhere.toml"], "cannot read the configuration file /nowhere.toml"),
+        (["executor", "--data-dir", "/tmp/x"], "join: "),
+    ],
+)
+def test_bad_settings_are_named(cli, arguments, message):
+    ended = cli(*arguments, "--print-config")
+    assert ended.code == 2
+    assert message in ended.err
+    assert "Traceback" not in ended.err

@@ -19,7 +19,9 @@ from raftsched_client import (
     Task,
     UnavailableError,
     _calls,
+    schedule,
     task,
+    to_datetime,
 )
 from raftsched_client.v1 import cluster_pb2, execution_pb2, task_pb2
 
@@ -284,6 +286,12 @@ def test_executions_ledger_and_status(cluster, client):
     assert list(client.list_ledger("tidy", page_size=2)) == cluster.ledger
     cluster.status.leader_id = "n1"
     assert client.get_status().leader_id == "n1"
+
+
+def test_schedule_is_previewed(client):
+    after = datetime(2026, 1, 1, tzinfo=UTC)
+    preview = client.preview_schedule(schedule(every=timedelta(minutes=1)), count=2, after=after)
+    assert [to_datetime(t) - after for t in preview.nominal_times] == [timedelta(minutes=1), timedelta(minutes=2)]
 
 
 def test_stale_reads_say_so(cluster, client):

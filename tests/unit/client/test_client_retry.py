@@ -126,12 +126,12 @@ def test_running_out_of_room_after_an_unknown_attempt_stays_unknown():
     assert raised.value.applied == "unknown"
 
 
-def test_refusal_after_an_unknown_attempt_is_the_outcome_of_the_request_id():
+def test_refusal_after_an_unknown_attempt_leaves_that_attempt_open():
     call = attempts()
     call.failed("a", lost(), 0)
     with pytest.raises(NotFoundError) as raised:
         call.failed("b", NotFoundError("no such task"), 1)
-    assert raised.value.applied == "no"
+    assert raised.value.applied == "unknown"
 
 
 def test_definite_failures_only_leave_it_not_applied():

@@ -200,9 +200,28 @@ def test_output_goes_on_where_it_broke_off(cluster, client):
     assert cluster.methods().count("GetOutput") == 3
 
 
-def test_output_of_an_unknown_execution_is_an_error(client):
+def test_output_of_a_further_attempt_follows_from_its_beginning(cluster, client):
+    cluster.change(execution("A", EXECUTION_STATE_RUNNING))
+    cluster.outputs["A"] = [GetOutputResponse(data=b"first")]
+    cluster.fail("GetOutput", Fault(refusal("UNAVAILABLE", "node goes down"), applied=True))
+    pieces = client.get_output("A", follow=True)
+    got = next(pieces).data
+    cluster.change(execution("A", EXECUTION_STATE_SUCCEEDED, attempt=2))
+    cluster.outputs["A"] = [GetOutputResponse(data=b"second")]
+    assert got + b"".join(piece.data for piece in pieces) == b"firstsecond"
+
+
+def test_output_that_is_not_followed_survives_a_lost_connection(cluster, client):
+    cluster.change(execution("A", EXECUTION_STATE_SUCCEEDED))
+    cluster.outputs["A"] = [GetOutputResponse(data=b"one "), GetOutputResponse(data=b"two")]
+    cluster.fail("GetOutput", Fault(refusal("UNAVAILABLE", "node goes down"), applied=True))
+    assert b"".join(piece.data for piece in client.get_output("A")) == b"one two"
+
+
+@pytest.mark.parametrize("follow", [False, True])
+def test_output_of_an_unknown_execution_is_an_error(client, follow):
     with pytest.raises(NotFoundError):
-        list(client.get_output("A"))
+        list(client.get_output("A", follow=follow))
 
 
 def test_output_marks_what_got_lost_between_two_connections():

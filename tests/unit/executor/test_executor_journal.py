@@ -1,5 +1,6 @@
 import asyncio
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -20,7 +21,7 @@ def key(number: int, attempt: int = 1) -> tuple[bytes, int]:
 
 
 def opened(directory: Path, remembered: int = 100, rewrite_bytes: int = LARGE) -> Journal:
-    return Journal(directory, SystemClock(), remembered, rewrite_bytes)
+    return Journal(directory, "e", SystemClock(), remembered, rewrite_bytes)
 
 
 def reopened(journal: Journal, directory: Path, remembered: int = 100) -> Journal:
@@ -31,7 +32,7 @@ def reopened(journal: Journal, directory: Path, remembered: int = 100) -> Journa
 def test_executor_id_is_made_once(tmp_path: Path) -> None:
     journal = opened(tmp_path / "a" / "b")
     first = journal.executor_id
-    assert len(first) == 32
+    assert re.fullmatch("e-[0-9a-f]{8}", first)
     journal = reopened(journal, tmp_path / "a" / "b")
     assert journal.executor_id == first
     journal.close()
@@ -162,7 +163,7 @@ def test_file_cut_before_the_identity_was_written_makes_a_new_one(tmp_path: Path
     for size in range(len(content)):
         (tmp_path / "journal").write_bytes(content[:size])
         journal = opened(tmp_path)
-        assert len(journal.executor_id) == 32
+        assert journal.executor_id.startswith("e-")
         journal.close()
 
 
@@ -203,7 +204,7 @@ from raftsched.clock import SystemClock
 from raftsched.executor.journal import Journal
 from raftsched.ports import StoreFailed
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-journal = Journal(Path(sys.argv[1]), SystemClock(), 10, 1 << 40)
+journal = Journal(Path(sys.argv[1]), "e", SystemClock(), 10, 1 << 40)
 resource.setrlimit(resource.RLIMIT_FSIZE, (journal.size_bytes + 1000, resource.RLIM_INFINITY))
 committed = 0
 for _ in range(2):
