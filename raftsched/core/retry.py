@@ -59,4 +59,4 @@ def backoff_us(policy: RetryPolicy, attempt: int, jitter_ppm: int) -> int:
             break
     whole_us = min(whole_us, policy.max_us)
     jitter_ppm = min(max(0, jitter_ppm), WHOLE_PPM)
-    return max(1, whole_us // 2 + whole_us * jitter_ppm // (2 * WHOLE_PPM))
+    return max(1, whole_us - whole_us * (WHOLE_PPM - jitter_ppm) // (2 * WHOLE_PPM))
