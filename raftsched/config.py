@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 ENV_PREFIX = "RAFTSCHED_"
+HTTP_PORT_OFFSET = 1_000
 _OTHER_VARIABLES = frozenset(
     # The client's, and those that every attempt gets.
     ENV_PREFIX + name
@@ -49,7 +50,12 @@ def _address(value: object) -> object:
     return value
 
 
+def _http_address(value: object) -> object:
+    return value if value in ("", "off") else _address(value)
+
+
 Address = Annotated[str, BeforeValidator(_address)]
+HttpAddress = Annotated[str, BeforeValidator(_http_address)]
 Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
 Labels = Annotated[dict[str, str], BeforeValidator(_pairs), Field(max_length=32)]
 
@@ -109,6 +115,10 @@ class NodeConfig(_Section):
     listen: Address
     peers: Annotated[dict[Id, Address], BeforeValidator(_pairs)] = Field(default_factory=dict)
     """All voting nodes, this one included, by id. Left out: a cluster of this node alone."""
+    http_listen: HttpAddress = ""
+    """REST API and web interface. Left out: the host of ``listen`` and its port + 1000. "off": none."""
+    http_origins: Annotated[list[str], BeforeValidator(_strings)] = Field(default_factory=list)
+    """Other origins, such as https://ops.example.org, whose pages may use the REST API."""
     data_dir: Path
     cluster_id: Id = "raftsched"
     max_data_gib: int = Field(64, ge=1, le=16_384)
@@ -123,6 +133,18 @@ class NodeConfig(_Section):
         if isinstance(values, dict) and not values.get("peers") and "id" in values and "listen" in values:
             values = {**values, "peers": {values["id"]: values["listen"]}}
         return values
+
+    @model_validator(mode="before")
+    @classmethod
+    def _http_beside(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or values.get("http_listen"):
+            return values
+        host, _, port = str(values.get("listen", "")).rpartition(":")
+        if not port.isdigit() or int(port) > 65535:
+            return values
+        if int(port) + HTTP_PORT_OFFSET > 65535:
+            raise ValueError(f"http_listen is required: {port} + {HTTP_PORT_OFFSET} is no port")
+        return {**values, "http_listen": f"{host}:{int(port) + HTTP_PORT_OFFSET}"}
 
     @model_validator(mode="after")
     def _among_peers(self) -> "NodeConfig":

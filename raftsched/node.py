@@ -26,6 +26,7 @@ from raftsched.executor.settings import ExecutorSettings
 from raftsched.internal.v1 import executor_pb2_grpc
 from raftsched.ports import Clock, Peer, Role, StoreFailed, StoreRefused
 from raftsched.replica import Replica
+from raftsched.rest.server import ListenError, RestServer
 from raftsched.scheduler.service import SchedulerService
 from raftsched.scheduler.settings import SchedulerSettings
 from raftsched.store.lmdb_store import LmdbStore
@@ -111,6 +112,11 @@ class Node:
             _listen(server, config.listen)
             await server.start()
             stack.push_async_callback(server.stop, _STOP_GRACE_S)
+            if config.http_listen != "off":
+                rest = RestServer(config.listen, VERSION, origins=config.http_origins)
+                _listen_http(rest, config.http_listen)
+                rest.start()
+                stack.push_async_callback(rest.stop)
             transport.start()
             stack.push_async_callback(transport.close)
             work = [driver.run(), scheduler.run()]
@@ -234,6 +240,16 @@ def _listen(server: ApiServer, address: str) -> None:
         raise StartError(
             f"cannot listen on {address}: the port is in use, or the host is not one of this machine's addresses. "
             "Stop what uses it, or choose another with --listen (and the same in --peers of every node)."
+        ) from None
+
+
+def _listen_http(rest: RestServer, address: str) -> None:
+    try:
+        rest.listen(address)
+    except ListenError as error:
+        raise StartError(
+            f"{error}. The REST API and the web interface are served there: choose another address with the key "
+            'http_listen or the variable RAFTSCHED_HTTP_LISTEN; "off" does without them.'
         ) from None
 
 

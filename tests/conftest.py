@@ -1,12 +1,20 @@
 """How the tests are spread over workers."""
 
+from typing import Any
+
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
-CLUSTER_TESTS = {"integration", "e2e"}
+CLUSTER_TESTS = ("tests/integration/", "tests/e2e/")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+class OneClusterAtATime(LoadScopeScheduling):  # type: ignore[misc]
     """Tests that start clusters take turns on one worker: two clusters at once would starve each other."""
-    for item in items:
-        if CLUSTER_TESTS & set(item.path.parts):
-            item.add_marker(pytest.mark.xdist_group("clusters"))
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "clusters" if nodeid.startswith(CLUSTER_TESTS) else nodeid
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneClusterAtATime:
+    return OneClusterAtATime(config, log)

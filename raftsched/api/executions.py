@@ -69,6 +69,8 @@ class ExecutionService(execution_pb2_grpc.ExecutionServiceServicer):
             value = reader.get(Table.EXECUTIONS, execution_id)
         if value is None:
             raise _unknown(request.id)
+        # The caller learns that the execution exists, even if it is silent for long.
+        await context.send_initial_metadata(())
         output = OutputReader(self._api, execution_id, ExecutionRow.FromString(value))
         async for response in output.responses(follow=request.follow):
             yield response

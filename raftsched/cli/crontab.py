@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from raftsched.cli import tables
 from raftsched.cli.failures import Failure, usage
 from raftsched.cli.options import parse_pairs
-from raftsched.cli.output import Format, Json, print_document, print_rows
+from raftsched.cli.output import Format, Json, print_document
 from raftsched.cli.register import ALREADY_EXISTS, exit_code_of, explain, progress
 from raftsched.cli.session import Session, command
 from raftsched.cli.spec import PolicyFlags
@@ -229,7 +230,7 @@ def _show(form: Format, file: str, lines: list[Line]) -> None:
     if form is not Format.TABLE:
         print_document({"file": file, "lines": [line.as_json() for line in lines]}, form)
         return
-    print_rows(
+    tables.print_rows(
         ("LINE#", "RESULT", "TASK", "SCHEDULE", "NEXT FIRE", "NOTE"),
         [line for line in lines if line.result != "comment"],
         _row,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from raftsched.cli import describe
+from raftsched.cli import describe, tables
 from raftsched.cli.options import ExecutionId, ExecutionStateChoice, Limit, Since, Stale, Until
 from raftsched.cli.output import (
     Format,
@@ -16,8 +16,6 @@ from raftsched.cli.output import (
     one_line,
     print_items,
     print_message,
-    print_rows,
-    print_table,
 )
 from raftsched.cli.session import Session, command, complete_task
 from raftsched.cli.times import show_instant, show_seconds
@@ -64,7 +62,7 @@ def list_(
     if session.form is not Format.TABLE:
         print_items("executions", executions, session.form)
     else:
-        print_rows(
+        tables.print_rows(
             ("ID", "TASK", "NOMINAL TIME", "STATE", "ATTEMPT#", "DELAY#", "RUN TIME#", "EXECUTOR", "ERROR"),
             executions,
             _row,
@@ -85,7 +83,7 @@ def show(session: Session, execution_id: ExecutionId, stale: Stale = False) -> N
     if session.form is not Format.TABLE:
         print_message(execution, session.form)
         return
-    print_table(("FIELD", "VALUE"), _fields(execution))
+    tables.show(tables.Table(("FIELD", "VALUE"), _fields(execution)))
 
 
 @command(app, "output")

@@ -5,8 +5,9 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from raftsched.cli import tables
 from raftsched.cli.options import Limit, Since, Stale, TaskName, Until
-from raftsched.cli.output import Format, enum_name, note, print_items, print_rows
+from raftsched.cli.output import Format, enum_name, note, print_items
 from raftsched.cli.session import Session
 from raftsched.cli.times import show_instant
 
@@ -37,7 +38,7 @@ def ledger(
     if session.form is not Format.TABLE:
         print_items("entries", entries, session.form)
     else:
-        print_rows(("NOMINAL TIME", "COUNT#", "DECISION", "TRIGGER", "EXECUTION", "REASON"), entries, _row)
+        tables.print_rows(("NOMINAL TIME", "COUNT#", "DECISION", "TRIGGER", "EXECUTION", "REASON"), entries, _row)
     if limit and next(found, None) is not None:
         note(f"there are more than {limit:,}; use --limit or --since")
 

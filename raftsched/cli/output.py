@@ -1,23 +1,17 @@
-"""Prints messages of the API: as tables for people, as JSON or YAML for programs."""
+"""Prints messages of the API as JSON or YAML for programs, and makes cells of their fields."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from enum import StrEnum
-from typing import TYPE_CHECKING, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
-    from rich.console import Console, RenderableType
-    from rich.table import Table
 
-T = TypeVar("T")
 Json: TypeAlias = dict[str, object]
-
-# Wide enough for any row, so that what is piped is never folded.
-_PIPE_WIDTH = 10_000
 
 
 class Format(StrEnum):
@@ -83,49 +77,6 @@ def _yaml(document: object) -> str:
     import yaml
 
     return yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
-
-
-def console(*, stderr: bool = False) -> Console:
-    """A terminal."""
-    from rich.console import Console
-
-    return Console(stderr=stderr, highlight=False, markup=False)
-
-
-def show(content: RenderableType) -> None:
-    """Print tables and text: fitted to a terminal, else one line per row and no more blanks than needed."""
-    from rich.console import Console
-
-    if sys.stdout.isatty():
-        console().print(content)
-        return
-    wide = Console(width=_PIPE_WIDTH, highlight=False, markup=False, color_system=None)
-    with wide.capture() as capture:
-        wide.print(content)
-    for line in capture.get().splitlines():
-        print(line.rstrip())
-
-
-def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
-    """A plain table. Columns whose name ends in ``#`` hold numbers."""
-    from rich.table import Table
-
-    built = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        built.add_column(column.rstrip("#"), justify="right" if column.endswith("#") else "left", overflow="fold")
-    for row in rows:
-        built.add_row(*row)
-    return built
-
-
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """A table of rows that are there already."""
-    show(table(columns, rows))
-
-
-def print_rows(columns: Sequence[str], items: Iterable[T], row: Callable[[T], Sequence[str]]) -> None:
-    """A table with one row per item."""
-    show(table(columns, map(row, items)))
 
 
 def note(text: str) -> None:

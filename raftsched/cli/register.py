@@ -62,7 +62,7 @@ def progress(results: Iterator[BatchCreateTaskResult], total: int, title: str) -
         return
     from rich.progress import track
 
-    from raftsched.cli.output import console
+    from raftsched.cli.tables import console
 
     yield from track(results, description=title, total=total, console=console(stderr=True), transient=True)
 

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from raftsched.cli.options import Interval
-from raftsched.cli.output import Format, console, enum_name, pairs, print_message, show, table
+from raftsched.cli.output import Format, enum_name, pairs, print_message
 from raftsched.cli.session import Session
+from raftsched.cli.tables import Table, console, fitted, show
 from raftsched.cli.times import show_duration
 
 if TYPE_CHECKING:
     from raftsched_client import Client, ExecutorStatus, GetStatusResponse, NodeStatus
-    from rich.console import Group
 
 _TIMEOUT = timedelta(seconds=3)
 _INTERVAL = timedelta(seconds=1)
@@ -52,7 +52,7 @@ def status(
 
 def _print(answer: GetStatusResponse, form: Format) -> None:
     if form is Format.TABLE:
-        show(view(answer))
+        show(*view(answer))
     else:
         print_message(answer, form)
 
@@ -64,22 +64,20 @@ def _live(client: Client, interval: timedelta, local: bool) -> None:
     with Live(console=console(), screen=True, auto_refresh=False) as live:
         while True:
             try:
-                live.update(view(client.get_status(local_only=local)), refresh=True)
+                live.update(fitted(view(client.get_status(local_only=local))), refresh=True)
             except RaftschedError as error:
                 live.update(str(error), refresh=True)
             time.sleep(interval.total_seconds())
 
 
-def view(answer: GetStatusResponse) -> Group:
-    """The status as tables."""
-    from rich.console import Group
-
-    parts: list[object] = [_headline(answer), "", table(_NODE_COLUMNS, map(_node, answer.nodes))]
+def view(answer: GetStatusResponse) -> list[Table | str]:
+    """The status as tables and lines."""
+    parts: list[Table | str] = [_headline(answer), "", Table(_NODE_COLUMNS, [*map(_node, answer.nodes)])]
     if answer.executors:
-        parts += ["", table(_EXECUTOR_COLUMNS, map(_executor, _by_node(answer.executors)))]
+        parts += ["", Table(_EXECUTOR_COLUMNS, [*map(_executor, _by_node(answer.executors))])]
     if problems := list(_problems(answer)):
         parts += ["", *problems]
-    return Group(*parts)  # type: ignore[arg-type]
+    return parts
 
 
 def _headline(answer: GetStatusResponse) -> str:

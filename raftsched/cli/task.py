@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from raftsched.cli import describe
+from raftsched.cli import describe, tables
 from raftsched.cli.failures import ExitCode, Failure, usage
 from raftsched.cli.options import Limit, Stale, TaskName, TaskStateChoice, parse_pairs
-from raftsched.cli.output import Format, enum_name, note, pairs, print_items, print_message, print_rows, print_table
+from raftsched.cli.output import Format, enum_name, note, pairs, print_items, print_message
 from raftsched.cli.register import register
 from raftsched.cli.session import Session, command, complete_task
 from raftsched.cli.spec import ActionFlags, PolicyFlags, ScheduleFlags
@@ -108,7 +108,7 @@ def list_(
         print_items("tasks", tasks, session.form)
         return
     at = now()
-    print_rows(
+    tables.print_rows(
         ("NAME", "STATE", "SCHEDULE", "NEXT FIRE", "ACTION"),
         tasks,
         lambda t: (
@@ -133,7 +133,7 @@ def show(session: Session, name: TaskName, stale: Stale = False) -> None:
     if session.form is not Format.TABLE:
         print_message(task, session.form)
         return
-    print_table(("FIELD", "VALUE"), _fields(task))
+    tables.show(tables.Table(("FIELD", "VALUE"), _fields(task)))
 
 
 @command(app, "update")

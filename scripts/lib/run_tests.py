@@ -8,8 +8,7 @@ WORKERS = "2"
 
 
 def main(arguments: list[str]) -> None:
-    """Become pytest. Tests that start clusters share one worker (tests/integration/conftest.py), beside all others."""
+    """Become pytest. Tests that start clusters share one of the workers (tests/conftest.py)."""
     python = environment.prepare("dev")
-    defaults = ["-n", WORKERS, "--dist", "loadgroup"]
     os.chdir(environment.ROOT)
-    os.execv(python, [os.fspath(python), "-m", "pytest", *defaults, *arguments])
+    os.execv(python, [os.fspath(python), "-m", "pytest", "-n", WORKERS, *arguments])

@@ -313,16 +313,8 @@ def test_leadership_is_transferred(cluster, client):
 
 
 def test_executor_process_joins_and_drains(cluster, client, tmp_path):
-    arguments = [
-        "executor",
-        "--join",
-        ",".join(cluster.endpoints),
-        "--data-dir",
-        str(tmp_path / "x"),
-        "--name",
-        "extra",
-    ]
-    command = [sys.executable, "-m", "raftsched.cli.main", *arguments, "--label", "kind=extra", "--slots", "2"]
+    options = ["--data-dir", str(tmp_path / "x"), "--name", "extra", "--label", "kind=extra", "--slots", "2"]
+    command = [sys.executable, "-m", "raftsched.cli.main", "executor", "--join", ",".join(cluster.endpoints), *options]
     with (tmp_path / "log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log)
         try:
@@ -339,20 +331,18 @@ def test_executor_process_joins_and_drains(cluster, client, tmp_path):
     eventually(lambda: "kind=extra" not in done(cluster, "status"), what="the end of its lease")
 
 
-def test_without_quorum_writes_fail_as_such_and_stale_reads_go_on(cluster, client):
-    """Last, because it stops most of the cluster."""
-    client.create_task(task("lonely", cron="@yearly", noop=True))
-    survivor, *others = cluster.nodes
-    with cluster.client(survivor) as alone:
-        eventually(lambda: alone.get_task("lonely", stale=True), what="the task on every node")
-        for id_ in others:
-            cluster.nodes[id_].kill()
-        with pytest.raises(UnavailableError):
-            alone.create_task(task("too-late", cron="@yearly", noop=True), timeout=3)
-        assert alone.get_task("lonely", stale=True).name == "lonely"
-        roles = {node.id: node.role for node in alone.get_status().nodes}
-    assert set(roles) == set(cluster.nodes)
-    ended = run(cluster, "task", "run", "lonely", "--timeout", "3s")
-    assert ended.returncode in (5, 6)
-    assert len(ended.stderr.splitlines()) <= 2
-    assert "UNREACHABLE" in done(cluster, "status")
+def test_without_quorum_writes_fail_as_such_and_stale_reads_go_on(tmp_path):
+    with Cluster(tmp_path) as cluster:
+        survivor, *others = cluster.nodes
+        with cluster.client(survivor) as alone:
+            alone.create_task(task("lonely", cron="@yearly", noop=True))
+            eventually(lambda: alone.get_task("lonely", stale=True), what="the task on every node")
+            for id_ in others:
+                cluster.nodes[id_].kill()
+            with pytest.raises(UnavailableError):
+                alone.create_task(task("too-late", cron="@yearly", noop=True), timeout=3)
+            assert alone.get_task("lonely", stale=True).name == "lonely"
+        ended = run(cluster, "task", "run", "lonely", "--timeout", "3s")
+        assert ended.returncode in (5, 6)
+        assert ended.stderr.startswith("error: no node served the call within 3 s")
+        assert done(cluster, "status").count("UNREACHABLE") == 2

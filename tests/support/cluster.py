@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Self, TypeVar
 
@@ -48,8 +48,9 @@ def eventually(probe: Callable[[], T], *, within_s: float = READY_S, what: str =
 class Process:
     """One child process with its log in a file."""
 
-    def __init__(self, arguments: list[str], log: Path) -> None:
+    def __init__(self, arguments: list[str], log: Path, variables: Mapping[str, str] | None = None) -> None:
         self._arguments = arguments
+        self._variables = variables or {}
         self.log = log
         self._child: subprocess.Popen[bytes] | None = None
 
@@ -71,7 +72,7 @@ class Process:
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.STDOUT,
-                env=environment,
+                env={**environment, **self._variables},
             )
 
     def send(self, number: signal.Signals) -> None:
@@ -90,15 +91,19 @@ class Process:
 class Cluster:
     """Nodes n1, n2, ... in one directory."""
 
-    def __init__(self, directory: Path, nodes: int = 3, options: tuple[str, ...] = ()) -> None:
+    def __init__(self, directory: Path, nodes: int = 3, options: tuple[str, ...] = (), *, http: bool = False) -> None:
+        """``http``: serve the REST API too, at ``http_addresses``."""
         self.directory = directory
         ids = [f"n{number}" for number in range(1, nodes + 1)]
-        self.addresses = {id_: f"127.0.0.1:{port}" for id_, port in zip(ids, free_ports(nodes), strict=True)}
+        ports = free_ports(2 * nodes)
+        self.addresses = {id_: f"127.0.0.1:{port}" for id_, port in zip(ids, ports[:nodes], strict=True)}
+        self.http_addresses = {id_: f"127.0.0.1:{port}" for id_, port in zip(ids, ports[nodes:], strict=True)}
         peers = ",".join(f"{id_}={address}" for id_, address in self.addresses.items())
         self.nodes = {
             id_: Process(
                 self._arguments(id_, address, peers, options),
                 directory / f"{id_}.log",
+                {"RAFTSCHED_HTTP_LISTEN": self.http_addresses[id_] if http else "off"},
             )
             for id_, address in self.addresses.items()
         }

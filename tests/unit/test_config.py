@@ -27,6 +27,14 @@ def test_without_peers_a_node_is_a_cluster_of_its_own() -> None:
     assert node().peers == {"n1": "127.0.0.1:7101"}
 
 
+def test_http_is_served_a_thousand_ports_above_grpc_unless_told_otherwise() -> None:
+    assert node().http_listen == "127.0.0.1:8101"
+    assert node(http_listen="0.0.0.0:80").http_listen == "0.0.0.0:80"
+    assert node(env={"RAFTSCHED_HTTP_LISTEN": "off"}).http_listen == "off"
+    assert "http_listen is required" in refusal(listen="127.0.0.1:65000")
+    assert "http_listen:" in refusal(http_listen="on")
+
+
 def test_flags_win_over_the_environment_and_the_environment_over_the_file(tmp_path: Path) -> None:
     file = tmp_path / "node.toml"
     file.write_text("[executor]\nslots = 1\n[log]\nlevel = 'debug'\n[raft]\nheartbeat_ms = 50\n")

@@ -1,0 +1,64 @@
+"""The web interface: files that were built into the package."""
+
+from pathlib import Path
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import FileResponse, HTMLResponse, Response
+from starlette.staticfiles import StaticFiles
+
+from raftsched.rest.problem import Problem, malformed
+
+CSP = (
+    "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; object-src 'none'; base-uri 'none'; "
+    "form-action 'self'; frame-ancestors 'none'"
+)
+_FOREVER = "public, max-age=31536000, immutable"
+_ASSETS = "/assets/"
+"""Vite puts a digest of the content into the names of the files below."""
+
+_MISSING = """<!doctype html>
+<html lang="en"><meta charset="utf-8"><title>raftsched</title>
+<h1>raftsched</h1>
+<p>This node runs. Its web interface was not built: with Node.js at hand, run
+<code>npm ci &amp;&amp; npm run build</code> in the folder <code>ui</code> of the checkout, and reload.
+The package from an index has it built in.</p>
+<p>The <a href="/docs">REST API</a> works without it; so does <code>raftsched --help</code>.</p>
+</html>
+"""
+
+
+class Site:
+    """Serves the files, and the start page for every path that the interface routes by itself."""
+
+    def __init__(self, directory: Path) -> None:
+        self._index = directory / "index.html"
+        self._files = StaticFiles(directory=directory, check_dir=False)
+
+    async def answer(self, request: Request) -> Response:
+        """The file, or the start page. Raises Problem (400, 404)."""
+        path = request.scope["path"]
+        if not path.isprintable():
+            raise malformed("the path holds characters that no file of ours has")
+        if not self._index.is_file():
+            return self._without(path)
+        try:
+            if path != "/":
+                response = await self._files.get_response(path.lstrip("/"), request.scope)
+                response.headers["Cache-Control"] = _FOREVER if path.startswith(_ASSETS) else "no-cache"
+                return response
+        except (ValueError, OSError):
+            raise malformed("the path cannot be that of a file") from None
+        except HTTPException:
+            if "." in path.rpartition("/")[2] or path.startswith(_ASSETS):
+                raise _unknown() from None
+        return FileResponse(self._index, headers={"Cache-Control": "no-cache"})
+
+    def _without(self, path: str) -> Response:
+        if path != "/":
+            raise _unknown()
+        return HTMLResponse(_MISSING, headers={"Cache-Control": "no-store"})
+
+
+def _unknown() -> Problem:
+    return Problem(404, "NOT_FOUND", "there is no such path; /docs lists those of the API")

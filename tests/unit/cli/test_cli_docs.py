@@ -1,0 +1,92 @@
+"""The examples of the documentation and of the help texts are command lines that work."""
+
+import io
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from raftsched_client.v1.execution_pb2 import EXECUTION_STATE_PENDING, EXECUTION_STATE_SUCCEEDED, Execution
+
+from raftsched.cli.failures import ExitCode
+from raftsched.cli.main import run
+from tests.unit.cli.test_cli_settings import COMMANDS
+
+PAGE = Path(__file__).parents[3] / "docs" / "cli.md"
+EXECUTION = "01JD9ZK3M0V6X8QH2T4B5N7R9C"
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", PAGE.read_text(), re.DOTALL)
+
+
+PAGE_EXAMPLES = [line for block in blocks("sh") for line in block.splitlines()]
+
+
+def help_examples(text: str) -> list[str]:
+    """Lines behind ``Examples:``; a line that was folded to the width of the terminal is joined again."""
+    lines = text.partition("Examples:")[2].partition("╭")[0].splitlines()
+    joined: list[str] = []
+    for line in (each.strip() for each in lines):
+        if line.startswith(("raftsched ", "crontab ")):
+            joined.append(line)
+        elif line:
+            joined[-1] += " " + line
+    return [each.replace("\\ ", "") for each in joined]
+
+
+@pytest.fixture
+def place(cluster, tmp_path, monkeypatch):
+    """A cluster, and files, in which the examples make sense."""
+    cluster.end_runs_as = Execution(state=EXECUTION_STATE_SUCCEEDED, exit_code=0)
+    cluster.executions[EXECUTION] = Execution(id=EXECUTION, task="report", state=EXECUTION_STATE_PENDING, attempt=1)
+    (tmp_path / "tasks.yaml").write_text(blocks("yaml")[0])
+    (tmp_path / "crontab").write_text("17 * * * * root cd / && run-parts --report /etc/cron.hourly\n")
+    (tmp_path / "raftsched.toml").write_text('id = "n1"\nlisten = "127.0.0.1:7101"\ndata_dir = "data"\n')
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.stdin", io.StringIO("@daily /usr/bin/true\n"))
+    return cluster
+
+
+def works(example: str, place) -> None:
+    arguments = shlex.split(example.rpartition("| ")[2].partition(" > ")[0].replace("/etc/", ""))
+    assert arguments.pop(0) == "raftsched"
+    if "--watch" in arguments:
+        arguments.remove("--watch")
+    if arguments[0] in ("node", "executor") and "--print-config" not in arguments:
+        arguments.append("--print-config")
+    if arguments[0] == "--endpoints":
+        arguments[1] = place.endpoints
+    assert run(arguments) == 0, arguments
+
+
+def test_examples_of_the_page_work_one_after_the_other(place, capsys):
+    assert len(PAGE_EXAMPLES) > 15
+    for example in PAGE_EXAMPLES:
+        works(example, place)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_examples_of_the_help_work(place, capsys, monkeypatch, command):
+    monkeypatch.setenv("COLUMNS", "500")
+    run(["task", "create", "report", "--cron", "@daily", "--noop"])
+    capsys.readouterr()
+    run([*command.split(), "--help"])
+    examples = help_examples(capsys.readouterr().out)
+    assert examples
+    for example in examples:
+        if example.startswith("raftsched task create report"):
+            run(["task", "delete", "report"])
+        works(example, place)
+
+
+def test_exit_codes_of_the_page_are_those_of_the_code():
+    table = PAGE.read_text().partition("## Exit codes")[2].partition("##")[0]
+    assert [int(code) for code in re.findall(r"^\| (\d+) \|", table, re.MULTILINE)] == [code.value for code in ExitCode]
+
+
+def test_every_command_that_prints_json_is_on_the_page():
+    silent = {"task delete", "execution output", "node", "executor"}
+    table = PAGE.read_text().partition("## Output")[2].partition("## Times")[0]
+    for command in set(COMMANDS) - silent:
+        assert command.rpartition(" ")[2] in table, command

@@ -1,0 +1,70 @@
+import { keepPreviousData, useQuery, type UseQueryResult } from '@tanstack/react-query';
+import { executionFilter, type ExecutionView } from '../lib/urlState.ts';
+import * as calls from './calls.ts';
+import { usePollMs } from './live.ts';
+import type { ClusterStatus, Execution, LedgerEntry, Page, Task } from './types.ts';
+
+const CLUSTER_POLL_MS = 2000;
+/** The largest page that the API gives. */
+export const LARGEST_PAGE = 1000;
+
+export function useCluster(): UseQueryResult<ClusterStatus> {
+  return useQuery({
+    queryKey: ['cluster'],
+    queryFn: ({ signal }) => calls.getCluster(signal),
+    refetchInterval: CLUSTER_POLL_MS,
+  });
+}
+
+export function useTasks(filter: calls.TaskFilter, pageSize: number, pageToken: string): UseQueryResult<Page<Task>> {
+  const refetchInterval = usePollMs();
+  return useQuery({
+    queryKey: ['tasks', filter, pageSize, pageToken],
+    queryFn: ({ signal }) => calls.listTasks(filter, pageSize, pageToken, signal),
+    placeholderData: keepPreviousData,
+    refetchInterval,
+  });
+}
+
+export function useTask(name: string): UseQueryResult<Task> {
+  const refetchInterval = usePollMs();
+  return useQuery({
+    queryKey: ['task', name],
+    queryFn: ({ signal }) => calls.getTask(name, signal),
+    refetchInterval,
+  });
+}
+
+/** One page of executions. The range is counted from the moment of each request. */
+export function useExecutions(view: ExecutionView, pageSize: number, pageToken = ''): UseQueryResult<Page<Execution>> {
+  const refetchInterval = usePollMs();
+  return useQuery({
+    queryKey: ['executions', view, pageSize, pageToken],
+    queryFn: ({ signal }) => calls.listExecutions(executionFilter(view, Date.now()), pageSize, pageToken, signal),
+    placeholderData: keepPreviousData,
+    // A page token belongs to the filter it came from, whose range must not move.
+    refetchInterval: pageToken && view.since ? false : refetchInterval,
+  });
+}
+
+export function useExecution(id: string): UseQueryResult<Execution> {
+  const refetchInterval = usePollMs();
+  return useQuery({
+    queryKey: ['execution', id],
+    queryFn: ({ signal }) => calls.getExecution(id, signal),
+    refetchInterval: ({ state }) => (state.data?.endTime ? false : refetchInterval),
+  });
+}
+
+export function useLedger(
+  task: string,
+  startTime: string,
+  pageSize: number,
+  pageToken: string,
+): UseQueryResult<Page<LedgerEntry>> {
+  return useQuery({
+    queryKey: ['ledger', task, startTime, pageSize, pageToken],
+    queryFn: ({ signal }) => calls.listLedger(task, { startTime }, pageSize, pageToken, signal),
+    placeholderData: keepPreviousData,
+  });
+}

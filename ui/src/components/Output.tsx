@@ -1,0 +1,66 @@
+import { Checkbox, Group, Text } from '@mantine/core';
+import { useEffect, useMemo, useRef, useState, type CSSProperties } from 'react';
+import { cssColour, parseAnsi, type Span } from '../lib/ansi.ts';
+import { formatBytes } from '../lib/duration.ts';
+
+interface Props {
+  text: string;
+  /** Bytes before it that are no longer kept. */
+  truncatedBytes: number;
+  running: boolean;
+}
+
+/** What an execution wrote, with its colours; follows the end while it grows. */
+export function Output({ text, truncatedBytes, running }: Props) {
+  const lines = useMemo(() => parseAnsi(text), [text]);
+  const [follow, setFollow] = useState(true);
+  const pane = useRef<HTMLPreElement>(null);
+  useEffect(() => {
+    if (follow && pane.current) pane.current.scrollTop = pane.current.scrollHeight;
+  }, [follow, lines]);
+  return (
+    <>
+      <Group justify="space-between" mb={6}>
+        <Text size="xs" c="dimmed">
+          {truncatedBytes > 0
+            ? `The first ${formatBytes(truncatedBytes)} are no longer kept.`
+            : `${String(lines.length)} ${lines.length === 1 ? 'line' : 'lines'}`}
+          {running ? ' · still running' : ''}
+        </Text>
+        {running ? (
+          <Checkbox
+            size="xs"
+            label="Follow the end"
+            checked={follow}
+            onChange={(event) => {
+              setFollow(event.currentTarget.checked);
+            }}
+          />
+        ) : null}
+      </Group>
+      <pre className="output" ref={pane} tabIndex={0} role="log" aria-label="Output">
+        {lines.length ? (
+          lines.map((line, index) => (
+            <div key={index}>{line.length ? line.map((span, at) => <Styled key={at} span={span} />) : ' '}</div>
+          ))
+        ) : (
+          <span style={{ color: '#98a3b1' }}>{running ? 'Nothing written yet' : 'Nothing was written'}</span>
+        )}
+      </pre>
+    </>
+  );
+}
+
+function Styled({ span }: { span: Span }) {
+  const style: CSSProperties = {
+    ...(span.fg ? { color: cssColour(span.fg) } : {}),
+    ...(span.bg ? { backgroundColor: cssColour(span.bg) } : {}),
+    ...(span.bold ? { fontWeight: 700 } : {}),
+    ...(span.dim ? { opacity: 0.75 } : {}),
+    ...(span.italic ? { fontStyle: 'italic' } : {}),
+    ...(span.underline || span.strike
+      ? { textDecoration: [span.underline && 'underline', span.strike && 'line-through'].filter(Boolean).join(' ') }
+      : {}),
+  };
+  return <span style={style}>{span.text}</span>;
+}

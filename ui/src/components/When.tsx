@@ -1,0 +1,52 @@
+import { formatOffset, formatRelative, formatShort, formatTime, timeMs, viewerZone } from '../lib/time.ts';
+import { useNow } from '../lib/useNow.ts';
+
+interface Props {
+  time: string | undefined;
+  /** Default: the viewer's. */
+  zone?: string | undefined;
+}
+
+function title(ms: number, zone: string): string {
+  const lines = [...new Set([zone, viewerZone(), 'UTC'])].map((each) => `${formatTime(ms, each)} ${each}`);
+  return lines.join('\n');
+}
+
+/** A time in a zone; pointing at it shows the viewer's zone and UTC. */
+export function When({ time, zone = viewerZone() }: Props) {
+  const now = useNow();
+  const ms = timeMs(time);
+  if (ms === undefined) return <span className="muted">–</span>;
+  return (
+    <time dateTime={time} title={title(ms, zone)} className="nowrap">
+      {formatShort(ms, zone, now)}
+    </time>
+  );
+}
+
+/** How long from now or ago. */
+export function Relative({ time, zone = viewerZone() }: Props) {
+  const now = useNow();
+  const ms = timeMs(time);
+  if (ms === undefined) return <span className="muted">–</span>;
+  return (
+    <time dateTime={time} title={title(ms, zone)} className="nowrap">
+      {formatRelative(ms, now)}
+    </time>
+  );
+}
+
+/** Date, time, zone and distance in full. */
+export function FullTime({ time, zone = viewerZone() }: Props) {
+  const now = useNow();
+  const ms = timeMs(time);
+  if (ms === undefined) return <span className="muted">–</span>;
+  return (
+    <time dateTime={time} title={title(ms, zone)}>
+      {formatTime(ms, zone)}{' '}
+      <span className="muted">
+        {zone === 'UTC' ? 'UTC' : `${zone} (${formatOffset(ms, zone)})`} · {formatRelative(ms, now)}
+      </span>
+    </time>
+  );
+}

@@ -1,0 +1,294 @@
+import type { ReactNode } from 'react';
+import { Link } from 'react-router';
+import type { Execution } from '../api/types.ts';
+import { formatDuration } from '../lib/duration.ts';
+import { isFailure, type HourCell, type MinuteBucket } from '../lib/stats.ts';
+import { formatClock, formatTime, timeMs, viewerZone } from '../lib/time.ts';
+import { toneOf, wordOf } from './State.tsx';
+
+const WIDTH = 640;
+const LEFT = 46;
+const BOTTOM = 20;
+const TOP = 8;
+
+interface FrameProps {
+  label: string;
+  height: number;
+  top: string;
+  from: string;
+  to: string;
+  children: ReactNode;
+}
+
+/** Axes of a chart: the largest value above, the range of time below. */
+function Frame({ label, height, top, from, to, children }: FrameProps) {
+  const base = height - BOTTOM;
+  return (
+    <svg
+      className="chart"
+      viewBox={`0 0 ${String(WIDTH)} ${String(height)}`}
+      width="100%"
+      role="img"
+      aria-label={label}
+    >
+      <line className="axis" x1={LEFT} x2={WIDTH} y1={base + 0.5} y2={base + 0.5} />
+      <line className="axis" x1={LEFT} x2={WIDTH} y1={TOP + 0.5} y2={TOP + 0.5} strokeDasharray="2 4" />
+      <text x={LEFT - 6} y={TOP + 4} textAnchor="end">
+        {top}
+      </text>
+      <text x={LEFT - 6} y={base + 3} textAnchor="end">
+        0
+      </text>
+      <text x={LEFT} y={height - 5}>
+        {from}
+      </text>
+      <text x={WIDTH} y={height - 5} textAnchor="end">
+        {to}
+      </text>
+      {children}
+    </svg>
+  );
+}
+
+/** Fires per minute, failures at the bottom of each bar. */
+export function FiresChart({ buckets }: { buckets: MinuteBucket[] }) {
+  const height = 150;
+  const most = Math.max(1, ...buckets.map((bucket) => bucket.succeeded + bucket.failed + bucket.other));
+  const step = (WIDTH - LEFT) / buckets.length;
+  const scale = (height - BOTTOM - TOP) / most;
+  const total = buckets.reduce((sum, bucket) => sum + bucket.succeeded + bucket.failed + bucket.other, 0);
+  return (
+    <Frame
+      label={`Fires per minute: ${String(total)} in ${String(buckets.length)} minutes, at most ${String(most)} in one`}
+      height={height}
+      top={String(most)}
+      {...rangeOf(buckets)}
+    >
+      {buckets.map((bucket, index) => {
+        let y = height - BOTTOM;
+        return (
+          <g key={bucket.startMs}>
+            <title>
+              {`${formatClock(bucket.startMs, viewerZone()).slice(0, 5)}: ${String(bucket.succeeded)} succeeded, ${String(bucket.failed)} failed, ${String(bucket.other)} other`}
+            </title>
+            {(['failed', 'succeeded', 'other'] as const).map((part) => {
+              const size = bucket[part] * scale;
+              y -= size;
+              return (
+                <rect
+                  key={part}
+                  x={LEFT + index * step + 1}
+                  y={y}
+                  width={Math.max(1, step - 2)}
+                  height={size}
+                  fill={`var(--${FIRE_TONES[part]}-solid)`}
+                />
+              );
+            })}
+          </g>
+        );
+      })}
+    </Frame>
+  );
+}
+
+const FIRE_TONES = { failed: 'bad', succeeded: 'good', other: 'busy' } as const;
+
+/** What the colours of FiresChart mean. */
+export function FiresLegend() {
+  return (
+    <div className="legend">
+      {(['succeeded', 'failed', 'other'] as const).map((part) => (
+        <span key={part}>
+          <span className="swatch" style={{ background: `var(--${FIRE_TONES[part]}-solid)` }} />
+          {part === 'other' ? 'running, waiting or cancelled' : part}
+        </span>
+      ))}
+    </div>
+  );
+}
+
+/** Largest lateness of each minute. */
+export function LatenessChart({ buckets }: { buckets: MinuteBucket[] }) {
+  const height = 150;
+  const most = Math.max(1, ...buckets.map((bucket) => bucket.latenessMs ?? 0));
+  const step = (WIDTH - LEFT) / buckets.length;
+  return (
+    <Frame
+      label={`Largest lateness per minute: at most ${formatDuration(most)}`}
+      height={height}
+      top={formatDuration(most)}
+      {...rangeOf(buckets)}
+    >
+      {buckets.map((bucket, index) => {
+        if (bucket.latenessMs === undefined) return null;
+        const size = Math.max(1.5, (bucket.latenessMs / most) * (height - BOTTOM - TOP));
+        return (
+          <rect
+            key={bucket.startMs}
+            x={LEFT + index * step + 1}
+            y={height - BOTTOM - size}
+            width={Math.max(1, step - 2)}
+            height={size}
+            fill={`var(--${bucket.latenessMs > 10_000 ? 'bad' : 'busy'}-solid)`}
+          >
+            <title>
+              {`${formatClock(bucket.startMs, viewerZone()).slice(0, 5)}: ${formatDuration(bucket.latenessMs)}`}
+            </title>
+          </rect>
+        );
+      })}
+    </Frame>
+  );
+}
+
+function rangeOf(buckets: MinuteBucket[]): { from: string; to: string } {
+  const clock = (ms: number | undefined) => (ms === undefined ? '' : formatClock(ms, viewerZone()).slice(0, 5));
+  return { from: clock(buckets[0]?.startMs), to: clock(buckets.at(-1)?.startMs) };
+}
+
+/** How long the last executions ran, oldest first; each bar leads to its execution. */
+export function DurationChart({ executions, zone }: { executions: Execution[]; zone: string }) {
+  const height = 150;
+  const bars = executions
+    .map((execution) => ({ execution, ms: durationMs(execution) }))
+    .filter((bar): bar is { execution: Execution; ms: number } => bar.ms !== undefined)
+    .slice(0, 60)
+    .toReversed();
+  const most = Math.max(1, ...bars.map((bar) => bar.ms));
+  const step = Math.min(24, (WIDTH - LEFT) / Math.max(1, bars.length));
+  const clock = (execution: Execution | undefined) =>
+    formatTime(timeMs(execution?.nominalTime) ?? 0, zone).slice(5, 16);
+  return (
+    <Frame
+      label={`Duration of the last ${String(bars.length)} executions that ended; the longest took ${formatDuration(most)}`}
+      height={height}
+      top={formatDuration(most)}
+      from={clock(bars[0]?.execution)}
+      to={bars.length > 1 ? clock(bars.at(-1)?.execution) : ''}
+    >
+      {bars.map(({ execution, ms }, index) => {
+        const size = Math.max(2, (ms / most) * (height - BOTTOM - TOP));
+        return (
+          <Link key={execution.id} to={`/executions/${execution.id}`} tabIndex={-1} aria-hidden>
+            <rect
+              x={LEFT + index * step + 1}
+              y={height - BOTTOM - size}
+              width={Math.max(1, step - 2)}
+              height={size}
+              fill={`var(--${toneOf(execution.state)}-solid)`}
+            >
+              <title>
+                {`${formatTime(timeMs(execution.nominalTime) ?? 0, zone)}: ${formatDuration(ms)}, ${wordOf(execution.state).toLowerCase()}`}
+              </title>
+            </rect>
+          </Link>
+        );
+      })}
+    </Frame>
+  );
+}
+
+function durationMs({ startTime, endTime }: Execution): number | undefined {
+  const start = timeMs(startTime);
+  const end = timeMs(endTime);
+  return start === undefined || end === undefined ? undefined : end - start;
+}
+
+/** Days down, hours across: the more executions, the stronger; red where some failed. */
+export function HeatMap({ days }: { days: { date: string; hours: HourCell[] }[] }) {
+  const most = Math.max(1, ...days.flatMap((day) => day.hours.map((hour) => hour.total)));
+  const sum = (part: keyof HourCell) => days.flatMap((day) => day.hours).reduce((total, hour) => total + hour[part], 0);
+  return (
+    <div
+      className="heat"
+      role="img"
+      aria-label={`Executions by day and hour: ${String(sum('total'))} in ${String(days.length)} days, ${String(sum('failed'))} failed`}
+    >
+      <span />
+      {Array.from({ length: 24 }, (_, hour) => (
+        <span key={hour} style={{ overflow: 'visible', whiteSpace: 'nowrap', width: 0 }}>
+          {hour % 6 === 0 ? `${String(hour).padStart(2, '0')}h` : ''}
+        </span>
+      ))}
+      {days.map((day) => [
+        <span key={day.date} style={{ lineHeight: '20px' }}>
+          {day.date.slice(5)}
+        </span>,
+        ...day.hours.map((hour, index) => (
+          <span
+            key={`${day.date} ${String(index)}`}
+            className="heat-cell"
+            title={`${day.date} ${String(index).padStart(2, '0')}:00: ${String(hour.total)} executions, ${String(hour.failed)} failed`}
+            style={hour.total ? { background: heatColour(hour, most) } : {}}
+          />
+        )),
+      ])}
+    </div>
+  );
+}
+
+function heatColour(hour: HourCell, most: number): string {
+  const strength = 35 + Math.round((hour.total / most) * 65);
+  return `color-mix(in srgb, var(--${hour.failed ? 'bad' : 'good'}-solid) ${String(strength)}%, var(--surface))`;
+}
+
+interface Step {
+  name: string;
+  fromMs: number | undefined;
+  toMs: number | undefined;
+  colour: string;
+}
+
+/** Timing of one execution from its nominal time to its end. */
+export function Waterfall({ execution, nowMs }: { execution: Execution; nowMs: number }) {
+  const nominal = timeMs(execution.nominalTime);
+  const fire = timeMs(execution.fireTime);
+  const start = timeMs(execution.startTime);
+  const end = timeMs(execution.endTime) ?? (isOpen(execution) ? nowMs : undefined);
+  const steps: Step[] = [
+    { name: 'Nominal time to decision', fromMs: nominal, toMs: fire, colour: 'var(--idle-solid)' },
+    { name: 'Decision to start', fromMs: fire, toMs: start ?? end, colour: 'var(--warn-solid)' },
+    {
+      name: 'Start to end',
+      fromMs: start,
+      toMs: end,
+      colour: `var(--${isFailure(execution) ? 'bad' : toneOf(execution.state)}-solid)`,
+    },
+  ];
+  const times = [nominal, fire, start, end].filter((ms) => ms !== undefined);
+  const first = Math.min(...times);
+  const span = Math.max(1, Math.max(...times) - first);
+  const percent = (ms: number) => `${String((ms / span) * 100)}%`;
+  return (
+    <div className="steps" role="list" aria-label="Timing">
+      {steps.map(({ name, fromMs, toMs, colour }) => {
+        const known = fromMs !== undefined && toMs !== undefined;
+        return (
+          <div key={name} role="listitem" style={{ display: 'contents' }}>
+            <span className="muted">{name}</span>
+            <div className="steps-bar">
+              {known ? (
+                <div
+                  style={{
+                    left: `min(${percent(fromMs - first)}, calc(100% - 3px))`,
+                    width: percent(Math.max(0, toMs - fromMs)),
+                    background: colour,
+                  }}
+                />
+              ) : null}
+            </div>
+            <span className="num nowrap">{known ? formatDuration(toMs - fromMs) : '–'}</span>
+          </div>
+        );
+      })}
+    </div>
+  );
+}
+
+function isOpen(execution: Execution): boolean {
+  return (
+    !execution.endTime &&
+    ['PENDING', 'ASSIGNED', 'RUNNING'].some((state) => execution.state === `EXECUTION_STATE_${state}`)
+  );
+}

@@ -1,0 +1,104 @@
+import { Link } from 'react-router';
+import type { Execution } from '../api/types.ts';
+import { formatDuration } from '../lib/duration.ts';
+import { latenessMs, runMs } from '../lib/stats.ts';
+import { useNow } from '../lib/useNow.ts';
+import { DataTable, type Column } from './DataTable.tsx';
+import { StateBadge } from './State.tsx';
+import { When } from './When.tsx';
+
+interface Props {
+  label: string;
+  rows: Execution[];
+  zone?: string;
+  hideTask?: boolean;
+}
+
+/** Executions, newest first, each with a link to its page. */
+export function ExecutionTable({ label, rows, zone, hideTask }: Props) {
+  const columns = [...(hideTask ? [] : [TASK]), nominal(zone, hideTask ?? false), STATE, ...REST];
+  return <DataTable label={label} columns={columns} rows={rows} rowId={(row) => row.id} />;
+}
+
+const TASK: Column<Execution> = {
+  id: 'task',
+  header: 'Task',
+  cell: ({ row }) => (
+    <Link to={`/executions/${row.original.id}`} className="wrap-anywhere">
+      {row.original.task}
+    </Link>
+  ),
+  meta: { className: 'grow' },
+};
+
+function nominal(zone: string | undefined, link: boolean): Column<Execution> {
+  return {
+    id: 'nominal',
+    header: 'Nominal time',
+    cell: ({ row }) => {
+      const when = <When time={row.original.nominalTime} zone={zone} />;
+      return link ? <Link to={`/executions/${row.original.id}`}>{when}</Link> : when;
+    },
+  };
+}
+
+const STATE: Column<Execution> = {
+  id: 'state',
+  header: 'State',
+  cell: ({ row }) => <StateBadge state={row.original.state} />,
+};
+
+const REST: Column<Execution>[] = [
+  {
+    id: 'late',
+    header: 'Late',
+    cell: ({ row }) => {
+      const late = latenessMs(row.original);
+      return late === undefined ? <span className="muted">–</span> : formatDuration(late);
+    },
+    meta: { className: 'end nowrap wide' },
+  },
+  {
+    id: 'duration',
+    header: 'Duration',
+    cell: ({ row }) => <Running execution={row.original} />,
+    meta: { className: 'end nowrap' },
+  },
+  {
+    id: 'result',
+    header: 'Result',
+    cell: ({ row }) => <Result execution={row.original} />,
+    meta: { className: 'wide' },
+  },
+  {
+    id: 'trigger',
+    header: 'Trigger',
+    cell: ({ row }) => (row.original.trigger === 'TRIGGER_MANUAL' ? 'Manual' : 'Schedule'),
+    meta: { className: 'wide muted' },
+  },
+];
+
+function Running({ execution }: { execution: Execution }) {
+  const ms = runMs(execution, useNow());
+  return ms === undefined ? <span className="muted">–</span> : formatDuration(ms);
+}
+
+/** Exit code or HTTP status, and the error. */
+export function Result({ execution }: { execution: Execution }) {
+  const { exitCode, httpStatus, error } = execution;
+  const code =
+    exitCode !== undefined
+      ? exitCode < 0
+        ? `signal ${String(-exitCode)}`
+        : `exit ${String(exitCode)}`
+      : httpStatus !== undefined
+        ? `HTTP ${String(httpStatus)}`
+        : '';
+  if (!code && !error) return <span className="muted">–</span>;
+  return (
+    <div className="clip" style={{ maxWidth: 320 }} title={error}>
+      {code}
+      {error ? <span className="muted">{`${code ? ' · ' : ''}${error}`}</span> : null}
+    </div>
+  );
+}

@@ -1,0 +1,76 @@
+import { Text } from '@mantine/core';
+import { modals } from '@mantine/modals';
+import { notifications } from '@mantine/notifications';
+import { useQueryClient } from '@tanstack/react-query';
+import { deleteTask, pauseTask, resumeTask, runTask } from '../api/calls.ts';
+
+export type TaskAction = 'run' | 'pause' | 'resume' | 'delete';
+
+const CALLS: Record<TaskAction, (name: string) => Promise<unknown>> = {
+  run: runTask,
+  pause: pauseTask,
+  resume: resumeTask,
+  delete: deleteTask,
+};
+const DONE: Record<TaskAction, string> = { run: 'Started', pause: 'Paused', resume: 'Resumed', delete: 'Deleted' };
+const AT_ONCE = 6;
+
+/** Tells what went wrong. */
+export function tellError(title: string, error: unknown): void {
+  notifications.show({ color: 'red', title, message: error instanceof Error ? error.message : String(error) });
+}
+
+/** Does something with one or many tasks and tells how it went; deleting asks first. Resolves to the names that succeeded. */
+export function useTaskAction(): (action: TaskAction, names: string[]) => Promise<string[]> {
+  const client = useQueryClient();
+  return async (action, names) => {
+    if (action === 'delete' && !(await confirmDelete(names))) return [];
+    const failures: [string, unknown][] = [];
+    const succeeded: string[] = [];
+    const waiting = [...names];
+    const worker = async () => {
+      for (let name = waiting.shift(); name !== undefined; name = waiting.shift()) {
+        try {
+          await CALLS[action](name);
+          succeeded.push(name);
+        } catch (error) {
+          failures.push([name, error]);
+        }
+      }
+    };
+    await Promise.all(Array.from({ length: Math.min(AT_ONCE, names.length) }, worker));
+    for (const key of ['tasks', 'task', 'executions', 'cluster']) void client.invalidateQueries({ queryKey: [key] });
+    if (succeeded.length) {
+      const what = succeeded.length === 1 ? succeeded.join('') : `${String(succeeded.length)} tasks`;
+      notifications.show({ message: `${DONE[action]} ${what}`, autoClose: 3000 });
+    }
+    const [first] = failures;
+    if (first) {
+      const title = failures.length === 1 ? `${first[0]}: not done` : `${String(failures.length)} tasks: not done`;
+      tellError(title, first[1]);
+    }
+    return succeeded;
+  };
+}
+
+function confirmDelete(names: string[]): Promise<boolean> {
+  const what = names.length === 1 ? names.join('') : `${String(names.length)} tasks`;
+  return new Promise((resolve) => {
+    modals.openConfirmModal({
+      title: `Delete ${what}?`,
+      children: (
+        <Text size="sm">
+          It will not fire again. What ran stays on record until retention removes it. An execution under way goes on.
+        </Text>
+      ),
+      labels: { confirm: 'Delete', cancel: 'Keep' },
+      confirmProps: { color: 'red' },
+      onConfirm: () => {
+        resolve(true);
+      },
+      onClose: () => {
+        resolve(false);
+      },
+    });
+  });
+}

@@ -1,0 +1,77 @@
+import type { ExecutionFilter, TaskFilter } from '../api/calls.ts';
+import { EXECUTION_STATES, type ExecutionState, type TaskState } from '../api/types.ts';
+
+const TASK_STATES: Record<string, TaskState> = {
+  active: 'TASK_STATE_ACTIVE',
+  paused: 'TASK_STATE_PAUSED',
+  finished: 'TASK_STATE_FINISHED',
+};
+
+/** "EXECUTION_STATE_TIMED_OUT" is "timed_out" in an address. */
+export function shortState(state: string | undefined): string {
+  return (state ?? '').replace(/^(EXECUTION|TASK|EXECUTOR)_STATE_/, '').toLowerCase();
+}
+
+/** Which tasks an address asks for; what it does not understand is left out. */
+export function readTaskFilter(parameters: URLSearchParams): TaskFilter {
+  return {
+    prefix: parameters.get('prefix') ?? '',
+    labels: parameters.getAll('label').filter((label) => label !== '' && !label.startsWith('=')),
+    state: TASK_STATES[parameters.get('state') ?? ''] ?? '',
+  };
+}
+
+/** The inverse of readTaskFilter. A page token is not part of it: another filter starts at the first page. */
+export function writeTaskFilter(filter: TaskFilter): URLSearchParams {
+  const parameters = new URLSearchParams();
+  if (filter.prefix) parameters.set('prefix', filter.prefix);
+  for (const label of filter.labels) parameters.append('label', label);
+  if (filter.state) parameters.set('state', shortState(filter.state));
+  return parameters;
+}
+
+/** Ranges that the executions page offers, in milliseconds. */
+export const RANGES_MS: Record<string, number> = {
+  '15m': 900_000,
+  '1h': 3_600_000,
+  '6h': 21_600_000,
+  '24h': 86_400_000,
+  '7d': 604_800_000,
+};
+
+export interface ExecutionView {
+  task: string;
+  states: ExecutionState[];
+  /** A key of RANGES_MS, or empty for all that is kept. */
+  since: string;
+}
+
+/** Which executions an address asks for; what it does not understand is left out. */
+export function readExecutionView(parameters: URLSearchParams): ExecutionView {
+  const wanted = parameters.getAll('state');
+  const since = parameters.get('since') ?? '';
+  return {
+    task: parameters.get('task') ?? '',
+    states: EXECUTION_STATES.filter((state) => wanted.includes(shortState(state))),
+    since: since in RANGES_MS ? since : '',
+  };
+}
+
+/** The inverse of readExecutionView. */
+export function writeExecutionView(view: ExecutionView): URLSearchParams {
+  const parameters = new URLSearchParams();
+  if (view.task) parameters.set('task', view.task);
+  for (const state of view.states) parameters.append('state', shortState(state));
+  if (view.since) parameters.set('since', view.since);
+  return parameters;
+}
+
+/** What to ask the API for. The range is cut to whole minutes, so that pages of one view share a filter. */
+export function executionFilter(view: ExecutionView, nowMs: number): ExecutionFilter {
+  const range = RANGES_MS[view.since];
+  return {
+    ...(view.task ? { task: view.task } : {}),
+    ...(view.states.length ? { states: view.states } : {}),
+    ...(range ? { startTime: new Date(Math.floor((nowMs - range) / 60_000) * 60_000).toISOString() } : {}),
+  };
+}

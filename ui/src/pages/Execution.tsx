@@ -1,0 +1,183 @@
+import { Alert, Button, Stack } from '@mantine/core';
+import { useDocumentTitle } from '@mantine/hooks';
+import { notifications } from '@mantine/notifications';
+import { useMutation, useQuery } from '@tanstack/react-query';
+import { Link, useNavigate, useParams } from 'react-router';
+import { cancelExecution, getOutput, runTask } from '../api/calls.ts';
+import { useLive } from '../api/live.ts';
+import { useExecution } from '../api/queries.ts';
+import { Problem } from '../api/problem.ts';
+import type { Execution } from '../api/types.ts';
+import { Waterfall } from '../components/charts.tsx';
+import { Output } from '../components/Output.tsx';
+import { PageHead, Panel } from '../components/Panel.tsx';
+import { Empty, Remote } from '../components/Remote.tsx';
+import { StateBadge } from '../components/State.tsx';
+import { tellError } from '../components/taskActions.tsx';
+import { FullTime } from '../components/When.tsx';
+import { formatBytes, formatCount, formatDuration } from '../lib/duration.ts';
+import { isEnded, runMs } from '../lib/stats.ts';
+import { useNow } from '../lib/useNow.ts';
+
+const OUTPUT_POLL_MS = 1000;
+
+export function ExecutionPage() {
+  const { id = '' } = useParams();
+  const execution = useExecution(id);
+  const ended = execution.data !== undefined && isEnded(execution.data);
+  useDocumentTitle(`${execution.data?.task ?? 'Execution'} · raftsched`);
+  useLive({ id }, ['execution', 'output'], 300, !ended);
+  if (execution.error instanceof Problem && execution.error.status === 404) {
+    return (
+      <Panel>
+        <Empty title="There is no such execution">
+          Executions are kept for a limited time. See <Link to="/executions">those that are kept</Link>.
+        </Empty>
+      </Panel>
+    );
+  }
+  return <Remote query={execution}>{(data) => <Details execution={data} />}</Remote>;
+}
+
+function Details({ execution }: { execution: Execution }) {
+  const ended = isEnded(execution);
+  return (
+    <Stack gap="md">
+      <PageHead
+        title={<Link to={`/tasks/${execution.task}`}>{execution.task}</Link>}
+        note={<StateBadge state={execution.state} />}
+        actions={<Actions execution={execution} ended={ended} />}
+      />
+      {execution.error ? (
+        <Alert
+          color={execution.state === 'EXECUTION_STATE_CANCELLED' ? 'gray' : 'red'}
+          variant="light"
+          title="Why it did not succeed"
+        >
+          <span className="wrap-anywhere">{execution.error}</span>
+        </Alert>
+      ) : null}
+      <div className="grid-2">
+        <Panel title="Execution">
+          <Facts execution={execution} />
+        </Panel>
+        <Panel title="Timing">
+          <Timing execution={execution} />
+        </Panel>
+      </div>
+      <Panel title="Output">
+        <LiveOutput execution={execution} ended={ended} />
+      </Panel>
+    </Stack>
+  );
+}
+
+function Actions({ execution, ended }: { execution: Execution; ended: boolean }) {
+  const navigate = useNavigate();
+  const cancel = useMutation({
+    mutationFn: () => cancelExecution(execution.id),
+    onSuccess: () => {
+      notifications.show({ message: 'Cancelling', autoClose: 3000 });
+    },
+    onError: (error) => {
+      tellError('Not cancelled', error);
+    },
+  });
+  const again = useMutation({
+    mutationFn: () => runTask(execution.task),
+    onSuccess: (started) => navigate(`/executions/${started.id}`),
+    onError: (error) => {
+      tellError('Not started', error);
+    },
+  });
+  return (
+    <>
+      {ended ? null : (
+        <Button
+          variant="default"
+          loading={cancel.isPending}
+          onClick={() => {
+            cancel.mutate();
+          }}
+        >
+          Cancel
+        </Button>
+      )}
+      <Button
+        variant="default"
+        loading={again.isPending}
+        onClick={() => {
+          again.mutate();
+        }}
+      >
+        Run again
+      </Button>
+    </>
+  );
+}
+
+function Facts({ execution }: { execution: Execution }) {
+  const now = useNow();
+  const ran = runMs(execution, now);
+  const { exitCode, httpStatus } = execution;
+  const facts: [string, React.ReactNode][] = [
+    ['Id', <span className="mono">{execution.id}</span>],
+    ['Trigger', execution.trigger === 'TRIGGER_MANUAL' ? 'Run by hand' : 'Schedule'],
+    ['Attempt', formatCount(execution.attempt)],
+    ['Fencing token', formatCount(execution.fencingToken)],
+    ['Executor', execution.executorId ? <span className="mono">{execution.executorId}</span> : '–'],
+    ['Decided by', execution.leaderId ? `${execution.leaderId}, term ${formatCount(execution.term)}` : '–'],
+    ['Duration', ran === undefined ? '–' : formatDuration(ran)],
+  ];
+  if (exitCode !== undefined)
+    facts.push(['Exit code', exitCode < 0 ? `Killed by signal ${String(-exitCode)}` : exitCode]);
+  if (httpStatus !== undefined) facts.push(['HTTP status', httpStatus]);
+  facts.push(['Output', formatBytes(Number(execution.outputSizeBytes ?? 0))]);
+  return (
+    <dl className="facts">
+      {facts.map(([name, value]) => [<dt key={name}>{name}</dt>, <dd key={`${name} value`}>{value}</dd>])}
+    </dl>
+  );
+}
+
+function Timing({ execution }: { execution: Execution }) {
+  return (
+    <Stack gap="md">
+      <Waterfall execution={execution} nowMs={useNow()} />
+      <dl className="facts">
+        <dt>Nominal time</dt>
+        <dd>
+          <FullTime time={execution.nominalTime} />
+        </dd>
+        <dt>Decided</dt>
+        <dd>
+          <FullTime time={execution.fireTime} />
+        </dd>
+        <dt>Started</dt>
+        <dd>
+          <FullTime time={execution.startTime} />
+        </dd>
+        <dt>Ended</dt>
+        <dd>
+          <FullTime time={execution.endTime} />
+        </dd>
+      </dl>
+    </Stack>
+  );
+}
+
+function LiveOutput({ execution, ended }: { execution: Execution; ended: boolean }) {
+  const output = useQuery({
+    queryKey: ['output', execution.id, execution.attempt, ended],
+    queryFn: ({ signal }) => getOutput(execution.id, signal),
+    enabled: execution.startTime !== undefined || ended,
+    placeholderData: (before) => before,
+    refetchInterval: ended ? false : OUTPUT_POLL_MS,
+  });
+  if (execution.startTime === undefined && !ended) return <Empty title="It waits to start" />;
+  return (
+    <Remote query={output}>
+      {(data) => <Output text={data.text} truncatedBytes={data.truncatedBytes} running={!ended} />}
+    </Remote>
+  );
+}

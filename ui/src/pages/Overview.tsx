@@ -1,0 +1,213 @@
+import { Stack } from '@mantine/core';
+import { useDocumentTitle } from '@mantine/hooks';
+import { useQuery } from '@tanstack/react-query';
+import { Link } from 'react-router';
+import { listExecutions, listTasks } from '../api/calls.ts';
+import { useLive } from '../api/live.ts';
+import { LARGEST_PAGE, useCluster, useExecutions } from '../api/queries.ts';
+import type { ClusterStatus, Execution, Page, Task } from '../api/types.ts';
+import { FiresChart, FiresLegend, LatenessChart } from '../components/charts.tsx';
+import { ExecutionTable } from '../components/executionTable.tsx';
+import { NodeCards } from '../components/Nodes.tsx';
+import { PageHead, Panel } from '../components/Panel.tsx';
+import { Empty, Remote } from '../components/Remote.tsx';
+import { Relative, When } from '../components/When.tsx';
+import { scheduleShort, taskZone } from '../lib/describe.ts';
+import { formatCount, formatDuration } from '../lib/duration.ts';
+import { isFailure, latenessMs, percentile, perMinute } from '../lib/stats.ts';
+import { timeMs } from '../lib/time.ts';
+import { useNow } from '../lib/useNow.ts';
+
+const MINUTES = 30;
+const SUMMARY_EVERY_MS = 5000;
+const LOOKED_AT_TASKS = 500;
+const SHOWN = 8;
+
+export function OverviewPage() {
+  useDocumentTitle('Overview · raftsched');
+  useLive({}, ['executions']);
+  const cluster = useCluster();
+  const recent = useQuery({
+    queryKey: ['recent'],
+    queryFn: ({ signal }) => {
+      const startTime = new Date((Math.floor(Date.now() / 60_000) - MINUTES + 1) * 60_000).toISOString();
+      return listExecutions({ startTime }, LARGEST_PAGE, '', signal);
+    },
+    refetchInterval: SUMMARY_EVERY_MS,
+  });
+  const failures = useExecutions(
+    {
+      task: '',
+      states: ['EXECUTION_STATE_FAILED', 'EXECUTION_STATE_TIMED_OUT', 'EXECUTION_STATE_LOST'],
+      since: '',
+    },
+    SHOWN,
+  );
+  const latest = useExecutions({ task: '', states: [], since: '' }, SHOWN);
+  const upcoming = useQuery({
+    queryKey: ['upcoming'],
+    queryFn: ({ signal }) =>
+      listTasks({ prefix: '', labels: [], state: 'TASK_STATE_ACTIVE' }, LOOKED_AT_TASKS, '', signal),
+    refetchInterval: SUMMARY_EVERY_MS,
+  });
+  return (
+    <Stack gap="md">
+      <PageHead title="Overview" />
+      <Summary status={cluster.data} recent={recent.data} />
+      <Panel title="Cluster" actions={<Link to="/cluster">Details</Link>}>
+        <Remote query={cluster}>{(status) => <NodeCards status={status} />}</Remote>
+      </Panel>
+      <div className="grid-2">
+        <Panel title={`Fires per minute, last ${String(MINUTES)} minutes`}>
+          <Remote query={recent}>{(page) => <Fires page={page} />}</Remote>
+        </Panel>
+        <Panel title="Lateness of starts, largest per minute">
+          <Remote query={recent}>{(page) => <Lateness page={page} />}</Remote>
+        </Panel>
+      </div>
+      <div className="grid-2">
+        <Panel title="Fires next" actions={<Link to="/tasks?state=active">Active tasks</Link>} flush>
+          <Remote query={upcoming}>{(page) => <Upcoming page={page} />}</Remote>
+        </Panel>
+        <Panel
+          title="Failed lately"
+          actions={<Link to="/executions?state=failed&state=timed_out&state=lost">All failures</Link>}
+          flush
+        >
+          <Remote query={failures}>
+            {({ rows }) =>
+              rows.length ? (
+                <ExecutionTable label="Failed executions" rows={rows} />
+              ) : (
+                <Empty title="Nothing failed">Executions that fail, time out or are lost are listed here.</Empty>
+              )
+            }
+          </Remote>
+        </Panel>
+      </div>
+      <Panel title="Latest executions" actions={<Link to="/executions">All executions</Link>} flush>
+        <Remote query={latest}>
+          {({ rows }) =>
+            rows.length ? (
+              <ExecutionTable label="Latest executions" rows={rows} />
+            ) : (
+              <Empty title="Nothing has run yet">
+                <Link to="/register">Register a task</Link> and it shows here when it fires.
+              </Empty>
+            )
+          }
+        </Remote>
+      </Panel>
+    </Stack>
+  );
+}
+
+function Summary({ status, recent }: { status: ClusterStatus | undefined; recent: Page<Execution> | undefined }) {
+  const rows = recent?.rows ?? [];
+  const lateness = rows
+    .filter((row) => row.trigger !== 'TRIGGER_MANUAL')
+    .map(latenessMs)
+    .filter((ms) => ms !== undefined);
+  const more = recent?.next ? '+' : '';
+  const median = percentile(lateness, 0.5);
+  const executors = status?.executors ?? [];
+  const sum = (part: 'slots' | 'slotsUsed') => executors.reduce((total, each) => total + (each[part] ?? 0), 0);
+  const known = status !== undefined;
+  const stats: [string, string][] = [
+    ['Tasks', known ? formatCount(status.counts?.tasks) : '–'],
+    ['Waiting to run', known ? formatCount(status.counts?.pendingExecutions) : '–'],
+    ['Slots in use', known ? `${formatCount(sum('slotsUsed'))} / ${formatCount(sum('slots'))}` : '–'],
+    [`Fires, ${String(MINUTES)} min`, recent ? `${formatCount(rows.length)}${more}` : '–'],
+    [`Failures, ${String(MINUTES)} min`, recent ? `${formatCount(rows.filter(isFailure).length)}${more}` : '–'],
+    ['Median lateness', median === undefined ? '–' : formatDuration(median)],
+  ];
+  return (
+    <div className="stats">
+      {stats.map(([name, value]) => (
+        <div key={name} className="panel stat">
+          <div className="muted">{name}</div>
+          <div className="stat-value">{value}</div>
+        </div>
+      ))}
+    </div>
+  );
+}
+
+function Fires({ page }: { page: Page<Execution> }) {
+  const minute = Math.floor(useNow() / 60_000) * 60_000;
+  return (
+    <>
+      <FiresChart buckets={perMinute(page.rows, minute, MINUTES)} />
+      <FiresLegend />
+      <Truncated page={page} />
+    </>
+  );
+}
+
+function Lateness({ page }: { page: Page<Execution> }) {
+  const minute = Math.floor(useNow() / 60_000) * 60_000;
+  const rows = page.rows.filter((row) => row.trigger !== 'TRIGGER_MANUAL');
+  return (
+    <>
+      <LatenessChart buckets={perMinute(rows, minute, MINUTES)} />
+      <div className="legend">From the nominal time to the start of the last attempt; red above 10 s</div>
+      <Truncated page={page} />
+    </>
+  );
+}
+
+function Truncated({ page }: { page: Page<Execution> }) {
+  if (!page.next) return null;
+  return <div className="legend">Only the latest {formatCount(page.rows.length)} executions are counted.</div>;
+}
+
+function Upcoming({ page }: { page: Page<Task> }) {
+  const rows = page.rows
+    .filter((task) => task.nextFireTime)
+    .toSorted((a, b) => (timeMs(a.nextFireTime) ?? 0) - (timeMs(b.nextFireTime) ?? 0))
+    .slice(0, SHOWN);
+  if (rows.length === 0) {
+    return (
+      <Empty title="No task has a time to come">
+        <Link to="/register">Register a task</Link> or resume one.
+      </Empty>
+    );
+  }
+  return (
+    <>
+      <table className="table" aria-label="Tasks that fire next">
+        <thead>
+          <tr>
+            <th className="grow">Task</th>
+            <th className="wide">Schedule</th>
+            <th>Nominal time</th>
+            <th className="end">In</th>
+          </tr>
+        </thead>
+        <tbody>
+          {rows.map((task) => (
+            <tr key={task.name}>
+              <td className="grow">
+                <Link to={`/tasks/${task.name}`} className="wrap-anywhere">
+                  {task.name}
+                </Link>
+              </td>
+              <td className="wide mono nowrap">{scheduleShort(task.schedule)}</td>
+              <td>
+                <When time={task.nextFireTime} zone={taskZone(task.schedule)} />
+              </td>
+              <td className="end">
+                <Relative time={task.nextFireTime} />
+              </td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+      {page.next ? (
+        <div className="legend" style={{ padding: '0 10px 10px' }}>
+          Among the first {formatCount(page.rows.length)} active tasks by name.
+        </div>
+      ) : null}
+    </>
+  );
+}

@@ -1,0 +1,408 @@
+import { Button, Group, SegmentedControl, Stack, Tabs } from '@mantine/core';
+import { useDocumentTitle } from '@mantine/hooks';
+import { useQuery } from '@tanstack/react-query';
+import { useState } from 'react';
+import { Link, useNavigate, useParams, useSearchParams } from 'react-router';
+import { listExecutions, previewSchedule } from '../api/calls.ts';
+import { useLive } from '../api/live.ts';
+import { Problem } from '../api/problem.ts';
+import { LARGEST_PAGE, useExecutions, useLedger, useTask } from '../api/queries.ts';
+import type { Execution, LedgerEntry, Page, Task } from '../api/types.ts';
+import { DurationChart, HeatMap } from '../components/charts.tsx';
+import { DataTable, type Column } from '../components/DataTable.tsx';
+import { ExecutionTable } from '../components/executionTable.tsx';
+import { Labels } from '../components/Labels.tsx';
+import { Pager, usePageToken } from '../components/Pager.tsx';
+import { PageHead, Panel } from '../components/Panel.tsx';
+import { Empty, Remote } from '../components/Remote.tsx';
+import { StateBadge } from '../components/State.tsx';
+import { useTaskAction, type TaskAction } from '../components/taskActions.tsx';
+import { FullTime, Relative, When } from '../components/When.tsx';
+import { utf8OrNull } from '../lib/bytes.ts';
+import { actionWords, scheduleWords, taskZone } from '../lib/describe.ts';
+import { formatBytes, formatCount, formatDuration, protoDurationMs } from '../lib/duration.ts';
+import { calendar } from '../lib/stats.ts';
+import { formatTime, timeMs } from '../lib/time.ts';
+import { useNow } from '../lib/useNow.ts';
+
+const DAYS = 7;
+const DAY_MS = 86_400_000;
+const SUMMARY_EVERY_MS = 10_000;
+const NEXT = 5;
+
+export function TaskPage() {
+  const { name = '' } = useParams();
+  useDocumentTitle(`${name} · raftsched`);
+  useLive({ task: name }, ['task', 'executions', 'ledger']);
+  const task = useTask(name);
+  if (task.error instanceof Problem && task.error.status === 404) {
+    return (
+      <Panel>
+        <Empty title={`There is no task ${name}`}>
+          It was deleted or never registered. <Link to={`/executions?task=${name}`}>Its executions</Link> stay until
+          retention removes them. <Link to="/tasks">All tasks</Link>
+        </Empty>
+      </Panel>
+    );
+  }
+  return (
+    <Remote query={task} rows={8}>
+      {(data) => (
+        <Stack gap="md">
+          <PageHead title={data.name} note={<StateBadge state={data.state} />} actions={<Actions task={data} />} />
+          <div className="grid-2">
+            <Panel title="Definition">
+              <Definition task={data} />
+            </Panel>
+            <Panel title="Fires">
+              <Fires task={data} />
+            </Panel>
+          </div>
+          <History task={data} />
+          <Records task={data} />
+        </Stack>
+      )}
+    </Remote>
+  );
+}
+
+function Actions({ task }: { task: Task }) {
+  const act = useTaskAction();
+  const navigate = useNavigate();
+  const [busy, setBusy] = useState<TaskAction>();
+  const run = (action: TaskAction) => () => {
+    setBusy(action);
+    void act(action, [task.name]).then((done) => {
+      setBusy(undefined);
+      if (action === 'delete' && done.length) void navigate('/tasks');
+    });
+  };
+  const toggle = task.paused ? 'resume' : 'pause';
+  return (
+    <>
+      <Button onClick={run('run')} loading={busy === 'run'}>
+        Run now
+      </Button>
+      <Button variant="default" onClick={run(toggle)} loading={busy === toggle}>
+        {task.paused ? 'Resume' : 'Pause'}
+      </Button>
+      <Button variant="default" component={Link} to={`/tasks/${task.name}/edit`}>
+        Edit
+      </Button>
+      <Button variant="default" component={Link} to={`/register?from=${task.name}`}>
+        Duplicate
+      </Button>
+      <Button variant="default" c="var(--bad-fg)" onClick={run('delete')} loading={busy === 'delete'}>
+        Delete
+      </Button>
+    </>
+  );
+}
+
+const MISFIRE = {
+  MISFIRE_POLICY_SKIP: 'are skipped',
+  MISFIRE_POLICY_ONE: 'run once, the latest',
+  MISFIRE_POLICY_ALL: 'all run',
+};
+
+function Definition({ task }: { task: Task }) {
+  const action = actionWords(task.action);
+  const limit = protoDurationMs(task.timeLimit);
+  const threshold = protoDurationMs(task.misfireThreshold);
+  const { command, http } = task.action ?? {};
+  const facts: [string, React.ReactNode][] = [
+    [action.kind, action.detail ? <pre className="code">{action.detail}</pre> : 'Nothing is run; it succeeds'],
+  ];
+  if (command?.workingDirectory)
+    facts.push(['Working directory', <span className="mono">{command.workingDirectory}</span>]);
+  if (command?.env && Object.keys(command.env).length) facts.push(['Environment', <Labels labels={command.env} />]);
+  if (command?.stdin) facts.push(['Standard input', <Bytes data={command.stdin} />]);
+  if (http?.headers && Object.keys(http.headers).length) facts.push(['Headers', <Labels labels={http.headers} />]);
+  if (http?.body) facts.push(['Body', <Bytes data={http.body} />]);
+  if (http?.expectedStatuses?.length) facts.push(['Expected statuses', http.expectedStatuses.join(', ')]);
+  facts.push(['Labels', <Labels labels={task.labels} link />]);
+  facts.push([
+    'Runs on',
+    task.executorLabels && Object.keys(task.executorLabels).length ? (
+      <Labels labels={task.executorLabels} />
+    ) : (
+      'any executor'
+    ),
+  ]);
+  facts.push(['Time limit', limit === undefined ? 'none' : formatDuration(limit)]);
+  facts.push([
+    'Misfires',
+    `Nominal times more than ${formatDuration(threshold ?? 10_000)} late ${MISFIRE[task.misfirePolicy ?? 'MISFIRE_POLICY_ONE']}`,
+  ]);
+  facts.push(['Delivery', task.delivery === 'DELIVERY_AT_MOST_ONCE' ? 'At most once' : 'At least once']);
+  facts.push(['Registered', <FullTime time={task.createTime} />]);
+  facts.push(['Changed', <FullTime time={task.updateTime} />]);
+  return <Facts facts={facts} />;
+}
+
+function Facts({ facts }: { facts: [string, React.ReactNode][] }) {
+  return (
+    <dl className="facts">
+      {facts.map(([name, value]) => [<dt key={name}>{name}</dt>, <dd key={`${name} value`}>{value}</dd>])}
+    </dl>
+  );
+}
+
+function Bytes({ data }: { data: string }) {
+  const text = utf8OrNull(data);
+  if (text === null) return <>{formatBytes(Math.floor((data.length * 3) / 4))} that are not text</>;
+  return <pre className="code">{text}</pre>;
+}
+
+function Fires({ task }: { task: Task }) {
+  const zone = taskZone(task.schedule);
+  const { schedule } = task;
+  const next = useQuery({
+    // The next fire is part of the key: when it has passed, the times that follow are asked for.
+    queryKey: ['preview', schedule, task.nextFireTime],
+    queryFn: ({ signal }) => previewSchedule(schedule ?? {}, NEXT, signal),
+    enabled: schedule !== undefined && task.state === 'TASK_STATE_ACTIVE',
+    placeholderData: (before) => before,
+  });
+  const facts: [string, React.ReactNode][] = [['Schedule', scheduleWords(schedule)]];
+  if (schedule?.cron)
+    facts.push(['Expression', <span className="mono">{schedule.cron.expression}</span>], ['Zone', zone]);
+  if (schedule?.at) facts.push(['At', <FullTime time={schedule.at} />]);
+  if (schedule?.interval?.anchor) facts.push(['Counted from', <FullTime time={schedule.interval.anchor} />]);
+  if (schedule?.startTime) facts.push(['Not before', <FullTime time={schedule.startTime} zone={zone} />]);
+  if (schedule?.endTime) facts.push(['Ends', <FullTime time={schedule.endTime} zone={zone} />]);
+  facts.push(['Last fire', <FullTime time={task.lastFireTime} zone={zone} />]);
+  facts.push([
+    'Next fire',
+    task.paused ? 'None while it is paused' : <FullTime time={task.nextFireTime} zone={zone} />,
+  ]);
+  const rest = (next.data?.nominalTimes ?? []).filter((time) => time !== task.nextFireTime);
+  if (rest.length && task.state === 'TASK_STATE_ACTIVE') {
+    facts.push([
+      'Then',
+      <Stack gap={2}>
+        {rest.map((time) => (
+          <FullTime key={time} time={time} zone={zone} />
+        ))}
+      </Stack>,
+    ]);
+  }
+  return <Facts facts={facts} />;
+}
+
+function History({ task }: { task: Task }) {
+  const zone = taskZone(task.schedule);
+  const recent = useQuery({
+    queryKey: ['history', task.name],
+    queryFn: async ({ signal }): Promise<Page<Execution>> => {
+      const startTime = new Date(Math.floor((Date.now() - DAYS * DAY_MS) / 60_000) * 60_000).toISOString();
+      const filter = { task: task.name, startTime };
+      const first = await listExecutions(filter, LARGEST_PAGE, '', signal);
+      if (!first.next) return first;
+      const second = await listExecutions(filter, LARGEST_PAGE, first.next, signal);
+      return { rows: [...first.rows, ...second.rows], next: second.next };
+    },
+    refetchInterval: SUMMARY_EVERY_MS,
+  });
+  return (
+    <div className="grid-2">
+      <Panel title={`Executions by day and hour (${zone})`}>
+        <Remote query={recent}>{(page) => <Calendar page={page} zone={zone} />}</Remote>
+      </Panel>
+      <Panel title="Duration of the last executions">
+        <Remote query={recent}>
+          {(page) =>
+            page.rows.some((row) => row.startTime && row.endTime) ? (
+              <DurationChart executions={page.rows} zone={zone} />
+            ) : (
+              <Empty title="No execution has ended yet" />
+            )
+          }
+        </Remote>
+      </Panel>
+    </div>
+  );
+}
+
+function Calendar({ page, zone }: { page: Page<Execution>; zone: string }) {
+  const hour = Math.floor(useNow() / 3_600_000) * 3_600_000;
+  const oldest = timeMs(page.rows.at(-1)?.nominalTime);
+  return (
+    <>
+      <HeatMap days={calendar(page.rows, zone, hour, DAYS)} />
+      <div className="legend" style={{ marginTop: 8 }}>
+        <span>
+          <span className="swatch" style={{ background: 'var(--good-solid)' }} />
+          executions
+        </span>
+        <span>
+          <span className="swatch" style={{ background: 'var(--bad-solid)' }} />
+          some failed
+        </span>
+        {page.next && oldest !== undefined ? (
+          <span>
+            Only the latest {formatCount(page.rows.length)} are counted, back to {formatTime(oldest, zone)}.
+          </span>
+        ) : null}
+      </div>
+    </>
+  );
+}
+
+function Records({ task }: { task: Task }) {
+  const [parameters, setParameters] = useSearchParams();
+  const tab = parameters.get('tab') === 'ledger' ? 'ledger' : 'executions';
+  return (
+    <section className="panel">
+      <Tabs
+        value={tab}
+        onChange={(value) => {
+          setParameters(value === 'ledger' ? { tab: 'ledger' } : {});
+        }}
+        keepMounted={false}
+      >
+        <Tabs.List>
+          <Tabs.Tab value="executions">Executions</Tabs.Tab>
+          <Tabs.Tab value="ledger">Ledger</Tabs.Tab>
+        </Tabs.List>
+        <Tabs.Panel value="executions">
+          <Executions task={task} />
+        </Tabs.Panel>
+        <Tabs.Panel value="ledger">
+          <Ledger task={task} />
+        </Tabs.Panel>
+      </Tabs>
+    </section>
+  );
+}
+
+function Executions({ task }: { task: Task }) {
+  const page = usePageToken();
+  const executions = useExecutions({ task: task.name, states: [], since: '' }, 20, page);
+  return (
+    <Remote query={executions}>
+      {({ rows, next }) =>
+        rows.length ? (
+          <>
+            <ExecutionTable label="Executions" rows={rows} zone={taskZone(task.schedule)} hideTask />
+            <Pager next={next} shown={rows.length} noun={rows.length === 1 ? 'execution' : 'executions'} />
+          </>
+        ) : (
+          <Empty title="It has not run yet" />
+        )
+      }
+    </Remote>
+  );
+}
+
+const RANGES = [
+  { value: '1', label: '24 h' },
+  { value: '7', label: '7 d' },
+  { value: '30', label: '30 d' },
+];
+
+function Ledger({ task }: { task: Task }) {
+  const page = usePageToken();
+  const [parameters, setParameters] = useSearchParams();
+  const days = RANGES.find((range) => range.value === parameters.get('days'))?.value ?? '1';
+  const [openedAt] = useState(Date.now);
+  const start = new Date(Math.floor((openedAt - Number(days) * DAY_MS) / 60_000) * 60_000).toISOString();
+  const ledger = useLedger(task.name, start, 50, page);
+  const columns = ledgerColumns(taskZone(task.schedule));
+  return (
+    <>
+      <Group justify="space-between" p="xs" px="sm">
+        <span className="muted">What was decided for every nominal time, oldest first</span>
+        <SegmentedControl
+          size="xs"
+          aria-label="How far back"
+          data={RANGES}
+          value={days}
+          onChange={(value) => {
+            setParameters({ tab: 'ledger', days: value });
+          }}
+        />
+      </Group>
+      <Remote query={ledger}>
+        {({ rows, next }) =>
+          rows.length ? (
+            <>
+              <DataTable
+                label="Ledger"
+                columns={columns}
+                rows={rows}
+                rowId={(row) => `${row.nominalTime ?? ''} ${row.executionId ?? ''} ${row.decideTime ?? ''}`}
+              />
+              <Pager next={next} shown={rows.length} noun={rows.length === 1 ? 'entry' : 'entries'} />
+            </>
+          ) : (
+            <Empty title="Nothing was decided in this time" />
+          )
+        }
+      </Remote>
+    </>
+  );
+}
+
+function ledgerColumns(zone: string): Column<LedgerEntry>[] {
+  return [
+    {
+      id: 'nominal',
+      header: 'Nominal time',
+      cell: ({ row: { original } }) => (
+        <>
+          <When time={original.nominalTime} zone={zone} />
+          {original.lastNominalTime && original.lastNominalTime !== original.nominalTime ? (
+            <>
+              {' to '}
+              <When time={original.lastNominalTime} zone={zone} />
+            </>
+          ) : null}
+        </>
+      ),
+    },
+    {
+      id: 'count',
+      header: 'Count',
+      // 0 stands for more than were counted.
+      cell: ({ row: { original } }) => ((original.count ?? '0') === '0' ? 'many' : formatCount(original.count)),
+      meta: { className: 'end wide' },
+    },
+    {
+      id: 'decision',
+      header: 'Decision',
+      cell: ({ row }) => <StateBadge state={row.original.decision} />,
+    },
+    {
+      id: 'reason',
+      header: 'Why',
+      cell: ({ row: { original } }) =>
+        original.executionId ? (
+          <Link to={`/executions/${original.executionId}`}>
+            {original.trigger === 'TRIGGER_MANUAL' ? 'Run by hand' : 'Execution'}
+          </Link>
+        ) : (
+          original.reason || <span className="muted">–</span>
+        ),
+    },
+    {
+      id: 'decided',
+      header: 'Decided',
+      cell: ({ row }) => (
+        <>
+          <When time={row.original.decideTime} zone={zone} />{' '}
+          <span className="muted">
+            <Relative time={row.original.decideTime} zone={zone} />
+          </span>
+        </>
+      ),
+      meta: { className: 'wide' },
+    },
+    {
+      id: 'leader',
+      header: 'Leader',
+      cell: ({ row: { original } }) => `${original.leaderId ?? '–'} · term ${formatCount(original.term)}`,
+      meta: { className: 'wide nowrap' },
+    },
+  ];
+}

@@ -1,0 +1,299 @@
+import { ActionIcon, Button, Group, Menu, Select, TagsInput, TextInput } from '@mantine/core';
+import { useDebouncedCallback, useDocumentTitle } from '@mantine/hooks';
+import {
+  IconCopy,
+  IconDots,
+  IconPencil,
+  IconPlayerPause,
+  IconPlayerPlay,
+  IconPlayerTrackNext,
+  IconSearch,
+  IconTrash,
+} from '@tabler/icons-react';
+import type { RowSelectionState } from '@tanstack/react-table';
+import { useMemo, useState } from 'react';
+import { Link, useSearchParams } from 'react-router';
+import type { TaskFilter } from '../api/calls.ts';
+import { useLive } from '../api/live.ts';
+import { useTasks } from '../api/queries.ts';
+import type { Task, TaskState } from '../api/types.ts';
+import { DataTable, type Column } from '../components/DataTable.tsx';
+import { Labels } from '../components/Labels.tsx';
+import { Pager, usePageToken } from '../components/Pager.tsx';
+import { PageHead, Panel } from '../components/Panel.tsx';
+import { Empty, Remote } from '../components/Remote.tsx';
+import { StateBadge } from '../components/State.tsx';
+import { useTaskAction, type TaskAction } from '../components/taskActions.tsx';
+import { Relative, When } from '../components/When.tsx';
+import { scheduleShort, scheduleWords, taskZone } from '../lib/describe.ts';
+import { readTaskFilter, writeTaskFilter } from '../lib/urlState.ts';
+
+const PAGE = 50;
+const NOTHING: RowSelectionState = {};
+
+export function TasksPage() {
+  useDocumentTitle('Tasks · raftsched');
+  useLive({}, ['tasks'], 2000);
+  const [parameters, setParameters] = useSearchParams();
+  const filter = useMemo(() => readTaskFilter(parameters), [parameters]);
+  const page = usePageToken();
+  const tasks = useTasks(filter, PAGE, page);
+  const [chosen, setChosen] = useState(NOTHING);
+  const act = useTaskAction();
+  const names = Object.keys(chosen).filter((name) => chosen[name] && tasks.data?.rows.some((row) => row.name === name));
+  const doIt = async (action: TaskAction, which: string[]) => {
+    const done = await act(action, which);
+    setChosen((before) => Object.fromEntries(Object.entries(before).filter(([name]) => !done.includes(name))));
+  };
+  const columns = useMemo(
+    () => [...COLUMNS, menuColumn((action, task) => void act(action, [task.name]))],
+    // act is made anew on each drawing and does the same.
+    // eslint-disable-next-line react-hooks/exhaustive-deps
+    [],
+  );
+  const filtered = filter.prefix !== '' || filter.labels.length > 0 || filter.state !== '';
+  return (
+    <>
+      <PageHead title="Tasks" />
+      <Panel>
+        <Filters
+          key={`${filter.prefix}\n${filter.labels.join('\n')}`}
+          filter={filter}
+          onChange={(next) => {
+            setParameters(writeTaskFilter(next));
+          }}
+        />
+        <div style={{ margin: '10px -14px -14px' }}>
+          {names.length ? <Bulk names={names} act={doIt} /> : null}
+          <Remote query={tasks} rows={8}>
+            {({ rows, next }) =>
+              rows.length ? (
+                <>
+                  <DataTable
+                    label="Tasks"
+                    columns={columns}
+                    rows={rows}
+                    rowId={(row) => row.name}
+                    selection={{ chosen, onChange: setChosen }}
+                  />
+                  <Pager next={next} shown={rows.length} noun={rows.length === 1 ? 'task' : 'tasks'} />
+                </>
+              ) : filtered || page ? (
+                <Empty title="No task matches">
+                  <Link to="/tasks">Show all tasks</Link>
+                </Empty>
+              ) : (
+                <Empty title="There is no task yet">
+                  <Link to="/register">Register the first one</Link>, here or with the command line:
+                  <pre className="code" style={{ marginTop: 8, textAlign: 'left' }}>
+                    raftsched task create hello --every 5s -- echo hello
+                  </pre>
+                </Empty>
+              )
+            }
+          </Remote>
+        </div>
+      </Panel>
+    </>
+  );
+}
+
+function Filters({ filter, onChange }: { filter: TaskFilter; onChange: (filter: TaskFilter) => void }) {
+  const [prefix, setPrefix] = useState(filter.prefix);
+  const apply = useDebouncedCallback((value: string) => {
+    onChange({ ...filter, prefix: value.trim() });
+  }, 600);
+  return (
+    <Group gap="sm" align="flex-end" role="search" aria-label="Filter tasks">
+      <TextInput
+        label="Name begins with"
+        flex="1 1 180px"
+        leftSection={<IconSearch size={14} />}
+        value={prefix}
+        onChange={(event) => {
+          setPrefix(event.currentTarget.value);
+          apply(event.currentTarget.value);
+        }}
+        onKeyDown={(event) => {
+          if (event.key === 'Enter') onChange({ ...filter, prefix: prefix.trim() });
+        }}
+      />
+      <TagsInput
+        label="Labels"
+        placeholder={filter.labels.length ? '' : 'key=value, Enter'}
+        size="sm"
+        flex="1 1 200px"
+        value={filter.labels}
+        onChange={(labels) => {
+          onChange({ ...filter, labels: labels.filter((label) => !label.startsWith('=')) });
+        }}
+      />
+      <Select
+        label="State"
+        flex="0 1 130px"
+        value={filter.state || 'all'}
+        allowDeselect={false}
+        data={[
+          { value: 'all', label: 'All' },
+          { value: 'TASK_STATE_ACTIVE', label: 'Active' },
+          { value: 'TASK_STATE_PAUSED', label: 'Paused' },
+          { value: 'TASK_STATE_FINISHED', label: 'Finished' },
+        ]}
+        onChange={(state) => {
+          onChange({ ...filter, state: state === 'all' || state === null ? '' : (state as TaskState) });
+        }}
+      />
+    </Group>
+  );
+}
+
+function Bulk({ names, act }: { names: string[]; act: (action: TaskAction, names: string[]) => Promise<void> }) {
+  const [busy, setBusy] = useState(false);
+  const run = (action: TaskAction) => () => {
+    setBusy(true);
+    void act(action, names).finally(() => {
+      setBusy(false);
+    });
+  };
+  return (
+    <Group gap="xs" px="sm" py={8} style={{ background: 'var(--busy-bg)' }} role="group" aria-label="Chosen tasks">
+      <span style={{ color: 'var(--busy-fg)', fontWeight: 500 }} role="status">
+        {names.length} chosen
+      </span>
+      <Button variant="default" disabled={busy} onClick={run('run')}>
+        Run now
+      </Button>
+      <Button variant="default" disabled={busy} onClick={run('pause')}>
+        Pause
+      </Button>
+      <Button variant="default" disabled={busy} onClick={run('resume')}>
+        Resume
+      </Button>
+      <Button variant="default" c="var(--bad-fg)" disabled={busy} onClick={run('delete')}>
+        Delete
+      </Button>
+    </Group>
+  );
+}
+
+const COLUMNS: Column<Task>[] = [
+  {
+    id: 'name',
+    header: 'Name',
+    cell: ({ row }) => (
+      <Link to={`/tasks/${row.original.name}`} className="wrap-anywhere" style={{ fontWeight: 500 }}>
+        {row.original.name}
+      </Link>
+    ),
+    meta: { className: 'grow' },
+  },
+  {
+    id: 'state',
+    header: 'State',
+    cell: ({ row }) => <StateBadge state={row.original.state} />,
+  },
+  {
+    id: 'schedule',
+    header: 'Schedule',
+    cell: ({ row }) => (
+      <span className="mono nowrap" title={scheduleWords(row.original.schedule)}>
+        {scheduleShort(row.original.schedule)}
+      </span>
+    ),
+    meta: { className: 'wide' },
+  },
+  {
+    id: 'next',
+    header: 'Next fire',
+    cell: ({ row }) => <Fire time={row.original.nextFireTime} task={row.original} />,
+  },
+  {
+    id: 'last',
+    header: 'Last fire',
+    cell: ({ row }) => <Fire time={row.original.lastFireTime} task={row.original} />,
+    meta: { className: 'wide' },
+  },
+  {
+    id: 'labels',
+    header: 'Labels',
+    cell: ({ row }) => <Labels labels={row.original.labels} link />,
+    meta: { className: 'wide' },
+  },
+];
+
+function Fire({ time, task }: { time: string | undefined; task: Task }) {
+  if (!time) return <span className="muted">–</span>;
+  const zone = taskZone(task.schedule);
+  return (
+    <>
+      <div className="nowrap">
+        <When time={time} zone={zone} /> <span className="muted wide">{task.schedule?.cron ? zone : ''}</span>
+      </div>
+      <div className="muted" style={{ fontSize: 12 }}>
+        <Relative time={time} zone={zone} />
+      </div>
+    </>
+  );
+}
+
+function menuColumn(act: (action: TaskAction, task: Task) => void): Column<Task> {
+  return {
+    id: 'menu',
+    header: () => <span className="skip">Actions</span>,
+    meta: { className: 'tight end' },
+    cell: ({ row: { original: task } }) => (
+      <Menu position="bottom-end" width={170}>
+        <Menu.Target>
+          <ActionIcon aria-label={`Actions for ${task.name}`}>
+            <IconDots size={16} />
+          </ActionIcon>
+        </Menu.Target>
+        <Menu.Dropdown>
+          <Menu.Item
+            leftSection={<IconPlayerTrackNext size={14} />}
+            onClick={() => {
+              act('run', task);
+            }}
+          >
+            Run now
+          </Menu.Item>
+          {task.paused ? (
+            <Menu.Item
+              leftSection={<IconPlayerPlay size={14} />}
+              onClick={() => {
+                act('resume', task);
+              }}
+            >
+              Resume
+            </Menu.Item>
+          ) : (
+            <Menu.Item
+              leftSection={<IconPlayerPause size={14} />}
+              onClick={() => {
+                act('pause', task);
+              }}
+            >
+              Pause
+            </Menu.Item>
+          )}
+          <Menu.Item component={Link} to={`/tasks/${task.name}/edit`} leftSection={<IconPencil size={14} />}>
+            Edit
+          </Menu.Item>
+          <Menu.Item component={Link} to={`/register?from=${task.name}`} leftSection={<IconCopy size={14} />}>
+            Duplicate
+          </Menu.Item>
+          <Menu.Divider />
+          <Menu.Item
+            c="var(--bad-fg)"
+            leftSection={<IconTrash size={14} />}
+            onClick={() => {
+              act('delete', task);
+            }}
+          >
+            Delete
+          </Menu.Item>
+        </Menu.Dropdown>
+      </Menu>
+    ),
+  };
+}
