@@ -95,6 +95,8 @@ def task(
     max_running: int = 0,
     max_queued: int = 0,
     retry: RetryPolicy | None = None,
+    start_deadline: timedelta | None = None,
+    priority: int = 0,
     paused: bool = False,
 ) -> Task:
     """A task, ready for ``create_task``. Takes exactly one schedule and exactly one action.
@@ -108,6 +110,8 @@ def task(
 
     ``overlap`` says what happens to a nominal time that comes while ``max_running`` (default 1) executions of the task
     are open; under "queue" up to ``max_queued`` (default 10) wait. ``retry`` is made by ``retry_policy``.
+    An execution that no executor could be given within ``start_deadline`` after its nominal time expires; those of the
+    higher ``priority`` (-9 to 9) are given first.
 
     Raises ValueError, naming the argument, for a naive datetime and for what does not go together. The cluster
     checks the rest.
@@ -137,6 +141,8 @@ def task(
         max_running=max_running,
         max_queued=max_queued,
         retry=retry,
+        start_deadline=to_duration(start_deadline) if start_deadline is not None else None,
+        priority=priority,
     )
 
 

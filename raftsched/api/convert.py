@@ -74,7 +74,9 @@ def public_execution(execution_id: bytes, row: ExecutionRow) -> execution_pb2.Ex
     if row.HasField("http_status"):
         execution.http_status = row.http_status
     execution.queued = row.queued
+    execution.priority = row.priority
     _set(execution.next_attempt_time, row.not_before_us)
+    _set(execution.start_deadline_time, row.start_by_us)
     execution.past_attempts.extend(map(_public_attempt, row.past_attempts))
     return execution
 
@@ -105,7 +107,7 @@ def public_ledger_entry(key: bytes, value: bytes) -> execution_pb2.LedgerEntry:
         count=row.count,
         decision=row.decision,  # type: ignore[arg-type]
         reason=row.reason,
-        execution_id=ids.to_text(execution_id) if row.decision == execution_pb2.DECISION_RAN else "",
+        execution_id=ids.to_text(execution_id) if row.decision == execution_pb2.DECISION_RAN or row.expired else "",
         trigger=row.trigger,  # type: ignore[arg-type]
         leader_id=row.leader_id,
         term=row.term,

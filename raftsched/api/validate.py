@@ -8,8 +8,8 @@ from raftsched_client.v1 import task_pb2
 from raftsched.api.actions import check_action
 from raftsched.api.errors import Violation, invalid
 from raftsched.api.fields import Violations, check_duration, check_enum, check_labels, check_name, check_time
-from raftsched.api.policies import check_overlap, check_retry
-from raftsched.core.model import DEFAULT_MISFIRE_THRESHOLD_US, SECOND_US, At, Delivery, MisfirePolicy
+from raftsched.api.policies import check_number, check_overlap, check_retry
+from raftsched.core.model import DEFAULT_MISFIRE_THRESHOLD_US, HIGHEST_PRIORITY, SECOND_US, At, Delivery, MisfirePolicy
 from raftsched.core.rows import schedule_from_proto, timestamp_us
 from raftsched.core.schedule import ScheduleError, next_fire
 from raftsched.core.schedule import validate as validate_schedule
@@ -32,10 +32,12 @@ INPUT_FIELDS = (
     "max_running",
     "max_queued",
     "retry",
+    "start_deadline",
+    "priority",
 )
 """Fields of Task that a caller sets; the others are output only and ignored on input."""
 MUTABLE_FIELDS = INPUT_FIELDS[1:]
-_SCALARS = ("paused", "misfire_policy", "delivery", "overlap_policy", "max_running", "max_queued")
+_SCALARS = ("paused", "misfire_policy", "delivery", "overlap_policy", "max_running", "max_queued", "priority")
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +131,9 @@ def _check_policies(violations: Violations, task: task_pb2.Task) -> None:
     task.delivery = task.delivery or task_pb2.DELIVERY_AT_LEAST_ONCE
     check_enum(violations, "task.delivery", task.delivery, Delivery)
     check_overlap(violations, task)
+    check_number(violations, "task.priority", task.priority, -HIGHEST_PRIORITY, HIGHEST_PRIORITY)
+    if task.HasField("start_deadline"):
+        check_duration(violations, "task.start_deadline", task.start_deadline, SECOND_US, _MAX_DURATION_US)
     if task.HasField("retry"):
         check_retry(violations, task)
 

@@ -176,6 +176,8 @@ def _fields(execution: Execution) -> list[tuple[str, str]]:
         ("delay", _delay(execution)),
         ("run time", describe.run_time(execution)),
         ("attempt", str(execution.attempt)),
+        ("start deadline", show_instant(execution.start_deadline_time)),
+        ("priority", str(execution.priority) if execution.priority else ""),
         ("waits for", _waits_for(execution)),
         *((f"attempt {past.attempt}", _past(past)) for past in execution.past_attempts),
         ("fencing token", str(execution.fencing_token)),

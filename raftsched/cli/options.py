@@ -69,6 +69,7 @@ class ExecutionStateChoice(StrEnum):
     TIMED_OUT = "timed-out"
     CANCELLED = "cancelled"
     LOST = "lost"
+    EXPIRED = "expired"
 
 
 TaskName = Annotated[

@@ -342,6 +342,27 @@ class PolicyFlags:
             rich_help_panel=_POLICY,
         ),
     ] = None
+    start_deadline: Annotated[
+        timedelta | None,
+        typer.Option(
+            "--start-deadline",
+            parser=duration,
+            metavar="SPAN",
+            help="How long after its nominal time it may still start. Default: no limit.",
+            rich_help_panel=_POLICY,
+        ),
+    ] = None
+    priority: Annotated[
+        int | None,
+        typer.Option(
+            "--priority",
+            metavar="N",
+            min=-9,
+            max=9,
+            help="Among what waits for an executor, the higher goes first. Default 0.",
+            rich_help_panel=_POLICY,
+        ),
+    ] = None
     attempts: Annotated[
         int | None,
         typer.Option(
@@ -430,6 +451,12 @@ class PolicyFlags:
         if self.delivery is not None:
             task.delivery = Delivery.Value(f"DELIVERY_{self.delivery.name}")
             paths.append("delivery")
+        if self.start_deadline is not None:
+            task.start_deadline.FromTimedelta(self.start_deadline)
+            paths.append("start_deadline")
+        if self.priority is not None:
+            task.priority = self.priority
+            paths.append("priority")
         return paths + self._apply_overlap(task) + self._apply_retry(task)
 
     def _apply_overlap(self, task: Task) -> list[str]:

@@ -298,6 +298,8 @@ def _fields(task: Task) -> list[tuple[str, str]]:
         ("delivery", enum_name(task, "delivery")),
         ("overlap policy", describe.overlap(task)),
         ("retry", describe.retry(task)),
+        ("start deadline", show_duration(task.start_deadline) if task.HasField("start_deadline") else ""),
+        ("priority", str(task.priority) if task.priority else ""),
         ("created", show_instant(task.create_time)),
         ("updated", show_instant(task.update_time)),
         ("uid", task.uid),

@@ -15,7 +15,7 @@ from raftsched_client.v1 import task_pb2
 
 from raftsched.core import ids, overlap, retry
 from raftsched.core.lifecycle import MAX_ATTEMPTS, may_follow
-from raftsched.core.model import Decision, Delivery, ExecutionState, OverlapPolicy, Trigger
+from raftsched.core.model import HIGHEST_PRIORITY, SECOND_US, Decision, Delivery, ExecutionState, OverlapPolicy, Trigger
 from raftsched.core.rows import (
     ExecutionRow,
     LedgerRow,
@@ -29,10 +29,12 @@ from raftsched.core.rows import (
     ledger_key,
     open_key,
     queue_key,
+    rank_key,
     retry_from_proto,
     timer_key,
+    timestamp_us,
 )
-from raftsched.core.wellformed import command_problem, is_task
+from raftsched.core.wellformed import MAX_US, command_problem, is_task
 from raftsched.internal.v1 import command_pb2 as pb
 from raftsched.ports import Batch, Table
 
@@ -256,6 +258,13 @@ def _admit(context: _Context, item: pb.Fire.Item, decided: pb.Fire.Decided, exec
     row = _new_execution(context, item.task, item.uid, item.generation, delivery)
     row.trigger = Trigger.SCHEDULE
     row.nominal_us = decided.nominal_us
+    row.priority = item.priority
+    if item.start_deadline_us:
+        row.start_by_us = row.nominal_us + item.start_deadline_us
+        if row.start_by_us <= context.command.now_us:
+            decided.decision = Decision.SKIPPED
+            decided.reason = _expiry_reason(row)
+            return
     if policy is not OverlapPolicy.ALLOW:
         row.max_running = overlap.limit(item.max_running)
         if policy is OverlapPolicy.CANCEL_RUNNING:
@@ -271,6 +280,7 @@ def _admit(context: _Context, item: pb.Fire.Item, decided: pb.Fire.Decided, exec
             row.queued = True
             context.batch.put(Table.OPEN, queue_key(item.uid, execution_id), b"")
             context.batch.put(Table.HELD, execution_id, b"")
+            _set_deadline(context, execution_id, row)
             _write_execution(context, execution_id, row)
             return
         context.batch.put(Table.OPEN, open_key(item.uid, execution_id), b"")
@@ -344,7 +354,12 @@ def _place(context: _Context, execution_id: bytes, row: ExecutionRow, executor_i
         context.batch.put(Table.ACTIVE, execution_id, active_value(row.attempt, executor_id))
     else:
         row.state = ExecutionState.PENDING
-        context.batch.put(Table.PENDING, execution_id, b"")
+        if row.priority:
+            context.batch.put(Table.RANKED, rank_key(row.priority, execution_id), b"")
+            context.batch.put(Table.HELD, execution_id, b"")
+        else:
+            context.batch.put(Table.PENDING, execution_id, b"")
+        _set_deadline(context, execution_id, row)
     _write_execution(context, execution_id, row)
 
 
@@ -382,6 +397,10 @@ def _run_task(context: _Context, body: pb.RunTask) -> pb.Outcome:
     row = _new_execution(context, body.name, task.uid, task.task.generation, delivery)
     row.trigger = Trigger.MANUAL
     row.nominal_us = now_us
+    row.priority = min(max(-HIGHEST_PRIORITY, task.task.priority), HIGHEST_PRIORITY)
+    start_deadline_us = timestamp_us(task.task.start_deadline)
+    if 0 < start_deadline_us < MAX_US:
+        row.start_by_us = now_us + start_deadline_us
     if task.task.overlap_policy > OverlapPolicy.ALLOW:
         row.max_running = overlap.limit(task.task.max_running)
         context.batch.put(Table.OPEN, open_key(task.uid, execution_id), b"")
@@ -488,6 +507,7 @@ def _again(context: _Context, execution_id: bytes, row: ExecutionRow, ended: Exe
     del row.past_attempts[:-MAX_PAST_ATTEMPTS]
     _take_out(context, execution_id, row)
     row.attempt += 1
+    row.start_by_us = 0
     for field_name in ("start_us", "end_us", "exit_code", "http_status", "executor_id", "output_tail"):
         row.ClearField(field_name)
     row.output_size_bytes = 0
@@ -511,7 +531,33 @@ def _wake(context: _Context, body: pb.Wake) -> pb.Outcome:
             _take_out(context, item.id, row)
             row.not_before_us = 0
             _place(context, item.id, row, "")
+        elif row.start_by_us == item.due_us > 0:
+            _end_expired(context, item.id, row)
     return pb.Outcome()
+
+
+def _set_deadline(context: _Context, execution_id: bytes, row: ExecutionRow) -> None:
+    if row.start_by_us:
+        context.batch.put(Table.TIMERS, timer_key(row.start_by_us, execution_id), b"")
+
+
+def _expiry_reason(row: ExecutionRow) -> str:
+    deadline_s = (row.start_by_us - row.nominal_us) / SECOND_US
+    return f"could not be given to an executor within its start deadline of {deadline_s:g} s"
+
+
+def _end_expired(context: _Context, execution_id: bytes, row: ExecutionRow) -> None:
+    """It never started, so that its nominal time is a skipped one."""
+    row.error = _expiry_reason(row)
+    key = ledger_key(row.task, row.nominal_us, execution_id)
+    found = context.batch.get(Table.LEDGER, key)
+    if found is not None:
+        entry = LedgerRow.FromString(found)
+        entry.decision = Decision.SKIPPED
+        entry.reason = "; ".join(filter(None, (entry.reason, row.error)))
+        entry.expired = True
+        context.batch.put(Table.LEDGER, key, entry.SerializeToString())
+    _end(context, execution_id, row, ExecutionState.EXPIRED)
 
 
 def _take_out(context: _Context, execution_id: bytes, row: ExecutionRow) -> None:
@@ -519,12 +565,18 @@ def _take_out(context: _Context, execution_id: bytes, row: ExecutionRow) -> None
     batch = context.batch
     if row.state != ExecutionState.PENDING:
         batch.delete(Table.ACTIVE, execution_id)
-    elif row.queued:
+        return
+    if row.start_by_us:
+        batch.delete(Table.TIMERS, timer_key(row.start_by_us, execution_id))
+    if row.queued:
         batch.delete(Table.HELD, execution_id)
         batch.delete(Table.OPEN, queue_key(row.uid, execution_id))
     elif row.not_before_us:
         batch.delete(Table.HELD, execution_id)
         batch.delete(Table.TIMERS, timer_key(row.not_before_us, execution_id))
+    elif row.priority:
+        batch.delete(Table.HELD, execution_id)
+        batch.delete(Table.RANKED, rank_key(row.priority, execution_id))
     else:
         batch.delete(Table.PENDING, execution_id)
 
@@ -533,6 +585,7 @@ def _end(context: _Context, execution_id: bytes, row: ExecutionRow, state: Execu
     _take_out(context, execution_id, row)
     row.queued = False
     row.not_before_us = 0
+    row.start_by_us = 0
     row.state = state
     row.end_us = row.end_us or context.command.now_us
     if state != ExecutionState.SUCCEEDED:

@@ -10,6 +10,7 @@ from enum import IntEnum
 
 SECOND_US = 1_000_000
 DEFAULT_MISFIRE_THRESHOLD_US = 10 * SECOND_US
+HIGHEST_PRIORITY = 9
 
 
 class ExecutionState(IntEnum):
@@ -23,6 +24,7 @@ class ExecutionState(IntEnum):
     TIMED_OUT = 6
     CANCELLED = 7
     LOST = 8
+    EXPIRED = 9
 
     @property
     def ended(self) -> bool:
@@ -118,6 +120,8 @@ class Task:
     overlap_policy: OverlapPolicy = OverlapPolicy.ALLOW
     max_running: int = 1
     max_queued: int = 0
+    start_deadline_us: int = 0
+    priority: int = 0
     uid: int = 0
     """Unique over all tasks that ever were; assigned when the registration is applied."""
     revision: int = 0

@@ -22,6 +22,9 @@ from raftsched.core.model import (
 )
 from raftsched.internal.v1 import command_pb2 as pb
 
+NO_RANK = 128
+"""First byte of a key of ``Table.RANKED`` for the priority 0, which has no rows there."""
+
 ExecutionRow = pb.ExecutionRow
 LedgerRow = pb.LedgerRow
 
@@ -81,6 +84,11 @@ def queue_key(uid: int, execution_id: bytes) -> bytes:
     return be64(uid) + b"\1" + execution_id
 
 
+def rank_key(priority: int, execution_id: bytes) -> bytes:
+    """Key of ``Table.RANKED``: the higher priority first, of the same the older nominal time."""
+    return bytes((NO_RANK - priority,)) + execution_id
+
+
 def timer_key(due_us: int, execution_id: bytes) -> bytes:
     """Key of ``Table.TIMERS``."""
     return be64(due_us) + execution_id
@@ -112,6 +120,8 @@ def task_from_proto(message: task_pb2.Task, uid: int = 0, revision: int = 0) -> 
         overlap_policy=OverlapPolicy(message.overlap_policy or OverlapPolicy.ALLOW),
         max_running=message.max_running or 1,
         max_queued=message.max_queued,
+        start_deadline_us=timestamp_us(message.start_deadline),
+        priority=message.priority,
         uid=uid,
         revision=revision,
         generation=message.generation,

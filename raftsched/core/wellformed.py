@@ -6,7 +6,7 @@ The proposers send nothing of the kind. The checks keep ``machine.apply`` total 
 from collections.abc import Callable
 from typing import Any
 
-from raftsched.core.model import Delivery, OverlapPolicy
+from raftsched.core.model import HIGHEST_PRIORITY, Delivery, OverlapPolicy
 from raftsched.core.overlap import LARGEST_LIMIT
 from raftsched.internal.v1 import command_pb2 as pb
 
@@ -73,6 +73,8 @@ def _fire_item(item: pb.Fire.Item) -> bool:
         and 0 <= item.overlap_policy <= max(OverlapPolicy)
         and 0 <= item.max_running <= LARGEST_LIMIT
         and 0 <= item.max_queued <= LARGEST_LIMIT
+        and _is_time(item.start_deadline_us)
+        and -HIGHEST_PRIORITY <= item.priority <= HIGHEST_PRIORITY
         and all(_is_time(decided.nominal_us) and _is_time(decided.last_nominal_us) for decided in item.decided)
     )
 

@@ -62,9 +62,10 @@ class Scheduler:
         self.executors.adapt_bursts(now_s)
         self._reporter.step()
         with self._store.read() as reader:
-            self._firer.step(reader)
             self._waker.step(reader)
+            # What waits comes before what is new.
             self._dispatcher.assign_pending(reader)
+            self._firer.step(reader)
             if now_s >= self._reconcile_s:
                 self._reconcile_s = now_s + self._settings.reconcile_interval_s
                 assigned = survey(reader)

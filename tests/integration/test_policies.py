@@ -112,6 +112,21 @@ def run_to_end(client: Client, definition: task_pb2.Task) -> execution_pb2.Execu
     )
 
 
+def test_what_no_executor_takes_by_its_deadline_expires(cluster: Cluster) -> None:
+    with cluster.client() as client:
+        late = task("late", every=SECOND, noop=True, executor_labels={"a": "none"}, start_deadline=SECOND, priority=5)
+        client.create_task(late)
+        entries = eventually(
+            lambda: found if len(found := list(client.list_ledger("late"))) >= 4 and found[0].decision != RAN else None,
+            what="an expired execution",
+        )
+        assert "start deadline of 1 s" in entries[0].reason
+        expired = client.get_execution(entries[0].execution_id)
+        assert (expired.state, expired.priority) == (execution_pb2.EXECUTION_STATE_EXPIRED, 5)
+        listed = client.list_executions(task="late", states=[execution_pb2.EXECUTION_STATE_EXPIRED])
+        assert expired.id in {execution.id for execution in listed}
+
+
 def test_a_failed_command_is_tried_again_until_it_succeeds(cluster: Cluster, tmp_path: Path) -> None:
     script = f"echo $RAFTSCHED_ATTEMPT $RAFTSCHED_FENCING_TOKEN >>{tmp_path}/seen; test $RAFTSCHED_ATTEMPT -eq 3"
     policy = retry_policy(5, initial_backoff=timedelta(milliseconds=200))

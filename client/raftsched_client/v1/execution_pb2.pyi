@@ -59,6 +59,8 @@ class _ExecutionStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Execut
     EXECUTION_STATE_CANCELLED: _ExecutionState.ValueType  # 7
     EXECUTION_STATE_LOST: _ExecutionState.ValueType  # 8
     """Its executor vanished and it may not be run again."""
+    EXECUTION_STATE_EXPIRED: _ExecutionState.ValueType  # 9
+    """Could not be given to an executor before its start deadline."""
 
 class ExecutionState(_ExecutionState, metaclass=_ExecutionStateEnumTypeWrapper): ...
 
@@ -75,6 +77,8 @@ EXECUTION_STATE_TIMED_OUT: ExecutionState.ValueType  # 6
 EXECUTION_STATE_CANCELLED: ExecutionState.ValueType  # 7
 EXECUTION_STATE_LOST: ExecutionState.ValueType  # 8
 """Its executor vanished and it may not be run again."""
+EXECUTION_STATE_EXPIRED: ExecutionState.ValueType  # 9
+"""Could not be given to an executor before its start deadline."""
 Global___ExecutionState: _TypeAlias = ExecutionState  # noqa: Y015
 
 class _Decision:
@@ -125,6 +129,8 @@ class Execution(_message.Message):
     NEXT_ATTEMPT_TIME_FIELD_NUMBER: _builtins.int
     QUEUED_FIELD_NUMBER: _builtins.int
     PAST_ATTEMPTS_FIELD_NUMBER: _builtins.int
+    START_DEADLINE_TIME_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """A ULID whose time part is the nominal time; the same decision always has the same id."""
     task: _builtins.str
@@ -152,6 +158,7 @@ class Execution(_message.Message):
     term: _builtins.int
     queued: _builtins.bool
     """Whether a pending execution waits for another of its task to end."""
+    priority: _builtins.int
     @_builtins.property
     def nominal_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -169,6 +176,10 @@ class Execution(_message.Message):
     @_builtins.property
     def past_attempts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Attempt]:
         """Attempts before this one, oldest first; the last 10."""
+
+    @_builtins.property
+    def start_deadline_time(self) -> _timestamp_pb2.Timestamp:
+        """Of a pending execution: ends as EXPIRED then."""
 
     def __init__(
         self,
@@ -196,10 +207,12 @@ class Execution(_message.Message):
         next_attempt_time: _timestamp_pb2.Timestamp | None = ...,
         queued: _builtins.bool = ...,
         past_attempts: _abc.Iterable[Global___Attempt] | None = ...,
+        start_deadline_time: _timestamp_pb2.Timestamp | None = ...,
+        priority: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "_http_status", b"_http_status", "end_time", b"end_time", "exit_code", b"exit_code", "fire_time", b"fire_time", "http_status", b"http_status", "next_attempt_time", b"next_attempt_time", "nominal_time", b"nominal_time", "start_time", b"start_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "_http_status", b"_http_status", "end_time", b"end_time", "exit_code", b"exit_code", "fire_time", b"fire_time", "http_status", b"http_status", "next_attempt_time", b"next_attempt_time", "nominal_time", b"nominal_time", "start_deadline_time", b"start_deadline_time", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "_http_status", b"_http_status", "attempt", b"attempt", "end_time", b"end_time", "error", b"error", "executor_id", b"executor_id", "exit_code", b"exit_code", "fencing_token", b"fencing_token", "fire_time", b"fire_time", "generation", b"generation", "http_status", b"http_status", "id", b"id", "leader_id", b"leader_id", "next_attempt_time", b"next_attempt_time", "nominal_time", b"nominal_time", "output_size_bytes", b"output_size_bytes", "output_tail", b"output_tail", "past_attempts", b"past_attempts", "queued", b"queued", "start_time", b"start_time", "state", b"state", "task", b"task", "task_uid", b"task_uid", "term", b"term", "trigger", b"trigger"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "_http_status", b"_http_status", "attempt", b"attempt", "end_time", b"end_time", "error", b"error", "executor_id", b"executor_id", "exit_code", b"exit_code", "fencing_token", b"fencing_token", "fire_time", b"fire_time", "generation", b"generation", "http_status", b"http_status", "id", b"id", "leader_id", b"leader_id", "next_attempt_time", b"next_attempt_time", "nominal_time", b"nominal_time", "output_size_bytes", b"output_size_bytes", "output_tail", b"output_tail", "past_attempts", b"past_attempts", "priority", b"priority", "queued", b"queued", "start_deadline_time", b"start_deadline_time", "start_time", b"start_time", "state", b"state", "task", b"task", "task_uid", b"task_uid", "term", b"term", "trigger", b"trigger"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__exit_code: _TypeAlias = _typing.Literal["exit_code"]  # noqa: Y015
     _WhichOneofArgType__exit_code: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code"]  # noqa: Y015
@@ -541,7 +554,7 @@ class LedgerEntry(_message.Message):
     reason: _builtins.str
     """Why, where the decision is not RAN."""
     execution_id: _builtins.str
-    """Of a RAN entry; a COALESCED entry is coalesced into the next RAN entry of the task."""
+    """Of a RAN entry, and of a SKIPPED one whose execution expired; a COALESCED entry is coalesced into the next RAN entry of the task."""
     trigger: Global___Trigger.ValueType
     leader_id: _builtins.str
     term: _builtins.int

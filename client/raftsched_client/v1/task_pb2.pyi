@@ -187,6 +187,8 @@ class Task(_message.Message):
     MAX_RUNNING_FIELD_NUMBER: _builtins.int
     MAX_QUEUED_FIELD_NUMBER: _builtins.int
     RETRY_FIELD_NUMBER: _builtins.int
+    START_DEADLINE_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     GENERATION_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
@@ -209,6 +211,10 @@ class Task(_message.Message):
     """How many executions of the task may be open at once, 1 to 100. Default 1. Not with ALLOW."""
     max_queued: _builtins.int
     """How many executions may wait under QUEUE, 1 to 100. Default 10. Only with QUEUE."""
+    priority: _builtins.int
+    """Which pending executions are given to executors first: higher before lower, and of the same, the older nominal time.
+    From -9 to 9.
+    """
     etag: _builtins.str
     """Output only. Changes with every change of the task; send it with UpdateTask or DeleteTask to act
     only if nobody changed the task in between.
@@ -240,6 +246,12 @@ class Task(_message.Message):
     @_builtins.property
     def retry(self) -> Global___RetryPolicy:
         """Whether a failed attempt is followed by another. Unset: it is not."""
+
+    @_builtins.property
+    def start_deadline(self) -> _duration_pb2.Duration:
+        """How long after its nominal time the first attempt may still be given to an executor, 1 s to 366 days. What could not be
+        by then is recorded as skipped. Unset: for ever.
+        """
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
@@ -275,6 +287,8 @@ class Task(_message.Message):
         max_running: _builtins.int = ...,
         max_queued: _builtins.int = ...,
         retry: Global___RetryPolicy | None = ...,
+        start_deadline: _duration_pb2.Duration | None = ...,
+        priority: _builtins.int = ...,
         etag: _builtins.str = ...,
         generation: _builtins.int = ...,
         state: Global___TaskState.ValueType = ...,
@@ -283,9 +297,9 @@ class Task(_message.Message):
         next_fire_time: _timestamp_pb2.Timestamp | None = ...,
         last_fire_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "create_time", b"create_time", "last_fire_time", b"last_fire_time", "misfire_threshold", b"misfire_threshold", "next_fire_time", b"next_fire_time", "retry", b"retry", "schedule", b"schedule", "time_limit", b"time_limit", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "create_time", b"create_time", "last_fire_time", b"last_fire_time", "misfire_threshold", b"misfire_threshold", "next_fire_time", b"next_fire_time", "retry", b"retry", "schedule", b"schedule", "start_deadline", b"start_deadline", "time_limit", b"time_limit", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "create_time", b"create_time", "delivery", b"delivery", "etag", b"etag", "executor_labels", b"executor_labels", "generation", b"generation", "labels", b"labels", "last_fire_time", b"last_fire_time", "max_queued", b"max_queued", "max_running", b"max_running", "misfire_policy", b"misfire_policy", "misfire_threshold", b"misfire_threshold", "name", b"name", "next_fire_time", b"next_fire_time", "overlap_policy", b"overlap_policy", "paused", b"paused", "retry", b"retry", "schedule", b"schedule", "state", b"state", "time_limit", b"time_limit", "uid", b"uid", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "create_time", b"create_time", "delivery", b"delivery", "etag", b"etag", "executor_labels", b"executor_labels", "generation", b"generation", "labels", b"labels", "last_fire_time", b"last_fire_time", "max_queued", b"max_queued", "max_running", b"max_running", "misfire_policy", b"misfire_policy", "misfire_threshold", b"misfire_threshold", "name", b"name", "next_fire_time", b"next_fire_time", "overlap_policy", b"overlap_policy", "paused", b"paused", "priority", b"priority", "retry", b"retry", "schedule", b"schedule", "start_deadline", b"start_deadline", "state", b"state", "time_limit", b"time_limit", "uid", b"uid", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -914,7 +928,8 @@ class UpdateTaskRequest(_message.Message):
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
         """Top-level fields of Task to replace: labels, schedule, action, time_limit, paused, executor_labels,
-        misfire_policy, misfire_threshold, delivery, overlap_policy, max_running, max_queued, retry. Required.
+        misfire_policy, misfire_threshold, delivery, overlap_policy, max_running, max_queued, retry,
+        start_deadline, priority. Required.
         """
 
     def __init__(

@@ -281,6 +281,8 @@ class Fire(_message.Message):
         OVERLAP_POLICY_FIELD_NUMBER: _builtins.int
         MAX_RUNNING_FIELD_NUMBER: _builtins.int
         MAX_QUEUED_FIELD_NUMBER: _builtins.int
+        START_DEADLINE_US_FIELD_NUMBER: _builtins.int
+        PRIORITY_FIELD_NUMBER: _builtins.int
         task: _builtins.str
         uid: _builtins.int
         generation: _builtins.int
@@ -294,6 +296,9 @@ class Fire(_message.Message):
         """raftsched.v1.OverlapPolicy; 0 is ALLOW. A RAN decision may become another where the policy does not let it run."""
         max_running: _builtins.int
         max_queued: _builtins.int
+        start_deadline_us: _builtins.int
+        """0: none."""
+        priority: _builtins.int
         @_builtins.property
         def decided(self) -> _containers.RepeatedCompositeFieldContainer[Global___Fire.Decided]: ...
         def __init__(
@@ -309,10 +314,12 @@ class Fire(_message.Message):
             overlap_policy: _builtins.int = ...,
             max_running: _builtins.int = ...,
             max_queued: _builtins.int = ...,
+            start_deadline_us: _builtins.int = ...,
+            priority: _builtins.int = ...,
         ) -> None: ...
         _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["decided", b"decided", "delivery", b"delivery", "expected_next_us", b"expected_next_us", "generation", b"generation", "max_queued", b"max_queued", "max_running", b"max_running", "next_us", b"next_us", "overlap_policy", b"overlap_policy", "task", b"task", "uid", b"uid"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["decided", b"decided", "delivery", b"delivery", "expected_next_us", b"expected_next_us", "generation", b"generation", "max_queued", b"max_queued", "max_running", b"max_running", "next_us", b"next_us", "overlap_policy", b"overlap_policy", "priority", b"priority", "start_deadline_us", b"start_deadline_us", "task", b"task", "uid", b"uid"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -691,6 +698,8 @@ class ExecutionRow(_message.Message):
     QUEUED_FIELD_NUMBER: _builtins.int
     NOT_BEFORE_US_FIELD_NUMBER: _builtins.int
     PAST_ATTEMPTS_FIELD_NUMBER: _builtins.int
+    START_BY_US_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
     task: _builtins.str
     uid: _builtins.int
     generation: _builtins.int
@@ -719,6 +728,9 @@ class ExecutionRow(_message.Message):
     """Waits in the queue of its task."""
     not_before_us: _builtins.int
     """Waits for its next attempt until then; 0: it does not."""
+    start_by_us: _builtins.int
+    """Ends as EXPIRED when it has not been given to an executor by then; 0: never."""
+    priority: _builtins.int
     @_builtins.property
     def past_attempts(self) -> _containers.RepeatedCompositeFieldContainer[Global___AttemptRow]: ...
     def __init__(
@@ -749,10 +761,12 @@ class ExecutionRow(_message.Message):
         queued: _builtins.bool = ...,
         not_before_us: _builtins.int = ...,
         past_attempts: _abc.Iterable[Global___AttemptRow] | None = ...,
+        start_by_us: _builtins.int = ...,
+        priority: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "_http_status", b"_http_status", "exit_code", b"exit_code", "http_status", b"http_status"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "_http_status", b"_http_status", "attempt", b"attempt", "cancel_requested", b"cancel_requested", "delivery", b"delivery", "end_us", b"end_us", "error", b"error", "executor_id", b"executor_id", "exit_code", b"exit_code", "fencing_token", b"fencing_token", "fire_us", b"fire_us", "generation", b"generation", "http_status", b"http_status", "leader_id", b"leader_id", "max_running", b"max_running", "nominal_us", b"nominal_us", "not_before_us", b"not_before_us", "output_size_bytes", b"output_size_bytes", "output_tail", b"output_tail", "past_attempts", b"past_attempts", "queued", b"queued", "start_us", b"start_us", "state", b"state", "task", b"task", "term", b"term", "trigger", b"trigger", "uid", b"uid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "_http_status", b"_http_status", "attempt", b"attempt", "cancel_requested", b"cancel_requested", "delivery", b"delivery", "end_us", b"end_us", "error", b"error", "executor_id", b"executor_id", "exit_code", b"exit_code", "fencing_token", b"fencing_token", "fire_us", b"fire_us", "generation", b"generation", "http_status", b"http_status", "leader_id", b"leader_id", "max_running", b"max_running", "nominal_us", b"nominal_us", "not_before_us", b"not_before_us", "output_size_bytes", b"output_size_bytes", "output_tail", b"output_tail", "past_attempts", b"past_attempts", "priority", b"priority", "queued", b"queued", "start_by_us", b"start_by_us", "start_us", b"start_us", "state", b"state", "task", b"task", "term", b"term", "trigger", b"trigger", "uid", b"uid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__exit_code: _TypeAlias = _typing.Literal["exit_code"]  # noqa: Y015
     _WhichOneofArgType__exit_code: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code"]  # noqa: Y015
@@ -825,6 +839,7 @@ class LedgerRow(_message.Message):
     LEADER_ID_FIELD_NUMBER: _builtins.int
     TERM_FIELD_NUMBER: _builtins.int
     UID_FIELD_NUMBER: _builtins.int
+    EXPIRED_FIELD_NUMBER: _builtins.int
     last_nominal_us: _builtins.int
     count: _builtins.int
     decision: _builtins.int
@@ -834,6 +849,8 @@ class LedgerRow(_message.Message):
     leader_id: _builtins.str
     term: _builtins.int
     uid: _builtins.int
+    expired: _builtins.bool
+    """A SKIPPED entry whose execution was made and expired."""
     def __init__(
         self,
         *,
@@ -846,10 +863,11 @@ class LedgerRow(_message.Message):
         leader_id: _builtins.str = ...,
         term: _builtins.int = ...,
         uid: _builtins.int = ...,
+        expired: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "decide_us", b"decide_us", "decision", b"decision", "last_nominal_us", b"last_nominal_us", "leader_id", b"leader_id", "reason", b"reason", "term", b"term", "trigger", b"trigger", "uid", b"uid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "decide_us", b"decide_us", "decision", b"decision", "expired", b"expired", "last_nominal_us", b"last_nominal_us", "leader_id", b"leader_id", "reason", b"reason", "term", b"term", "trigger", b"trigger", "uid", b"uid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -16,9 +16,20 @@ def test_overlap_and_retry():
         exit_codes=[75],
         http_statuses=[429, 503],
     )
-    built = task("t", every=timedelta(minutes=1), noop=True, overlap="queue", max_running=2, max_queued=3, retry=policy)
+    built = task(
+        "t",
+        every=timedelta(minutes=1),
+        noop=True,
+        overlap="queue",
+        max_running=2,
+        max_queued=3,
+        retry=policy,
+        start_deadline=timedelta(minutes=5),
+        priority=-3,
+    )
     shown = MessageToDict(built)
     assert (shown["overlapPolicy"], shown["maxRunning"], shown["maxQueued"]) == ("OVERLAP_POLICY_QUEUE", 2, 3)
+    assert (shown["startDeadline"], shown["priority"]) == ("300s", -3)
     assert shown["retry"] == {
         "maxAttempts": 5,
         "initialBackoff": "2s",

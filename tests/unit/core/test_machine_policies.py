@@ -14,7 +14,7 @@ from raftsched.store.memory_store import MemoryStore
 from tests.support.machine_driver import SECOND, MachineDriver
 
 T0 = 1_800_000_000 * SECOND
-PENDING, ASSIGNED, RUNNING, SUCCEEDED, FAILED, TIMED_OUT, CANCELLED, LOST = ExecutionState
+PENDING, ASSIGNED, RUNNING, SUCCEEDED, FAILED, TIMED_OUT, CANCELLED, LOST, EXPIRED = ExecutionState
 
 
 class Fixture(MachineDriver):
@@ -24,6 +24,7 @@ class Fixture(MachineDriver):
         super().__init__(MemoryStore(), now_us=T0)
         self.limits = {"overlap_policy": policy, "max_running": running, "max_queued": queued}
         self.task = task_pb2.Task(name="t", overlap_policy=policy, max_running=running)  # type: ignore[arg-type]
+        self.executor_id = "e1"
         self.seconds = 0
         self.uid = 0
 
@@ -45,7 +46,9 @@ class Fixture(MachineDriver):
             setattr(item, name, value)
         for number in range(times):
             at_us = first_us + number * SECOND
-            item.decided.add(nominal_us=at_us, last_nominal_us=at_us, count=1, decision=Decision.RAN, executor_id="e1")
+            item.decided.add(
+                nominal_us=at_us, last_nominal_us=at_us, count=1, decision=Decision.RAN, executor_id=self.executor_id
+            )
         assert not self.apply(command).code
         return self.id_of(self.seconds)
 
@@ -274,6 +277,66 @@ def test_a_vanished_executor_uses_up_an_attempt_but_needs_no_wait() -> None:
     driver.apply(command)
     assert driver.row(execution_id).state == LOST
     assert [past.state for past in driver.row(execution_id).past_attempts] == [LOST] * 6
+
+
+def with_deadline(**limits: Any) -> Fixture:
+    """Its executions stay pending: no executor is named."""
+    driver = Fixture(**limits)
+    driver.limits["start_deadline_us"] = 30 * SECOND
+    driver.executor_id = ""
+    return driver.begin()
+
+
+EXPIRED_REASON = "could not be given to an executor within its start deadline of 30 s"
+
+
+def test_what_was_not_given_to_an_executor_in_time_expires_and_is_recorded_as_skipped() -> None:
+    driver = with_deadline()
+    execution_id = driver.fire_next()
+    driver.wake()
+    row = driver.row(execution_id)
+    assert (row.state, row.error) == (EXPIRED, EXPIRED_REASON)
+    assert driver.ledger() == [(1, Decision.SKIPPED, EXPIRED_REASON)]
+    assert driver.rows(Table.PENDING) == driver.rows(Table.TIMERS) == {}
+
+
+def test_what_was_given_to_an_executor_has_no_deadline_any_more() -> None:
+    driver = with_deadline()
+    execution_id = driver.fire_next()
+    driver.assign(execution_id)
+    assert driver.rows(Table.TIMERS) == {}
+    driver.report(execution_id, SUCCEEDED)
+    assert driver.ledger() == [(1, Decision.RAN, "")]
+
+
+def test_what_is_queued_expires_too() -> None:
+    driver = with_deadline(policy=OverlapPolicy.QUEUE)
+    driver.executor_id = "e1"
+    driver.fire_next(2)
+    driver.wake()
+    assert driver.states() == [ASSIGNED, EXPIRED]
+    assert driver.rows(Table.HELD) == {}
+    assert driver.ledger()[1][2].endswith(EXPIRED_REASON)
+
+
+def test_a_decision_after_the_deadline_makes_no_execution() -> None:
+    driver = with_deadline()
+    driver.now_us = T0 + 31 * SECOND
+    driver.fire_next(2)
+    assert driver.ledger()[0] == (1, Decision.SKIPPED, EXPIRED_REASON)
+    assert driver.states() == [PENDING]
+
+
+def test_a_priority_has_an_index_of_its_own() -> None:
+    driver = Fixture()
+    driver.limits["priority"] = 5
+    driver.executor_id = ""
+    driver.begin()
+    execution_id = driver.fire_next()
+    assert driver.rows(Table.PENDING) == {}
+    assert list(driver.rows(Table.RANKED)) == [bytes((123,)) + execution_id]
+    driver.assign(execution_id)
+    assert driver.rows(Table.RANKED) == driver.rows(Table.HELD) == {}
 
 
 def test_wakes_that_come_too_late_or_twice_do_nothing() -> None:

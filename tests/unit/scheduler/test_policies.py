@@ -2,9 +2,9 @@
 
 from raftsched_client.v1 import task_pb2
 
-from raftsched.core.model import ExecutionState
+from raftsched.core.model import Decision, ExecutionState
 from raftsched.internal.v1 import command_pb2 as pb
-from tests.unit.scheduler.test_scheduler import World
+from tests.unit.scheduler.test_scheduler import SECOND_US, START_US, World
 
 
 def fail(world: World, executor_id: str, link) -> bytes:
@@ -56,6 +56,50 @@ def test_a_step_ends_when_a_wait_does() -> None:
     fail(world, "e1", link)
     world.clock.advance(0.95)
     assert 0 < world.scheduler.step() <= 0.051
+
+
+def test_the_higher_priority_goes_first_and_then_the_older_nominal_time() -> None:
+    world = World()
+    for name, priority in (("low", -1), ("middle", 0), ("high", 9), ("higher-than-middle", 1)):
+        world.register(name, priority=priority)
+    world.run(1)
+    world.clock.advance(1)
+    world.settle()
+    link = world.connect("e1", slots=1)
+    order = []
+    for _ in range(8):
+        world.settle()
+        [item] = link.take_assignments()
+        order.append((item.task, (item.nominal_us - START_US) // SECOND_US))
+        world.report("e1", item, ExecutionState.SUCCEEDED)
+    assert [name for name, _ in order] == ["high"] * 2 + ["higher-than-middle"] * 2 + ["middle"] * 2 + ["low"] * 2
+    assert [second for _, second in order] == [1, 2] * 4
+
+
+def test_those_that_are_due_together_are_given_room_by_priority() -> None:
+    world = World()
+    link = world.connect("e1", slots=1)
+    for name, priority in (("a-low", 0), ("z-high", 5)):
+        world.register(name, priority=priority)
+    world.run(1)
+    [item] = link.take_assignments()
+    assert item.task == "z-high"
+
+
+def test_what_no_executor_took_in_time_expires() -> None:
+    world = World()
+    deadline = task_pb2.Task()
+    deadline.start_deadline.FromSeconds(2)
+    deadline.schedule.at.FromMicroseconds(world.clock.us + SECOND_US)
+    world.register("t", start_deadline=deadline.start_deadline, schedule=deadline.schedule)
+    world.run(1)
+    world.run(1.9)
+    [(_, entry)] = world.ledger("t")
+    assert entry.decision == Decision.RAN
+    world.run(0.2)
+    [(_, entry)] = world.ledger("t")
+    assert entry.decision == Decision.SKIPPED
+    assert "start deadline of 2 s" in entry.reason
 
 
 def test_what_is_cancelled_in_the_commit_that_assigns_it_reaches_the_executor_before_its_cancellation() -> None:
