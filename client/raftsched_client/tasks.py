@@ -97,6 +97,7 @@ def task(
     retry: RetryPolicy | None = None,
     start_deadline: timedelta | None = None,
     priority: int = 0,
+    jitter: timedelta | None = None,
     paused: bool = False,
 ) -> Task:
     """A task, ready for ``create_task``. Takes exactly one schedule and exactly one action.
@@ -111,7 +112,7 @@ def task(
     ``overlap`` says what happens to a nominal time that comes while ``max_running`` (default 1) executions of the task
     are open; under "queue" up to ``max_queued`` (default 10) wait. ``retry`` is made by ``retry_policy``.
     An execution that no executor could be given within ``start_deadline`` after its nominal time expires; those of the
-    higher ``priority`` (-9 to 9) are given first.
+    higher ``priority`` (-9 to 9) are given first. ``jitter`` puts each start off by a random time of up to so much.
 
     Raises ValueError, naming the argument, for a naive datetime and for what does not go together. The cluster
     checks the rest.
@@ -143,6 +144,7 @@ def task(
         retry=retry,
         start_deadline=to_duration(start_deadline) if start_deadline is not None else None,
         priority=priority,
+        jitter=to_duration(jitter) if jitter is not None else None,
     )
 
 

@@ -34,6 +34,7 @@ INPUT_FIELDS = (
     "retry",
     "start_deadline",
     "priority",
+    "jitter",
 )
 """Fields of Task that a caller sets; the others are output only and ignored on input."""
 MUTABLE_FIELDS = INPUT_FIELDS[1:]
@@ -134,6 +135,10 @@ def _check_policies(violations: Violations, task: task_pb2.Task) -> None:
     check_number(violations, "task.priority", task.priority, -HIGHEST_PRIORITY, HIGHEST_PRIORITY)
     if task.HasField("start_deadline"):
         check_duration(violations, "task.start_deadline", task.start_deadline, SECOND_US, _MAX_DURATION_US)
+    if task.HasField("jitter"):
+        check_duration(violations, "task.jitter", task.jitter, 10_000, _MAX_DURATION_US)
+    if 0 < timestamp_us(task.start_deadline) <= timestamp_us(task.jitter):
+        violations.add("task.jitter", "must be shorter than the start deadline, which counts from the nominal time")
     if task.HasField("retry"):
         check_retry(violations, task)
 

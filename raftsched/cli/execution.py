@@ -152,7 +152,8 @@ def _waits_for(execution: Execution) -> str:
     if execution.queued:
         return "another execution of the task to end"
     if execution.HasField("next_attempt_time"):
-        return f"its next attempt at {show_instant(execution.next_attempt_time)}"
+        what = "its next attempt" if execution.attempt > 1 else "its start"
+        return f"{what} at {show_instant(execution.next_attempt_time)}"
     return ""
 
 

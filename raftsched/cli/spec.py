@@ -363,6 +363,16 @@ class PolicyFlags:
             rich_help_panel=_POLICY,
         ),
     ] = None
+    jitter: Annotated[
+        timedelta | None,
+        typer.Option(
+            "--jitter",
+            parser=duration,
+            metavar="SPAN",
+            help="Start at a random time up to so much after the nominal time. Default: at once.",
+            rich_help_panel=_POLICY,
+        ),
+    ] = None
     attempts: Annotated[
         int | None,
         typer.Option(
@@ -457,6 +467,9 @@ class PolicyFlags:
         if self.priority is not None:
             task.priority = self.priority
             paths.append("priority")
+        if self.jitter is not None:
+            task.jitter.FromTimedelta(self.jitter)
+            paths.append("jitter")
         return paths + self._apply_overlap(task) + self._apply_retry(task)
 
     def _apply_overlap(self, task: Task) -> list[str]:

@@ -300,6 +300,7 @@ def _fields(task: Task) -> list[tuple[str, str]]:
         ("retry", describe.retry(task)),
         ("start deadline", show_duration(task.start_deadline) if task.HasField("start_deadline") else ""),
         ("priority", str(task.priority) if task.priority else ""),
+        ("jitter", show_duration(task.jitter) if task.HasField("jitter") else ""),
         ("created", show_instant(task.create_time)),
         ("updated", show_instant(task.update_time)),
         ("uid", task.uid),

@@ -284,7 +284,19 @@ def _admit(context: _Context, item: pb.Fire.Item, decided: pb.Fire.Decided, exec
             _write_execution(context, execution_id, row)
             return
         context.batch.put(Table.OPEN, open_key(item.uid, execution_id), b"")
-    _place(context, execution_id, row, decided.executor_id)
+    if decided.start_us > context.command.now_us:
+        _put_off(context, execution_id, row, decided.start_us)
+    else:
+        _place(context, execution_id, row, decided.executor_id)
+
+
+def _put_off(context: _Context, execution_id: bytes, row: ExecutionRow, due_us: int) -> None:
+    """Leave an execution pending that no executor may be given before ``due_us``."""
+    row.state = ExecutionState.PENDING
+    row.not_before_us = due_us
+    context.batch.put(Table.HELD, execution_id, b"")
+    context.batch.put(Table.TIMERS, timer_key(due_us, execution_id), b"")
+    _write_execution(context, execution_id, row)
 
 
 def _open(context: _Context, uid: int) -> list[bytes]:
@@ -512,11 +524,7 @@ def _again(context: _Context, execution_id: bytes, row: ExecutionRow, ended: Exe
         row.ClearField(field_name)
     row.output_size_bytes = 0
     if due_us:
-        row.state = ExecutionState.PENDING
-        row.not_before_us = due_us
-        context.batch.put(Table.HELD, execution_id, b"")
-        context.batch.put(Table.TIMERS, timer_key(due_us, execution_id), b"")
-        _write_execution(context, execution_id, row)
+        _put_off(context, execution_id, row, due_us)
     else:
         _place(context, execution_id, row, "")
 

@@ -122,6 +122,7 @@ class Task:
     max_queued: int = 0
     start_deadline_us: int = 0
     priority: int = 0
+    jitter_us: int = 0
     uid: int = 0
     """Unique over all tasks that ever were; assigned when the registration is applied."""
     revision: int = 0

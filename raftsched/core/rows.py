@@ -122,6 +122,7 @@ def task_from_proto(message: task_pb2.Task, uid: int = 0, revision: int = 0) -> 
         max_queued=message.max_queued,
         start_deadline_us=timestamp_us(message.start_deadline),
         priority=message.priority,
+        jitter_us=timestamp_us(message.jitter),
         uid=uid,
         revision=revision,
         generation=message.generation,

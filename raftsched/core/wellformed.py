@@ -75,7 +75,10 @@ def _fire_item(item: pb.Fire.Item) -> bool:
         and 0 <= item.max_queued <= LARGEST_LIMIT
         and _is_time(item.start_deadline_us)
         and -HIGHEST_PRIORITY <= item.priority <= HIGHEST_PRIORITY
-        and all(_is_time(decided.nominal_us) and _is_time(decided.last_nominal_us) for decided in item.decided)
+        and all(
+            all(map(_is_time, (decided.nominal_us, decided.last_nominal_us, decided.start_us)))
+            for decided in item.decided
+        )
     )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import structlog
 
 from raftsched.core.model import Cursor, Decision, Task
-from raftsched.core.policy import decide
+from raftsched.core.policy import decide, latest_start
 from raftsched.core.rows import be64, parse_due
 from raftsched.core.schedule import ScheduleError
 from raftsched.internal.v1 import command_pb2 as pb
@@ -91,7 +91,7 @@ class Firer:
             keys.append(key)
             task, kept = item
             command.fire.items.append(kept)
-            wanting += [(task, each) for each in command.fire.items[-1].decided if each.decision == Decision.RAN]
+            wanting += [(task, each) for each in command.fire.items[-1].decided if _starts(each, command.now_us)]
             room -= len(kept.decided)
         else:
             self._resume = b""
@@ -137,4 +137,17 @@ class Firer:
                 decision=entry.decision,
                 reason=entry.reason,
             )
+        if task.jitter_us:
+            self._draw_starts(task, item)
         return task, item
+
+    def _draw_starts(self, task: Task, item: pb.Fire.Item) -> None:
+        following = [each.nominal_us for each in item.decided[1:]] + [item.next_us]
+        for decided, next_us in zip(item.decided, following, strict=True):
+            if decided.decision == Decision.RAN:
+                latest_us = latest_start(task, decided.nominal_us, next_us)
+                decided.start_us = int(self._clock.uniform(decided.nominal_us, latest_us))
+
+
+def _starts(decided: pb.Fire.Decided, now_us: int) -> bool:
+    return decided.decision == Decision.RAN and decided.start_us <= now_us

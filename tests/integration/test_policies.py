@@ -127,6 +127,18 @@ def test_what_no_executor_takes_by_its_deadline_expires(cluster: Cluster) -> Non
         assert expired.id in {execution.id for execution in listed}
 
 
+def test_jitter_puts_starts_off_but_not_beyond_the_next_nominal_time(cluster: Cluster) -> None:
+    with cluster.client() as client:
+        client.create_task(task("spread", every=2 * SECOND, noop=True, jitter=timedelta(hours=1)))
+        ledger(client, "spread", 4)
+        executions = pause_and_settle(client, "spread")
+        delays_us = [
+            execution.start_time.ToMicroseconds() - execution.nominal_time.ToMicroseconds() for execution in executions
+        ]
+        assert {execution.state for execution in executions} == {SUCCEEDED}
+        assert max(delays_us) > 100_000, f"no start was put off: {delays_us}"
+
+
 def test_a_failed_command_is_tried_again_until_it_succeeds(cluster: Cluster, tmp_path: Path) -> None:
     script = f"echo $RAFTSCHED_ATTEMPT $RAFTSCHED_FENCING_TOKEN >>{tmp_path}/seen; test $RAFTSCHED_ATTEMPT -eq 3"
     policy = retry_policy(5, initial_backoff=timedelta(milliseconds=200))

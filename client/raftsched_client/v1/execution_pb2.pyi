@@ -171,7 +171,7 @@ class Execution(_message.Message):
     def end_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def next_attempt_time(self) -> _timestamp_pb2.Timestamp:
-        """Of a pending execution that waits for its next attempt: not before this."""
+        """Of a pending execution that waits for its next attempt, or for the start that jitter gave it: not before this."""
 
     @_builtins.property
     def past_attempts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Attempt]:

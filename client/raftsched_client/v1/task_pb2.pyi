@@ -189,6 +189,7 @@ class Task(_message.Message):
     RETRY_FIELD_NUMBER: _builtins.int
     START_DEADLINE_FIELD_NUMBER: _builtins.int
     PRIORITY_FIELD_NUMBER: _builtins.int
+    JITTER_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     GENERATION_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
@@ -254,6 +255,12 @@ class Task(_message.Message):
         """
 
     @_builtins.property
+    def jitter(self) -> _duration_pb2.Duration:
+        """Up to how long after its nominal time an execution starts: a random time, drawn when it is decided, but never after the
+        next nominal time. 10 ms to 366 days. Unset: it starts at once.
+        """
+
+    @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """Output only."""
 
@@ -289,6 +296,7 @@ class Task(_message.Message):
         retry: Global___RetryPolicy | None = ...,
         start_deadline: _duration_pb2.Duration | None = ...,
         priority: _builtins.int = ...,
+        jitter: _duration_pb2.Duration | None = ...,
         etag: _builtins.str = ...,
         generation: _builtins.int = ...,
         state: Global___TaskState.ValueType = ...,
@@ -297,9 +305,9 @@ class Task(_message.Message):
         next_fire_time: _timestamp_pb2.Timestamp | None = ...,
         last_fire_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "create_time", b"create_time", "last_fire_time", b"last_fire_time", "misfire_threshold", b"misfire_threshold", "next_fire_time", b"next_fire_time", "retry", b"retry", "schedule", b"schedule", "start_deadline", b"start_deadline", "time_limit", b"time_limit", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "create_time", b"create_time", "jitter", b"jitter", "last_fire_time", b"last_fire_time", "misfire_threshold", b"misfire_threshold", "next_fire_time", b"next_fire_time", "retry", b"retry", "schedule", b"schedule", "start_deadline", b"start_deadline", "time_limit", b"time_limit", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "create_time", b"create_time", "delivery", b"delivery", "etag", b"etag", "executor_labels", b"executor_labels", "generation", b"generation", "labels", b"labels", "last_fire_time", b"last_fire_time", "max_queued", b"max_queued", "max_running", b"max_running", "misfire_policy", b"misfire_policy", "misfire_threshold", b"misfire_threshold", "name", b"name", "next_fire_time", b"next_fire_time", "overlap_policy", b"overlap_policy", "paused", b"paused", "priority", b"priority", "retry", b"retry", "schedule", b"schedule", "start_deadline", b"start_deadline", "state", b"state", "time_limit", b"time_limit", "uid", b"uid", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "create_time", b"create_time", "delivery", b"delivery", "etag", b"etag", "executor_labels", b"executor_labels", "generation", b"generation", "jitter", b"jitter", "labels", b"labels", "last_fire_time", b"last_fire_time", "max_queued", b"max_queued", "max_running", b"max_running", "misfire_policy", b"misfire_policy", "misfire_threshold", b"misfire_threshold", "name", b"name", "next_fire_time", b"next_fire_time", "overlap_policy", b"overlap_policy", "paused", b"paused", "priority", b"priority", "retry", b"retry", "schedule", b"schedule", "start_deadline", b"start_deadline", "state", b"state", "time_limit", b"time_limit", "uid", b"uid", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -929,7 +937,7 @@ class UpdateTaskRequest(_message.Message):
     def update_mask(self) -> _field_mask_pb2.FieldMask:
         """Top-level fields of Task to replace: labels, schedule, action, time_limit, paused, executor_labels,
         misfire_policy, misfire_threshold, delivery, overlap_policy, max_running, max_queued, retry,
-        start_deadline, priority. Required.
+        start_deadline, priority, jitter. Required.
         """
 
     def __init__(

@@ -333,6 +333,7 @@ class Fire(_message.Message):
         DECISION_FIELD_NUMBER: _builtins.int
         REASON_FIELD_NUMBER: _builtins.int
         EXECUTOR_ID_FIELD_NUMBER: _builtins.int
+        START_US_FIELD_NUMBER: _builtins.int
         nominal_us: _builtins.int
         last_nominal_us: _builtins.int
         count: _builtins.int
@@ -341,6 +342,8 @@ class Fire(_message.Message):
         reason: _builtins.str
         executor_id: _builtins.str
         """Of a RAN decision; empty: it stays pending."""
+        start_us: _builtins.int
+        """Of a RAN decision: does not start before this; 0: at once."""
         def __init__(
             self,
             *,
@@ -350,10 +353,11 @@ class Fire(_message.Message):
             decision: _builtins.int = ...,
             reason: _builtins.str = ...,
             executor_id: _builtins.str = ...,
+            start_us: _builtins.int = ...,
         ) -> None: ...
         _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "decision", b"decision", "executor_id", b"executor_id", "last_nominal_us", b"last_nominal_us", "nominal_us", b"nominal_us", "reason", b"reason"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "decision", b"decision", "executor_id", b"executor_id", "last_nominal_us", b"last_nominal_us", "nominal_us", b"nominal_us", "reason", b"reason", "start_us", b"start_us"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -727,7 +731,7 @@ class ExecutionRow(_message.Message):
     queued: _builtins.bool
     """Waits in the queue of its task."""
     not_before_us: _builtins.int
-    """Waits for its next attempt until then; 0: it does not."""
+    """Waits until then, for its next attempt or because of jitter; 0: it does not."""
     start_by_us: _builtins.int
     """Ends as EXPIRED when it has not been given to an executor by then; 0: never."""
     priority: _builtins.int

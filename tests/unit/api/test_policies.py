@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import pytest
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.field_mask_pb2 import FieldMask
 from raftsched_client.v1 import execution_pb2, task_pb2
 
@@ -49,6 +50,8 @@ def backoff(field: str, seconds: int) -> Edit:
         ("task.priority", with_fields(priority=10)),
         ("task.priority", with_fields(priority=-10)),
         ("task.start_deadline", lambda task: task.start_deadline.FromMilliseconds(999)),
+        ("task.jitter", lambda task: task.jitter.FromMilliseconds(9)),
+        ("task.jitter", with_fields(start_deadline=Duration(seconds=60), jitter=Duration(seconds=60))),
         ("task.retry.initial_backoff", backoff("initial_backoff", 0)),
         ("task.retry.max_backoff", backoff("max_backoff", 0)),
     ],

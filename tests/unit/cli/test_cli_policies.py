@@ -10,12 +10,12 @@ def test_create_sends_overlap_and_retries(cli, cluster):
     options = [
         *("--overlap", "queue", "--max-running", "2", "--max-queued", "3", "--attempts", "4", "--backoff", "2s"),
         *("--backoff-multiplier", "3", "--max-backoff", "1m", "--retry-on", "failed", "--retry-exit-code", "75"),
-        *("--retry-status", "503", "--start-deadline", "5m", "--priority", "-3"),
+        *("--retry-status", "503", "--start-deadline", "5m", "--priority", "-3", "--jitter", "9s"),
     ]
     assert cli("task", "create", "t", *EVERY, *options, "--noop").code == 0
     task = MessageToDict(cluster.tasks["t"])
     assert (task["overlapPolicy"], task["maxRunning"], task["maxQueued"]) == ("OVERLAP_POLICY_QUEUE", 2, 3)
-    assert (task["startDeadline"], task["priority"]) == ("300s", -3)
+    assert (task["startDeadline"], task["priority"], task["jitter"]) == ("300s", -3, "9s")
     assert task["retry"] == {
         "maxAttempts": 4,
         "initialBackoff": "2s",

@@ -26,10 +26,11 @@ def test_overlap_and_retry():
         retry=policy,
         start_deadline=timedelta(minutes=5),
         priority=-3,
+        jitter=timedelta(seconds=9),
     )
     shown = MessageToDict(built)
     assert (shown["overlapPolicy"], shown["maxRunning"], shown["maxQueued"]) == ("OVERLAP_POLICY_QUEUE", 2, 3)
-    assert (shown["startDeadline"], shown["priority"]) == ("300s", -3)
+    assert (shown["startDeadline"], shown["priority"], shown["jitter"]) == ("300s", -3, "9s")
     assert shown["retry"] == {
         "maxAttempts": 5,
         "initialBackoff": "2s",

@@ -25,6 +25,7 @@ class Fixture(MachineDriver):
         self.limits = {"overlap_policy": policy, "max_running": running, "max_queued": queued}
         self.task = task_pb2.Task(name="t", overlap_policy=policy, max_running=running)  # type: ignore[arg-type]
         self.executor_id = "e1"
+        self.start_after_us = 0
         self.seconds = 0
         self.uid = 0
 
@@ -47,7 +48,12 @@ class Fixture(MachineDriver):
         for number in range(times):
             at_us = first_us + number * SECOND
             item.decided.add(
-                nominal_us=at_us, last_nominal_us=at_us, count=1, decision=Decision.RAN, executor_id=self.executor_id
+                nominal_us=at_us,
+                last_nominal_us=at_us,
+                count=1,
+                decision=Decision.RAN,
+                executor_id=self.executor_id,
+                start_us=self.start_after_us and at_us + self.start_after_us,
             )
         assert not self.apply(command).code
         return self.id_of(self.seconds)
@@ -337,6 +343,27 @@ def test_a_priority_has_an_index_of_its_own() -> None:
     assert list(driver.rows(Table.RANKED)) == [bytes((123,)) + execution_id]
     driver.assign(execution_id)
     assert driver.rows(Table.RANKED) == driver.rows(Table.HELD) == {}
+
+
+def test_jitter_puts_the_start_off_and_the_nominal_time_stays() -> None:
+    driver = Fixture()
+    driver.start_after_us = 500_000
+    driver.begin()
+    execution_id = driver.fire_next()
+    row = driver.row(execution_id)
+    assert (row.state, row.nominal_us, row.not_before_us) == (PENDING, T0 + SECOND, T0 + SECOND + 500_000)
+    assert (driver.rows(Table.PENDING), list(driver.rows(Table.HELD))) == ({}, [execution_id])
+    driver.wake()
+    assert list(driver.rows(Table.PENDING)) == [execution_id]
+    assert driver.row(execution_id).attempt == 1
+
+
+def test_a_start_that_was_drawn_for_the_past_is_at_once() -> None:
+    driver = Fixture()
+    driver.start_after_us = 500_000
+    driver.begin()
+    driver.now_us = T0 + 2 * SECOND
+    assert driver.row(driver.fire_next()).state == ASSIGNED
 
 
 def test_wakes_that_come_too_late_or_twice_do_nothing() -> None:

@@ -1,5 +1,6 @@
 """What the leader does about waiting executions, and cancellations of what it has just given away."""
 
+import pytest
 from raftsched_client.v1 import task_pb2
 
 from raftsched.core.model import Decision, ExecutionState
@@ -84,6 +85,27 @@ def test_those_that_are_due_together_are_given_room_by_priority() -> None:
     world.run(1)
     [item] = link.take_assignments()
     assert item.task == "z-high"
+
+
+def test_jitter_is_drawn_between_the_nominal_time_and_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    asked: list[tuple[float, float]] = []
+
+    def draw(low: float, high: float) -> float:
+        asked.append((low - START_US, high - START_US))
+        return (low + high) / 2
+
+    monkeypatch.setattr(world.clock, "uniform", draw)
+    link = world.connect("e1")
+    jitter = task_pb2.Task()
+    jitter.jitter.FromSeconds(60)
+    world.register("t", jitter=jitter.jitter)
+    world.run(1)
+    assert asked == [(SECOND_US, 2 * SECOND_US)]
+    assert link.take_assignments() == []
+    world.run(0.6)
+    [item] = link.take_assignments()
+    assert item.nominal_us == START_US + SECOND_US
 
 
 def test_what_no_executor_took_in_time_expires() -> None:
