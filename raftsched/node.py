@@ -119,7 +119,7 @@ class Node:
                 stack.push_async_callback(rest.stop)
             transport.start()
             stack.push_async_callback(transport.close)
-            work = [driver.run(), scheduler.run()]
+            work = [driver.run(), transport.watch(), scheduler.run()]
             if config.executor.slots:
                 agent = self._agent(api)
                 await agent.start()

@@ -15,6 +15,8 @@ BACKOFF_MAX_S = 1.0
 ATTEMPT_SHARE = 3
 """With several endpoints one attempt gets this part of the deadline, so that a node that hangs does not use it up."""
 ATTEMPT_MIN_S = 1.0
+LEAST_ATTEMPT_S = 0.5
+"""With less time left than this no further attempt is begun."""
 
 
 class Attempts:
@@ -37,6 +39,8 @@ class Attempts:
     ) -> None:
         self._timeout_s = timeout_s
         self._deadline = now + timeout_s
+        # An attempt that is cut short on the way to a node says less than the failure before it.
+        self._least_attempt_s = min(timeout_s / 4, LEAST_ATTEMPT_S)
         self._endpoints = endpoints
         self._changes = changes
         self._repeatable = repeatable
@@ -64,7 +68,7 @@ class Attempts:
         if not self._may_repeat(error):
             raise self._completed(error)
         delay = self._delay(error)
-        if now + delay >= self._deadline:
+        if now + delay + self._least_attempt_s >= self._deadline:
             raise self._out_of_time(error)
         return delay
 

@@ -15,7 +15,7 @@ from raftsched.cli import tables
 from raftsched.cli.failures import Failure, usage
 from raftsched.cli.options import parse_pairs
 from raftsched.cli.output import Format, Json, print_document
-from raftsched.cli.register import ALREADY_EXISTS, exit_code_of, explain, progress
+from raftsched.cli.register import ALREADY_EXISTS, INVALID_ARGUMENT, exit_code_of, explain, progress
 from raftsched.cli.session import Session, command
 from raftsched.cli.spec import PolicyFlags
 from raftsched.cli.taskfile import definition
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="Register tasks from what other schedulers run.")
 _DRY_RUN_FIRES = 3
 _LOCALTIME = Path("/etc/localtime")
-_INVALID_ARGUMENT = 3
 
 
 @dataclass
@@ -133,7 +132,7 @@ def _line(parsed: CrontabLine, policy: PolicyFlags) -> Line:
     if parsed.task:
         line.task = build(parsed.task, policy)
     elif line.result == "error":
-        line.code = _INVALID_ARGUMENT
+        line.code = INVALID_ARGUMENT
     return line
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from itertools import islice
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,6 +14,7 @@ from raftsched.cli.output import (
     Format,
     enum_name,
     note,
+    note_more,
     one_line,
     print_items,
     print_message,
@@ -48,8 +50,6 @@ def list_(
       raftsched execution list --task report --since -24h
       raftsched execution list --state failed --state timed-out --limit 0 -o json
     """
-    from itertools import islice
-
     from raftsched_client import ExecutionState
 
     states = [ExecutionState.Value(f"EXECUTION_STATE_{each.name}") for each in state or []]
@@ -67,8 +67,7 @@ def list_(
             executions,
             _row,
         )
-    if limit and next(found, None) is not None:
-        note(f"there are more than {limit:,}; use --limit or --since")
+    note_more(found, limit, "use --limit or --since")
 
 
 @command(app, "show")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from raftsched.cli import tables
 from raftsched.cli.options import Limit, Since, Stale, TaskName, Until
-from raftsched.cli.output import Format, enum_name, note, print_items
+from raftsched.cli.output import Format, enum_name, note_more, print_items
 from raftsched.cli.session import Session
 from raftsched.cli.times import show_instant
 
@@ -39,8 +39,7 @@ def ledger(
         print_items("entries", entries, session.form)
     else:
         tables.print_rows(("NOMINAL TIME", "COUNT#", "DECISION", "TRIGGER", "EXECUTION", "REASON"), entries, _row)
-    if limit and next(found, None) is not None:
-        note(f"there are more than {limit:,}; use --limit or --since")
+    note_more(found, limit, "use --limit or --since")
 
 
 def _row(entry: LedgerEntry) -> tuple[str, ...]:

@@ -10,6 +10,9 @@ from raftsched.cli import cluster, crontab, execution, ledger, process, status, 
 from raftsched.cli.failures import ExitCode, Failure, report
 from raftsched.cli.session import EndpointsOption, OutputOption, TimeoutOption, command, help_text
 
+# gRPC's library reports each connection that ends, in lines that are not ours. It reads this once, when loaded.
+os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+
 _TASKS = "Tasks"
 _CLUSTER = "Cluster"
 _PROCESSES = "Processes"

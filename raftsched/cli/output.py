@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -82,6 +82,12 @@ def _yaml(document: object) -> str:
 def note(text: str) -> None:
     """A remark for people, on standard error."""
     print(text, file=sys.stderr)
+
+
+def note_more(found: Iterator[Message], limit: int, advice: str) -> None:
+    """Say so if there is more than the limit (0: none) let through."""
+    if limit and next(found, None) is not None:
+        note(f"there are more than {limit:,}; {advice}")
 
 
 def enum_name(message: Message, field: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from raftsched.cli.failures import ExitCode, Failure
-from raftsched.cli.output import Format, note, print_message
+from raftsched.cli.output import Format, print_message
 from raftsched.cli.session import Session
 
 if TYPE_CHECKING:
@@ -65,6 +65,3 @@ def progress(results: Iterator[BatchCreateTaskResult], total: int, title: str) -
     from raftsched.cli.tables import console
 
     yield from track(results, description=title, total=total, console=console(stderr=True), transient=True)
-
-
-__all__ = ["ALREADY_EXISTS", "exit_code_of", "explain", "note", "progress", "register"]

@@ -27,12 +27,8 @@ _PANEL = "Connection and output"
 
 def duration(text: str) -> timedelta:
     """A time span, for typer."""
-    return _for_typer(parse_duration, text)
-
-
-def _for_typer(parse: Callable[[str], timedelta], text: str) -> timedelta:
     try:
-        return parse(text)
+        return parse_duration(text)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
 
@@ -173,7 +169,7 @@ def complete_task(incomplete: str) -> list[str]:
     from raftsched_client import Client, RaftschedError
 
     try:
-        with Client(find_endpoints(None), timeout=1) as client:
+        with Client(find_endpoints(None), timeout=2) as client:
             names = client.list_tasks(name_prefix=incomplete, page_size=100, stale=True)
             return [task.name for _, task in zip(range(100), names, strict=False)]
     except (RaftschedError, ValueError):

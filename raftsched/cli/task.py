@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from itertools import islice
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -9,7 +11,7 @@ import typer
 from raftsched.cli import describe, tables
 from raftsched.cli.failures import ExitCode, Failure, usage
 from raftsched.cli.options import Limit, Stale, TaskName, TaskStateChoice, parse_pairs
-from raftsched.cli.output import Format, enum_name, note, pairs, print_items, print_message
+from raftsched.cli.output import Format, enum_name, note, note_more, pairs, print_items, print_message
 from raftsched.cli.register import register
 from raftsched.cli.session import Session, command, complete_task
 from raftsched.cli.spec import ActionFlags, PolicyFlags, ScheduleFlags
@@ -97,28 +99,15 @@ def list_(
 
     labels = parse_pairs("--label", [each if "=" in each else f"{each}=" for each in label or []])
     number = TaskState.Value(f"TASK_STATE_{state.name}" if state else "TASK_STATE_UNSPECIFIED")
-    page = min(limit, 1000) or 1000
+    page = min(limit + 1, 1000) if limit else 1000
     found = session.client.list_tasks(name_prefix=prefix, labels=labels, state=number, page_size=page, stale=stale)
-    tasks = (
-        (task for count, task in enumerate(found, 1))
-        if not limit
-        else (task for _, task in zip(range(limit), found, strict=False))
-    )
+    tasks = islice(found, limit or None)
     if session.form is not Format.TABLE:
         print_items("tasks", tasks, session.form)
-        return
-    at = now()
-    tables.print_rows(
-        ("NAME", "STATE", "SCHEDULE", "NEXT FIRE", "ACTION"),
-        tasks,
-        lambda t: (
-            t.name,
-            enum_name(t, "state"),
-            describe.schedule(t),
-            describe.next_fire(t, at),
-            describe.action(t.action),
-        ),
-    )
+    else:
+        at = now()
+        tables.print_rows(("NAME", "STATE", "SCHEDULE", "NEXT FIRE", "ACTION"), tasks, lambda task: _row(task, at))
+    note_more(found, limit, "use --limit or --prefix")
 
 
 @command(app, "show")
@@ -277,6 +266,16 @@ def _show_change(session: Session, what: str, task: Task) -> None:
         return
     fire = "" if not task.HasField("next_fire_time") else f"; next fire {describe.next_fire(task, now())}"
     print(f"{what} {task.name}{fire}")
+
+
+def _row(task: Task, at: datetime) -> tuple[str, ...]:
+    return (
+        task.name,
+        enum_name(task, "state"),
+        describe.schedule(task),
+        describe.next_fire(task, at),
+        describe.action(task.action),
+    )
 
 
 def _fields(task: Task) -> list[tuple[str, str]]:

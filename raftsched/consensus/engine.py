@@ -63,10 +63,12 @@ class Sink(Protocol):
 class _PeerNode(Node):  # type: ignore[misc]
     """A node whose hash, and so its place in the engine's sets, is the same in every process."""
 
-    __slots__ = ()
+    def __init__(self, node_id: str) -> None:
+        super().__init__(node_id)
+        self._hash = crc32(node_id.encode())
 
     def __hash__(self) -> int:
-        return crc32(self.id.encode())
+        return self._hash
 
 
 class _Compaction:

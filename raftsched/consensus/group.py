@@ -356,7 +356,9 @@ class RaftGroup:
     def _send_all(self) -> None:
         outbox = self._guard.outbox
         for peer_id, message in outbox:
-            self._send(peer_id, message)
+            # What was said in a term that this step has left may speak of entries that are gone.
+            if message.term == self._engine.term:
+                self._send(peer_id, message)
         outbox.clear()
 
     def _make_calls(self) -> None:
@@ -384,7 +386,11 @@ class RaftGroup:
             self.on_work()
 
     def _is_behind(self) -> bool:
-        return self._journal.bytes_after(self._applied) > self._settings.max_unapplied_bytes
+        # What is not committed does not count: taking no more could keep it from ever being committed.
+        unapplied_bytes = self._journal.bytes_after(self._applied) - self._journal.bytes_after(
+            self._engine.commit_index
+        )
+        return unapplied_bytes > self._settings.max_unapplied_bytes
 
     def _compaction_due(self) -> int | None:
         """Up to which entry the log shall be forgotten now.

@@ -33,7 +33,7 @@ class Settings:
     log_hard_factor: int = 4
     """The log grows to so many times that while a connected follower needs it; beyond, that one gets a snapshot."""
     max_unapplied_bytes: int = 64 * MIB
-    """Entries that a follower holds and has not applied; beyond, it takes no more."""
+    """Committed entries that a follower has not applied; beyond, it takes no more."""
     apply_budget_s: float = 0.02
     """Applying yields to messages and timers after so long."""
     apply_commit_delay_s: float = 0.1

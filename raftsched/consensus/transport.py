@@ -99,6 +99,10 @@ class RaftTransport(rpc.RaftServiceServicer):
             asyncio.create_task(link.run(), name=f"raft link {link.peer.id}") for link in self._links.values()
         ]
 
+    async def watch(self) -> None:
+        """Wait until cancelled. Raises what ended a link, which only a defect of ours can."""
+        await asyncio.gather(*self._tasks, asyncio.Event().wait())
+
     async def close(self) -> None:
         """Hang up on all peers. The server is the caller's to stop."""
         self._closing.set()
@@ -121,12 +125,22 @@ class RaftTransport(rpc.RaftServiceServicer):
         async with grpc.aio.insecure_channel(peer.address, _CHANNEL_OPTIONS) as channel:
             call = rpc.RaftServiceStub(channel).FetchSnapshot(request)
             try:
-                while isinstance(part := await asyncio.wait_for(call.read(), _SNAPSHOT_STALL_S), pb.FetchSnapshotResponse):
+
+                async def next_part() -> pb.FetchSnapshotResponse | None:
+                    part = await asyncio.wait_for(call.read(), _SNAPSHOT_STALL_S)
+                    return part if isinstance(part, pb.FetchSnapshotResponse) else None
+
+                while (part := await next_part()) is not None:
                     yield wire.decode_part(part)
             except grpc.aio.AioRpcError as error:
                 raise ConnectionError(f"{peer_id} gives no snapshot: {error.details()}") from error
             except (TimeoutError, wire.WireError) as error:
                 raise ConnectionError(f"{peer_id} gives no snapshot: {error or 'it went silent'}") from error
+            except asyncio.CancelledError:
+                # gRPC raises it too when the peer cancels the call.
+                if _is_being_cancelled():
+                    raise
+                raise ConnectionError(f"{peer_id} gives no snapshot: it cancelled the call") from None
             finally:
                 call.cancel()
 
@@ -261,6 +275,11 @@ class _Link:
                     backoff_s = _REFUSED_BACKOFF_S
             except TimeoutError:
                 error = "no sign of life"
+            except (asyncio.InvalidStateError, asyncio.CancelledError):
+                # gRPC raises them in who writes to, or reads from, a call that has just ended.
+                if _is_being_cancelled():
+                    raise
+                error = "the call ended"
             if self._connected:
                 self._disconnect(error)
                 backoff_s = _BACKOFF_MIN_S
@@ -340,3 +359,8 @@ async def _raise_status(call: _Exchange) -> None:
     raise grpc.aio.AioRpcError(
         await call.code(), await call.initial_metadata(), await call.trailing_metadata(), await call.details()
     )
+
+
+def _is_being_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

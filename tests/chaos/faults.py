@@ -224,7 +224,7 @@ def full_disk(context: Context) -> Iterator[None]:
     else:
         words = context.lab.last_words(victim)
         context.notes.append(f"{victim} stopped {time.monotonic() - begun:.1f} s after its disk was full")
-        if "disk" not in words or "Traceback" in words:
+        if "No space left" not in words or "Traceback" in words:
             context.problems.append(f"{victim} did not say that its disk is full: {words}")
     yield
     context.lab.free_disk()

@@ -257,6 +257,8 @@ def test_list_filters_and_limits(cli, cluster):
     assert names("--state", "paused") == ["t3"]
     assert names("--prefix", "t2") == ["t2"]
     assert names("--limit", "2") == ["t0", "t1"]
+    assert "more than 2" in cli("task", "list", "--limit", "2").err
+    assert cli("task", "list", "--limit", "4").err == ""
     assert names("--prefix", "none") == []
     assert yaml.safe_load(cli("task", "list", "-o", "yaml", "--prefix", "none").out) == {"tasks": []}
 

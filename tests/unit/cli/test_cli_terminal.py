@@ -80,7 +80,7 @@ def test_status_watch_repaints_and_ends_on_interrupt(cluster):
 
 def test_status_watch_goes_on_when_nodes_come_back(cluster):
     cluster.status = cluster_pb2.GetStatusResponse(cluster_id="prod", leader_id="n1")
-    terminal = Terminal("status", "--watch", "--interval", "50ms", "--timeout", "300ms")
+    terminal = Terminal("status", "--watch", "--interval", "50ms", "--timeout", "2s")
     terminal.read_until(b"leader n1")
     for number in range(3):
         cluster.stop(number)

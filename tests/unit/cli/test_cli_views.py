@@ -193,7 +193,7 @@ def test_status_watch_repeats_until_interrupted(cli, cluster, status):
 
     stopper = threading.Thread(target=stop_after_three)
     stopper.start()
-    ended = cli("status", "--watch", "--interval", "20ms", "--timeout", "300ms", "-o", "json")
+    ended = cli("status", "--watch", "--interval", "20ms", "--timeout", "2s", "-o", "json")
     stopper.join()
     assert ended.code == 5
     assert ended.out.count('"clusterId": "prod"') >= 3

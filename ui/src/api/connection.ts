@@ -6,11 +6,11 @@ export interface Connection {
   reachable: boolean;
   /** Was the last read answered without a leader, from what one node has applied? */
   stale: boolean;
-  /** Do changes arrive by themselves (server-sent events)? Otherwise pages poll. */
-  streaming: boolean;
+  /** Do changes arrive by themselves (server-sent events)? While the stream is down pages poll; some need none. */
+  stream: 'open' | 'down' | 'none';
 }
 
-let current: Connection = { reachable: true, stale: false, streaming: false };
+let current: Connection = { reachable: true, stale: false, stream: 'none' };
 const listeners = new Set<() => void>();
 
 /** Note what was seen; pages that show the connection are drawn again when it differs. */

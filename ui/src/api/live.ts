@@ -37,7 +37,6 @@ export function useLive(
       clearTimeout(retry);
       source?.close();
       source = undefined;
-      noteConnection({ streaming: false });
     };
     const open = () => {
       close();
@@ -45,13 +44,14 @@ export function useLive(
       source = opened;
       opened.addEventListener('begin', () => {
         delayMs = RETRY_MIN_MS;
-        noteConnection({ streaming: true });
+        noteConnection({ stream: 'open' });
         refreshSoon();
       });
       opened.onmessage = refreshSoon;
       const again = () => {
         if (source !== opened) return;
         close();
+        noteConnection({ stream: 'down' });
         retry = setTimeout(open, delayMs);
         delayMs = Math.min(delayMs * 2, RETRY_MAX_MS);
       };
@@ -67,6 +67,7 @@ export function useLive(
     return () => {
       document.removeEventListener('visibilitychange', onVisibility);
       close();
+      noteConnection({ stream: 'none' });
       clearTimeout(refresh);
     };
   }, [client, path, names, everyMs, enabled]);
@@ -74,5 +75,5 @@ export function useLive(
 
 /** How often a query asks by itself: seldom while changes arrive as events. */
 export function usePollMs(): number {
-  return useConnection().streaming ? POLL_WHILE_STREAMING_MS : POLL_MS;
+  return useConnection().stream === 'open' ? POLL_WHILE_STREAMING_MS : POLL_MS;
 }

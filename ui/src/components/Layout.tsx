@@ -101,7 +101,7 @@ export function Layout() {
 /** The leader, and whether changes arrive by themselves. */
 function Where() {
   const { data } = useCluster();
-  const { reachable, streaming } = useConnection();
+  const { reachable, stream } = useConnection();
   return (
     <Group gap={6} wrap="nowrap">
       {data ? (
@@ -111,8 +111,8 @@ function Where() {
           </Badge>
         </span>
       ) : null}
-      <Badge tone={!reachable ? 'bad' : streaming ? 'good' : 'warn'} dot>
-        {!reachable ? 'Offline' : streaming ? 'Live' : 'Polling'}
+      <Badge tone={!reachable ? 'bad' : stream === 'down' ? 'warn' : 'good'} dot>
+        {!reachable ? 'Offline' : { open: 'Live', down: 'Polling', none: 'Connected' }[stream]}
       </Badge>
     </Group>
   );

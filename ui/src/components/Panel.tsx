@@ -31,7 +31,7 @@ export function Panel({ title, actions, flush, children }: Props) {
 /** The heading of a page and what can be done there. */
 export function PageHead({ title, note, actions }: { title: ReactNode; note?: ReactNode; actions?: ReactNode }) {
   return (
-    <Group justify="space-between" align="center" gap="sm" mb="md" mih={34}>
+    <Group justify="space-between" align="center" gap="sm" mih={34}>
       <Group gap="sm" style={{ minWidth: 0, flex: '1 1 auto' }}>
         <Title order={1} className="wrap-anywhere">
           {title}

@@ -36,7 +36,7 @@ export function Relative({ time, zone = viewerZone() }: Props) {
   );
 }
 
-/** Date, time, zone and distance in full. */
+/** Date, time, offset from UTC and distance; pointing at it names the zone. */
 export function FullTime({ time, zone = viewerZone() }: Props) {
   const now = useNow();
   const ms = timeMs(time);
@@ -45,7 +45,7 @@ export function FullTime({ time, zone = viewerZone() }: Props) {
     <time dateTime={time} title={title(ms, zone)}>
       {formatTime(ms, zone)}{' '}
       <span className="muted">
-        {zone === 'UTC' ? 'UTC' : `${zone} (${formatOffset(ms, zone)})`} · {formatRelative(ms, now)}
+        {formatOffset(ms, zone)} · <span className="nowrap">{formatRelative(ms, now)}</span>
       </span>
     </time>
   );

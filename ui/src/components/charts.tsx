@@ -1,3 +1,4 @@
+import { useElementSize } from '@mantine/hooks';
 import type { ReactNode } from 'react';
 import { Link } from 'react-router';
 import type { Execution } from '../api/types.ts';
@@ -6,10 +7,10 @@ import { isFailure, type HourCell, type MinuteBucket } from '../lib/stats.ts';
 import { formatClock, formatTime, timeMs, viewerZone } from '../lib/time.ts';
 import { toneOf, wordOf } from './State.tsx';
 
-const WIDTH = 640;
 const LEFT = 46;
 const BOTTOM = 20;
 const TOP = 8;
+const SHOWN_BARS = 60;
 
 interface FrameProps {
   label: string;
@@ -17,36 +18,36 @@ interface FrameProps {
   top: string;
   from: string;
   to: string;
-  children: ReactNode;
+  /** Draws inside of the axes, between LEFT and `width`. */
+  children: (width: number) => ReactNode;
 }
 
 /** Axes of a chart: the largest value above, the range of time below. */
 function Frame({ label, height, top, from, to, children }: FrameProps) {
   const base = height - BOTTOM;
+  const { ref, width } = useElementSize();
   return (
-    <svg
-      className="chart"
-      viewBox={`0 0 ${String(WIDTH)} ${String(height)}`}
-      width="100%"
-      role="img"
-      aria-label={label}
-    >
-      <line className="axis" x1={LEFT} x2={WIDTH} y1={base + 0.5} y2={base + 0.5} />
-      <line className="axis" x1={LEFT} x2={WIDTH} y1={TOP + 0.5} y2={TOP + 0.5} strokeDasharray="2 4" />
-      <text x={LEFT - 6} y={TOP + 4} textAnchor="end">
-        {top}
-      </text>
-      <text x={LEFT - 6} y={base + 3} textAnchor="end">
-        0
-      </text>
-      <text x={LEFT} y={height - 5}>
-        {from}
-      </text>
-      <text x={WIDTH} y={height - 5} textAnchor="end">
-        {to}
-      </text>
-      {children}
-    </svg>
+    <div ref={ref} style={{ height }}>
+      {width > LEFT ? (
+        <svg className="chart" width={width} height={height} role="img" aria-label={label}>
+          <line className="axis" x1={LEFT} x2={width} y1={base + 0.5} y2={base + 0.5} />
+          <line className="axis" x1={LEFT} x2={width} y1={TOP + 0.5} y2={TOP + 0.5} strokeDasharray="2 4" />
+          <text x={LEFT - 6} y={TOP + 4} textAnchor="end">
+            {top}
+          </text>
+          <text x={LEFT - 6} y={base + 3} textAnchor="end">
+            0
+          </text>
+          <text x={LEFT} y={height - 5}>
+            {from}
+          </text>
+          <text x={width} y={height - 5} textAnchor="end">
+            {to}
+          </text>
+          {children(width)}
+        </svg>
+      ) : null}
+    </div>
   );
 }
 
@@ -54,7 +55,6 @@ function Frame({ label, height, top, from, to, children }: FrameProps) {
 export function FiresChart({ buckets }: { buckets: MinuteBucket[] }) {
   const height = 150;
   const most = Math.max(1, ...buckets.map((bucket) => bucket.succeeded + bucket.failed + bucket.other));
-  const step = (WIDTH - LEFT) / buckets.length;
   const scale = (height - BOTTOM - TOP) / most;
   const total = buckets.reduce((sum, bucket) => sum + bucket.succeeded + bucket.failed + bucket.other, 0);
   return (
@@ -64,30 +64,33 @@ export function FiresChart({ buckets }: { buckets: MinuteBucket[] }) {
       top={String(most)}
       {...rangeOf(buckets)}
     >
-      {buckets.map((bucket, index) => {
-        let y = height - BOTTOM;
-        return (
-          <g key={bucket.startMs}>
-            <title>
-              {`${formatClock(bucket.startMs, viewerZone()).slice(0, 5)}: ${String(bucket.succeeded)} succeeded, ${String(bucket.failed)} failed, ${String(bucket.other)} other`}
-            </title>
-            {(['failed', 'succeeded', 'other'] as const).map((part) => {
-              const size = bucket[part] * scale;
-              y -= size;
-              return (
-                <rect
-                  key={part}
-                  x={LEFT + index * step + 1}
-                  y={y}
-                  width={Math.max(1, step - 2)}
-                  height={size}
-                  fill={`var(--${FIRE_TONES[part]}-solid)`}
-                />
-              );
-            })}
-          </g>
-        );
-      })}
+      {(width) =>
+        buckets.map((bucket, index) => {
+          const step = (width - LEFT) / buckets.length;
+          let y = height - BOTTOM;
+          return (
+            <g key={bucket.startMs}>
+              <title>
+                {`${formatClock(bucket.startMs, viewerZone()).slice(0, 5)}: ${String(bucket.succeeded)} succeeded, ${String(bucket.failed)} failed, ${String(bucket.other)} other`}
+              </title>
+              {(['failed', 'succeeded', 'other'] as const).map((part) => {
+                const size = bucket[part] * scale;
+                y -= size;
+                return (
+                  <rect
+                    key={part}
+                    x={LEFT + index * step + 1}
+                    y={y}
+                    width={Math.max(1, step - 2)}
+                    height={size}
+                    fill={`var(--${FIRE_TONES[part]}-solid)`}
+                  />
+                );
+              })}
+            </g>
+          );
+        })
+      }
     </Frame>
   );
 }
@@ -112,7 +115,6 @@ export function FiresLegend() {
 export function LatenessChart({ buckets }: { buckets: MinuteBucket[] }) {
   const height = 150;
   const most = Math.max(1, ...buckets.map((bucket) => bucket.latenessMs ?? 0));
-  const step = (WIDTH - LEFT) / buckets.length;
   return (
     <Frame
       label={`Largest lateness per minute: at most ${formatDuration(most)}`}
@@ -120,24 +122,27 @@ export function LatenessChart({ buckets }: { buckets: MinuteBucket[] }) {
       top={formatDuration(most)}
       {...rangeOf(buckets)}
     >
-      {buckets.map((bucket, index) => {
-        if (bucket.latenessMs === undefined) return null;
-        const size = Math.max(1.5, (bucket.latenessMs / most) * (height - BOTTOM - TOP));
-        return (
-          <rect
-            key={bucket.startMs}
-            x={LEFT + index * step + 1}
-            y={height - BOTTOM - size}
-            width={Math.max(1, step - 2)}
-            height={size}
-            fill={`var(--${bucket.latenessMs > 10_000 ? 'bad' : 'busy'}-solid)`}
-          >
-            <title>
-              {`${formatClock(bucket.startMs, viewerZone()).slice(0, 5)}: ${formatDuration(bucket.latenessMs)}`}
-            </title>
-          </rect>
-        );
-      })}
+      {(width) =>
+        buckets.map((bucket, index) => {
+          const step = (width - LEFT) / buckets.length;
+          if (bucket.latenessMs === undefined) return null;
+          const size = Math.max(1.5, (bucket.latenessMs / most) * (height - BOTTOM - TOP));
+          return (
+            <rect
+              key={bucket.startMs}
+              x={LEFT + index * step + 1}
+              y={height - BOTTOM - size}
+              width={Math.max(1, step - 2)}
+              height={size}
+              fill={`var(--${bucket.latenessMs > 10_000 ? 'bad' : 'busy'}-solid)`}
+            >
+              <title>
+                {`${formatClock(bucket.startMs, viewerZone()).slice(0, 5)}: ${formatDuration(bucket.latenessMs)}`}
+              </title>
+            </rect>
+          );
+        })
+      }
     </Frame>
   );
 }
@@ -153,10 +158,9 @@ export function DurationChart({ executions, zone }: { executions: Execution[]; z
   const bars = executions
     .map((execution) => ({ execution, ms: durationMs(execution) }))
     .filter((bar): bar is { execution: Execution; ms: number } => bar.ms !== undefined)
-    .slice(0, 60)
+    .slice(0, SHOWN_BARS)
     .toReversed();
   const most = Math.max(1, ...bars.map((bar) => bar.ms));
-  const step = Math.min(24, (WIDTH - LEFT) / Math.max(1, bars.length));
   const clock = (execution: Execution | undefined) =>
     formatTime(timeMs(execution?.nominalTime) ?? 0, zone).slice(5, 16);
   return (
@@ -165,26 +169,29 @@ export function DurationChart({ executions, zone }: { executions: Execution[]; z
       height={height}
       top={formatDuration(most)}
       from={clock(bars[0]?.execution)}
-      to={bars.length > 1 ? clock(bars.at(-1)?.execution) : ''}
+      to={bars.length >= 12 ? clock(bars.at(-1)?.execution) : ''}
     >
-      {bars.map(({ execution, ms }, index) => {
-        const size = Math.max(2, (ms / most) * (height - BOTTOM - TOP));
-        return (
-          <Link key={execution.id} to={`/executions/${execution.id}`} tabIndex={-1} aria-hidden>
-            <rect
-              x={LEFT + index * step + 1}
-              y={height - BOTTOM - size}
-              width={Math.max(1, step - 2)}
-              height={size}
-              fill={`var(--${toneOf(execution.state)}-solid)`}
-            >
-              <title>
-                {`${formatTime(timeMs(execution.nominalTime) ?? 0, zone)}: ${formatDuration(ms)}, ${wordOf(execution.state).toLowerCase()}`}
-              </title>
-            </rect>
-          </Link>
-        );
-      })}
+      {(width) =>
+        bars.map(({ execution, ms }, index) => {
+          const step = (width - LEFT) / Math.max(12, bars.length);
+          const size = Math.max(2, (ms / most) * (height - BOTTOM - TOP));
+          return (
+            <Link key={execution.id} to={`/executions/${execution.id}`} tabIndex={-1} aria-hidden>
+              <rect
+                x={LEFT + index * step + 1}
+                y={height - BOTTOM - size}
+                width={Math.max(1, step - 2)}
+                height={size}
+                fill={`var(--${toneOf(execution.state)}-solid)`}
+              >
+                <title>
+                  {`${formatTime(timeMs(execution.nominalTime) ?? 0, zone)}: ${formatDuration(ms)}, ${wordOf(execution.state).toLowerCase()}`}
+                </title>
+              </rect>
+            </Link>
+          );
+        })
+      }
     </Frame>
   );
 }

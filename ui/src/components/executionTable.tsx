@@ -16,7 +16,7 @@ interface Props {
 
 /** Executions, newest first, each with a link to its page. */
 export function ExecutionTable({ label, rows, zone, hideTask }: Props) {
-  const columns = [...(hideTask ? [] : [TASK]), nominal(zone, hideTask ?? false), STATE, ...REST];
+  const columns = [...(hideTask ? [] : [TASK]), nominal(zone, hideTask ?? false), state(hideTask ?? false), ...REST];
   return <DataTable label={label} columns={columns} rows={rows} rowId={(row) => row.id} />;
 }
 
@@ -24,9 +24,14 @@ const TASK: Column<Execution> = {
   id: 'task',
   header: 'Task',
   cell: ({ row }) => (
-    <Link to={`/executions/${row.original.id}`} className="wrap-anywhere">
-      {row.original.task}
-    </Link>
+    <>
+      <Link to={`/executions/${row.original.id}`} className="wrap-anywhere">
+        {row.original.task}
+      </Link>
+      <div className="narrow">
+        <StateBadge state={row.original.state} />
+      </div>
+    </>
   ),
   meta: { className: 'grow' },
 };
@@ -42,11 +47,15 @@ function nominal(zone: string | undefined, link: boolean): Column<Execution> {
   };
 }
 
-const STATE: Column<Execution> = {
-  id: 'state',
-  header: 'State',
-  cell: ({ row }) => <StateBadge state={row.original.state} />,
-};
+function state(alone: boolean): Column<Execution> {
+  return {
+    id: 'state',
+    header: 'State',
+    cell: ({ row }) => <StateBadge state={row.original.state} />,
+    // On narrow screens the state stands below the task's name, if that is there.
+    meta: alone ? {} : { className: 'wide' },
+  };
+}
 
 const REST: Column<Execution>[] = [
   {

@@ -1,4 +1,4 @@
-import { Group, MultiSelect, Select, TextInput } from '@mantine/core';
+import { Group, MultiSelect, Select, Stack, TextInput } from '@mantine/core';
 import { useDebouncedCallback, useDocumentTitle } from '@mantine/hooks';
 import { IconSearch } from '@tabler/icons-react';
 import { useMemo, useState } from 'react';
@@ -23,7 +23,7 @@ export function ExecutionsPage() {
   useLive(view.task ? { task: view.task } : {}, ['executions']);
   const executions = useExecutions(view, PAGE, page);
   return (
-    <>
+    <Stack gap="md">
       <PageHead title="Executions" />
       <Panel>
         <Filters
@@ -52,7 +52,7 @@ export function ExecutionsPage() {
           </Remote>
         </div>
       </Panel>
-    </>
+    </Stack>
   );
 }
 

@@ -143,10 +143,10 @@ function TaskEditor({ title, initial, edited, source, reload }: EditorProps) {
     if (Object.keys(errors).length === 0) save.mutate(values);
   };
   return (
-    <form onSubmit={form.onSubmit(submit)} noValidate>
+    <form onSubmit={form.onSubmit(submit)} noValidate style={{ display: 'grid', gap: 16 }}>
       <PageHead title={title} />
       {refused?.messages.length ? (
-        <Alert color="red" variant="light" mb="md" title="The task was refused" role="alert">
+        <Alert color="red" variant="light" title="The task was refused" role="alert">
           <List size="sm">
             {refused.messages.map((message) => (
               <List.Item key={message}>{message}</List.Item>
@@ -517,12 +517,15 @@ function Preview({ values }: { values: TaskForm }) {
     <Remote query={preview} rows={6}>
       {({ nominalTimes, problems }) => {
         if (problems.length) return <Refusal messages={problems.map((each) => each.description)} />;
+        const offsets = new Set(nominalTimes.map((time) => formatOffset(timeMs(time) ?? 0, zone)));
         return (
           <table className="table" aria-label="Next fires" style={{ margin: '0 -10px', width: 'calc(100% + 20px)' }}>
             <thead>
               <tr>
-                <th>{zone}</th>
-                <th className="end">{zone === mine ? 'In' : `Yours (${mine})`}</th>
+                <th>
+                  {zone} {offsets.size === 1 ? `(${[...offsets].join('')})` : ''}
+                </th>
+                <th className="end">{zone === mine ? '' : 'Yours'}</th>
               </tr>
             </thead>
             <tbody>
@@ -531,10 +534,12 @@ function Preview({ values }: { values: TaskForm }) {
                 return (
                   <tr key={time} title={formatRelative(ms, now)}>
                     <td>
-                      <time dateTime={time}>{formatTime(ms, zone)}</time>{' '}
-                      <span className="muted">{zone === 'UTC' ? '' : formatOffset(ms, zone)}</span>
+                      <time dateTime={time} className="nowrap">
+                        {formatTime(ms, zone)}
+                      </time>{' '}
+                      <span className="muted">{offsets.size > 1 ? formatOffset(ms, zone) : ''}</span>
                     </td>
-                    <td className="end muted">
+                    <td className="end muted nowrap">
                       {zone === mine ? formatRelative(ms, now) : formatTime(ms, mine).slice(5)}
                     </td>
                   </tr>

@@ -1,4 +1,4 @@
-import { ActionIcon, Button, Group, Menu, Select, TagsInput, TextInput } from '@mantine/core';
+import { ActionIcon, Button, Group, Menu, Select, Stack, TagsInput, TextInput } from '@mantine/core';
 import { useDebouncedCallback, useDocumentTitle } from '@mantine/hooks';
 import {
   IconCopy,
@@ -53,7 +53,7 @@ export function TasksPage() {
   );
   const filtered = filter.prefix !== '' || filter.labels.length > 0 || filter.state !== '';
   return (
-    <>
+    <Stack gap="md">
       <PageHead title="Tasks" />
       <Panel>
         <Filters
@@ -94,7 +94,7 @@ export function TasksPage() {
           </Remote>
         </div>
       </Panel>
-    </>
+    </Stack>
   );
 }
 
@@ -181,9 +181,14 @@ const COLUMNS: Column<Task>[] = [
     id: 'name',
     header: 'Name',
     cell: ({ row }) => (
-      <Link to={`/tasks/${row.original.name}`} className="wrap-anywhere" style={{ fontWeight: 500 }}>
-        {row.original.name}
-      </Link>
+      <>
+        <Link to={`/tasks/${row.original.name}`} className="wrap-anywhere" style={{ fontWeight: 500 }}>
+          {row.original.name}
+        </Link>
+        <div className="narrow">
+          <StateBadge state={row.original.state} />
+        </div>
+      </>
     ),
     meta: { className: 'grow' },
   },
@@ -191,6 +196,7 @@ const COLUMNS: Column<Task>[] = [
     id: 'state',
     header: 'State',
     cell: ({ row }) => <StateBadge state={row.original.state} />,
+    meta: { className: 'wide' },
   },
   {
     id: 'schedule',

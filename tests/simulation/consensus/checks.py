@@ -1,0 +1,204 @@
+"""What must hold of a Raft group, checked on what reaches the disks, the network, the state machines and the clients.
+
+Nothing here asks the code under test what it believes, except for its role, term and commit index.
+"""
+
+from dataclasses import dataclass, field
+
+from raftsched.consensus.messages import AppendEntries, AppendReply, AppendResult, Message, RequestVote, Vote
+from raftsched.ports import Role, Table
+from tests.simulation.consensus.member import Member, Members
+from tests.simulation.consensus.network import Network
+from tests.simulation.consensus.world import Violation, World
+
+_NO_CONTACT_SLACK_S = 1.0
+
+
+@dataclass
+class _Platter:
+    """What is on the disk of a node."""
+
+    log: dict[int, tuple[int, bytes]] = field(default_factory=dict)
+    term: int = 0
+    vote: str = ""
+
+    @property
+    def base(self) -> int:
+        return min(self.log, default=0)
+
+    @property
+    def last(self) -> int:
+        return max(self.log, default=0)
+
+    def holds(self, index: int, term: int) -> bool:
+        """Whether the entry is here, or was, and its effect is in the state."""
+        return index < self.base or (index in self.log and self.log[index][0] == term)
+
+
+class Checks:
+    """Watches all members of a run."""
+
+    def __init__(self, world: World, network: Network, members: Members, election_timeout_max_s: float) -> None:
+        self._world = world
+        self._network = network
+        self._members = members
+        self._quorum = len(members) // 2 + 1
+        self._no_contact_s = 1.1 * election_timeout_max_s + _NO_CONTACT_SLACK_S
+        self._platters = {node_id: _Platter() for node_id in members}
+        self._entries: dict[tuple[int, int], bytes] = {}
+        self._before: dict[tuple[int, int], int] = {}
+        self._leaders: dict[int, str] = {}
+        self._led_since: dict[str, tuple[int, int, float]] = {}
+        self._votes: dict[tuple[str, int], str] = {}
+        self.committed: dict[int, tuple[int, bytes, int]] = {}
+        self.last_committed = 1
+        self._seen_commit = dict.fromkeys(members, (0, 1))
+        self._applied: dict[int, bytes] = {}
+        self._applied_to: dict[str, tuple[int, int]] = {}
+        for member in members.values():
+            member.disk.on_commit = lambda rows, member=member: self._on_commit(member, rows)
+            member.after_tick = self._after_tick
+            member.on_apply = self._on_apply
+            member.on_send = self._on_send
+            member.on_leadership = self._on_leadership
+
+    def forget_disk(self, node_id: str) -> None:
+        """The disk of the node was lost."""
+        self._platters[node_id] = _Platter()
+        self._votes = {key: vote for key, vote in self._votes.items() if key[0] != node_id}
+
+    def _on_commit(self, member: Member, rows: list[tuple[Table, bytes, bytes | None]]) -> None:
+        platter = self._platters[member.id]
+        written = []
+        for table, key, value in rows:
+            if table is Table.LOG:
+                index = int.from_bytes(key, "big")
+                if value is None:
+                    platter.log.pop(index, None)
+                else:
+                    platter.log[index] = (int.from_bytes(value[:8], "big"), value[12:])
+                    written.append(index)
+            elif key == b"state" and value is not None:
+                platter.term, platter.vote = int.from_bytes(value[:8], "big"), value[8:].decode()
+        for index in written:
+            self._check_matching(member, platter, index)
+
+    def _check_matching(self, member: Member, platter: _Platter, index: int) -> None:
+        """Log Matching: one index and term, one command, and one entry before it (Raft 5.3)."""
+        if index == platter.base:
+            return
+        term, data = platter.log[index]
+        if index - 1 not in platter.log:
+            raise Violation(f"log gap: {member.id} has {index} and not {index - 1}")
+        if self._entries.setdefault((index, term), data) != data:
+            raise Violation(f"log matching: {member.id} has another command at {index}, term {term}")
+        if self._before.setdefault((index, term), platter.log[index - 1][0]) != platter.log[index - 1][0]:
+            raise Violation(f"log matching: {member.id} has another entry before {index}, term {term}")
+
+    def _after_tick(self, member: Member) -> None:
+        assert member.group is not None
+        status = member.group.status()
+        platter = self._platters[member.id]
+        if status.term < platter.term:
+            raise Violation(f"term: {member.id} is in term {status.term}, its disk in {platter.term}")
+        if status.role is Role.LEADER:
+            self._check_leader(member, status.term, platter)
+            self._check_contact(member, status.term)
+            for link in status.links:
+                self._check_match(member, link.peer_id, link.match_index)
+        self._check_commits(member, status.commit_index, status.term, leads=status.role is Role.LEADER)
+
+    def _check_leader(self, member: Member, term: int, platter: _Platter) -> None:
+        """Election Safety and Leader Completeness (Raft 5.2, 5.4)."""
+        if self._leaders.setdefault(term, member.id) != member.id:
+            raise Violation(f"election safety: {self._leaders[term]} and {member.id} lead in term {term}")
+        if self._led_since.get(member.id, (0, 0, 0.0))[:2] == (member.incarnation, term):
+            return
+        self._led_since[member.id] = (member.incarnation, term, self._world.now)
+        self._world.note("leads", member.id, term)
+        for index in range(max(platter.base, 2), self.last_committed + 1):
+            if index in self.committed:
+                entry_term, _, commit_term = self.committed[index]
+                if commit_term < term and not platter.holds(index, entry_term):
+                    raise Violation(
+                        f"leader completeness: {member.id} leads in {term}, lacks {index}, committed in {commit_term}"
+                    )
+
+    def _check_contact(self, member: Member, term: int) -> None:
+        """A leader that no majority answers does not go on for long (Raft dissertation 6.2)."""
+        since = max(self._led_since[member.id][2], member.resumed_at)
+        heard = [self._network.delivered_at.get((peer_id, member.id), 0.0) for peer_id in self._members]
+        contact = sorted((max(at, since) for at in heard), reverse=True)[self._quorum - 2] if self._quorum > 1 else 0
+        if self._quorum > 1 and self._world.now - contact > self._no_contact_s:
+            raise Violation(f"check quorum: {member.id} leads in {term}, no majority answered since {contact:.3f}")
+
+    def _check_match(self, member: Member, peer_id: str, match_index: int) -> None:
+        """What a leader counts on is on the follower's disk."""
+        platter, own = self._platters[peer_id], self._platters[member.id]
+        if match_index and match_index > platter.last:
+            raise Violation(f"match index: {member.id} counts on {match_index} at {peer_id}, which has {platter.last}")
+        if match_index in own.log and not platter.holds(match_index, own.log[match_index][0]):
+            raise Violation(f"match index: {peer_id} has another entry at {match_index} than its leader {member.id}")
+
+    def _check_commits(self, member: Member, commit_index: int, term: int, *, leads: bool) -> None:
+        """All nodes commit the same, and what is committed is on the disks of a majority."""
+        platter = self._platters[member.id]
+        incarnation, seen = self._seen_commit[member.id]
+        if incarnation == member.incarnation and commit_index < seen:
+            raise Violation(f"commit index: that of {member.id} falls from {seen} to {commit_index}")
+        for index in range(max(seen, platter.base) + 1, commit_index + 1):
+            if index not in platter.log:
+                raise Violation(f"commit index: {member.id} is at {commit_index} and does not have {index}")
+            entry_term, data = platter.log[index]
+            known = self.committed.setdefault(index, (entry_term, data, term))
+            if known[:2] != (entry_term, data):
+                raise Violation(f"state machine safety: {member.id} commits another entry at {index}")
+            holders = sum(other.holds(index, entry_term) for other in self._platters.values())
+            if leads and holders < self._quorum:
+                raise Violation(f"durability: {member.id} commits {index}, which is on {holders} disks")
+            self.last_committed = max(self.last_committed, index)
+        self._seen_commit[member.id] = (member.incarnation, commit_index)
+
+    def _on_apply(self, member: Member, index: int, command: bytes) -> None:
+        """State Machine Safety; and no command twice or left out."""
+        if self._applied.setdefault(index, command) != command:
+            raise Violation(f"state machine safety: {member.id} applies another command at {index}")
+        incarnation, before = self._applied_to.get(member.id, (0, 0))
+        if incarnation == member.incarnation and index <= before:
+            raise Violation(f"apply: {member.id} applies {index} after {before}")
+        self._applied_to[member.id] = (member.incarnation, index)
+
+    def _on_send(self, member: Member, peer_id: str, message: Message) -> None:
+        """Sync before send: what a message says is on the sender's disk."""
+        platter = self._platters[member.id]
+        if message.term > platter.term and platter.term + message.term:
+            raise Violation(f"sync before send: {member.id} speaks of term {message.term}, its disk has {platter.term}")
+        match message:
+            case Vote(term, granted=True):
+                self._check_vote(member, term, peer_id)
+            case RequestVote(term):
+                self._check_vote(member, term, member.id)
+            case AppendEntries(entries=entries) if entries:
+                last = entries[-1]
+                if not platter.holds(last.index, last.term):
+                    raise Violation(f"sync before send: {member.id} sends entry {last.index} before it is on its disk")
+            case AppendReply(result=AppendResult.ACCEPTED, index=index):
+                if index > platter.last:
+                    raise Violation(f"acknowledged: {member.id} claims {index}, its disk has {platter.last}")
+
+    def _check_vote(self, member: Member, term: int, candidate: str) -> None:
+        platter = self._platters[member.id]
+        if self._votes.setdefault((member.id, term), candidate) != candidate:
+            raise Violation(f"vote: {member.id} votes for {candidate} and others in term {term}")
+        if platter.term == term and platter.vote != candidate:
+            raise Violation(f"sync before send: {member.id} votes for {candidate}, its disk says {platter.vote!r}")
+
+    def _on_leadership(self, member: Member, term: int | None) -> None:
+        """Who is told that it leads has applied all that earlier leaders committed."""
+        assert member.group is not None
+        if term is None:
+            return
+        applied = member.group.status().applied_index
+        missing = [i for i, (_, _, commit_term) in self.committed.items() if commit_term < term and i > applied]
+        if missing:
+            raise Violation(f"leadership: {member.id} is told of {term}, and has not applied {missing[0]}")

@@ -1,0 +1,328 @@
+"""A simulated process: the real Raft group on a disk that keeps only what was committed."""
+
+import hashlib
+from collections.abc import Callable
+from contextlib import ExitStack
+
+from raftsched.consensus.group import RaftGroup
+from raftsched.consensus.messages import Message
+from raftsched.consensus.settings import Settings
+from raftsched.consensus.snapshot import SnapshotReceiver, read_snapshot
+from raftsched.ports import Peer, Role, StoreFailed, Table
+from raftsched.store.memory_store import MemoryStore
+from tests.simulation.consensus.network import BREAK_AFTER_S, Network
+from tests.simulation.consensus.world import NodeClock, Violation, World
+
+CHAIN_KEY = b"chain"
+_MAX_TICKS_AT_ONCE = 500
+
+
+class Disk(MemoryStore):
+    """Tells an observer which rows of the log and of the Raft state each commit has written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.on_commit: Callable[[list[tuple[Table, bytes, bytes | None]]], None] = lambda rows: None
+        self.commits = 0
+
+    def commit(self) -> bool:
+        batch, changed = self._batch, []
+        if batch is not None and batch.tables is not None:
+            for table in (Table.LOG, Table.RAFT):
+                rows = batch.tables[table]
+                keys = dict.fromkeys(key for undo_rows, key, _ in batch.undo if undo_rows is rows)
+                changed += [(table, key, rows.values.get(key)) for key in keys]
+        committed = super().commit()
+        if committed:
+            self.commits += 1
+            self.on_commit(changed)
+        return committed
+
+
+class Machine:
+    """Keeps each command with its index, and a hash over the order of all of them."""
+
+    def __init__(self, disk: Disk, on_apply: Callable[[int, bytes], None]) -> None:
+        self._disk = disk
+        self._on_apply = on_apply
+        self.restores = 0
+
+    def apply(self, index: int, command: bytes) -> bytes:
+        batch = self._disk.batch()
+        self._on_apply(index, command)
+        batch.put(Table.TASKS, command[:24], index.to_bytes(8, "big"))
+        chain = batch.get(Table.META, CHAIN_KEY) or b""
+        batch.put(Table.META, CHAIN_KEY, hashlib.sha256(chain + index.to_bytes(8, "big") + command).digest())
+        return index.to_bytes(8, "big")
+
+    def committed(self) -> None:
+        pass
+
+    def restored(self) -> None:
+        self.restores += 1
+
+
+class Member:
+    """One node: up, down or paused."""
+
+    def __init__(
+        self, world: World, network: Network, node_id: str, node_ids: list[str], settings: Settings, members: "Members"
+    ) -> None:
+        self.id = node_id
+        self.disk = Disk()
+        self.group: RaftGroup | None = None
+        self.incarnation = 0
+        self.paused = False
+        self.resumed_at = 0.0
+        self.announced: int | None = None
+        self.installs = 0
+        self.after_tick: Callable[[Member], None] = lambda member: None
+        self.on_apply: Callable[[Member, int, bytes], None] = lambda member, index, command: None
+        self.on_send: Callable[[Member, str, Message], None] = lambda member, peer_id, message: None
+        self.on_leadership: Callable[[Member, int | None], None] = lambda member, term: None
+        self._world = world
+        self._network = network
+        self._peers = tuple(Peer(peer_id, "") for peer_id in node_ids)
+        self._settings = settings
+        self._members = members
+        self._random = world.random(f"member {node_id}")
+        self._busy_until = 0.0
+        self._tick_at = float("inf")
+        self._ticks_at = (0.0, 0)
+        self._outbox: list[tuple[str, Message]] = []
+        self._while_paused: list[Callable[[], None]] = []
+        self._fetching = False
+
+    @property
+    def role(self) -> Role | None:
+        return None if self.group is None else self.group.status().role
+
+    def is_down(self) -> bool:
+        return self.group is None
+
+    def start(self) -> None:
+        if self.group is not None:
+            return
+        self.incarnation += 1
+        self._world.note("start", self.id, self.incarnation)
+        self.clock = NodeClock(self._world, self.id, self.incarnation)
+        self.machine = Machine(self.disk, lambda index, command: self.on_apply(self, index, command))
+        self._fetching = self.paused = False
+        self._busy_until, self._tick_at = self._world.now, float("inf")
+        self.group = RaftGroup(
+            group_id=1,
+            node=Peer(self.id, ""),
+            peers=self._peers,
+            store=self.disk,
+            clock=self.clock,
+            machine=self.machine,
+            on_leadership=self._leadership,
+            send=self._hold,
+            settings=self._settings,
+        )
+        self.group.on_work = lambda: self._plan_tick(self._world.now)
+        self._plan_tick(self._world.now)
+        self._network.node_up(self.id)
+
+    def kill(self) -> None:
+        """Lose the process, and what it had not committed."""
+        if self.group is None:
+            return
+        self._world.note("kill", self.id)
+        self.group = None
+        self.announced = None
+        self._while_paused.clear()
+        self.disk.crash()
+        self._network.node_down(self.id)
+
+    def pause(self) -> None:
+        if self.group is None or self.paused:
+            return
+        self._world.note("pause", self.id)
+        self.paused = True
+        incarnation = self.incarnation
+
+        def peers_give_up() -> None:
+            if self.paused and self.incarnation == incarnation:
+                for (_, target), stream in self._network.streams.items():
+                    if target == self.id:
+                        stream.break_off()
+
+        self._world.after(BREAK_AFTER_S, peers_give_up)
+
+    def resume(self) -> None:
+        if not self.paused:
+            return
+        self._world.note("resume", self.id)
+        self.paused = False
+        self.resumed_at = self._world.now
+        happened, self._while_paused = self._while_paused, []
+        for event in happened:
+            event()
+        self._plan_tick(self._world.now)
+
+    def link_changed(self, peer_id: str, connected: bool) -> None:
+        def tell() -> None:
+            assert self.group is not None
+            (self.group.peer_connected if connected else self.group.peer_disconnected)(peer_id)
+
+        self._unless_paused(tell)
+
+    def deliver(self, sender_id: str, message: Message) -> None:
+        if self.group is None:
+            return
+        self._world.note("receive", self.id, sender_id, message)
+
+        def receive() -> None:
+            assert self.group is not None
+            if not self.group.receive(sender_id, message):
+                self._network.streams[sender_id, self.id].break_off()
+
+        self._unless_paused(receive)
+
+    def _unless_paused(self, event: Callable[[], None]) -> None:
+        if self.paused:
+            self._while_paused.append(event)
+        elif self.group is not None:
+            event()
+
+    def _plan_tick(self, time: float) -> None:
+        time = max(time, self._busy_until, self._world.now)
+        if time < self._tick_at:
+            self._tick_at = time
+            incarnation = self.incarnation
+            self._world.at(time, lambda: self._tick(time, incarnation))
+
+    def _tick(self, planned: float, incarnation: int) -> None:
+        if self.group is None or incarnation != self.incarnation or planned != self._tick_at:
+            return
+        self._tick_at = float("inf")
+        if self.paused:
+            return
+        self._count_ticks()
+        commits = self.disk.commits
+        try:
+            self.group.tick()
+        except StoreFailed:
+            self._world.note("disk failed", self.id)
+            self._outbox.clear()
+            self.kill()
+            self._world.after(self._random.uniform(0.1, 1.0), self.start)
+            return
+        self.after_tick(self)
+        self._spend(self.disk.commits - commits)
+        self._release_messages()
+        self._watch_snapshot()
+        if self.group is not None:
+            self._plan_tick(self.clock.world_time(self.group.next_wakeup()))
+
+    def _count_ticks(self) -> None:
+        time, count = self._ticks_at
+        self._ticks_at = (time, count + 1) if time == self._world.now else (self._world.now, 1)
+        if count > _MAX_TICKS_AT_ONCE:
+            raise Violation(f"{self.id} spins: {count} ticks at one instant")
+
+    def _spend(self, commits: int) -> None:
+        """A tick takes time, and its commit more."""
+        duration = 0.00005
+        if commits:
+            duration += self._random.uniform(0.0003, 0.003)
+            if self._network.has_spikes and self._random.random() < 0.002:
+                duration += self._random.uniform(0.05, 0.6)
+        self._busy_until = self._world.now + duration
+
+    def _hold(self, peer_id: str, message: Message) -> None:
+        self.on_send(self, peer_id, message)
+        self._outbox.append((peer_id, message))
+
+    def _release_messages(self) -> None:
+        messages, self._outbox = self._outbox, []
+        if not messages:
+            return
+        incarnation = self.incarnation
+
+        def release() -> None:
+            # Killed meanwhile: committed, and nobody was told.
+            if self.group is not None and self.incarnation == incarnation:
+                for peer_id, message in messages:
+                    self._network.send(self.id, peer_id, message)
+
+        self._world.at(self._busy_until, release)
+
+    def _leadership(self, term: int | None) -> None:
+        self._world.note("leadership", self.id, term)
+        self.announced = term
+        self.on_leadership(self, term)
+
+    def _watch_snapshot(self) -> None:
+        if self.group is not None and self.group.snapshot_source and not self._fetching:
+            self._fetching = True
+            _Fetch(self._world, self, self._members[self.group.snapshot_source], self._settings).step()
+
+    def fetch_ended(self, receiver: SnapshotReceiver | None) -> None:
+        assert self.group is not None
+        self._fetching = False
+        if receiver is None:
+            self.group.snapshot_failed()
+        else:
+            self.installs += 1
+            self.group.install_snapshot(receiver)
+
+
+Members = dict[str, Member]
+
+
+class _Fetch:
+    """One snapshot on its way."""
+
+    def __init__(self, world: World, member: Member, source: Member, settings: Settings) -> None:
+        world.note("fetch", member.id, source.id)
+        self._world = world
+        self._member, self._incarnation = member, member.incarnation
+        self._source, self._source_incarnation = source, source.incarnation
+        self._settings = settings
+        self._random = world.random(f"fetch {member.id} {world.now}")
+        self._stack = ExitStack()
+        self._parts = None
+        self._receiver: SnapshotReceiver | None = None
+
+    def step(self) -> None:
+        member = self._member
+        if member.group is None or member.incarnation != self._incarnation:
+            self._stack.close()
+            return
+        if member.paused:
+            self._world.after(0.05, self.step)
+            return
+        if not self._source_is_there():
+            self._fail()
+            return
+        if self._parts is None:
+            view = self._stack.enter_context(self._source.disk.read())
+            self._parts = read_snapshot(view, self._settings.snapshot_chunk_bytes)
+            self._receiver = SnapshotReceiver(member.disk)
+        assert self._receiver is not None
+        part = next(self._parts)
+        self._receiver.add(part)
+        if not self._receiver.complete:
+            self._world.after(self._random.uniform(0.0005, 0.01), self.step)
+            return
+        self._stack.close()
+        self._world.note("fetched", member.id, self._receiver.header.index)
+        member.fetch_ended(self._receiver)
+
+    def _source_is_there(self) -> bool:
+        source = self._source
+        cut = self._member._network.streams[source.id, self._member.id].cut
+        return source.group is not None and source.incarnation == self._source_incarnation and not cut
+
+    def _fail(self) -> None:
+        self._stack.close()
+        self._world.note("fetch failed", self._member.id)
+        member, incarnation = self._member, self._incarnation
+
+        def tell() -> None:
+            if member.group is not None and member.incarnation == incarnation:
+                member.fetch_ended(None)
+
+        self._world.after(0.5, tell)

@@ -1,0 +1,243 @@
+"""Each guard switched off, one at a time: what the simulation must find then.
+
+A checker that nothing can fail proves nothing. Some guards only keep the group lively or quick; their rows say so, and
+which test holds them.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+
+from raftsched.consensus import guard, journal, pending, replicator
+from raftsched.consensus.elections import Elections
+from raftsched.consensus.engine import Engine
+from raftsched.consensus.group import RaftGroup
+from raftsched.consensus.guard import Guard
+from raftsched.consensus.journal import Journal
+from raftsched.consensus.matching import Accepted, Rejected
+from raftsched.consensus.messages import AppendEntries, AppendReply, Vote
+from raftsched.consensus.replicator import Replicator
+from raftsched.ports import Fate, Role
+
+Patch = pytest.MonkeyPatch
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """One guard, and where its absence shows."""
+
+    guard: str
+    switch_off: Callable[[Patch], None]
+    finds: tuple[str, ...]
+    """How the violation may begin."""
+    profile: str = "everything"
+    nodes: int = 3
+    seeds: range = range(40)
+
+
+def cut_at_prev_index(patch: Patch) -> None:
+    def examine(log: Journal, commit_index: int, append: AppendEntries) -> Accepted | Rejected:
+        if log.term_at(append.prev_index) != append.prev_term:
+            return Rejected(min(append.prev_index, log.last_index + 1))
+        return Accepted(append.prev_index, append.entries, append.prev_index + len(append.entries))
+
+    patch.setattr(guard, "examine", examine)
+
+
+def replies_of_any_term_and_probe(patch: Patch) -> None:
+    receive = Guard.receive
+
+    def receive_any(self: Guard, peer_id: str, message: object) -> None:
+        if isinstance(message, AppendReply) and message.term < self.engine.term:
+            self.replicator.on_reply(peer_id, message)
+        else:
+            receive(self, peer_id, message)  # type: ignore[arg-type]
+
+    patch.setattr(Guard, "receive", receive_any)
+    one_epoch(patch)
+
+
+def one_epoch(patch: Patch) -> None:
+    def probe_again(self: replicator._Progress) -> None:
+        self.probing = True
+        self.forget_in_flight()
+
+    patch.setattr(replicator._Progress, "probe_again", probe_again)
+
+
+def stale_peers_are_not_told(patch: Patch) -> None:
+    on_append = Guard._on_append
+
+    def ignore(self: Guard, peer_id: str, append: AppendEntries) -> None:
+        if append.term >= self.engine.term:
+            on_append(self, peer_id, append)
+
+    patch.setattr(Guard, "_on_append", ignore)
+
+
+def no_check_quorum(patch: Patch) -> None:
+    conf = Engine._conf
+
+    def patient(self: Engine, settings: object) -> object:
+        made = conf(self, settings)  # type: ignore[arg-type]
+        made.leaderFallbackTimeout = 30.0
+        return made
+
+    patch.setattr(Engine, "_conf", patient)
+
+
+def no_pre_vote(patch: Patch) -> None:
+    def stand(self: Elections) -> None:
+        self._engine.restart_election_timer()
+        self._ready_to_stand_in = self._engine.term
+        self._engine.stand_for_election()
+
+    patch.setattr(Elections, "_ask_for_pre_votes", stand)
+
+
+def no_stickiness(patch: Patch) -> None:
+    patch.setattr(Elections, "_leader_is_alive", lambda self: False)
+
+
+def votes_of_one_peer_add_up(patch: Patch) -> None:
+    def on_vote(self: Elections, peer_id: str, message: Vote) -> None:
+        if self._engine.role is Role.CANDIDATE and message.granted and message.term == self._engine.term:
+            self._engine.receive_vote(peer_id)
+
+    patch.setattr(Elections, "on_vote", on_vote)
+
+
+def vote_is_not_kept(patch: Patch) -> None:
+    patch.setattr(Journal, "setCurrentTerm", _remember_only)
+
+
+def _remember_only(self: Journal, term: int, vote: str | None) -> None:
+    self._term, self._voted_for = term, vote or ""
+
+
+def send_before_commit(patch: Patch) -> None:
+    commit = RaftGroup._commit
+
+    def late(self: RaftGroup) -> None:
+        self._send_all()
+        commit(self)
+
+    patch.setattr(RaftGroup, "_commit", late)
+
+
+def commit_beyond_what_is_verified(patch: Patch) -> None:
+    patch.setattr(guard, "min", lambda leader_commit, _verified: leader_commit, raising=False)
+
+
+def done_when_appended(patch: Patch) -> None:
+    append_waiting = pending.Proposals.append_waiting
+
+    def done_at_once(self: pending.Proposals, term: int, append: Callable[[bytes], int]) -> None:
+        append_waiting(self, term, append)
+        for proposal in self._appended:
+            if not proposal.over:
+                proposal.over = True
+                self._end(proposal.done, Fate.DONE, proposal.index.to_bytes(8, "big"))
+
+    patch.setattr(pending.Proposals, "append_waiting", done_at_once)
+
+
+def lost_counts_as_refused(patch: Patch) -> None:
+    def lose(self: pending.Proposals) -> None:
+        for proposal in self._appended:
+            self._forget(proposal.size_bytes)
+            self._end(proposal.done, Fate.NOT_LEADER)
+        self._appended.clear()
+
+    patch.setattr(pending.Proposals, "lose", lose)
+
+
+def no_deadlines(patch: Patch) -> None:
+    patch.setattr(pending.Proposals, "expire", lambda self: None)
+    patch.setattr(pending.Proposals, "next_deadline", lambda self: float("inf"))
+    patch.setattr(pending.Reads, "expire", lambda self: None)
+    patch.setattr(pending.Reads, "next_deadline", lambda self: float("inf"))
+    patch.setattr(pending.Proposals, "lose", lambda self: None)
+
+
+def reads_without_a_round(patch: Patch) -> None:
+    patch.setattr(Replicator, "confirmed_round", lambda self: self._round)
+
+
+def reads_before_the_own_no_op(patch: Patch) -> None:
+    def begin(self: RaftGroup) -> None:
+        if self._reads.waits:
+            self._reads.begin(self._guard.replicator.begin_round(), self._engine.commit_index)
+
+    patch.setattr(RaftGroup, "_begin_reads", begin)
+
+
+def leadership_before_the_own_no_op(patch: Patch) -> None:
+    def announce(self: RaftGroup) -> None:
+        if self._leads_in is not None and not self._announced:
+            self._announced = True
+            self._on_leadership(self._leads_in)
+
+    patch.setattr(RaftGroup, "_announce_leadership", announce)
+
+
+def applied_index_is_not_restored(patch: Patch) -> None:
+    restore = RaftGroup._restore_applied
+
+    def from_the_base(self: RaftGroup) -> None:
+        restore(self)
+        self._applied = self._journal.first_index
+
+    patch.setattr(RaftGroup, "_restore_applied", from_the_base)
+
+
+def snapshot_goes_back(patch: Patch) -> None:
+    def take(self: RaftGroup) -> None:
+        receiver, self._received_snapshot = self._received_snapshot, None
+        if receiver is not None:
+            self.snapshot_source = ""
+            receiver.install()
+            self._journal.restart_at(receiver.header.index, receiver.header.term)
+            self._engine.restore(receiver.header.index)
+            self._applied = receiver.header.index
+            self._journal.dirty = self._installed = True
+
+    patch.setattr(RaftGroup, "_take_snapshot", take)
+
+
+def entries_as_large_as_the_batch(patch: Patch) -> None:
+    conf = Engine._conf
+
+    def small(self: Engine, settings: object) -> object:
+        made = conf(self, settings)  # type: ignore[arg-type]
+        made.appendEntriesBatchSizeBytes = 200
+        return made
+
+    patch.setattr(Engine, "_conf", small)
+
+
+MUTATIONS = [
+    Mutation("conflict check before truncation", cut_at_prev_index, ("match index", "leader completeness")),
+    Mutation("term and epoch on replies", replies_of_any_term_and_probe, ("match index",)),
+    Mutation("epoch on replies", one_epoch, ("match index",)),
+    Mutation("a stale peer is told the term", stale_peers_are_not_told, ("no convergence",)),
+    Mutation("check quorum", no_check_quorum, ("check quorum",)),
+    Mutation("pre-vote", no_pre_vote, ("deposed",), profile="rejoin"),
+    Mutation("leader stickiness", no_stickiness, ("deposed",), profile="rejoin"),
+    Mutation("one vote per peer", votes_of_one_peer_add_up, ("election safety",), nodes=5),
+    Mutation("durable vote", vote_is_not_kept, ("sync before send", "vote", "term")),
+    Mutation("sync before send", send_before_commit, ("sync before send",)),
+    Mutation("commit index within what is verified", commit_beyond_what_is_verified, ("state machine", "commit index")),
+    Mutation("done after commit", done_when_appended, ("lost", "stale read")),
+    Mutation("unknown when leadership is lost", lost_counts_as_refused, ("refused and applied",)),
+    Mutation("deadlines", no_deadlines, ("no answer", "Asser")),
+    Mutation("read index round", reads_without_a_round, ("stale read",)),
+    Mutation("read index behind the own no-op", reads_before_the_own_no_op, ("stale read",)),
+    Mutation("leadership behind the own no-op", leadership_before_the_own_no_op, ("leadership",)),
+    Mutation("applied index restored", applied_index_is_not_restored, ("no convergence", "apply", "lost")),
+    Mutation("a snapshot never goes back", snapshot_goes_back, ("commit index", "state", "Runtime", "log gap")),
+    Mutation("entries smaller than the engine's batch", entries_as_large_as_the_batch, ("Asser",)),
+]
+
+_ = journal
