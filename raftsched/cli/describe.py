@@ -79,6 +79,12 @@ def ending(execution: Execution | Attempt) -> str:
     return f"{state} ({how})"
 
 
+def past_attempt(attempt: Attempt) -> str:
+    """How an earlier attempt ended, when, where and why."""
+    words = (ending(attempt), show_instant(attempt.end_time), attempt.executor_id, one_line(attempt.error))
+    return "  ".join(filter(None, words))
+
+
 def run_time(execution: Execution) -> str:
     """How long the attempt ran; empty while it runs."""
     if not (execution.HasField("start_time") and execution.HasField("end_time")):

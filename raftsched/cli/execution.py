@@ -23,7 +23,7 @@ from raftsched.cli.session import Session, command, complete_task
 from raftsched.cli.times import show_instant, show_seconds
 
 if TYPE_CHECKING:
-    from raftsched_client import Attempt, Execution
+    from raftsched_client import Execution
 
 app = typer.Typer(no_args_is_help=True, help="Look at executions, read their output, cancel them.")
 _DEFAULT_LIMIT = 100
@@ -156,12 +156,6 @@ def _waits_for(execution: Execution) -> str:
     return ""
 
 
-def _past(attempt: Attempt) -> str:
-    """How an earlier attempt ended, when, where and why."""
-    words = (describe.ending(attempt), show_instant(attempt.end_time), attempt.executor_id, one_line(attempt.error))
-    return "  ".join(filter(None, words))
-
-
 def _fields(execution: Execution) -> list[tuple[str, str]]:
     rows = [
         ("id", execution.id),
@@ -179,7 +173,7 @@ def _fields(execution: Execution) -> list[tuple[str, str]]:
         ("start deadline", show_instant(execution.start_deadline_time)),
         ("priority", str(execution.priority) if execution.priority else ""),
         ("waits for", _waits_for(execution)),
-        *((f"attempt {past.attempt}", _past(past)) for past in execution.past_attempts),
+        *((f"attempt {past.attempt}", describe.past_attempt(past)) for past in execution.past_attempts),
         ("fencing token", str(execution.fencing_token)),
         ("executor", execution.executor_id),
         ("leader", f"{execution.leader_id} (term {execution.term})" if execution.leader_id else ""),

@@ -89,6 +89,27 @@ def test_the_examples_of_the_page_are_accepted(cluster: Cluster) -> None:
         assert done.returncode == 0, f"{example}: {done.stderr}"
 
 
+def raftsched(cluster: Cluster, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "raftsched.cli.main", "--endpoints", ",".join(cluster.endpoints)]
+    return subprocess.run([*command, *arguments], capture_output=True, text=True, check=False)
+
+
+def test_explain_and_verify_account_for_every_nominal_time_though_the_leader_dies(cluster: Cluster) -> None:
+    with cluster.client() as client:
+        client.create_task(task("beat", every=SECOND, noop=True))
+        client.create_task(task("busy", every=SECOND, command=["sleep", "2"], overlap="skip"))
+        ledger(client, "beat", 3)
+        cluster.nodes[cluster.leader()].kill()
+        ledger(client, "beat", 12)
+    verified = raftsched(cluster, "verify", "--late", "30s")
+    assert verified.returncode == 0, verified.stdout + verified.stderr
+    assert "of 2 tasks checked, 0 not as they should be" in verified.stdout
+    explained = raftsched(cluster, "explain", "beat")
+    assert explained.returncode == 0, explained.stderr
+    assert "RAN" in explained.stdout
+    assert "(term " in explained.stdout
+
+
 def test_cancel_running_ends_the_one_before(cluster: Cluster) -> None:
     with cluster.client() as client:
         client.create_task(task("latest", every=2 * SECOND, command=["sleep", "60"], overlap="cancel_running"))
