@@ -1,22 +1,25 @@
 """Takes what executors report into the log, in batches, and tells them when it is there."""
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from raftsched.core.model import ExecutionState
 from raftsched.core.retry import RETRIED_STATES, WHOLE_PPM
 from raftsched.internal.v1 import command_pb2 as pb
 from raftsched.internal.v1 import executor_pb2 as xpb
 from raftsched.ports import Clock, Fate
+from raftsched.scheduler.border import trimmed
 from raftsched.scheduler.executors import Executors
 from raftsched.scheduler.proposer import Proposer
 from raftsched.scheduler.settings import SchedulerSettings
 
 _BATCH_BYTES = 1024 * 1024
+_MAX_QUEUED = 50_000
+"""Each of about 5 KiB at most. An executor sends again what no leader has acknowledged."""
 
 
 class Reporter:
-    """Queues reports and proposes them. The queue is bounded by what the executors may hold."""
+    """Queues reports and proposes them."""
 
     def __init__(self, proposer: Proposer, clock: Clock, executors: Executors, settings: SchedulerSettings) -> None:
         self._proposer = proposer
@@ -26,8 +29,15 @@ class Reporter:
         self._queue: deque[pb.Report.Item] = deque()
         self._commands = 0
 
-    def take(self, executor_id: str, report: xpb.AttemptReport) -> None:
-        """Queue one report of an executor."""
+    def take(self, executor_id: str, reports: Iterable[xpb.AttemptReport]) -> bool:
+        """Queue reports of an executor, whose ids are well-formed. False: some were left out, for the queue is full."""
+        for report in reports:
+            if len(self._queue) >= _MAX_QUEUED:
+                return False
+            self._queue_one(executor_id, trimmed(report))
+        return True
+
+    def _queue_one(self, executor_id: str, report: xpb.AttemptReport) -> None:
         item = pb.Report.Item(
             id=report.key.execution_id,
             attempt=report.key.attempt,

@@ -121,10 +121,12 @@ class Scheduler:
         match message.WhichOneof("kind"):
             case "heartbeat":
                 session.draining = message.heartbeat.draining
-                session.link.send(xpb.ConnectResponse(heartbeat=message.heartbeat))
+                # Only what is known: a message may carry fields of any size that are not.
+                answer = xpb.Heartbeat(sequence=message.heartbeat.sequence)
+                session.link.send(xpb.ConnectResponse(heartbeat=answer))
             case "reports":
-                for report in message.reports.items:
-                    self._reporter.take(session.executor_id, report)
+                if not self._reporter.take(session.executor_id, message.reports.items):
+                    session.link.close()
                 self._wake()
             case _:
                 session.link.close()

@@ -13,6 +13,7 @@ from raftsched.core.rows import ExecutionRow
 from raftsched.internal.v1 import executor_pb2 as xpb
 from raftsched.internal.v1 import executor_pb2_grpc
 from raftsched.ports import Clock, Log, Store
+from raftsched.scheduler.border import hello_problem, message_problem
 from raftsched.scheduler.dispatch import read_execution
 from raftsched.scheduler.executors import Session
 from raftsched.scheduler.scheduler import Scheduler
@@ -116,8 +117,12 @@ class SchedulerService(executor_pb2_grpc.ExecutorServiceServicer):
     ) -> AsyncIterator[xpb.ConnectResponse]:
         """Serve one executor's stream; a node that does not lead says who does."""
         first = await anext(aiter(request_iterator), None)
-        if first is None or first.WhichOneof("kind") != "hello" or not first.hello.executor_id:
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the first message must be a Hello with an id")
+        if first is None or first.WhichOneof("kind") != "hello":
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the first message must be a Hello")
+        problem = hello_problem(first.hello)
+        if problem:
+            _log.error("refused an executor", peer=context.peer(), reason=problem)
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, problem)
         scheduler = self._scheduler
         if scheduler is None:
             yield xpb.ConnectResponse(redirect=xpb.Redirect(leader_address=self._leader_address()))
@@ -143,6 +148,9 @@ class SchedulerService(executor_pb2_grpc.ExecutorServiceServicer):
     ) -> None:
         try:
             async for message in requests:
+                if problem := message_problem(message):
+                    _log.error("cut off an executor", executor=session.executor_id, reason=problem)
+                    return
                 if message.WhichOneof("kind") == "output":
                     self._take_output(message.output)
                 else:

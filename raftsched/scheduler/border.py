@@ -1,0 +1,63 @@
+"""What the leader accepts from the stream of an executor. Whoever reaches the port can open one: it is checked."""
+
+from raftsched.core.wellformed import MAX_US
+from raftsched.internal.v1 import executor_pb2 as xpb
+
+MAX_ID_CHARACTERS = 200
+MAX_SLOTS = 10_000
+MAX_LABELS = 32
+MAX_LABEL_CHARACTERS = 255
+MAX_HELD = 100_000
+MAX_ERROR_CHARACTERS = 1_000
+MAX_TAIL_BYTES = 4 * 1024
+_ID_BYTES = 16
+_MAX_SIZE_BYTES = 1 << 62
+
+
+def hello_problem(hello: xpb.Hello) -> str:
+    """Why an executor that introduces itself so is not admitted, or ""."""
+    if not 0 < len(hello.executor_id) <= MAX_ID_CHARACTERS:
+        return f"hello.executor_id has 1 to {MAX_ID_CHARACTERS} characters"
+    if max(len(hello.incarnation), len(hello.node_id), len(hello.version)) > MAX_ID_CHARACTERS:
+        return f"hello.incarnation, node_id and version have at most {MAX_ID_CHARACTERS} characters"
+    if not 0 <= hello.slots <= MAX_SLOTS:
+        return f"hello.slots is 0 to {MAX_SLOTS}"
+    if len(hello.labels) > MAX_LABELS:
+        return f"hello.labels has at most {MAX_LABELS} labels"
+    if any(max(len(key), len(value)) > MAX_LABEL_CHARACTERS for key, value in hello.labels.items()):
+        return f"a label has at most {MAX_LABEL_CHARACTERS} characters"
+    if len(hello.held) > MAX_HELD or not all(map(_is_key, hello.held)):
+        return f"hello.held has at most {MAX_HELD} keys, each with an execution id of {_ID_BYTES} bytes"
+    return ""
+
+
+def message_problem(message: xpb.ConnectRequest) -> str:
+    """Why a later message of an executor ends its stream, or ""."""
+    kind = message.WhichOneof("kind")
+    if kind not in ("heartbeat", "reports", "output"):
+        return f"a message of kind {kind} is not expected"
+    if kind == "reports" and not all(_is_key(report.key) for report in message.reports.items):
+        return f"reports.items.key.execution_id has {_ID_BYTES} bytes"
+    return ""
+
+
+def trimmed(report: xpb.AttemptReport) -> xpb.AttemptReport:
+    """The report with all that it says within the bounds that our executors keep, and no field that is unknown here."""
+    trimmed = xpb.AttemptReport(
+        key=xpb.AttemptKey(execution_id=report.key.execution_id, attempt=report.key.attempt),
+        state=report.state,
+        start_us=min(max(report.start_us, 0), MAX_US),
+        end_us=min(max(report.end_us, 0), MAX_US),
+        error=report.error[:MAX_ERROR_CHARACTERS],
+        output_tail=report.output_tail[-MAX_TAIL_BYTES:],
+        output_size_bytes=min(max(report.output_size_bytes, 0), _MAX_SIZE_BYTES),
+    )
+    if report.HasField("exit_code"):
+        trimmed.exit_code = report.exit_code
+    if report.HasField("http_status"):
+        trimmed.http_status = report.http_status
+    return trimmed
+
+
+def _is_key(key: xpb.AttemptKey) -> bool:
+    return len(key.execution_id) == _ID_BYTES
