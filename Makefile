@@ -4,11 +4,11 @@ BIN = $(dir $(PYTHON))
 SEEDS ?= 20
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check fix format lint types layers unit sim test integration proto proto-check proto-lint packages lock \
+.PHONY: help setup check fix format lint types layers unit sim chaos test integration proto proto-check proto-lint packages lock ui ui-check e2e \
   cluster-up cluster-down
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "%-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## Make .venv with everything that tests and checks need
 	./scripts/setup dev
@@ -38,6 +38,9 @@ unit: ## Unit, property and conformance tests
 sim: ## Simulated clusters: SEEDS=1000 for so many, SEED=7 for one
 	$(PYTHON) -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
 
+chaos: ## Break a real cluster: MINUTES=5 SEED=7 NODES=3
+	$(PYTHON) -m tests.chaos --minutes $(or $(MINUTES),5) $(if $(SEED),--seed $(SEED)) $(if $(NODES),--nodes $(NODES))
+
 test: ## Every test
 	./scripts/test
 
@@ -58,6 +61,17 @@ packages: ## Build both distributions and install them into an empty environment
 
 lock: ## Resolve requirements/*.txt anew from pyproject.toml
 	./scripts/lock
+
+ui: ## Build the web interface into raftsched/ui_dist (needs npm)
+	./scripts/build-ui
+
+ui-check: ## Format, lint, types and tests of the web interface, and whether its types are those of the API
+	npm ci --prefix ui --no-audit --no-fund --loglevel=error
+	npm run --prefix ui --silent check
+	PYTHON=$(PYTHON) ./scripts/generate-ui-types --check
+
+e2e: ui ## The web interface in a browser, against a real cluster (needs Chromium)
+	PYTHON=$(abspath $(PYTHON)) npm run --prefix ui --silent e2e
 
 cluster-up: ## Start three nodes on this machine
 	./scripts/cluster up

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-CLUSTER_TESTS = ("tests/integration/", "tests/e2e/")
+CLUSTER_TESTS = ("tests/integration/", "tests/e2e/", "tests/chaos/")
 
 
 class OneClusterAtATime(LoadScopeScheduling):  # type: ignore[misc]

@@ -227,12 +227,6 @@ class ExecutorAgent:
         except asyncio.InvalidStateError:
             # A write found that the stream had ended.
             return _Ended(f"{(await call.code()).name}: {await call.details()}", served=self._session is session)
-        except asyncio.CancelledError:
-            # gRPC raises it too when the leader cancels the call.
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
-                raise
-            return _Ended("the leader cancelled the call", served=self._session is session)
         finally:
             self._session = None
             call.cancel()

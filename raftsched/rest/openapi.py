@@ -8,7 +8,7 @@ from google.protobuf.descriptor import FieldDescriptor
 
 from raftsched.rest.problem import MEDIA_TYPE, REASONS
 from raftsched.rest.routes import SERVICES, Route, RouteTable, message_of
-from raftsched.rest.schema import PREFIX, TASK_NAME, Schema, Schemas
+from raftsched.rest.schema import PREFIX, Schema, Schemas
 from raftsched.rest.values import is_map
 
 _ABOUT = (
@@ -26,6 +26,7 @@ _EVENTS = (
     "name carries a `{name}` as JSON. `end`: nothing follows. `problem`: the stream cannot go on; connect again."
 )
 _ID = "^[0-7][0-9A-HJKMNP-TV-Za-hjkmnp-tv-z]{25}$"
+_NAME = "^[A-Za-z0-9][A-Za-z0-9._-]{0,199}$"
 _KEYS = {"Task": "name", "Execution": "id"}
 """The field that identifies what a response holds."""
 _PROBLEM: Schema = {
@@ -115,7 +116,7 @@ def _path_parameters(route: Route, schemas: Schemas) -> list[Schema]:
             "in": "path",
             "required": True,
             "description": schemas.comment(_field_at(route, path).full_name),
-            "schema": {"type": "string", "pattern": _ID if path == "id" else TASK_NAME},
+            "schema": {"type": "string", "pattern": _ID if path == "id" else _NAME},
         }
         for path in route.variables
     ]

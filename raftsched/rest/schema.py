@@ -11,8 +11,6 @@ from raftsched.rest.values import DURATION, FIELD_MASK, is_map
 Schema = dict[str, Any]
 PREFIX = "#/components/schemas/"
 
-TASK_NAME = "^[A-Za-z0-9][A-Za-z0-9._-]{0,199}$"
-
 _SCALARS: dict[int, Schema] = {
     FieldDescriptor.TYPE_BOOL: {"type": "boolean"},
     FieldDescriptor.TYPE_BYTES: {"type": "string", "format": "byte", "contentEncoding": "base64"},
@@ -108,8 +106,6 @@ class Schemas:
             return self.message(field.message_type)
         if field.enum_type is not None:
             return self._enum(field.enum_type)
-        if field.full_name == "raftsched.v1.Task.name":
-            return {"type": "string", "pattern": TASK_NAME}
         return dict(_SCALARS[field.type])
 
     def _enum(self, enum: EnumDescriptor) -> Schema:

@@ -50,7 +50,9 @@ class Site:
         except (ValueError, OSError):
             raise malformed("the path cannot be that of a file") from None
         except HTTPException:
-            if "." in path.rpartition("/")[2] or path.startswith(_ASSETS):
+            # A task's name may hold a dot, so the path of its page may look like a file's: only browsers ask for pages.
+            is_page = "." not in path.rpartition("/")[2] or "text/html" in request.headers.get("accept", "")
+            if not is_page or path.startswith(_ASSETS):
                 raise _unknown() from None
         return FileResponse(self._index, headers={"Cache-Control": "no-cache"})
 

@@ -106,8 +106,11 @@ class SchedulerService(executor_pb2_grpc.ExecutorServiceServicer):
             pause_s = None if self._scheduler is None else self._scheduler.step()
             # Lets streams and the log move between steps, however much there is to do.
             await asyncio.sleep(0)
+            # Not wait_for: up to Python 3.11 it swallows a cancellation that comes together with the wake-up, as when a
+            # node that fails stops leading, and the node would never end.
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._woken.wait(), pause_s)
+                async with asyncio.timeout(pause_s):
+                    await self._woken.wait()
             self._woken.clear()
 
     # The stream of one executor

@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import environment
+import interface
 from processes import Detached
 
 HOST = "127.0.0.1"
 DEFAULT_NODES = 3
 DEFAULT_BASE_PORT = 7101
+HTTP_PORT_OFFSET = 1000
 READY_S = 60.0
 STOP_S = 20.0
 CLI = environment.VENV / "bin" / "raftsched"
@@ -125,6 +127,7 @@ def up(cluster: Cluster, _: argparse.Namespace) -> None:
     """Set up what is missing, start the nodes, and wait until the cluster takes writes."""
     began = time.monotonic()
     environment.prepare()
+    interface.build()
     missing = [id_ for id_ in cluster.nodes if id_ not in cluster.running()]
     _check_ports_are_free(cluster, missing)
     cluster.remember()
@@ -310,6 +313,7 @@ def _print_what_to_try(cluster: Cluster) -> None:
         + f"  {cli} task create hello --every 5s -- echo hello\n"
         f"  {cli} task list\n"
         f"  {cli} execution list\n"
+        f"\nWeb interface: http://{HOST}:{cluster.base_port + HTTP_PORT_OFFSET}\n"
     )
 
 

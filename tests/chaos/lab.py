@@ -107,10 +107,9 @@ class Lab(Cluster):
     def fill_disk(self) -> None:
         """Leave no byte on the small file system."""
         assert self.small_disk is not None
-        with (self.small_disk / FULL_MARK).open("wb") as filler, contextlib.suppress(OSError):
+        with (self.small_disk / FULL_MARK).open("ab", buffering=0) as filler, contextlib.suppress(OSError):
             while True:
                 filler.write(bytes(1 << 16))
-                filler.flush()
 
     def free_disk(self) -> None:
         assert self.small_disk is not None

@@ -22,6 +22,7 @@ sys.path.insert(0, {str(SCRIPTS)!r})
 import cluster
 cluster.CLI = Path({str(CLI)!r})
 cluster.environment.prepare = lambda: None
+cluster.interface.build = lambda: None
 cluster.main(sys.argv[1:])
 """
 

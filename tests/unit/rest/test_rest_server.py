@@ -107,6 +107,20 @@ async def test_a_stop_ends_the_streams_with_a_reason(cluster: ApiCluster) -> Non
 
 
 @on_cluster()
+async def test_output_that_cannot_go_on_does_not_look_complete(cluster: ApiCluster) -> None:
+    task = {"name": "t", "schedule": {"cron": {"expression": "@yearly"}}, "action": {"noop": {}}}
+    async with served(cluster) as (rest, port), httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+        await client.post("/v1/tasks", json=task)
+        execution = (await client.post("/v1/tasks/t:run")).json()["id"]
+        async with client.stream("GET", f"/v1/executions/{execution}/output", params={"follow": "true"}) as response:
+            assert response.status_code == 200
+            stopping = asyncio.create_task(rest.stop())
+            with pytest.raises(httpx.RemoteProtocolError):
+                await response.aread()
+        await asyncio.wait_for(stopping, DEADLINE_S)
+
+
+@on_cluster()
 async def test_a_port_in_use_is_refused(cluster: ApiCluster) -> None:
     async with served(cluster) as (_, port):
         with pytest.raises(ListenError, match="in use"):

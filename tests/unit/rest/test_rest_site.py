@@ -61,6 +61,11 @@ def test_files_named_by_their_content_are_kept_for_ever(built: Path) -> None:
     assert client(built).get("/favicon.svg").headers["content-type"] == "image/svg+xml"
 
 
+def test_the_page_of_a_task_with_a_dot_in_its_name_is_a_page(built: Path) -> None:
+    assert client(built).get("/tasks/a.b").status_code == 404
+    assert client(built).get("/tasks/a.b", {"Accept": "text/html,*/*"}).text == "<title>start</title>"
+
+
 @pytest.mark.parametrize("path", ["/assets/gone.js", "/assets/gone", "/missing.png", "/%2e%2e/secret.txt"])
 def test_a_file_that_is_not_there_is_not_found(built: Path, path: str) -> None:
     response = client(built).get(path)

@@ -136,6 +136,7 @@ class TestWithNodes:
             "import cluster, environment\nfrom pathlib import Path\n"
             f"cluster.CLI = Path({str(checkout / 'raftsched')!r})\n"
             "environment.prepare = lambda: None\n"
+            "cluster.interface.build = lambda: None\n"
             "cluster.main(sys.argv[1:])\n"
         )
         (checkout / "raftsched").write_text(f"#!{sys.executable}\nimport sys\n{node}\n")

@@ -1,15 +1,19 @@
 /** The calls of the API that the pages use, one function each. All throw Problem. */
 import { ask, change, get, read, withQuery } from './http.ts';
-import type { FieldViolation } from './problem.ts';
 import type {
   ClusterStatus,
   Execution,
+  ExecutionList,
   ExecutionState,
+  LeadershipTransfer,
+  Ledger,
   LedgerEntry,
   Page,
   Schedule,
+  SchedulePreview,
   Task,
   TaskDefinition,
+  TaskList,
   TaskState,
 } from './types.ts';
 
@@ -42,12 +46,12 @@ export async function listTasks(
       return at < 0 ? [`labels[${label}]`, ''] : [`labels[${label.slice(0, at)}]`, label.slice(at + 1)];
     }),
   );
-  const answer = await read<{ tasks?: Task[]; nextPageToken?: string }>(
+  const answer = await read<TaskList>(
     '/v1/tasks',
     { pageSize, pageToken, namePrefix: filter.prefix, state: filter.state, ...labels },
     signal,
   );
-  return { rows: answer.tasks ?? [], next: answer.nextPageToken ?? '' };
+  return { rows: answer.tasks, next: answer.nextPageToken };
 }
 
 export async function getTask(name: string, signal?: AbortSignal): Promise<Task> {
@@ -84,13 +88,8 @@ export async function previewSchedule(
   schedule: Schedule,
   count: number,
   signal?: AbortSignal,
-): Promise<{ nominalTimes: string[]; problems: FieldViolation[] }> {
-  const answer = await ask<{ nominalTimes?: string[]; problems?: FieldViolation[] }>(
-    '/v1/schedules:preview',
-    { schedule, count },
-    signal,
-  );
-  return { nominalTimes: answer.nominalTimes ?? [], problems: answer.problems ?? [] };
+): Promise<SchedulePreview> {
+  return ask<SchedulePreview>('/v1/schedules:preview', { schedule, count }, signal);
 }
 
 /** Newest nominal time first. */
@@ -100,12 +99,8 @@ export async function listExecutions(
   pageToken: string,
   signal?: AbortSignal,
 ): Promise<Page<Execution>> {
-  const answer = await read<{ executions?: Execution[]; nextPageToken?: string }>(
-    '/v1/executions',
-    { pageSize, pageToken, ...filter },
-    signal,
-  );
-  return { rows: answer.executions ?? [], next: answer.nextPageToken ?? '' };
+  const answer = await read<ExecutionList>('/v1/executions', { pageSize, pageToken, ...filter }, signal);
+  return { rows: answer.executions, next: answer.nextPageToken };
 }
 
 export async function getExecution(id: string, signal?: AbortSignal): Promise<Execution> {
@@ -131,12 +126,8 @@ export async function listLedger(
   pageToken: string,
   signal?: AbortSignal,
 ): Promise<Page<LedgerEntry>> {
-  const answer = await read<{ entries?: LedgerEntry[]; nextPageToken?: string }>(
-    `${taskPath(task)}/ledger`,
-    { pageSize, pageToken, ...range },
-    signal,
-  );
-  return { rows: answer.entries ?? [], next: answer.nextPageToken ?? '' };
+  const answer = await read<Ledger>(`${taskPath(task)}/ledger`, { pageSize, pageToken, ...range }, signal);
+  return { rows: answer.entries, next: answer.nextPageToken };
 }
 
 export async function getCluster(signal?: AbortSignal): Promise<ClusterStatus> {
@@ -145,6 +136,6 @@ export async function getCluster(signal?: AbortSignal): Promise<ClusterStatus> {
 
 /** Hand the leadership to a node; to the follower that has caught up best when it is empty. */
 export async function transferLeadership(nodeId: string): Promise<string> {
-  const answer = await ask<{ leaderId?: string }>('/v1/cluster:transferLeadership', { nodeId });
-  return answer.leaderId ?? '';
+  const answer = await ask<LeadershipTransfer>('/v1/cluster:transferLeadership', { nodeId });
+  return answer.leaderId;
 }

@@ -1,8 +1,4 @@
-/** A field of the request that was refused, with its path as the protocol names it. */
-export interface FieldViolation {
-  field: string;
-  description: string;
-}
+import type { FieldViolation } from './types.ts';
 
 /** The API answered with an error (RFC 9457), or nothing answered at all (status 0). */
 export class Problem extends Error {
@@ -32,13 +28,13 @@ export async function readProblem(response: Response): Promise<Problem> {
   }
   const document = isRecord(body) ? body : {};
   const message = [document.detail, document.title].find((part) => typeof part === 'string' && part !== '');
-  const found = [document.violations, document.fieldViolations, document.errors].find(Array.isArray) ?? [];
+  const found: unknown[] = Array.isArray(document.violations) ? document.violations : [];
   return new Problem(
     response.status,
     typeof message === 'string' ? message : `The node answered with HTTP ${String(response.status)}.`,
-    (found as unknown[]).filter(isRecord).map((violation) => ({
+    found.filter(isRecord).map((violation) => ({
       field: String(violation.field ?? ''),
-      description: String(violation.description ?? violation.detail ?? ''),
+      description: String(violation.description ?? ''),
     })),
   );
 }

@@ -15,7 +15,6 @@ import {
   IconHistory,
   IconLayoutDashboard,
   IconMoon,
-  IconPlus,
   IconServer2,
   IconSun,
 } from '@tabler/icons-react';
@@ -66,7 +65,7 @@ export function Layout() {
           </Group>
           <Group gap="sm" wrap="nowrap">
             <Where />
-            <Button component={Link} to="/register" leftSection={<IconPlus size={14} />}>
+            <Button component={Link} to="/register" px="sm">
               New task
             </Button>
             <SchemeToggle />

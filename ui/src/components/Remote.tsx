@@ -1,4 +1,4 @@
-import { Alert, Button, Skeleton, Stack, Text } from '@mantine/core';
+import { Alert, Button, Skeleton, Stack, Text, Title } from '@mantine/core';
 import type { UseQueryResult } from '@tanstack/react-query';
 import type { ReactNode } from 'react';
 import { Problem } from '../api/problem.ts';
@@ -21,11 +21,11 @@ export function ErrorNote({ error, retry }: { error: unknown; retry?: () => void
   );
 }
 
-/** Nothing is there, and what to do about it. */
-export function Empty({ title, children }: { title: string; children?: ReactNode }) {
+/** Nothing is there, and what to do about it. With `page` it is all that the page says. */
+export function Empty({ title, children, page }: { title: string; children?: ReactNode; page?: boolean }) {
   return (
     <Stack align="center" gap={6} py={28} px="md" ta="center">
-      <Text fw={500}>{title}</Text>
+      {page ? <Title order={1}>{title}</Title> : <Text fw={500}>{title}</Text>}
       {children ? (
         <Text component="div" size="sm" c="dimmed" maw={460}>
           {children}

@@ -56,7 +56,7 @@ export function useTaskAction(): (action: TaskAction, names: string[]) => Promis
 function confirmDelete(names: string[]): Promise<boolean> {
   const what = names.length === 1 ? names.join('') : `${String(names.length)} tasks`;
   return new Promise((resolve) => {
-    modals.openConfirmModal({
+    const id = modals.openConfirmModal({
       title: `Delete ${what}?`,
       children: (
         <Text size="sm">
@@ -65,8 +65,11 @@ function confirmDelete(names: string[]): Promise<boolean> {
       ),
       labels: { confirm: 'Delete', cancel: 'Keep' },
       confirmProps: { color: 'red' },
+      // Closing comes after the answer, since it answers with no.
+      closeOnConfirm: false,
       onConfirm: () => {
         resolve(true);
+        modals.close(id);
       },
       onClose: () => {
         resolve(false);

@@ -53,7 +53,7 @@ export function readExecutionView(parameters: URLSearchParams): ExecutionView {
   return {
     task: parameters.get('task') ?? '',
     states: EXECUTION_STATES.filter((state) => wanted.includes(shortState(state))),
-    since: since in RANGES_MS ? since : '',
+    since: Object.hasOwn(RANGES_MS, since) ? since : '',
   };
 }
 

@@ -30,7 +30,7 @@ export function ExecutionPage() {
   if (execution.error instanceof Problem && execution.error.status === 404) {
     return (
       <Panel>
-        <Empty title="There is no such execution">
+        <Empty page title="There is no such execution">
           Executions are kept for a limited time. See <Link to="/executions">those that are kept</Link>.
         </Empty>
       </Panel>

@@ -7,7 +7,7 @@ export function NotFoundPage() {
   useDocumentTitle('Not found · raftsched');
   return (
     <Panel>
-      <Empty title="There is no such page">
+      <Empty page title="There is no such page">
         Go to the <Link to="/">overview</Link> or the <Link to="/tasks">tasks</Link>.
       </Empty>
     </Panel>

@@ -7,7 +7,7 @@ import { listExecutions, previewSchedule } from '../api/calls.ts';
 import { useLive } from '../api/live.ts';
 import { Problem } from '../api/problem.ts';
 import { LARGEST_PAGE, useExecutions, useLedger, useTask } from '../api/queries.ts';
-import type { Execution, LedgerEntry, Page, Task } from '../api/types.ts';
+import type { Execution, LedgerEntry, MisfirePolicy, Page, Task } from '../api/types.ts';
 import { DurationChart, HeatMap } from '../components/charts.tsx';
 import { DataTable, type Column } from '../components/DataTable.tsx';
 import { ExecutionTable } from '../components/executionTable.tsx';
@@ -38,7 +38,7 @@ export function TaskPage() {
   if (task.error instanceof Problem && task.error.status === 404) {
     return (
       <Panel>
-        <Empty title={`There is no task ${name}`}>
+        <Empty page title={`There is no task ${name}`}>
           It was deleted or never registered. <Link to={`/executions?task=${name}`}>Its executions</Link> stay until
           retention removes them. <Link to="/tasks">All tasks</Link>
         </Empty>
@@ -99,7 +99,8 @@ function Actions({ task }: { task: Task }) {
   );
 }
 
-const MISFIRE = {
+const MISFIRE: Record<MisfirePolicy, string> = {
+  MISFIRE_POLICY_UNSPECIFIED: 'run once, the latest',
   MISFIRE_POLICY_SKIP: 'are skipped',
   MISFIRE_POLICY_ONE: 'run once, the latest',
   MISFIRE_POLICY_ALL: 'all run',

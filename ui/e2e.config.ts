@@ -1,0 +1,18 @@
+import { resolve } from 'node:path';
+import { defineConfig } from 'vitest/config';
+
+/** The browser tests stand outside of this folder, where their packages are. */
+export default defineConfig({
+  resolve: {
+    alias: { 'playwright-core': resolve(import.meta.dirname, 'node_modules/playwright-core/index.mjs') },
+  },
+  server: { fs: { strict: false } },
+  test: {
+    dir: resolve(import.meta.dirname, '../tests/e2e'),
+    include: ['**/*.test.ts'],
+    globals: true,
+    testTimeout: 90_000,
+    hookTimeout: 120_000,
+    fileParallelism: false,
+  },
+});

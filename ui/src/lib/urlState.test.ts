@@ -1,0 +1,42 @@
+import { describe, expect, it } from 'vitest';
+import { executionFilter, readExecutionView, readTaskFilter, writeExecutionView, writeTaskFilter } from './urlState.ts';
+
+describe('the filter of tasks', () => {
+  it('survives the way through an address', () => {
+    const filter = { prefix: 'a&b', labels: ['team=x y', 'key'], state: 'TASK_STATE_PAUSED' } as const;
+    const address = writeTaskFilter({ ...filter, labels: [...filter.labels] }).toString();
+    expect(readTaskFilter(new URLSearchParams(address))).toEqual(filter);
+  });
+
+  it('leaves out what it does not understand', () => {
+    expect(readTaskFilter(new URLSearchParams('state=asleep&label==x&label=&other=1'))).toEqual({
+      prefix: '',
+      labels: [],
+      state: '',
+    });
+  });
+
+  it('is an empty address when nothing is filtered', () => {
+    expect(writeTaskFilter({ prefix: '', labels: [], state: '' }).toString()).toBe('');
+  });
+});
+
+describe('the view of executions', () => {
+  it('survives the way through an address', () => {
+    const text = 'task=backup.db&state=failed&state=timed_out&since=6h';
+    const view = readExecutionView(new URLSearchParams(text));
+    expect(view.states).toEqual(['EXECUTION_STATE_FAILED', 'EXECUTION_STATE_TIMED_OUT']);
+    expect(writeExecutionView(view).toString()).toBe(text);
+  });
+
+  it('asks for the same range for a whole minute', () => {
+    const view = { task: '', states: [], since: '1h' };
+    const early = executionFilter(view, Date.parse('2026-11-23T12:00:05Z'));
+    expect(early).toEqual({ startTime: '2026-11-23T11:00:00.000Z' });
+    expect(executionFilter(view, Date.parse('2026-11-23T12:00:55Z'))).toEqual(early);
+  });
+
+  it('takes no inherited name for a range', () => {
+    expect(readExecutionView(new URLSearchParams('since=constructor')).since).toBe('');
+  });
+});
