@@ -20,10 +20,10 @@ from raftsched_client.errors import (
     UnavailableError,
 )
 from raftsched_client.sync_client import Client
-from raftsched_client.tasks import action, schedule, task
+from raftsched_client.tasks import action, retry_policy, schedule, task
 from raftsched_client.times import Timeout, to_datetime, to_duration, to_timedelta, to_timestamp
 from raftsched_client.v1.cluster_pb2 import ExecutorStatus, GetStatusResponse, NodeStatus
-from raftsched_client.v1.execution_pb2 import Execution, ExecutionState, GetOutputResponse, LedgerEntry
+from raftsched_client.v1.execution_pb2 import Attempt, Execution, ExecutionState, GetOutputResponse, LedgerEntry
 from raftsched_client.v1.task_pb2 import (
     Action,
     BatchCreateTaskResult,
@@ -34,8 +34,10 @@ from raftsched_client.v1.task_pb2 import (
     IntervalSchedule,
     MisfirePolicy,
     NoopAction,
+    OverlapPolicy,
     PreviewScheduleResponse,
     PythonAction,
+    RetryPolicy,
     Schedule,
     Task,
     TaskState,
@@ -46,6 +48,7 @@ __all__ = [
     "AlreadyExistsError",
     "Applied",
     "AsyncClient",
+    "Attempt",
     "BatchCreateTaskResult",
     "Client",
     "CommandAction",
@@ -66,16 +69,19 @@ __all__ = [
     "NodeStatus",
     "NoopAction",
     "NotFoundError",
+    "OverlapPolicy",
     "PreviewScheduleResponse",
     "PythonAction",
     "RaftschedError",
     "ResourceExhaustedError",
+    "RetryPolicy",
     "Schedule",
     "Task",
     "TaskState",
     "Timeout",
     "UnavailableError",
     "action",
+    "retry_policy",
     "schedule",
     "task",
     "to_datetime",

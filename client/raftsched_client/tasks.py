@@ -8,6 +8,7 @@ from typing import Literal
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from raftsched_client.times import to_duration, to_timestamp
+from raftsched_client.v1.execution_pb2 import EXECUTION_STATE_FAILED, EXECUTION_STATE_TIMED_OUT, ExecutionState
 from raftsched_client.v1.task_pb2 import (
     DELIVERY_AT_LEAST_ONCE,
     DELIVERY_AT_MOST_ONCE,
@@ -16,6 +17,11 @@ from raftsched_client.v1.task_pb2 import (
     MISFIRE_POLICY_ONE,
     MISFIRE_POLICY_SKIP,
     MISFIRE_POLICY_UNSPECIFIED,
+    OVERLAP_POLICY_ALLOW,
+    OVERLAP_POLICY_CANCEL_RUNNING,
+    OVERLAP_POLICY_QUEUE,
+    OVERLAP_POLICY_SKIP,
+    OVERLAP_POLICY_UNSPECIFIED,
     Action,
     CommandAction,
     CronSchedule,
@@ -24,13 +30,17 @@ from raftsched_client.v1.task_pb2 import (
     IntervalSchedule,
     MisfirePolicy,
     NoopAction,
+    OverlapPolicy,
     PythonAction,
+    RetryPolicy,
     Schedule,
     Task,
 )
 
 Misfire = Literal["skip", "one", "all"]
 DeliveryName = Literal["at_least_once", "at_most_once"]
+Overlap = Literal["allow", "skip", "queue", "cancel_running"]
+RetriedState = Literal["failed", "timed_out"]
 
 _MISFIRE: dict[Misfire | None, MisfirePolicy.ValueType] = {
     None: MISFIRE_POLICY_UNSPECIFIED,
@@ -42,6 +52,17 @@ _DELIVERY: dict[DeliveryName | None, Delivery.ValueType] = {
     None: DELIVERY_UNSPECIFIED,
     "at_least_once": DELIVERY_AT_LEAST_ONCE,
     "at_most_once": DELIVERY_AT_MOST_ONCE,
+}
+_OVERLAP: dict[Overlap | None, OverlapPolicy.ValueType] = {
+    None: OVERLAP_POLICY_UNSPECIFIED,
+    "allow": OVERLAP_POLICY_ALLOW,
+    "skip": OVERLAP_POLICY_SKIP,
+    "queue": OVERLAP_POLICY_QUEUE,
+    "cancel_running": OVERLAP_POLICY_CANCEL_RUNNING,
+}
+_RETRIED: dict[RetriedState, ExecutionState.ValueType] = {
+    "failed": EXECUTION_STATE_FAILED,
+    "timed_out": EXECUTION_STATE_TIMED_OUT,
 }
 
 
@@ -70,6 +91,13 @@ def task(
     misfire: Misfire | None = None,
     misfire_threshold: timedelta | None = None,
     delivery: DeliveryName | None = None,
+    overlap: Overlap | None = None,
+    max_running: int = 0,
+    max_queued: int = 0,
+    retry: RetryPolicy | None = None,
+    start_deadline: timedelta | None = None,
+    priority: int = 0,
+    jitter: timedelta | None = None,
     paused: bool = False,
 ) -> Task:
     """A task, ready for ``create_task``. Takes exactly one schedule and exactly one action.
@@ -80,6 +108,11 @@ def task(
     Actions: ``command`` (a program and its arguments) and ``shell`` (a script for /bin/sh), both with ``env``,
     ``working_directory`` and ``stdin``; ``http`` (a URL to GET, or an ``HttpAction``); ``python`` (a callable that the
     operator has exposed, with ``kwargs``, which must be JSON values); ``noop``.
+
+    ``overlap`` says what happens to a nominal time that comes while ``max_running`` (default 1) executions of the task
+    are open; under "queue" up to ``max_queued`` (default 10) wait. ``retry`` is made by ``retry_policy``.
+    An execution that no executor could be given within ``start_deadline`` after its nominal time expires; those of the
+    higher ``priority`` (-9 to 9) are given first. ``jitter`` puts each start off by a random time of up to so much.
 
     Raises ValueError, naming the argument, for a naive datetime and for what does not go together. The cluster
     checks the rest.
@@ -105,6 +138,40 @@ def task(
         misfire_policy=_MISFIRE[misfire],
         misfire_threshold=to_duration(misfire_threshold) if misfire_threshold is not None else None,
         delivery=_DELIVERY[delivery],
+        overlap_policy=_OVERLAP[overlap],
+        max_running=max_running,
+        max_queued=max_queued,
+        retry=retry,
+        start_deadline=to_duration(start_deadline) if start_deadline is not None else None,
+        priority=priority,
+        jitter=to_duration(jitter) if jitter is not None else None,
+    )
+
+
+def retry_policy(
+    max_attempts: int,
+    *,
+    initial_backoff: timedelta | None = None,
+    multiplier: int = 0,
+    max_backoff: timedelta | None = None,
+    states: Sequence[RetriedState] = (),
+    exit_codes: Sequence[int] = (),
+    http_statuses: Sequence[int] = (),
+) -> RetryPolicy:
+    """When another attempt follows one that did not succeed, for ``task``.
+
+    Waits ``initial_backoff`` (default 1 s) before the second attempt and ``multiplier`` (default 2) times longer before
+    each further one, up to ``max_backoff`` (default 10 min), less a random part of up to a half. Only the ends in
+    ``states`` (default both), with one of ``exit_codes`` or ``http_statuses`` if any are given, are tried again.
+    """
+    return RetryPolicy(
+        max_attempts=max_attempts,
+        initial_backoff=None if initial_backoff is None else to_duration(initial_backoff),
+        multiplier=multiplier,
+        max_backoff=None if max_backoff is None else to_duration(max_backoff),
+        states=[_RETRIED[state] for state in states],
+        exit_codes=exit_codes,
+        http_statuses=http_statuses,
     )
 
 

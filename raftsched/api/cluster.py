@@ -50,7 +50,7 @@ class ClusterService(cluster_pb2_grpc.ClusterServiceServicer):
             counts = cluster_pb2.TableCounts(
                 tasks=reader.count(Table.TASKS),
                 executions=reader.count(Table.EXECUTIONS),
-                pending_executions=reader.count(Table.PENDING),
+                pending_executions=reader.count(Table.PENDING) + reader.count(Table.HELD),
             )
         return cluster_pb2.GetStatusResponse(
             cluster_id=self._api.cluster_id,

@@ -73,7 +73,28 @@ def public_execution(execution_id: bytes, row: ExecutionRow) -> execution_pb2.Ex
         execution.exit_code = row.exit_code
     if row.HasField("http_status"):
         execution.http_status = row.http_status
+    execution.queued = row.queued
+    execution.priority = row.priority
+    _set(execution.next_attempt_time, row.not_before_us)
+    _set(execution.start_deadline_time, row.start_by_us)
+    execution.past_attempts.extend(map(_public_attempt, row.past_attempts))
     return execution
+
+
+def _public_attempt(row: pb.AttemptRow) -> execution_pb2.Attempt:
+    attempt = execution_pb2.Attempt(
+        attempt=row.attempt,
+        state=row.state,  # type: ignore[arg-type]
+        executor_id=row.executor_id,
+        error=row.error,
+    )
+    _set(attempt.start_time, row.start_us)
+    _set(attempt.end_time, row.end_us)
+    if row.HasField("exit_code"):
+        attempt.exit_code = row.exit_code
+    if row.HasField("http_status"):
+        attempt.http_status = row.http_status
+    return attempt
 
 
 def public_ledger_entry(key: bytes, value: bytes) -> execution_pb2.LedgerEntry:
@@ -86,7 +107,7 @@ def public_ledger_entry(key: bytes, value: bytes) -> execution_pb2.LedgerEntry:
         count=row.count,
         decision=row.decision,  # type: ignore[arg-type]
         reason=row.reason,
-        execution_id=ids.to_text(execution_id) if row.decision == execution_pb2.DECISION_RAN else "",
+        execution_id=ids.to_text(execution_id) if row.decision == execution_pb2.DECISION_RAN or row.expired else "",
         trigger=row.trigger,  # type: ignore[arg-type]
         leader_id=row.leader_id,
         term=row.term,

@@ -90,8 +90,9 @@ def _executions(reader: Reader, request: execution_pb2.ListExecutionsRequest, be
 
 def _of_task(reader: Reader, task: str, wanted: _Filter, before: bytes) -> _Rows:
     for key, value in _ledger(reader, task, wanted.start_us, wanted.end_us, stop=before, reverse=True):
-        ran = LedgerRow.FromString(value).decision == Decision.RAN
-        yield key, wanted.find(reader, parse_ledger_key(key)[2]) if ran else None
+        row = LedgerRow.FromString(value)
+        has_execution = row.decision == Decision.RAN or row.expired
+        yield key, wanted.find(reader, parse_ledger_key(key)[2]) if has_execution else None
 
 
 def _ledger(
@@ -105,7 +106,7 @@ def _ids_by_state(reader: Reader, states: frozenset[int], first: bytes, stop: by
     """Ids of executions in states that have an index, descending; some may be of other states."""
     sources: list[Iterator[bytes]] = []
     if ExecutionState.PENDING in states:
-        sources.append(_keys(reader, Table.PENDING, first, stop))
+        sources += [_keys(reader, table, first, stop) for table in (Table.PENDING, Table.HELD)]
     if states & {ExecutionState.ASSIGNED, ExecutionState.RUNNING}:
         sources.append(_keys(reader, Table.ACTIVE, first, stop))
     sources += [

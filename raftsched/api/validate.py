@@ -8,7 +8,8 @@ from raftsched_client.v1 import task_pb2
 from raftsched.api.actions import check_action
 from raftsched.api.errors import Violation, invalid
 from raftsched.api.fields import Violations, check_duration, check_enum, check_labels, check_name, check_time
-from raftsched.core.model import DEFAULT_MISFIRE_THRESHOLD_US, SECOND_US, At, Delivery, MisfirePolicy
+from raftsched.api.policies import check_number, check_overlap, check_retry
+from raftsched.core.model import DEFAULT_MISFIRE_THRESHOLD_US, HIGHEST_PRIORITY, SECOND_US, At, Delivery, MisfirePolicy
 from raftsched.core.rows import schedule_from_proto, timestamp_us
 from raftsched.core.schedule import ScheduleError, next_fire
 from raftsched.core.schedule import validate as validate_schedule
@@ -27,9 +28,17 @@ INPUT_FIELDS = (
     "misfire_policy",
     "misfire_threshold",
     "delivery",
+    "overlap_policy",
+    "max_running",
+    "max_queued",
+    "retry",
+    "start_deadline",
+    "priority",
+    "jitter",
 )
 """Fields of Task that a caller sets; the others are output only and ignored on input."""
 MUTABLE_FIELDS = INPUT_FIELDS[1:]
+_SCALARS = ("paused", "misfire_policy", "delivery", "overlap_policy", "max_running", "max_queued", "priority")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +78,7 @@ def changed_task(current: task_pb2.Task, sent: task_pb2.Task, mask: FieldMask, n
         task.ClearField(path)  # type: ignore[arg-type]
         if path in ("labels", "executor_labels"):
             getattr(task, path).update(getattr(sent, path))
-        elif path in ("paused", "misfire_policy", "delivery"):
+        elif path in _SCALARS:
             setattr(task, path, getattr(sent, path))
         elif sent.HasField(path):  # type: ignore[arg-type]
             getattr(task, path).CopyFrom(getattr(sent, path))
@@ -122,6 +131,16 @@ def _check_policies(violations: Violations, task: task_pb2.Task) -> None:
     check_enum(violations, "task.misfire_policy", task.misfire_policy, MisfirePolicy)
     task.delivery = task.delivery or task_pb2.DELIVERY_AT_LEAST_ONCE
     check_enum(violations, "task.delivery", task.delivery, Delivery)
+    check_overlap(violations, task)
+    check_number(violations, "task.priority", task.priority, -HIGHEST_PRIORITY, HIGHEST_PRIORITY)
+    if task.HasField("start_deadline"):
+        check_duration(violations, "task.start_deadline", task.start_deadline, SECOND_US, _MAX_DURATION_US)
+    if task.HasField("jitter"):
+        check_duration(violations, "task.jitter", task.jitter, 10_000, _MAX_DURATION_US)
+    if 0 < timestamp_us(task.start_deadline) <= timestamp_us(task.jitter):
+        violations.add("task.jitter", "must be shorter than the start deadline, which counts from the nominal time")
+    if task.HasField("retry"):
+        check_retry(violations, task)
 
 
 def check_schedule(violations: Violations, schedule: task_pb2.Schedule, now_us: int) -> None:

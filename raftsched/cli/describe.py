@@ -10,7 +10,7 @@ from raftsched.cli.output import enum_name, one_line
 from raftsched.cli.times import show_duration, show_instant, show_relative, zone_of
 
 if TYPE_CHECKING:
-    from raftsched_client import Action, Execution, Task
+    from raftsched_client import Action, Attempt, Execution, Task
 
 
 def schedule(task: Task) -> str:
@@ -42,7 +42,31 @@ def next_fire(task: Task, at: datetime) -> str:
     return f"{show_instant(task.next_fire_time, zone_of(task))} ({show_relative(task.next_fire_time, at)})"
 
 
-def ending(execution: Execution) -> str:
+def overlap(task: Task) -> str:
+    """Its overlap policy and the limits: ``QUEUE, 1 open, 10 queued``."""
+    words = [enum_name(task, "overlap_policy")]
+    if task.max_running:
+        words.append(f"{task.max_running} open")
+    if task.max_queued:
+        words.append(f"{task.max_queued} queued")
+    return ", ".join(words)
+
+
+def retry(task: Task) -> str:
+    """When it is tried again: ``3 attempts, after 1s to 10m, exit codes 75``; empty for never."""
+    if not task.HasField("retry"):
+        return ""
+    policy = task.retry
+    words = [f"{policy.max_attempts} attempts"]
+    words.append(f"after {show_duration(policy.initial_backoff)} to {show_duration(policy.max_backoff)}")
+    if policy.exit_codes:
+        words.append(f"exit codes {' '.join(map(str, policy.exit_codes))}")
+    if policy.http_statuses:
+        words.append(f"HTTP statuses {' '.join(map(str, policy.http_statuses))}")
+    return ", ".join(words)
+
+
+def ending(execution: Execution | Attempt) -> str:
     """Its state, and how it ended: ``FAILED (exit code 2)``."""
     state = enum_name(execution, "state")
     if execution.HasField("exit_code"):
@@ -53,6 +77,12 @@ def ending(execution: Execution) -> str:
     else:
         return state
     return f"{state} ({how})"
+
+
+def past_attempt(attempt: Attempt) -> str:
+    """How an earlier attempt ended, when, where and why."""
+    words = (ending(attempt), show_instant(attempt.end_time), attempt.executor_id, one_line(attempt.error))
+    return "  ".join(filter(None, words))
 
 
 def run_time(execution: Execution) -> str:

@@ -147,6 +147,15 @@ def _delay(execution: Execution) -> str:
     return show_seconds(late_s) if late_s >= 0 else f"-{show_seconds(-late_s)}"
 
 
+def _waits_for(execution: Execution) -> str:
+    if execution.queued:
+        return "another execution of the task to end"
+    if execution.HasField("next_attempt_time"):
+        what = "its next attempt" if execution.attempt > 1 else "its start"
+        return f"{what} at {show_instant(execution.next_attempt_time)}"
+    return ""
+
+
 def _fields(execution: Execution) -> list[tuple[str, str]]:
     rows = [
         ("id", execution.id),
@@ -161,6 +170,10 @@ def _fields(execution: Execution) -> list[tuple[str, str]]:
         ("delay", _delay(execution)),
         ("run time", describe.run_time(execution)),
         ("attempt", str(execution.attempt)),
+        ("start deadline", show_instant(execution.start_deadline_time)),
+        ("priority", str(execution.priority) if execution.priority else ""),
+        ("waits for", _waits_for(execution)),
+        *((f"attempt {past.attempt}", describe.past_attempt(past)) for past in execution.past_attempts),
         ("fencing token", str(execution.fencing_token)),
         ("executor", execution.executor_id),
         ("leader", f"{execution.leader_id} (term {execution.term})" if execution.leader_id else ""),

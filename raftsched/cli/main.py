@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from raftsched.cli import cluster, crontab, execution, ledger, process, status, task
+from raftsched.cli import cluster, crontab, execution, explain, ledger, process, simulate, status, task, verify
 from raftsched.cli.failures import ExitCode, Failure, report
 from raftsched.cli.session import EndpointsOption, OutputOption, TimeoutOption, command, help_text
 
@@ -61,6 +61,9 @@ app.callback(help=help_text(root))(root)
 app.add_typer(task.app, name="task", rich_help_panel=_TASKS)
 app.add_typer(execution.app, name="execution", rich_help_panel=_TASKS)
 command(app, "ledger", panel=_TASKS)(ledger.ledger)
+command(app, "explain", panel=_TASKS)(explain.explain)
+command(app, "simulate", panel=_TASKS)(simulate.simulate)
+command(app, "verify", panel=_TASKS)(verify.verify)
 app.add_typer(crontab.app, name="import", rich_help_panel=_TASKS)
 command(app, "status", panel=_CLUSTER)(status.status)
 app.add_typer(cluster.app, name="cluster", rich_help_panel=_CLUSTER)

@@ -34,6 +34,22 @@ class DeliveryChoice(StrEnum):
     AT_MOST_ONCE = "at-most-once"
 
 
+class OverlapChoice(StrEnum):
+    """Short names of the overlap policies."""
+
+    ALLOW = "allow"
+    SKIP = "skip"
+    QUEUE = "queue"
+    CANCEL_RUNNING = "cancel-running"
+
+
+class RetryOn(StrEnum):
+    """Ends that another attempt may follow."""
+
+    FAILED = "failed"
+    TIMED_OUT = "timed-out"
+
+
 class TaskStateChoice(StrEnum):
     """States of a task."""
 
@@ -53,6 +69,7 @@ class ExecutionStateChoice(StrEnum):
     TIMED_OUT = "timed-out"
     CANCELLED = "cancelled"
     LOST = "lost"
+    EXPIRED = "expired"
 
 
 TaskName = Annotated[

@@ -3,7 +3,7 @@
 from raftsched.core.model import ExecutionState as S
 
 TRANSITIONS: dict[S, frozenset[S]] = {
-    S.PENDING: frozenset({S.ASSIGNED, S.CANCELLED}),
+    S.PENDING: frozenset({S.ASSIGNED, S.CANCELLED, S.EXPIRED}),
     S.ASSIGNED: frozenset({S.PENDING, S.RUNNING, S.SUCCEEDED, S.FAILED, S.TIMED_OUT, S.CANCELLED, S.LOST}),
     S.RUNNING: frozenset({S.PENDING, S.SUCCEEDED, S.FAILED, S.TIMED_OUT, S.CANCELLED, S.LOST}),
     S.SUCCEEDED: frozenset(),
@@ -11,8 +11,9 @@ TRANSITIONS: dict[S, frozenset[S]] = {
     S.TIMED_OUT: frozenset(),
     S.CANCELLED: frozenset(),
     S.LOST: frozenset(),
+    S.EXPIRED: frozenset(),
 }
-"""From each state to those that may follow it. Back to PENDING: the executor vanished and the execution runs again."""
+"""From each state to those that may follow it. Back to PENDING: another attempt follows."""
 
 MAX_ATTEMPTS = 5
 """An execution whose executor vanished this many times ends as LOST: it may be what kills them."""

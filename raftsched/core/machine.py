@@ -7,14 +7,15 @@ the node before it can diverge.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from google.protobuf.message import DecodeError
 from raftsched_client.v1 import task_pb2
 
-from raftsched.core import ids
+from raftsched.core import ids, overlap, retry
 from raftsched.core.lifecycle import MAX_ATTEMPTS, may_follow
-from raftsched.core.model import Decision, Delivery, ExecutionState, Trigger
+from raftsched.core.model import HIGHEST_PRIORITY, SECOND_US, Decision, Delivery, ExecutionState, OverlapPolicy, Trigger
 from raftsched.core.rows import (
     ExecutionRow,
     LedgerRow,
@@ -26,8 +27,14 @@ from raftsched.core.rows import (
     encode_cursor,
     failure_key,
     ledger_key,
+    open_key,
+    queue_key,
+    rank_key,
+    retry_from_proto,
+    timer_key,
+    timestamp_us,
 )
-from raftsched.core.wellformed import command_problem, is_task
+from raftsched.core.wellformed import MAX_US, command_problem, is_task
 from raftsched.internal.v1 import command_pb2 as pb
 from raftsched.ports import Batch, Table
 
@@ -35,6 +42,8 @@ COMMAND_VERSION = 1
 REQUEST_MEMORY_US = 3600 * 1_000_000
 """How long the outcome of a request id is remembered."""
 MAX_BATCH_TASKS = 10_000
+MAX_PAST_ATTEMPTS = 10
+"""How many attempts before the current one an execution remembers."""
 _UIDS_PER_ENTRY = 16_384
 
 # google.rpc.Code
@@ -232,15 +241,105 @@ def _fire_one(context: _Context, item: pb.Fire.Item) -> None:
     _set_cursor(context, name, item.uid, item.generation, item.next_us, item.decided[-1].last_nominal_us, paused=False)
     if not item.next_us:
         context.applied.tasks.append(item.task)
-    delivery = Delivery(item.delivery or Delivery.AT_LEAST_ONCE)
     for decided in item.decided:
         execution_id = ids.execution_id(item.uid, item.generation, decided.nominal_us)
         if decided.decision == Decision.RAN:
-            row = _new_execution(context, item.task, item.uid, item.generation, delivery)
-            row.trigger = Trigger.SCHEDULE
-            row.nominal_us = decided.nominal_us
-            _place(context, execution_id, row, decided.executor_id)
+            _admit(context, item, decided, execution_id)
         _write_ledger(context, item.task, item.uid, execution_id, decided, Trigger.SCHEDULE)
+
+
+def _admit(context: _Context, item: pb.Fire.Item, decided: pb.Fire.Decided, execution_id: bytes) -> None:
+    """Start, queue or skip a nominal time that is to run, by the overlap policy and what is open at this entry.
+
+    Only the tables know what is open: the proposer may have other fires and reports under way.
+    """
+    policy = OverlapPolicy(item.overlap_policy or OverlapPolicy.ALLOW)
+    delivery = Delivery(item.delivery or Delivery.AT_LEAST_ONCE)
+    row = _new_execution(context, item.task, item.uid, item.generation, delivery)
+    row.trigger = Trigger.SCHEDULE
+    row.nominal_us = decided.nominal_us
+    row.priority = item.priority
+    if item.start_deadline_us:
+        row.start_by_us = row.nominal_us + item.start_deadline_us
+        if row.start_by_us <= context.command.now_us:
+            decided.decision = Decision.SKIPPED
+            decided.reason = _expiry_reason(row)
+            return
+    if policy is not OverlapPolicy.ALLOW:
+        row.max_running = overlap.limit(item.max_running)
+        if policy is OverlapPolicy.CANCEL_RUNNING:
+            _make_room(context, row)
+        running, queued = _open(context, item.uid), _queue(context, item.uid)
+        admission = overlap.admit(policy, row.max_running, item.max_queued, len(running), len(queued))
+        decided.reason = "; ".join(filter(None, (decided.reason, admission.reason)))
+        if admission.verdict is overlap.Verdict.SKIP:
+            decided.decision = Decision.SKIPPED
+            return
+        if admission.verdict is overlap.Verdict.QUEUE:
+            row.state = ExecutionState.PENDING
+            row.queued = True
+            context.batch.put(Table.OPEN, queue_key(item.uid, execution_id), b"")
+            context.batch.put(Table.HELD, execution_id, b"")
+            _set_deadline(context, execution_id, row)
+            _write_execution(context, execution_id, row)
+            return
+        context.batch.put(Table.OPEN, open_key(item.uid, execution_id), b"")
+    if decided.start_us > context.command.now_us:
+        _put_off(context, execution_id, row, decided.start_us)
+    else:
+        _place(context, execution_id, row, decided.executor_id)
+
+
+def _put_off(context: _Context, execution_id: bytes, row: ExecutionRow, due_us: int) -> None:
+    """Leave an execution pending that no executor may be given before ``due_us``."""
+    row.state = ExecutionState.PENDING
+    row.not_before_us = due_us
+    context.batch.put(Table.HELD, execution_id, b"")
+    context.batch.put(Table.TIMERS, timer_key(due_us, execution_id), b"")
+    _write_execution(context, execution_id, row)
+
+
+def _open(context: _Context, uid: int) -> list[bytes]:
+    """Open executions of a task that are not queued, oldest first; as many as can matter."""
+    return _ids_between(context, open_key(uid, b""), queue_key(uid, b""))
+
+
+def _queue(context: _Context, uid: int) -> list[bytes]:
+    """Queued executions of a task, oldest first; as many as can matter."""
+    return _ids_between(context, queue_key(uid, b""), be64(uid) + b"\2")
+
+
+def _ids_between(context: _Context, start: bytes, stop: bytes) -> list[bytes]:
+    rows = islice(context.batch.scan(Table.OPEN, start, stop), overlap.LARGEST_LIMIT)
+    return [key[len(start) :] for key, _ in rows]
+
+
+def _make_room(context: _Context, newcomer: ExecutionRow) -> None:
+    """Cancel what waits in the queue, and of the open executions the oldest, so that one more may run when they end."""
+    reason = overlap.cancel_reason(newcomer.nominal_us)
+    running = _open(context, newcomer.uid)
+    surplus = running[: max(0, len(running) + 1 - newcomer.max_running)]
+    for execution_id in _queue(context, newcomer.uid) + surplus:
+        row = _execution(context, execution_id)
+        if row is not None and not ExecutionState(row.state).ended and not row.cancel_requested:
+            _cancel(context, execution_id, row, reason)
+
+
+def _promote(context: _Context, uid: int) -> None:
+    """Let queued executions of a task go on, as far as there is room."""
+    running = len(_open(context, uid))
+    for execution_id in _queue(context, uid):
+        row = _execution(context, execution_id)
+        if row is None or not row.queued:
+            context.batch.delete(Table.OPEN, queue_key(uid, execution_id))
+            continue
+        if running >= row.max_running:
+            return
+        running += 1
+        _take_out(context, execution_id, row)
+        row.queued = False
+        context.batch.put(Table.OPEN, open_key(uid, execution_id), b"")
+        _place(context, execution_id, row, "")
 
 
 def _new_execution(context: _Context, task: str, uid: int, generation: int, delivery: Delivery) -> ExecutionRow:
@@ -267,7 +366,12 @@ def _place(context: _Context, execution_id: bytes, row: ExecutionRow, executor_i
         context.batch.put(Table.ACTIVE, execution_id, active_value(row.attempt, executor_id))
     else:
         row.state = ExecutionState.PENDING
-        context.batch.put(Table.PENDING, execution_id, b"")
+        if row.priority:
+            context.batch.put(Table.RANKED, rank_key(row.priority, execution_id), b"")
+            context.batch.put(Table.HELD, execution_id, b"")
+        else:
+            context.batch.put(Table.PENDING, execution_id, b"")
+        _set_deadline(context, execution_id, row)
     _write_execution(context, execution_id, row)
 
 
@@ -305,6 +409,13 @@ def _run_task(context: _Context, body: pb.RunTask) -> pb.Outcome:
     row = _new_execution(context, body.name, task.uid, task.task.generation, delivery)
     row.trigger = Trigger.MANUAL
     row.nominal_us = now_us
+    row.priority = min(max(-HIGHEST_PRIORITY, task.task.priority), HIGHEST_PRIORITY)
+    start_deadline_us = timestamp_us(task.task.start_deadline)
+    if 0 < start_deadline_us < MAX_US:
+        row.start_by_us = now_us + start_deadline_us
+    if task.task.overlap_policy > OverlapPolicy.ALLOW:
+        row.max_running = overlap.limit(task.task.max_running)
+        context.batch.put(Table.OPEN, open_key(task.uid, execution_id), b"")
     _place(context, execution_id, row, body.executor_id)
     ran = pb.Fire.Decided(nominal_us=now_us, last_nominal_us=now_us, count=1, decision=Decision.RAN)
     _write_ledger(context, body.name, task.uid, execution_id, ran, Trigger.MANUAL)
@@ -319,7 +430,9 @@ def _assign(context: _Context, body: pb.Assign) -> pb.Outcome:
         row = _execution(context, item.id)
         if row is None or row.state != ExecutionState.PENDING or row.attempt != item.expected_attempt:
             continue
-        context.batch.delete(Table.PENDING, item.id)
+        if row.queued or row.not_before_us:
+            continue
+        _take_out(context, item.id, row)
         _place(context, item.id, row, item.executor_id)
     return pb.Outcome()
 
@@ -351,29 +464,144 @@ def _take_report(context: _Context, item: pb.Report.Item, row: ExecutionRow, sta
     row.start_us = item.start_us
     if state.ended:
         row.end_us = item.end_us
-        row.error = item.error
+        # The executor does not know why it was told to cancel.
+        if state != ExecutionState.CANCELLED or not row.error:
+            row.error = item.error
         row.output_tail = item.output_tail
         row.output_size_bytes = item.output_size_bytes
         if item.HasField("exit_code"):
             row.exit_code = item.exit_code
         if item.HasField("http_status"):
             row.http_status = item.http_status
-        _end(context, item.id, row, state)
+        wait_us = _wait_us(context, item, row, state)
+        if wait_us:
+            _again(context, item.id, row, state, context.command.now_us + wait_us)
+        else:
+            _end(context, item.id, row, state)
     else:
         row.state = state
         _write_execution(context, item.id, row)
 
 
-def _end(context: _Context, execution_id: bytes, row: ExecutionRow, state: ExecutionState) -> None:
-    if row.state == ExecutionState.PENDING:
-        context.batch.delete(Table.PENDING, execution_id)
+def _wait_us(context: _Context, item: pb.Report.Item, row: ExecutionRow, state: ExecutionState) -> int:
+    """How long the next attempt waits after one that ended so; 0: none follows."""
+    if state not in retry.RETRIED_STATES or row.cancel_requested:
+        return 0
+    policy = _retry_policy(context, row)
+    exit_code = row.exit_code if row.HasField("exit_code") else None
+    http_status = row.http_status if row.HasField("http_status") else None
+    if policy is None or not retry.follows(policy, row.attempt, state, exit_code, http_status):
+        return 0
+    return retry.backoff_us(policy, row.attempt, item.jitter_ppm)
+
+
+def _retry_policy(context: _Context, row: ExecutionRow) -> retry.RetryPolicy | None:
+    """The policy of the task as it stands; none when the task has been deleted."""
+    found = context.batch.get(Table.TASKS, row.task.encode())
+    task = pb.TaskRow() if found is None else pb.TaskRow.FromString(found)
+    return retry_from_proto(task.task.retry) if task.uid == row.uid and task.task.HasField("retry") else None
+
+
+def _again(context: _Context, execution_id: bytes, row: ExecutionRow, ended: ExecutionState, due_us: int) -> None:
+    """Let the next attempt follow one that ended, at ``due_us``, or as soon as may be when that is 0."""
+    past = row.past_attempts.add(
+        attempt=row.attempt,
+        state=ended,
+        executor_id=row.executor_id,
+        start_us=row.start_us,
+        end_us=row.end_us or context.command.now_us,
+        error=row.error,
+    )
+    if row.HasField("exit_code"):
+        past.exit_code = row.exit_code
+    if row.HasField("http_status"):
+        past.http_status = row.http_status
+    del row.past_attempts[:-MAX_PAST_ATTEMPTS]
+    _take_out(context, execution_id, row)
+    row.attempt += 1
+    row.start_by_us = 0
+    for field_name in ("start_us", "end_us", "exit_code", "http_status", "executor_id", "output_tail"):
+        row.ClearField(field_name)
+    row.output_size_bytes = 0
+    if due_us:
+        _put_off(context, execution_id, row, due_us)
     else:
-        context.batch.delete(Table.ACTIVE, execution_id)
+        _place(context, execution_id, row, "")
+
+
+def _wake(context: _Context, body: pb.Wake) -> pb.Outcome:
+    for item in body.items:
+        context.batch.delete(Table.TIMERS, timer_key(item.due_us, item.id))
+        row = _execution(context, item.id)
+        if row is None or row.state != ExecutionState.PENDING:
+            continue
+        if row.not_before_us == item.due_us > 0:
+            _take_out(context, item.id, row)
+            row.not_before_us = 0
+            _place(context, item.id, row, "")
+        elif row.start_by_us == item.due_us > 0:
+            _end_expired(context, item.id, row)
+    return pb.Outcome()
+
+
+def _set_deadline(context: _Context, execution_id: bytes, row: ExecutionRow) -> None:
+    if row.start_by_us:
+        context.batch.put(Table.TIMERS, timer_key(row.start_by_us, execution_id), b"")
+
+
+def _expiry_reason(row: ExecutionRow) -> str:
+    deadline_s = (row.start_by_us - row.nominal_us) / SECOND_US
+    return f"could not be given to an executor within its start deadline of {deadline_s:g} s"
+
+
+def _end_expired(context: _Context, execution_id: bytes, row: ExecutionRow) -> None:
+    """It never started, so that its nominal time is a skipped one."""
+    row.error = _expiry_reason(row)
+    key = ledger_key(row.task, row.nominal_us, execution_id)
+    found = context.batch.get(Table.LEDGER, key)
+    if found is not None:
+        entry = LedgerRow.FromString(found)
+        entry.decision = Decision.SKIPPED
+        entry.reason = "; ".join(filter(None, (entry.reason, row.error)))
+        entry.expired = True
+        context.batch.put(Table.LEDGER, key, entry.SerializeToString())
+    _end(context, execution_id, row, ExecutionState.EXPIRED)
+
+
+def _take_out(context: _Context, execution_id: bytes, row: ExecutionRow) -> None:
+    """Remove an execution from the index that its state and its fields put it in."""
+    batch = context.batch
+    if row.state != ExecutionState.PENDING:
+        batch.delete(Table.ACTIVE, execution_id)
+        return
+    if row.start_by_us:
+        batch.delete(Table.TIMERS, timer_key(row.start_by_us, execution_id))
+    if row.queued:
+        batch.delete(Table.HELD, execution_id)
+        batch.delete(Table.OPEN, queue_key(row.uid, execution_id))
+    elif row.not_before_us:
+        batch.delete(Table.HELD, execution_id)
+        batch.delete(Table.TIMERS, timer_key(row.not_before_us, execution_id))
+    elif row.priority:
+        batch.delete(Table.HELD, execution_id)
+        batch.delete(Table.RANKED, rank_key(row.priority, execution_id))
+    else:
+        batch.delete(Table.PENDING, execution_id)
+
+
+def _end(context: _Context, execution_id: bytes, row: ExecutionRow, state: ExecutionState) -> None:
+    _take_out(context, execution_id, row)
+    row.queued = False
+    row.not_before_us = 0
+    row.start_by_us = 0
     row.state = state
     row.end_us = row.end_us or context.command.now_us
     if state != ExecutionState.SUCCEEDED:
         context.batch.put(Table.FAILURES, failure_key(state, execution_id), b"")
     _write_execution(context, execution_id, row)
+    if row.max_running:
+        context.batch.delete(Table.OPEN, open_key(row.uid, execution_id))
+        _promote(context, row.uid)
 
 
 def _expire(context: _Context, body: pb.Expire) -> pb.Outcome:
@@ -391,14 +619,17 @@ def _vanished(context: _Context, execution_id: bytes, row: ExecutionRow, reason:
     row.error = reason
     if row.cancel_requested:
         _end(context, execution_id, row, ExecutionState.CANCELLED)
-    elif row.delivery == Delivery.AT_MOST_ONCE or row.attempt >= MAX_ATTEMPTS:
+    elif row.delivery == Delivery.AT_MOST_ONCE or _vanished_too_often(context, row):
         _end(context, execution_id, row, ExecutionState.LOST)
     else:
-        context.batch.delete(Table.ACTIVE, execution_id)
-        row.attempt += 1
-        row.start_us = 0
-        row.executor_id = ""
-        _place(context, execution_id, row, "")
+        _again(context, execution_id, row, ExecutionState.LOST, 0)
+
+
+def _vanished_too_often(context: _Context, row: ExecutionRow) -> bool:
+    if row.attempt < MAX_ATTEMPTS:
+        return False
+    policy = _retry_policy(context, row)
+    return policy is None or row.attempt >= policy.max_attempts
 
 
 def _cancel_execution(context: _Context, body: pb.CancelExecution) -> pb.Outcome:
@@ -408,13 +639,23 @@ def _cancel_execution(context: _Context, body: pb.CancelExecution) -> pb.Outcome
     state = ExecutionState(row.state)
     if state.ended:
         return _rejected(FAILED_PRECONDITION, f"the execution has already ended as {state.name}")
-    if state == ExecutionState.PENDING:
-        row.error = body.reason or "cancelled before it was given to an executor"
-        _end(context, body.id, row, ExecutionState.CANCELLED)
-    else:
-        row.cancel_requested = True
-        _write_execution(context, body.id, row)
+    _cancel(context, body.id, row, body.reason)
     return pb.Outcome(execution_id=body.id)
+
+
+def _cancel(context: _Context, execution_id: bytes, row: ExecutionRow, reason: str) -> None:
+    """End a pending execution; ask for the end of one that an executor has."""
+    if row.state == ExecutionState.PENDING:
+        row.error = reason or (
+            f"cancelled while it waited for attempt {row.attempt}"
+            if row.not_before_us
+            else "cancelled before it was given to an executor"
+        )
+        _end(context, execution_id, row, ExecutionState.CANCELLED)
+    else:
+        row.error = reason
+        row.cancel_requested = True
+        _write_execution(context, execution_id, row)
 
 
 # Retention
@@ -446,4 +687,5 @@ _HANDLERS: dict[str, Callable[[_Context, Any], pb.Outcome]] = {
     "report": _report,
     "expire": _expire,
     "retire": _retire,
+    "wake": _wake,
 }

@@ -10,6 +10,7 @@ from enum import IntEnum
 
 SECOND_US = 1_000_000
 DEFAULT_MISFIRE_THRESHOLD_US = 10 * SECOND_US
+HIGHEST_PRIORITY = 9
 
 
 class ExecutionState(IntEnum):
@@ -23,6 +24,7 @@ class ExecutionState(IntEnum):
     TIMED_OUT = 6
     CANCELLED = 7
     LOST = 8
+    EXPIRED = 9
 
     @property
     def ended(self) -> bool:
@@ -43,6 +45,15 @@ class Delivery(IntEnum):
 
     AT_LEAST_ONCE = 1
     AT_MOST_ONCE = 2
+
+
+class OverlapPolicy(IntEnum):
+    """What happens while as many executions are open as may be; the numbers are those of ``raftsched.v1``."""
+
+    ALLOW = 1
+    SKIP = 2
+    QUEUE = 3
+    CANCEL_RUNNING = 4
 
 
 class Decision(IntEnum):
@@ -106,6 +117,12 @@ class Task:
     misfire_policy: MisfirePolicy = MisfirePolicy.ONE
     misfire_threshold_us: int = DEFAULT_MISFIRE_THRESHOLD_US
     delivery: Delivery = Delivery.AT_LEAST_ONCE
+    overlap_policy: OverlapPolicy = OverlapPolicy.ALLOW
+    max_running: int = 1
+    max_queued: int = 0
+    start_deadline_us: int = 0
+    priority: int = 0
+    jitter_us: int = 0
     uid: int = 0
     """Unique over all tasks that ever were; assigned when the registration is applied."""
     revision: int = 0

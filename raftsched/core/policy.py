@@ -64,6 +64,11 @@ def give_up(schedule: Schedule, next_us: int, now_us: int, reason: str) -> FireP
     return FirePlan(next_fire(schedule, now_us), (Decided(next_us, last_us, count, Decision.SKIPPED, reason),))
 
 
+def latest_start(task: Task, nominal_us: int, next_us: int) -> int:
+    """Until when jitter may put off the start of a nominal time that is followed by ``next_us`` (0: by none)."""
+    return nominal_us + (min(task.jitter_us, next_us - nominal_us) if next_us else task.jitter_us)
+
+
 def _due(schedule: Schedule, next_us: int, now_us: int, limit: int) -> tuple[list[int], int]:
     due: list[int] = []
     while 0 < next_us <= now_us and len(due) < limit:

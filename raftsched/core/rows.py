@@ -6,6 +6,7 @@ are: every node reads, edits and writes one for each change of an execution, and
 
 from raftsched_client.v1 import task_pb2
 
+from raftsched.core import retry
 from raftsched.core.model import (
     DEFAULT_MISFIRE_THRESHOLD_US,
     SECOND_US,
@@ -15,10 +16,14 @@ from raftsched.core.model import (
     Delivery,
     Interval,
     MisfirePolicy,
+    OverlapPolicy,
     Schedule,
     Task,
 )
 from raftsched.internal.v1 import command_pb2 as pb
+
+NO_RANK = 128
+"""First byte of a key of ``Table.RANKED`` for the priority 0, which has no rows there."""
 
 ExecutionRow = pb.ExecutionRow
 LedgerRow = pb.LedgerRow
@@ -69,6 +74,26 @@ def parse_active(value: bytes) -> tuple[int, str]:
     return int.from_bytes(value[:4], "big"), value[4:].decode()
 
 
+def open_key(uid: int, execution_id: bytes) -> bytes:
+    """Key of ``Table.OPEN``: the open executions of one task that are not queued, oldest nominal time first."""
+    return be64(uid) + b"\0" + execution_id
+
+
+def queue_key(uid: int, execution_id: bytes) -> bytes:
+    """Key of ``Table.OPEN``: the queued executions of one task, oldest nominal time first."""
+    return be64(uid) + b"\1" + execution_id
+
+
+def rank_key(priority: int, execution_id: bytes) -> bytes:
+    """Key of ``Table.RANKED``: the higher priority first, of the same the older nominal time."""
+    return bytes((NO_RANK - priority,)) + execution_id
+
+
+def timer_key(due_us: int, execution_id: bytes) -> bytes:
+    """Key of ``Table.TIMERS``."""
+    return be64(due_us) + execution_id
+
+
 def failure_key(state: int, execution_id: bytes) -> bytes:
     """Key of ``Table.FAILURES``."""
     return bytes((state,)) + execution_id
@@ -92,6 +117,12 @@ def task_from_proto(message: task_pb2.Task, uid: int = 0, revision: int = 0) -> 
         misfire_policy=MisfirePolicy(message.misfire_policy or MisfirePolicy.ONE),
         misfire_threshold_us=timestamp_us(message.misfire_threshold) or DEFAULT_MISFIRE_THRESHOLD_US,
         delivery=Delivery(message.delivery or Delivery.AT_LEAST_ONCE),
+        overlap_policy=OverlapPolicy(message.overlap_policy or OverlapPolicy.ALLOW),
+        max_running=message.max_running or 1,
+        max_queued=message.max_queued,
+        start_deadline_us=timestamp_us(message.start_deadline),
+        priority=message.priority,
+        jitter_us=timestamp_us(message.jitter),
         uid=uid,
         revision=revision,
         generation=message.generation,
@@ -111,6 +142,23 @@ def schedule_from_proto(message: task_pb2.Schedule) -> Schedule:
         case _:
             kind = Interval(timestamp_us(message.interval.every), timestamp_us(message.interval.anchor))
     return Schedule(kind, timestamp_us(message.start_time), timestamp_us(message.end_time))
+
+
+def retry_from_proto(message: task_pb2.RetryPolicy) -> retry.RetryPolicy:
+    """The policy that a ``raftsched.v1.RetryPolicy`` describes; what is out of range is brought into it."""
+    initial_us = max(0, timestamp_us(message.initial_backoff)) or retry.DEFAULT_INITIAL_US
+    return retry.RetryPolicy(
+        max_attempts=min(max(1, message.max_attempts), retry.LARGEST_MAX_ATTEMPTS),
+        initial_us=min(initial_us, retry.LARGEST_BACKOFF_US),
+        multiplier=min(max(1, message.multiplier or retry.DEFAULT_MULTIPLIER), retry.LARGEST_MULTIPLIER),
+        max_us=min(
+            max(0, timestamp_us(message.max_backoff)) or max(initial_us, retry.DEFAULT_MAX_US),
+            retry.LARGEST_BACKOFF_US,
+        ),
+        states=frozenset(message.states) or retry.RETRIED_STATES,
+        exit_codes=frozenset(message.exit_codes),
+        http_statuses=frozenset(message.http_statuses),
+    )
 
 
 def decode_task(row: bytes) -> Task:

@@ -6,7 +6,8 @@ The proposers send nothing of the kind. The checks keep ``machine.apply`` total 
 from collections.abc import Callable
 from typing import Any
 
-from raftsched.core.model import Delivery
+from raftsched.core.model import HIGHEST_PRIORITY, Delivery, OverlapPolicy
+from raftsched.core.overlap import LARGEST_LIMIT
 from raftsched.internal.v1 import command_pb2 as pb
 
 MAX_US = 253_402_300_799_999_999
@@ -69,12 +70,24 @@ def _fire_item(item: pb.Fire.Item) -> bool:
         is_task(item.task, item.delivery, item.expected_next_us, item.next_us)
         and item.uid >= 0
         and item.generation >= 0
-        and all(_is_time(decided.nominal_us) and _is_time(decided.last_nominal_us) for decided in item.decided)
+        and 0 <= item.overlap_policy <= max(OverlapPolicy)
+        and 0 <= item.max_running <= LARGEST_LIMIT
+        and 0 <= item.max_queued <= LARGEST_LIMIT
+        and _is_time(item.start_deadline_us)
+        and -HIGHEST_PRIORITY <= item.priority <= HIGHEST_PRIORITY
+        and all(
+            all(map(_is_time, (decided.nominal_us, decided.last_nominal_us, decided.start_us)))
+            for decided in item.decided
+        )
     )
 
 
 def _attempts(body: pb.Assign | pb.Report | pb.Expire) -> bool:
     return all(len(item.id) == _ID_BYTES for item in body.items)
+
+
+def _wake(body: pb.Wake) -> bool:
+    return all(len(item.id) == _ID_BYTES and item.due_us >= 0 for item in body.items)
 
 
 def _retire(body: pb.Retire) -> bool:
@@ -96,4 +109,5 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
     "report": _attempts,
     "expire": _attempts,
     "retire": _retire,
+    "wake": _wake,
 }

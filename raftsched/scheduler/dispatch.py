@@ -1,11 +1,12 @@
 """Gives attempts to executors: those that a log entry has assigned, and those that still wait for one."""
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 
 from raftsched_client.v1 import task_pb2
 
 from raftsched.core.model import ExecutionState, Task
-from raftsched.core.rows import ExecutionRow
+from raftsched.core.rows import NO_RANK, ExecutionRow
 from raftsched.internal.v1 import command_pb2 as pb
 from raftsched.internal.v1 import executor_pb2 as xpb
 from raftsched.ports import Fate, Reader, Table
@@ -19,6 +20,17 @@ _ACTIVE = (ExecutionState.ASSIGNED, ExecutionState.RUNNING)
 _SCAN_ROWS = 2_000
 
 
+@dataclass(slots=True)
+class _Lane:
+    """A range of an index of pending executions, and how far it has been looked through."""
+
+    table: Table
+    start: bytes
+    stop: bytes | None
+    id_at: int = 0
+    resume: bytes = b""
+
+
 class Dispatcher:
     """Follows what was applied: an assignment is sent only after the log entry that makes it is durable."""
 
@@ -29,29 +41,39 @@ class Dispatcher:
         self._settings = settings
         self._under_way: set[bytes] = set()
         self._commands = 0
-        self._resume = b""
+        self._lanes = (
+            _Lane(Table.RANKED, b"", bytes((NO_RANK,)), id_at=1),
+            _Lane(Table.PENDING, b"", None),
+            _Lane(Table.RANKED, bytes((NO_RANK,)), None, id_at=1),
+        )
 
     def follow(self, reader: Reader, changes: Iterable[tuple[bytes, ExecutionRow]]) -> None:
         """Act on executions that a commit changed: send new assignments and cancellations, free what ended."""
         assigned: dict[str, list[tuple[bytes, ExecutionRow]]] = {}
-        for execution_id, row in changes:
+        cancelled: list[tuple[bytes, ExecutionRow]] = []
+        # One commit may change an execution several times; where it ends up is what counts.
+        for execution_id, row in dict(changes).items():
             if row.state not in _ACTIVE:
                 self._let_go(execution_id, row)
                 continue
             session = self._executors.get(row.executor_id)
             if session is None:
                 continue
-            if row.cancel_requested:
-                session.link.send(cancel_message([(execution_id, row.attempt)]))
-            elif row.state == ExecutionState.ASSIGNED:
+            if row.state == ExecutionState.ASSIGNED and (execution_id, row.attempt) not in session.held:
                 assigned.setdefault(row.executor_id, []).append((execution_id, row))
+            elif row.cancel_requested:
+                cancelled.append((execution_id, row))
         for executor_id, rows in assigned.items():
             session = self._executors.get(executor_id)
             if session is not None:
                 self.send(reader, session, rows)
+        for execution_id, row in cancelled:
+            session = self._executors.get(row.executor_id)
+            if session is not None:
+                session.link.send(cancel_message([(execution_id, row.attempt)]))
 
     def send(self, reader: Reader, session: Session, rows: list[tuple[bytes, ExecutionRow]]) -> None:
-        """Send assignments as they stand in the execution table."""
+        """Send assignments as they stand in the execution table, and then what of it is to be cancelled."""
         message = xpb.ConnectResponse()
         items = message.assignments.items
         for execution_id, row in rows:
@@ -59,6 +81,8 @@ class Dispatcher:
             session.held.add((execution_id, row.attempt))
             items.append(_assignment(execution_id, row, task if task and task.uid == row.uid else None))
         session.link.send(message)
+        if doomed := [(execution_id, row.attempt) for execution_id, row in rows if row.cancel_requested]:
+            session.link.send(cancel_message(doomed))
 
     def reconcile(self, reader: Reader, assigned: Mapping[str, list[AttemptKey]]) -> None:
         """Send connected executors what is assigned to them, by executor id, and what they do not hold."""
@@ -89,7 +113,7 @@ class Dispatcher:
         return revoked, cancelled
 
     def assign_pending(self, reader: Reader) -> None:
-        """Propose executors for executions that wait for one, oldest nominal time first."""
+        """Propose executors for executions that wait for one, by priority, then oldest nominal time first."""
         while self._commands < self._settings.pipeline_commands and self._executors.any_free():
             command, ids, reserved = self._collect_pending(reader)
             if not ids:
@@ -102,12 +126,20 @@ class Dispatcher:
         command = self._proposer.command()
         ids: list[bytes] = []
         reserved: list[str] = []
+        for lane in self._lanes:
+            self._collect_lane(reader, lane, command, ids, reserved)
+        return command, ids, reserved
+
+    def _collect_lane(
+        self, reader: Reader, lane: "_Lane", command: pb.Command, ids: list[bytes], reserved: list[str]
+    ) -> None:
         scanned = 0
-        for execution_id, _ in reader.scan(Table.PENDING, self._resume):
+        for key, _ in reader.scan(lane.table, max(lane.start, lane.resume), lane.stop):
             if scanned >= _SCAN_ROWS or len(ids) >= self._settings.fire_batch_items:
-                break
+                return
             scanned += 1
-            self._resume = execution_id
+            lane.resume = key
+            execution_id = key[lane.id_at :]
             if execution_id in self._under_way:
                 continue
             row = read_execution(reader, execution_id)
@@ -117,13 +149,14 @@ class Dispatcher:
                 continue
             executor_id = self._executors.reserve(task.executor_labels)
             if not executor_id:
+                if not self._executors.any_free():
+                    lane.resume = b""
+                    return
                 continue
             ids.append(execution_id)
             reserved.append(executor_id)
             command.assign.items.add(id=execution_id, expected_attempt=row.attempt, executor_id=executor_id)
-        else:
-            self._resume = b""
-        return command, ids, reserved
+        lane.resume = b""
 
     def _finisher(self, ids: list[bytes], reserved: list[str]) -> Callable[[Fate], None]:
         def finish(_fate: Fate) -> None:

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import structlog
 
-from raftsched.core.model import Cursor, Decision
-from raftsched.core.policy import decide
+from raftsched.core.model import Cursor, Decision, Task
+from raftsched.core.policy import decide, latest_start
 from raftsched.core.rows import be64, parse_due
 from raftsched.core.schedule import ScheduleError
 from raftsched.internal.v1 import command_pb2 as pb
@@ -72,7 +72,7 @@ class Firer:
     def _collect(self, reader: Reader) -> tuple[list[bytes], pb.Command, list[str]]:
         command = self._proposer.command()
         keys: list[bytes] = []
-        reserved: list[str] = []
+        wanting: list[tuple[Task, pb.Fire.Decided]] = []
         room = self._settings.fire_batch_items
         for key, value in reader.scan(Table.DUE, self._resume, be64(command.now_us + 1)):
             if key in self._under_way:
@@ -81,7 +81,7 @@ class Firer:
                 break
             self._resume = key
             try:
-                item = self._decide(reader, key, value, command.now_us, room, reserved)
+                item = self._decide(reader, key, value, command.now_us, room)
             except ScheduleError as error:
                 # Another node's time zone database may know better; the cursor stays where it is until one decides.
                 _log.error("a due task cannot be decided", key=key[8:].decode(), error=str(error))
@@ -89,15 +89,26 @@ class Firer:
             if item is None:
                 continue
             keys.append(key)
-            command.fire.items.append(item)
-            room -= len(item.decided)
+            task, kept = item
+            command.fire.items.append(kept)
+            wanting += [(task, each) for each in command.fire.items[-1].decided if _starts(each, command.now_us)]
+            room -= len(kept.decided)
         else:
             self._resume = b""
-        return keys, command, reserved
+        return keys, command, self._reserve(wanting)
+
+    def _reserve(self, wanting: list[tuple[Task, pb.Fire.Decided]]) -> list[str]:
+        """Name executors in the decisions as far as there is room, by priority; returns the ids of those named."""
+        reserved: list[str] = []
+        for task, decided in sorted(wanting, key=lambda each: -each[0].priority):
+            decided.executor_id = self._executors.reserve(task.executor_labels)
+            if decided.executor_id:
+                reserved.append(decided.executor_id)
+        return reserved
 
     def _decide(
-        self, reader: Reader, key: bytes, value: bytes, now_us: int, room: int, reserved: list[str]
-    ) -> pb.Fire.Item | None:
+        self, reader: Reader, key: bytes, value: bytes, now_us: int, room: int
+    ) -> tuple[Task, pb.Fire.Item] | None:
         next_us, name, uid, generation = parse_due(key, value)
         task = self._tasks.get(reader, name)
         assert task is not None, f"the due index names {name!r}, which is not in the task table"
@@ -112,17 +123,31 @@ class Firer:
             expected_next_us=next_us,
             next_us=plan.next_us,
             delivery=task.delivery,
+            overlap_policy=task.overlap_policy,
+            max_running=task.max_running,
+            max_queued=task.max_queued,
+            start_deadline_us=task.start_deadline_us,
+            priority=task.priority,
         )
         for entry in plan.decided:
-            decided = item.decided.add(
+            item.decided.add(
                 nominal_us=entry.nominal_us,
                 last_nominal_us=entry.last_nominal_us,
                 count=entry.count,
                 decision=entry.decision,
                 reason=entry.reason,
             )
-            if entry.decision == Decision.RAN:
-                decided.executor_id = self._executors.reserve(task.executor_labels)
-                if decided.executor_id:
-                    reserved.append(decided.executor_id)
-        return item
+        if task.jitter_us:
+            self._draw_starts(task, item)
+        return task, item
+
+    def _draw_starts(self, task: Task, item: pb.Fire.Item) -> None:
+        following = [each.nominal_us for each in item.decided[1:]] + [item.next_us]
+        for decided, next_us in zip(item.decided, following, strict=True):
+            if decided.decision == Decision.RAN:
+                latest_us = latest_start(task, decided.nominal_us, next_us)
+                decided.start_us = int(self._clock.uniform(decided.nominal_us, latest_us))
+
+
+def _starts(decided: pb.Fire.Decided, now_us: int) -> bool:
+    return decided.decision == Decision.RAN and decided.start_us <= now_us

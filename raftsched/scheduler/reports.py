@@ -4,9 +4,10 @@ from collections import deque
 from collections.abc import Callable, Iterable
 
 from raftsched.core.model import ExecutionState
+from raftsched.core.retry import RETRIED_STATES, WHOLE_PPM
 from raftsched.internal.v1 import command_pb2 as pb
 from raftsched.internal.v1 import executor_pb2 as xpb
-from raftsched.ports import Fate
+from raftsched.ports import Clock, Fate
 from raftsched.scheduler.border import trimmed
 from raftsched.scheduler.executors import Executors
 from raftsched.scheduler.proposer import Proposer
@@ -20,8 +21,9 @@ _MAX_QUEUED = 50_000
 class Reporter:
     """Queues reports and proposes them."""
 
-    def __init__(self, proposer: Proposer, executors: Executors, settings: SchedulerSettings) -> None:
+    def __init__(self, proposer: Proposer, clock: Clock, executors: Executors, settings: SchedulerSettings) -> None:
         self._proposer = proposer
+        self._clock = clock
         self._executors = executors
         self._settings = settings
         self._queue: deque[pb.Report.Item] = deque()
@@ -51,6 +53,8 @@ class Reporter:
             item.exit_code = report.exit_code
         if report.HasField("http_status"):
             item.http_status = report.http_status
+        if report.state in RETRIED_STATES:
+            item.jitter_ppm = int(self._clock.uniform(0, WHOLE_PPM))
         self._queue.append(item)
 
     def step(self) -> None:

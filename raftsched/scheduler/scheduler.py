@@ -14,6 +14,7 @@ from raftsched.scheduler.reports import Reporter
 from raftsched.scheduler.retention import Retention
 from raftsched.scheduler.settings import SchedulerSettings
 from raftsched.scheduler.task_cache import TaskCache
+from raftsched.scheduler.waking import Waker
 
 _LONGEST_STEP_S = 0.2
 
@@ -42,7 +43,8 @@ class Scheduler:
         proposer = Proposer(log, clock, node_id, term, wake)
         self._firer = Firer(proposer, clock, self.executors, self._tasks, settings)
         self._dispatcher = Dispatcher(proposer, self.executors, self._tasks, settings)
-        self._reporter = Reporter(proposer, self.executors, settings)
+        self._reporter = Reporter(proposer, clock, self.executors, settings)
+        self._waker = Waker(proposer, settings)
         self._leases = Leases(proposer, settings.lease_ms)
         self._retention = Retention(proposer, settings)
         self._reconcile_s = clock.monotonic()
@@ -60,18 +62,20 @@ class Scheduler:
         self.executors.adapt_bursts(now_s)
         self._reporter.step()
         with self._store.read() as reader:
-            self._firer.step(reader)
+            self._waker.step(reader)
+            # What waits comes before what is new.
             self._dispatcher.assign_pending(reader)
+            self._firer.step(reader)
             if now_s >= self._reconcile_s:
                 self._reconcile_s = now_s + self._settings.reconcile_interval_s
                 assigned = survey(reader)
                 self._end_leases(assigned, now_s)
                 self._dispatcher.reconcile(reader, assigned)
             self._retention.step(reader, now_s)
-            due_us = self._firer.next_due_us(reader)
+            due_us = [time_us for waits in (self._firer, self._waker) if (time_us := waits.next_due_us(reader))]
         if not due_us:
             return _LONGEST_STEP_S
-        return min(_LONGEST_STEP_S, max(0.0, (due_us - self._clock.now_us()) / 1e6))
+        return min(_LONGEST_STEP_S, max(0.0, (min(due_us) - self._clock.now_us()) / 1e6))
 
     def applied(self, executions: Iterable[tuple[bytes, ExecutionRow]], tasks: Iterable[str]) -> None:
         """Called after each commit with what it changed."""

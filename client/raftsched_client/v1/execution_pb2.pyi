@@ -48,7 +48,7 @@ class _ExecutionStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Execut
     DESCRIPTOR: _descriptor.EnumDescriptor
     EXECUTION_STATE_UNSPECIFIED: _ExecutionState.ValueType  # 0
     EXECUTION_STATE_PENDING: _ExecutionState.ValueType  # 1
-    """Decided; waits for an executor."""
+    """Decided; waits for an executor, for its next attempt, or in the queue of its task."""
     EXECUTION_STATE_ASSIGNED: _ExecutionState.ValueType  # 2
     """Given to an executor."""
     EXECUTION_STATE_RUNNING: _ExecutionState.ValueType  # 3
@@ -59,12 +59,14 @@ class _ExecutionStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Execut
     EXECUTION_STATE_CANCELLED: _ExecutionState.ValueType  # 7
     EXECUTION_STATE_LOST: _ExecutionState.ValueType  # 8
     """Its executor vanished and it may not be run again."""
+    EXECUTION_STATE_EXPIRED: _ExecutionState.ValueType  # 9
+    """Could not be given to an executor before its start deadline."""
 
 class ExecutionState(_ExecutionState, metaclass=_ExecutionStateEnumTypeWrapper): ...
 
 EXECUTION_STATE_UNSPECIFIED: ExecutionState.ValueType  # 0
 EXECUTION_STATE_PENDING: ExecutionState.ValueType  # 1
-"""Decided; waits for an executor."""
+"""Decided; waits for an executor, for its next attempt, or in the queue of its task."""
 EXECUTION_STATE_ASSIGNED: ExecutionState.ValueType  # 2
 """Given to an executor."""
 EXECUTION_STATE_RUNNING: ExecutionState.ValueType  # 3
@@ -75,6 +77,8 @@ EXECUTION_STATE_TIMED_OUT: ExecutionState.ValueType  # 6
 EXECUTION_STATE_CANCELLED: ExecutionState.ValueType  # 7
 EXECUTION_STATE_LOST: ExecutionState.ValueType  # 8
 """Its executor vanished and it may not be run again."""
+EXECUTION_STATE_EXPIRED: ExecutionState.ValueType  # 9
+"""Could not be given to an executor before its start deadline."""
 Global___ExecutionState: _TypeAlias = ExecutionState  # noqa: Y015
 
 class _Decision:
@@ -122,6 +126,11 @@ class Execution(_message.Message):
     OUTPUT_SIZE_BYTES_FIELD_NUMBER: _builtins.int
     LEADER_ID_FIELD_NUMBER: _builtins.int
     TERM_FIELD_NUMBER: _builtins.int
+    NEXT_ATTEMPT_TIME_FIELD_NUMBER: _builtins.int
+    QUEUED_FIELD_NUMBER: _builtins.int
+    PAST_ATTEMPTS_FIELD_NUMBER: _builtins.int
+    START_DEADLINE_TIME_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """A ULID whose time part is the nominal time; the same decision always has the same id."""
     task: _builtins.str
@@ -147,6 +156,9 @@ class Execution(_message.Message):
     leader_id: _builtins.str
     """The leader that decided the fire, and its term."""
     term: _builtins.int
+    queued: _builtins.bool
+    """Whether a pending execution waits for another of its task to end."""
+    priority: _builtins.int
     @_builtins.property
     def nominal_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -157,6 +169,18 @@ class Execution(_message.Message):
     def start_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def end_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def next_attempt_time(self) -> _timestamp_pb2.Timestamp:
+        """Of a pending execution that waits for its next attempt, or for the start that jitter gave it: not before this."""
+
+    @_builtins.property
+    def past_attempts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Attempt]:
+        """Attempts before this one, oldest first; the last 10."""
+
+    @_builtins.property
+    def start_deadline_time(self) -> _timestamp_pb2.Timestamp:
+        """Of a pending execution: ends as EXPIRED then."""
+
     def __init__(
         self,
         *,
@@ -180,10 +204,15 @@ class Execution(_message.Message):
         output_size_bytes: _builtins.int = ...,
         leader_id: _builtins.str = ...,
         term: _builtins.int = ...,
+        next_attempt_time: _timestamp_pb2.Timestamp | None = ...,
+        queued: _builtins.bool = ...,
+        past_attempts: _abc.Iterable[Global___Attempt] | None = ...,
+        start_deadline_time: _timestamp_pb2.Timestamp | None = ...,
+        priority: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "_http_status", b"_http_status", "end_time", b"end_time", "exit_code", b"exit_code", "fire_time", b"fire_time", "http_status", b"http_status", "nominal_time", b"nominal_time", "start_time", b"start_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "_http_status", b"_http_status", "end_time", b"end_time", "exit_code", b"exit_code", "fire_time", b"fire_time", "http_status", b"http_status", "next_attempt_time", b"next_attempt_time", "nominal_time", b"nominal_time", "start_deadline_time", b"start_deadline_time", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "_http_status", b"_http_status", "attempt", b"attempt", "end_time", b"end_time", "error", b"error", "executor_id", b"executor_id", "exit_code", b"exit_code", "fencing_token", b"fencing_token", "fire_time", b"fire_time", "generation", b"generation", "http_status", b"http_status", "id", b"id", "leader_id", b"leader_id", "nominal_time", b"nominal_time", "output_size_bytes", b"output_size_bytes", "output_tail", b"output_tail", "start_time", b"start_time", "state", b"state", "task", b"task", "task_uid", b"task_uid", "term", b"term", "trigger", b"trigger"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "_http_status", b"_http_status", "attempt", b"attempt", "end_time", b"end_time", "error", b"error", "executor_id", b"executor_id", "exit_code", b"exit_code", "fencing_token", b"fencing_token", "fire_time", b"fire_time", "generation", b"generation", "http_status", b"http_status", "id", b"id", "leader_id", b"leader_id", "next_attempt_time", b"next_attempt_time", "nominal_time", b"nominal_time", "output_size_bytes", b"output_size_bytes", "output_tail", b"output_tail", "past_attempts", b"past_attempts", "priority", b"priority", "queued", b"queued", "start_deadline_time", b"start_deadline_time", "start_time", b"start_time", "state", b"state", "task", b"task", "task_uid", b"task_uid", "term", b"term", "trigger", b"trigger"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__exit_code: _TypeAlias = _typing.Literal["exit_code"]  # noqa: Y015
     _WhichOneofArgType__exit_code: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code"]  # noqa: Y015
@@ -195,6 +224,60 @@ class Execution(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__http_status) -> _WhichOneofReturnType__http_status | None: ...
 
 Global___Execution: _TypeAlias = Execution  # noqa: Y015
+
+@_typing.final
+class Attempt(_message.Message):
+    """One attempt that was followed by another."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ATTEMPT_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    EXECUTOR_ID_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    EXIT_CODE_FIELD_NUMBER: _builtins.int
+    HTTP_STATUS_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    attempt: _builtins.int
+    """Counts from 1."""
+    state: Global___ExecutionState.ValueType
+    """How it ended: FAILED, TIMED_OUT, or LOST when its executor vanished."""
+    executor_id: _builtins.str
+    exit_code: _builtins.int
+    http_status: _builtins.int
+    error: _builtins.str
+    """Why it did not succeed."""
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        attempt: _builtins.int = ...,
+        state: Global___ExecutionState.ValueType = ...,
+        executor_id: _builtins.str = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        exit_code: _builtins.int | None = ...,
+        http_status: _builtins.int | None = ...,
+        error: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "_http_status", b"_http_status", "end_time", b"end_time", "exit_code", b"exit_code", "http_status", b"http_status", "start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "_http_status", b"_http_status", "attempt", b"attempt", "end_time", b"end_time", "error", b"error", "executor_id", b"executor_id", "exit_code", b"exit_code", "http_status", b"http_status", "start_time", b"start_time", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__exit_code: _TypeAlias = _typing.Literal["exit_code"]  # noqa: Y015
+    _WhichOneofArgType__exit_code: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code"]  # noqa: Y015
+    _WhichOneofReturnType__http_status: _TypeAlias = _typing.Literal["http_status"]  # noqa: Y015
+    _WhichOneofArgType__http_status: _TypeAlias = _typing.Literal["_http_status", b"_http_status"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__exit_code) -> _WhichOneofReturnType__exit_code | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__http_status) -> _WhichOneofReturnType__http_status | None: ...
+
+Global___Attempt: _TypeAlias = Attempt  # noqa: Y015
 
 @_typing.final
 class GetExecutionRequest(_message.Message):
@@ -471,7 +554,7 @@ class LedgerEntry(_message.Message):
     reason: _builtins.str
     """Why, where the decision is not RAN."""
     execution_id: _builtins.str
-    """Of a RAN entry; a COALESCED entry is coalesced into the next RAN entry of the task."""
+    """Of a RAN entry, and of a SKIPPED one whose execution expired; a COALESCED entry is coalesced into the next RAN entry of the task."""
     trigger: Global___Trigger.ValueType
     leader_id: _builtins.str
     term: _builtins.int

@@ -94,6 +94,38 @@ DELIVERY_AT_MOST_ONCE: Delivery.ValueType  # 2
 """End as LOST; never run again."""
 Global___Delivery: _TypeAlias = Delivery  # noqa: Y015
 
+class _OverlapPolicy:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _OverlapPolicyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OverlapPolicy.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    OVERLAP_POLICY_UNSPECIFIED: _OverlapPolicy.ValueType  # 0
+    OVERLAP_POLICY_ALLOW: _OverlapPolicy.ValueType  # 1
+    """Run it all the same."""
+    OVERLAP_POLICY_SKIP: _OverlapPolicy.ValueType  # 2
+    """Record it as skipped."""
+    OVERLAP_POLICY_QUEUE: _OverlapPolicy.ValueType  # 3
+    """Let it wait for an end, as the last of at most `max_queued`; record it as skipped when so many wait."""
+    OVERLAP_POLICY_CANCEL_RUNNING: _OverlapPolicy.ValueType  # 4
+    """Cancel the oldest open executions, and run it when they have ended."""
+
+class OverlapPolicy(_OverlapPolicy, metaclass=_OverlapPolicyEnumTypeWrapper):
+    """What happens to a nominal time that comes while as many executions of the task are open as may be. An execution is open
+    from its decision to its end, between its attempts too. Manual runs are not held back, but count.
+    """
+
+OVERLAP_POLICY_UNSPECIFIED: OverlapPolicy.ValueType  # 0
+OVERLAP_POLICY_ALLOW: OverlapPolicy.ValueType  # 1
+"""Run it all the same."""
+OVERLAP_POLICY_SKIP: OverlapPolicy.ValueType  # 2
+"""Record it as skipped."""
+OVERLAP_POLICY_QUEUE: OverlapPolicy.ValueType  # 3
+"""Let it wait for an end, as the last of at most `max_queued`; record it as skipped when so many wait."""
+OVERLAP_POLICY_CANCEL_RUNNING: OverlapPolicy.ValueType  # 4
+"""Cancel the oldest open executions, and run it when they have ended."""
+Global___OverlapPolicy: _TypeAlias = OverlapPolicy  # noqa: Y015
+
 @_typing.final
 class Task(_message.Message):
     """A command to be run by a schedule."""
@@ -151,6 +183,13 @@ class Task(_message.Message):
     MISFIRE_POLICY_FIELD_NUMBER: _builtins.int
     MISFIRE_THRESHOLD_FIELD_NUMBER: _builtins.int
     DELIVERY_FIELD_NUMBER: _builtins.int
+    OVERLAP_POLICY_FIELD_NUMBER: _builtins.int
+    MAX_RUNNING_FIELD_NUMBER: _builtins.int
+    MAX_QUEUED_FIELD_NUMBER: _builtins.int
+    RETRY_FIELD_NUMBER: _builtins.int
+    START_DEADLINE_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
+    JITTER_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     GENERATION_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
@@ -167,6 +206,16 @@ class Task(_message.Message):
     """What happens to nominal times that lie further back than `misfire_threshold`. Default ONE."""
     delivery: Global___Delivery.ValueType
     """What happens when the executor of an attempt vanishes. Default AT_LEAST_ONCE."""
+    overlap_policy: Global___OverlapPolicy.ValueType
+    """What happens to a nominal time that comes while `max_running` executions of the task are open. Default ALLOW."""
+    max_running: _builtins.int
+    """How many executions of the task may be open at once, 1 to 100. Default 1. Not with ALLOW."""
+    max_queued: _builtins.int
+    """How many executions may wait under QUEUE, 1 to 100. Default 10. Only with QUEUE."""
+    priority: _builtins.int
+    """Which pending executions are given to executors first: higher before lower, and of the same, the older nominal time.
+    From -9 to 9.
+    """
     etag: _builtins.str
     """Output only. Changes with every change of the task; send it with UpdateTask or DeleteTask to act
     only if nobody changed the task in between.
@@ -194,6 +243,22 @@ class Task(_message.Message):
     @_builtins.property
     def misfire_threshold(self) -> _duration_pb2.Duration:
         """Lateness from which a nominal time counts as misfired. Default 10 s. At least 1 s."""
+
+    @_builtins.property
+    def retry(self) -> Global___RetryPolicy:
+        """Whether a failed attempt is followed by another. Unset: it is not."""
+
+    @_builtins.property
+    def start_deadline(self) -> _duration_pb2.Duration:
+        """How long after its nominal time the first attempt may still be given to an executor, 1 s to 366 days. What could not be
+        by then is recorded as skipped. Unset: for ever.
+        """
+
+    @_builtins.property
+    def jitter(self) -> _duration_pb2.Duration:
+        """Up to how long after its nominal time an execution starts: a random time, drawn when it is decided, but never after the
+        next nominal time. 10 ms to 366 days. Unset: it starts at once.
+        """
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
@@ -225,6 +290,13 @@ class Task(_message.Message):
         misfire_policy: Global___MisfirePolicy.ValueType = ...,
         misfire_threshold: _duration_pb2.Duration | None = ...,
         delivery: Global___Delivery.ValueType = ...,
+        overlap_policy: Global___OverlapPolicy.ValueType = ...,
+        max_running: _builtins.int = ...,
+        max_queued: _builtins.int = ...,
+        retry: Global___RetryPolicy | None = ...,
+        start_deadline: _duration_pb2.Duration | None = ...,
+        priority: _builtins.int = ...,
+        jitter: _duration_pb2.Duration | None = ...,
         etag: _builtins.str = ...,
         generation: _builtins.int = ...,
         state: Global___TaskState.ValueType = ...,
@@ -233,13 +305,71 @@ class Task(_message.Message):
         next_fire_time: _timestamp_pb2.Timestamp | None = ...,
         last_fire_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "create_time", b"create_time", "last_fire_time", b"last_fire_time", "misfire_threshold", b"misfire_threshold", "next_fire_time", b"next_fire_time", "schedule", b"schedule", "time_limit", b"time_limit", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "create_time", b"create_time", "jitter", b"jitter", "last_fire_time", b"last_fire_time", "misfire_threshold", b"misfire_threshold", "next_fire_time", b"next_fire_time", "retry", b"retry", "schedule", b"schedule", "start_deadline", b"start_deadline", "time_limit", b"time_limit", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "create_time", b"create_time", "delivery", b"delivery", "etag", b"etag", "executor_labels", b"executor_labels", "generation", b"generation", "labels", b"labels", "last_fire_time", b"last_fire_time", "misfire_policy", b"misfire_policy", "misfire_threshold", b"misfire_threshold", "name", b"name", "next_fire_time", b"next_fire_time", "paused", b"paused", "schedule", b"schedule", "state", b"state", "time_limit", b"time_limit", "uid", b"uid", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "create_time", b"create_time", "delivery", b"delivery", "etag", b"etag", "executor_labels", b"executor_labels", "generation", b"generation", "jitter", b"jitter", "labels", b"labels", "last_fire_time", b"last_fire_time", "max_queued", b"max_queued", "max_running", b"max_running", "misfire_policy", b"misfire_policy", "misfire_threshold", b"misfire_threshold", "name", b"name", "next_fire_time", b"next_fire_time", "overlap_policy", b"overlap_policy", "paused", b"paused", "priority", b"priority", "retry", b"retry", "schedule", b"schedule", "start_deadline", b"start_deadline", "state", b"state", "time_limit", b"time_limit", "uid", b"uid", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Task: _TypeAlias = Task  # noqa: Y015
+
+@_typing.final
+class RetryPolicy(_message.Message):
+    """When an attempt that did not succeed is followed by another. Before attempt n+1 the execution waits for
+    `initial_backoff` * `multiplier` ^ (n-1), at most `max_backoff`; of that, a random part from half to all.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MAX_ATTEMPTS_FIELD_NUMBER: _builtins.int
+    INITIAL_BACKOFF_FIELD_NUMBER: _builtins.int
+    MULTIPLIER_FIELD_NUMBER: _builtins.int
+    MAX_BACKOFF_FIELD_NUMBER: _builtins.int
+    STATES_FIELD_NUMBER: _builtins.int
+    EXIT_CODES_FIELD_NUMBER: _builtins.int
+    HTTP_STATUSES_FIELD_NUMBER: _builtins.int
+    max_attempts: _builtins.int
+    """Attempts in all, 1 to 100. Required."""
+    multiplier: _builtins.int
+    """1 to 10. Default 2."""
+    @_builtins.property
+    def initial_backoff(self) -> _duration_pb2.Duration:
+        """10 ms to 366 days. Default 1 s."""
+
+    @_builtins.property
+    def max_backoff(self) -> _duration_pb2.Duration:
+        """At least `initial_backoff`, at most 366 days. Default 10 min, or `initial_backoff` when that is longer."""
+
+    @_builtins.property
+    def states(self) -> _containers.RepeatedScalarFieldContainer[_execution_pb2.ExecutionState.ValueType]:
+        """Ends that are followed by another attempt: FAILED, TIMED_OUT. Default both."""
+
+    @_builtins.property
+    def exit_codes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Of the attempts of a command that FAILED, only those with one of these exit codes. Up to 64; default any."""
+
+    @_builtins.property
+    def http_statuses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Of the HTTP requests that got an answer and FAILED, only those with one of these statuses. Up to 64; default any."""
+
+    def __init__(
+        self,
+        *,
+        max_attempts: _builtins.int = ...,
+        initial_backoff: _duration_pb2.Duration | None = ...,
+        multiplier: _builtins.int = ...,
+        max_backoff: _duration_pb2.Duration | None = ...,
+        states: _abc.Iterable[_execution_pb2.ExecutionState.ValueType] | None = ...,
+        exit_codes: _abc.Iterable[_builtins.int] | None = ...,
+        http_statuses: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["initial_backoff", b"initial_backoff", "max_backoff", b"max_backoff"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["exit_codes", b"exit_codes", "http_statuses", b"http_statuses", "initial_backoff", b"initial_backoff", "max_attempts", b"max_attempts", "max_backoff", b"max_backoff", "multiplier", b"multiplier", "states", b"states"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RetryPolicy: _TypeAlias = RetryPolicy  # noqa: Y015
 
 @_typing.final
 class Schedule(_message.Message):
@@ -806,7 +936,8 @@ class UpdateTaskRequest(_message.Message):
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
         """Top-level fields of Task to replace: labels, schedule, action, time_limit, paused, executor_labels,
-        misfire_policy, misfire_threshold, delivery. Required.
+        misfire_policy, misfire_threshold, delivery, overlap_policy, max_running, max_queued, retry,
+        start_deadline, priority, jitter. Required.
         """
 
     def __init__(

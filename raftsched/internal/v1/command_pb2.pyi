@@ -42,6 +42,7 @@ class Command(_message.Message):
     REPORT_FIELD_NUMBER: _builtins.int
     EXPIRE_FIELD_NUMBER: _builtins.int
     RETIRE_FIELD_NUMBER: _builtins.int
+    WAKE_FIELD_NUMBER: _builtins.int
     version: _builtins.int
     """Commands of a newer format are rejected by a node that does not know them."""
     now_us: _builtins.int
@@ -69,6 +70,8 @@ class Command(_message.Message):
     def expire(self) -> Global___Expire: ...
     @_builtins.property
     def retire(self) -> Global___Retire: ...
+    @_builtins.property
+    def wake(self) -> Global___Wake: ...
     def __init__(
         self,
         *,
@@ -87,12 +90,13 @@ class Command(_message.Message):
         report: Global___Report | None = ...,
         expire: Global___Expire | None = ...,
         retire: Global___Retire | None = ...,
+        wake: Global___Wake | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["assign", b"assign", "cancel_execution", b"cancel_execution", "delete_task", b"delete_task", "expire", b"expire", "fire", b"fire", "kind", b"kind", "register_tasks", b"register_tasks", "replace_task", b"replace_task", "report", b"report", "retire", b"retire", "run_task", b"run_task"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["assign", b"assign", "cancel_execution", b"cancel_execution", "delete_task", b"delete_task", "expire", b"expire", "fire", b"fire", "kind", b"kind", "register_tasks", b"register_tasks", "replace_task", b"replace_task", "report", b"report", "retire", b"retire", "run_task", b"run_task", "wake", b"wake"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assign", b"assign", "cancel_execution", b"cancel_execution", "delete_task", b"delete_task", "expire", b"expire", "fire", b"fire", "kind", b"kind", "leader_id", b"leader_id", "now_us", b"now_us", "register_tasks", b"register_tasks", "replace_task", b"replace_task", "report", b"report", "request_id", b"request_id", "retire", b"retire", "run_task", b"run_task", "term", b"term", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assign", b"assign", "cancel_execution", b"cancel_execution", "delete_task", b"delete_task", "expire", b"expire", "fire", b"fire", "kind", b"kind", "leader_id", b"leader_id", "now_us", b"now_us", "register_tasks", b"register_tasks", "replace_task", b"replace_task", "report", b"report", "request_id", b"request_id", "retire", b"retire", "run_task", b"run_task", "term", b"term", "version", b"version", "wake", b"wake"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["register_tasks", "replace_task", "delete_task", "run_task", "cancel_execution", "fire", "assign", "report", "expire", "retire"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["register_tasks", "replace_task", "delete_task", "run_task", "cancel_execution", "fire", "assign", "report", "expire", "retire", "wake"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -274,6 +278,11 @@ class Fire(_message.Message):
         NEXT_US_FIELD_NUMBER: _builtins.int
         DECIDED_FIELD_NUMBER: _builtins.int
         DELIVERY_FIELD_NUMBER: _builtins.int
+        OVERLAP_POLICY_FIELD_NUMBER: _builtins.int
+        MAX_RUNNING_FIELD_NUMBER: _builtins.int
+        MAX_QUEUED_FIELD_NUMBER: _builtins.int
+        START_DEADLINE_US_FIELD_NUMBER: _builtins.int
+        PRIORITY_FIELD_NUMBER: _builtins.int
         task: _builtins.str
         uid: _builtins.int
         generation: _builtins.int
@@ -283,6 +292,13 @@ class Fire(_message.Message):
         """The next nominal time; 0: there is none."""
         delivery: _builtins.int
         """raftsched.v1.Delivery"""
+        overlap_policy: _builtins.int
+        """raftsched.v1.OverlapPolicy; 0 is ALLOW. A RAN decision may become another where the policy does not let it run."""
+        max_running: _builtins.int
+        max_queued: _builtins.int
+        start_deadline_us: _builtins.int
+        """0: none."""
+        priority: _builtins.int
         @_builtins.property
         def decided(self) -> _containers.RepeatedCompositeFieldContainer[Global___Fire.Decided]: ...
         def __init__(
@@ -295,10 +311,15 @@ class Fire(_message.Message):
             next_us: _builtins.int = ...,
             decided: _abc.Iterable[Global___Fire.Decided] | None = ...,
             delivery: _builtins.int = ...,
+            overlap_policy: _builtins.int = ...,
+            max_running: _builtins.int = ...,
+            max_queued: _builtins.int = ...,
+            start_deadline_us: _builtins.int = ...,
+            priority: _builtins.int = ...,
         ) -> None: ...
         _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["decided", b"decided", "delivery", b"delivery", "expected_next_us", b"expected_next_us", "generation", b"generation", "next_us", b"next_us", "task", b"task", "uid", b"uid"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["decided", b"decided", "delivery", b"delivery", "expected_next_us", b"expected_next_us", "generation", b"generation", "max_queued", b"max_queued", "max_running", b"max_running", "next_us", b"next_us", "overlap_policy", b"overlap_policy", "priority", b"priority", "start_deadline_us", b"start_deadline_us", "task", b"task", "uid", b"uid"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -312,6 +333,7 @@ class Fire(_message.Message):
         DECISION_FIELD_NUMBER: _builtins.int
         REASON_FIELD_NUMBER: _builtins.int
         EXECUTOR_ID_FIELD_NUMBER: _builtins.int
+        START_US_FIELD_NUMBER: _builtins.int
         nominal_us: _builtins.int
         last_nominal_us: _builtins.int
         count: _builtins.int
@@ -320,6 +342,8 @@ class Fire(_message.Message):
         reason: _builtins.str
         executor_id: _builtins.str
         """Of a RAN decision; empty: it stays pending."""
+        start_us: _builtins.int
+        """Of a RAN decision: does not start before this; 0: at once."""
         def __init__(
             self,
             *,
@@ -329,10 +353,11 @@ class Fire(_message.Message):
             decision: _builtins.int = ...,
             reason: _builtins.str = ...,
             executor_id: _builtins.str = ...,
+            start_us: _builtins.int = ...,
         ) -> None: ...
         _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "decision", b"decision", "executor_id", b"executor_id", "last_nominal_us", b"last_nominal_us", "nominal_us", b"nominal_us", "reason", b"reason"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "decision", b"decision", "executor_id", b"executor_id", "last_nominal_us", b"last_nominal_us", "nominal_us", b"nominal_us", "reason", b"reason", "start_us", b"start_us"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -418,6 +443,7 @@ class Report(_message.Message):
         OUTPUT_TAIL_FIELD_NUMBER: _builtins.int
         OUTPUT_SIZE_BYTES_FIELD_NUMBER: _builtins.int
         EXECUTOR_ID_FIELD_NUMBER: _builtins.int
+        JITTER_PPM_FIELD_NUMBER: _builtins.int
         id: _builtins.bytes
         attempt: _builtins.int
         state: _builtins.int
@@ -430,6 +456,8 @@ class Report(_message.Message):
         output_tail: _builtins.bytes
         output_size_bytes: _builtins.int
         executor_id: _builtins.str
+        jitter_ppm: _builtins.int
+        """The random part of the wait for the next attempt, if there is one: 0 to 1,000,000."""
         def __init__(
             self,
             *,
@@ -444,10 +472,11 @@ class Report(_message.Message):
             output_tail: _builtins.bytes = ...,
             output_size_bytes: _builtins.int = ...,
             executor_id: _builtins.str = ...,
+            jitter_ppm: _builtins.int = ...,
         ) -> None: ...
         _HasFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "_http_status", b"_http_status", "exit_code", b"exit_code", "http_status", b"http_status"]  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "_http_status", b"_http_status", "attempt", b"attempt", "end_us", b"end_us", "error", b"error", "executor_id", b"executor_id", "exit_code", b"exit_code", "http_status", b"http_status", "id", b"id", "output_size_bytes", b"output_size_bytes", "output_tail", b"output_tail", "start_us", b"start_us", "state", b"state"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "_http_status", b"_http_status", "attempt", b"attempt", "end_us", b"end_us", "error", b"error", "executor_id", b"executor_id", "exit_code", b"exit_code", "http_status", b"http_status", "id", b"id", "jitter_ppm", b"jitter_ppm", "output_size_bytes", b"output_size_bytes", "output_tail", b"output_tail", "start_us", b"start_us", "state", b"state"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         _WhichOneofReturnType__exit_code: _TypeAlias = _typing.Literal["exit_code"]  # noqa: Y015
         _WhichOneofArgType__exit_code: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code"]  # noqa: Y015
@@ -473,6 +502,49 @@ class Report(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Report: _TypeAlias = Report  # noqa: Y015
+
+@_typing.final
+class Wake(_message.Message):
+    """Goes on with executions whose time has come, which is `now_us`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Item(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        DUE_US_FIELD_NUMBER: _builtins.int
+        ID_FIELD_NUMBER: _builtins.int
+        due_us: _builtins.int
+        """When it was to be woken."""
+        id: _builtins.bytes
+        def __init__(
+            self,
+            *,
+            due_us: _builtins.int = ...,
+            id: _builtins.bytes = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["due_us", b"due_us", "id", b"id"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    ITEMS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___Wake.Item]: ...
+    def __init__(
+        self,
+        *,
+        items: _abc.Iterable[Global___Wake.Item] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["items", b"items"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Wake: _TypeAlias = Wake  # noqa: Y015
 
 @_typing.final
 class Expire(_message.Message):
@@ -626,6 +698,12 @@ class ExecutionRow(_message.Message):
     TERM_FIELD_NUMBER: _builtins.int
     CANCEL_REQUESTED_FIELD_NUMBER: _builtins.int
     DELIVERY_FIELD_NUMBER: _builtins.int
+    MAX_RUNNING_FIELD_NUMBER: _builtins.int
+    QUEUED_FIELD_NUMBER: _builtins.int
+    NOT_BEFORE_US_FIELD_NUMBER: _builtins.int
+    PAST_ATTEMPTS_FIELD_NUMBER: _builtins.int
+    START_BY_US_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
     task: _builtins.str
     uid: _builtins.int
     generation: _builtins.int
@@ -648,6 +726,17 @@ class ExecutionRow(_message.Message):
     cancel_requested: _builtins.bool
     delivery: _builtins.int
     """raftsched.v1.Delivery, as the task had it when it fired."""
+    max_running: _builtins.int
+    """As the task had it when it fired; 0: the execution is not counted among the open ones of its task."""
+    queued: _builtins.bool
+    """Waits in the queue of its task."""
+    not_before_us: _builtins.int
+    """Waits until then, for its next attempt or because of jitter; 0: it does not."""
+    start_by_us: _builtins.int
+    """Ends as EXPIRED when it has not been given to an executor by then; 0: never."""
+    priority: _builtins.int
+    @_builtins.property
+    def past_attempts(self) -> _containers.RepeatedCompositeFieldContainer[Global___AttemptRow]: ...
     def __init__(
         self,
         *,
@@ -672,10 +761,16 @@ class ExecutionRow(_message.Message):
         term: _builtins.int = ...,
         cancel_requested: _builtins.bool = ...,
         delivery: _builtins.int = ...,
+        max_running: _builtins.int = ...,
+        queued: _builtins.bool = ...,
+        not_before_us: _builtins.int = ...,
+        past_attempts: _abc.Iterable[Global___AttemptRow] | None = ...,
+        start_by_us: _builtins.int = ...,
+        priority: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "_http_status", b"_http_status", "exit_code", b"exit_code", "http_status", b"http_status"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "_http_status", b"_http_status", "attempt", b"attempt", "cancel_requested", b"cancel_requested", "delivery", b"delivery", "end_us", b"end_us", "error", b"error", "executor_id", b"executor_id", "exit_code", b"exit_code", "fencing_token", b"fencing_token", "fire_us", b"fire_us", "generation", b"generation", "http_status", b"http_status", "leader_id", b"leader_id", "nominal_us", b"nominal_us", "output_size_bytes", b"output_size_bytes", "output_tail", b"output_tail", "start_us", b"start_us", "state", b"state", "task", b"task", "term", b"term", "trigger", b"trigger", "uid", b"uid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "_http_status", b"_http_status", "attempt", b"attempt", "cancel_requested", b"cancel_requested", "delivery", b"delivery", "end_us", b"end_us", "error", b"error", "executor_id", b"executor_id", "exit_code", b"exit_code", "fencing_token", b"fencing_token", "fire_us", b"fire_us", "generation", b"generation", "http_status", b"http_status", "leader_id", b"leader_id", "max_running", b"max_running", "nominal_us", b"nominal_us", "not_before_us", b"not_before_us", "output_size_bytes", b"output_size_bytes", "output_tail", b"output_tail", "past_attempts", b"past_attempts", "priority", b"priority", "queued", b"queued", "start_by_us", b"start_by_us", "start_us", b"start_us", "state", b"state", "task", b"task", "term", b"term", "trigger", b"trigger", "uid", b"uid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__exit_code: _TypeAlias = _typing.Literal["exit_code"]  # noqa: Y015
     _WhichOneofArgType__exit_code: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code"]  # noqa: Y015
@@ -687,6 +782,53 @@ class ExecutionRow(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__http_status) -> _WhichOneofReturnType__http_status | None: ...
 
 Global___ExecutionRow: _TypeAlias = ExecutionRow  # noqa: Y015
+
+@_typing.final
+class AttemptRow(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ATTEMPT_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    EXECUTOR_ID_FIELD_NUMBER: _builtins.int
+    START_US_FIELD_NUMBER: _builtins.int
+    END_US_FIELD_NUMBER: _builtins.int
+    EXIT_CODE_FIELD_NUMBER: _builtins.int
+    HTTP_STATUS_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    attempt: _builtins.int
+    state: _builtins.int
+    executor_id: _builtins.str
+    start_us: _builtins.int
+    end_us: _builtins.int
+    exit_code: _builtins.int
+    http_status: _builtins.int
+    error: _builtins.str
+    def __init__(
+        self,
+        *,
+        attempt: _builtins.int = ...,
+        state: _builtins.int = ...,
+        executor_id: _builtins.str = ...,
+        start_us: _builtins.int = ...,
+        end_us: _builtins.int = ...,
+        exit_code: _builtins.int | None = ...,
+        http_status: _builtins.int | None = ...,
+        error: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "_http_status", b"_http_status", "exit_code", b"exit_code", "http_status", b"http_status"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "_http_status", b"_http_status", "attempt", b"attempt", "end_us", b"end_us", "error", b"error", "executor_id", b"executor_id", "exit_code", b"exit_code", "http_status", b"http_status", "start_us", b"start_us", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__exit_code: _TypeAlias = _typing.Literal["exit_code"]  # noqa: Y015
+    _WhichOneofArgType__exit_code: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code"]  # noqa: Y015
+    _WhichOneofReturnType__http_status: _TypeAlias = _typing.Literal["http_status"]  # noqa: Y015
+    _WhichOneofArgType__http_status: _TypeAlias = _typing.Literal["_http_status", b"_http_status"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__exit_code) -> _WhichOneofReturnType__exit_code | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__http_status) -> _WhichOneofReturnType__http_status | None: ...
+
+Global___AttemptRow: _TypeAlias = AttemptRow  # noqa: Y015
 
 @_typing.final
 class LedgerRow(_message.Message):
@@ -701,6 +843,7 @@ class LedgerRow(_message.Message):
     LEADER_ID_FIELD_NUMBER: _builtins.int
     TERM_FIELD_NUMBER: _builtins.int
     UID_FIELD_NUMBER: _builtins.int
+    EXPIRED_FIELD_NUMBER: _builtins.int
     last_nominal_us: _builtins.int
     count: _builtins.int
     decision: _builtins.int
@@ -710,6 +853,8 @@ class LedgerRow(_message.Message):
     leader_id: _builtins.str
     term: _builtins.int
     uid: _builtins.int
+    expired: _builtins.bool
+    """A SKIPPED entry whose execution was made and expired."""
     def __init__(
         self,
         *,
@@ -722,10 +867,11 @@ class LedgerRow(_message.Message):
         leader_id: _builtins.str = ...,
         term: _builtins.int = ...,
         uid: _builtins.int = ...,
+        expired: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "decide_us", b"decide_us", "decision", b"decision", "last_nominal_us", b"last_nominal_us", "leader_id", b"leader_id", "reason", b"reason", "term", b"term", "trigger", b"trigger", "uid", b"uid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "decide_us", b"decide_us", "decision", b"decision", "expired", b"expired", "last_nominal_us", b"last_nominal_us", "leader_id", b"leader_id", "reason", b"reason", "term", b"term", "trigger", b"trigger", "uid", b"uid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -6,7 +6,13 @@ import shlex
 from pathlib import Path
 
 import pytest
-from raftsched_client.v1.execution_pb2 import EXECUTION_STATE_PENDING, EXECUTION_STATE_SUCCEEDED, Execution
+from raftsched_client.v1.execution_pb2 import (
+    DECISION_RAN,
+    EXECUTION_STATE_PENDING,
+    EXECUTION_STATE_SUCCEEDED,
+    Execution,
+    LedgerEntry,
+)
 
 from raftsched.cli.failures import ExitCode
 from raftsched.cli.main import run
@@ -40,6 +46,9 @@ def place(cluster, tmp_path, monkeypatch):
     """A cluster, and files, in which the examples make sense."""
     cluster.end_runs_as = Execution(state=EXECUTION_STATE_SUCCEEDED, exit_code=0)
     cluster.executions[EXECUTION] = Execution(id=EXECUTION, task="report", state=EXECUTION_STATE_PENDING, attempt=1)
+    entry = LedgerEntry(task="report", count=1, decision=DECISION_RAN, execution_id=EXECUTION)
+    entry.nominal_time.FromSeconds(1_772_953_200)
+    cluster.ledger.append(entry)
     (tmp_path / "tasks.yaml").write_text(blocks("yaml")[0])
     (tmp_path / "crontab").write_text("17 * * * * root cd / && run-parts --report /etc/cron.hourly\n")
     (tmp_path / "raftsched.toml").write_text('id = "n1"\nlisten = "127.0.0.1:7101"\ndata_dir = "data"\n')
@@ -86,7 +95,7 @@ def test_exit_codes_of_the_page_are_those_of_the_code():
 
 
 def test_every_command_that_prints_json_is_on_the_page():
-    silent = {"task delete", "execution output", "node", "executor"}
+    silent = {"task delete", "simulate", "verify", "execution output", "node", "executor"}
     table = PAGE.read_text().partition("## Output")[2].partition("## Times")[0]
     for command in set(COMMANDS) - silent:
         assert command.rpartition(" ")[2] in table, command

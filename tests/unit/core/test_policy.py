@@ -3,7 +3,7 @@
 import pytest
 
 from raftsched.core.model import SECOND_US, At, Cron, Cursor, Decision, Interval, MisfirePolicy, Schedule, Task
-from raftsched.core.policy import Decided, FirePlan, decide, give_up
+from raftsched.core.policy import Decided, FirePlan, decide, give_up, latest_start
 from raftsched.core.schedule import MAX_COUNT, ScheduleError
 
 RAN, SKIPPED, COALESCED = Decision.RAN, Decision.SKIPPED, Decision.COALESCED
@@ -159,3 +159,17 @@ def test_give_up_of_a_finished_schedule_leaves_no_cursor() -> None:
     assert give_up(Schedule(At(at(0))), at(0), at(9), "paused") == FirePlan(
         0, (Decided(at(0), at(0), 1, SKIPPED, "paused"),)
     )
+
+
+@pytest.mark.parametrize(
+    ("jitter_us", "next_us", "latest_us"),
+    [
+        (0, at(1), at(0)),
+        (SECOND_US, at(1), at(0) + SECOND_US),
+        (at(9), at(1), at(1)),
+        (SECOND_US, 0, at(0) + SECOND_US),
+    ],
+)
+def test_jitter_ends_at_the_next_nominal_time(jitter_us: int, next_us: int, latest_us: int) -> None:
+    jittered = Task(name="t", schedule=Schedule(At(at(0))), action=b"", jitter_us=jitter_us)
+    assert latest_start(jittered, at(0), next_us) == latest_us

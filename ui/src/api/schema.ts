@@ -273,6 +273,33 @@ export interface components {
             python?: components["schemas"]["PythonAction"];
             noop?: components["schemas"]["NoopAction"];
         };
+        /** @description One attempt that was followed by another. */
+        Attempt: {
+            /**
+             * Format: int32
+             * @description Counts from 1.
+             */
+            attempt: number;
+            /** @description How it ended: FAILED, TIMED_OUT, or LOST when its executor vanished. */
+            state: components["schemas"]["ExecutionState"];
+            executorId: string;
+            /**
+             * Format: date-time
+             * @example 2030-01-31T12:00:00Z
+             */
+            startTime?: string;
+            /**
+             * Format: date-time
+             * @example 2030-01-31T12:00:00Z
+             */
+            endTime?: string;
+            /** Format: int32 */
+            exitCode?: number;
+            /** Format: int32 */
+            httpStatus?: number;
+            /** @description Why it did not succeed. */
+            error: string;
+        };
         BatchCreateTaskResult: {
             name: string;
             /**
@@ -397,15 +424,34 @@ export interface components {
             leaderId: string;
             /** Format: int64 */
             term: string;
+            /**
+             * Format: date-time
+             * @description Of a pending execution that waits for its next attempt, or for the start that jitter gave it: not before this.
+             * @example 2030-01-31T12:00:00Z
+             */
+            nextAttemptTime?: string;
+            /** @description Whether a pending execution waits for another of its task to end. */
+            queued: boolean;
+            /** @description Attempts before this one, oldest first; the last 10. */
+            pastAttempts: components["schemas"]["Attempt"][];
+            /**
+             * Format: date-time
+             * @description Of a pending execution: ends as EXPIRED then.
+             * @example 2030-01-31T12:00:00Z
+             */
+            startDeadlineTime?: string;
+            /** Format: int32 */
+            priority: number;
         };
         /**
-         * @description - `EXECUTION_STATE_PENDING`: Decided; waits for an executor.
+         * @description - `EXECUTION_STATE_PENDING`: Decided; waits for an executor, for its next attempt, or in the queue of its task.
          *     - `EXECUTION_STATE_ASSIGNED`: Given to an executor.
          *     - `EXECUTION_STATE_RUNNING`: Reported as started.
          *     - `EXECUTION_STATE_LOST`: Its executor vanished and it may not be run again.
+         *     - `EXECUTION_STATE_EXPIRED`: Could not be given to an executor before its start deadline.
          * @enum {string}
          */
-        ExecutionState: "EXECUTION_STATE_UNSPECIFIED" | "EXECUTION_STATE_PENDING" | "EXECUTION_STATE_ASSIGNED" | "EXECUTION_STATE_RUNNING" | "EXECUTION_STATE_SUCCEEDED" | "EXECUTION_STATE_FAILED" | "EXECUTION_STATE_TIMED_OUT" | "EXECUTION_STATE_CANCELLED" | "EXECUTION_STATE_LOST";
+        ExecutionState: "EXECUTION_STATE_UNSPECIFIED" | "EXECUTION_STATE_PENDING" | "EXECUTION_STATE_ASSIGNED" | "EXECUTION_STATE_RUNNING" | "EXECUTION_STATE_SUCCEEDED" | "EXECUTION_STATE_FAILED" | "EXECUTION_STATE_TIMED_OUT" | "EXECUTION_STATE_CANCELLED" | "EXECUTION_STATE_LOST" | "EXECUTION_STATE_EXPIRED";
         /**
          * @description - `EXECUTOR_STATE_DRAINING`: Finishes what it has and takes nothing new.
          *     - `EXECUTOR_STATE_DISCONNECTED`: Its stream is down and its lease has not run out.
@@ -499,7 +545,7 @@ export interface components {
             decision: components["schemas"]["Decision"];
             /** @description Why, where the decision is not RAN. */
             reason: string;
-            /** @description Of a RAN entry; a COALESCED entry is coalesced into the next RAN entry of the task. */
+            /** @description Of a RAN entry, and of a SKIPPED one whose execution expired; a COALESCED entry is coalesced into the next RAN entry of the task. */
             executionId: string;
             trigger: components["schemas"]["Trigger"];
             /**
@@ -574,6 +620,15 @@ export interface components {
         };
         /** @description Does nothing, successfully. */
         NoopAction: Record<string, never>;
+        /**
+         * @description What happens to a nominal time that comes while as many executions of the task are open as may be. An execution is open from its decision to its end, between its attempts too. Manual runs are not held back, but count.
+         *     - `OVERLAP_POLICY_ALLOW`: Run it all the same.
+         *     - `OVERLAP_POLICY_SKIP`: Record it as skipped.
+         *     - `OVERLAP_POLICY_QUEUE`: Let it wait for an end, as the last of at most `max_queued`; record it as skipped when so many wait.
+         *     - `OVERLAP_POLICY_CANCEL_RUNNING`: Cancel the oldest open executions, and run it when they have ended.
+         * @enum {string}
+         */
+        OverlapPolicy: "OVERLAP_POLICY_UNSPECIFIED" | "OVERLAP_POLICY_ALLOW" | "OVERLAP_POLICY_SKIP" | "OVERLAP_POLICY_QUEUE" | "OVERLAP_POLICY_CANCEL_RUNNING";
         PreviewScheduleRequest: {
             schedule?: components["schemas"]["Schedule"];
             /**
@@ -600,6 +655,35 @@ export interface components {
             callable?: string;
             /** @description Keyword arguments, as a JSON object. */
             kwargsJson?: string;
+        };
+        /** @description When an attempt that did not succeed is followed by another. Before attempt n+1 the execution waits for `initial_backoff` * `multiplier` ^ (n-1), at most `max_backoff`; of that, a random part from half to all. */
+        RetryPolicy: {
+            /**
+             * Format: int32
+             * @description Attempts in all, 1 to 100. Required.
+             */
+            maxAttempts?: number;
+            /**
+             * @description 10 ms to 366 days. Default 1 s.
+             * @example 90s
+             */
+            initialBackoff?: string;
+            /**
+             * Format: int32
+             * @description 1 to 10. Default 2.
+             */
+            multiplier?: number;
+            /**
+             * @description At least `initial_backoff`, at most 366 days. Default 10 min, or `initial_backoff` when that is longer.
+             * @example 90s
+             */
+            maxBackoff?: string;
+            /** @description Ends that are followed by another attempt: FAILED, TIMED_OUT. Default both. */
+            states?: components["schemas"]["ExecutionState"][];
+            /** @description Of the attempts of a command that FAILED, only those with one of these exit codes. Up to 64; default any. */
+            exitCodes?: number[];
+            /** @description Of the HTTP requests that got an answer and FAILED, only those with one of these statuses. Up to 64; default any. */
+            httpStatuses?: number[];
         };
         /** @description When a task fires. At most one of at, cron, interval is given. */
         Schedule: {
@@ -663,6 +747,35 @@ export interface components {
             misfireThreshold?: string;
             /** @description What happens when the executor of an attempt vanishes. Default AT_LEAST_ONCE. */
             delivery?: components["schemas"]["Delivery"];
+            /** @description What happens to a nominal time that comes while `max_running` executions of the task are open. Default ALLOW. */
+            overlapPolicy?: components["schemas"]["OverlapPolicy"];
+            /**
+             * Format: int32
+             * @description How many executions of the task may be open at once, 1 to 100. Default 1. Not with ALLOW.
+             */
+            maxRunning?: number;
+            /**
+             * Format: int32
+             * @description How many executions may wait under QUEUE, 1 to 100. Default 10. Only with QUEUE.
+             */
+            maxQueued?: number;
+            /** @description Whether a failed attempt is followed by another. Unset: it is not. */
+            retry?: components["schemas"]["RetryPolicy"];
+            /**
+             * @description How long after its nominal time the first attempt may still be given to an executor, 1 s to 366 days. What could not be by then is recorded as skipped. Unset: for ever.
+             * @example 90s
+             */
+            startDeadline?: string;
+            /**
+             * Format: int32
+             * @description Which pending executions are given to executors first: higher before lower, and of the same, the older nominal time. From -9 to 9.
+             */
+            priority?: number;
+            /**
+             * @description Up to how long after its nominal time an execution starts: a random time, drawn when it is decided, but never after the next nominal time. 10 ms to 366 days. Unset: it starts at once.
+             * @example 90s
+             */
+            jitter?: string;
             /** @description Output only. Changes with every change of the task; send it with UpdateTask or DeleteTask to act only if nobody changed the task in between. */
             readonly etag?: string;
             /**
@@ -1150,7 +1263,7 @@ export interface operations {
     UpdateTask: {
         parameters: {
             query?: {
-                /** @description Top-level fields of Task to replace: labels, schedule, action, time_limit, paused, executor_labels, misfire_policy, misfire_threshold, delivery. Required. */
+                /** @description Top-level fields of Task to replace: labels, schedule, action, time_limit, paused, executor_labels, misfire_policy, misfire_threshold, delivery, overlap_policy, max_running, max_queued, retry, start_deadline, priority, jitter. Required. */
                 updateMask?: string;
                 requestId?: string;
             };

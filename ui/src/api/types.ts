@@ -46,6 +46,7 @@ export const EXECUTION_STATES = [
   'EXECUTION_STATE_TIMED_OUT',
   'EXECUTION_STATE_CANCELLED',
   'EXECUTION_STATE_LOST',
+  'EXECUTION_STATE_EXPIRED',
 ] as const satisfies readonly ExecutionState[];
 
 /** One page of a list; `next` is empty on the last one. */

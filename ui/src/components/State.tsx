@@ -12,6 +12,7 @@ const EXECUTION: Record<ExecutionState, [Tone, string]> = {
   EXECUTION_STATE_TIMED_OUT: ['warn', 'Timed out'],
   EXECUTION_STATE_CANCELLED: ['idle', 'Cancelled'],
   EXECUTION_STATE_LOST: ['lost', 'Lost'],
+  EXECUTION_STATE_EXPIRED: ['warn', 'Expired'],
 };
 const TASK: Record<TaskState, [Tone, string]> = {
   TASK_STATE_ACTIVE: ['good', 'Active'],

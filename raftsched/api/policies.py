@@ -1,0 +1,83 @@
+"""Checks of the policies of a task: what is wrong is noted, and the defaults are written out."""
+
+from collections.abc import Iterable
+
+from raftsched_client.v1 import execution_pb2, task_pb2
+
+from raftsched.api.fields import Violations, check_duration, check_enum
+from raftsched.core import retry
+from raftsched.core.model import OverlapPolicy
+from raftsched.core.overlap import DEFAULT_MAX_QUEUED, LARGEST_LIMIT
+
+_MAX_LISTED = 64
+
+
+def check_overlap(violations: Violations, task: task_pb2.Task) -> None:
+    """Overlap policy and its limits. A limit that the policy does not ask for is refused, but for a limit of 1."""
+    task.overlap_policy = task.overlap_policy or task_pb2.OVERLAP_POLICY_ALLOW
+    check_enum(violations, "task.overlap_policy", task.overlap_policy, OverlapPolicy)
+    if task.overlap_policy == task_pb2.OVERLAP_POLICY_ALLOW:
+        if task.max_running:
+            violations.add("task.max_running", "goes with an overlap policy other than ALLOW, which sets no limit")
+    else:
+        task.max_running = task.max_running or 1
+        check_number(violations, "task.max_running", task.max_running, 1, LARGEST_LIMIT)
+    if task.overlap_policy == task_pb2.OVERLAP_POLICY_QUEUE:
+        task.max_queued = task.max_queued or DEFAULT_MAX_QUEUED
+        check_number(violations, "task.max_queued", task.max_queued, 1, LARGEST_LIMIT)
+    elif task.max_queued:
+        violations.add("task.max_queued", "goes with overlap policy QUEUE only")
+
+
+def check_retry(violations: Violations, task: task_pb2.Task) -> None:
+    """The retry policy of a task that has one."""
+    policy = task.retry
+    check_number(violations, "task.retry.max_attempts", policy.max_attempts, 1, retry.LARGEST_MAX_ATTEMPTS)
+    if task.delivery == task_pb2.DELIVERY_AT_MOST_ONCE and policy.max_attempts > 1:
+        violations.add("task.retry.max_attempts", "must be 1 with delivery AT_MOST_ONCE, which allows one attempt")
+    policy.multiplier = policy.multiplier or retry.DEFAULT_MULTIPLIER
+    check_number(violations, "task.retry.multiplier", policy.multiplier, 1, retry.LARGEST_MULTIPLIER)
+    _check_backoff(violations, policy)
+    policy.states[:] = sorted(set(policy.states) or retry.RETRIED_STATES)  # type: ignore[arg-type]
+    for state in policy.states:
+        if state not in retry.RETRIED_STATES:
+            shown = _state_name(state)
+            violations.add("task.retry.states", f"{shown} is followed by no attempt; give FAILED and TIMED_OUT only")
+    _check_listed(violations, "task.retry.exit_codes", policy.exit_codes, -255, 255)
+    _check_listed(violations, "task.retry.http_statuses", policy.http_statuses, 100, 599)
+
+
+def _check_backoff(violations: Violations, policy: task_pb2.RetryPolicy) -> None:
+    low_us, high_us = retry.SMALLEST_BACKOFF_US, retry.LARGEST_BACKOFF_US
+    if not policy.HasField("initial_backoff"):
+        policy.initial_backoff.FromMicroseconds(retry.DEFAULT_INITIAL_US)
+    found = Violations()
+    check_duration(found, "task.retry.initial_backoff", policy.initial_backoff, low_us, high_us)
+    if not found:
+        low_us = policy.initial_backoff.ToMicroseconds()
+        if not policy.HasField("max_backoff"):
+            policy.max_backoff.FromMicroseconds(max(low_us, retry.DEFAULT_MAX_US))
+    if policy.HasField("max_backoff"):
+        check_duration(found, "task.retry.max_backoff", policy.max_backoff, low_us, high_us)
+    violations.extend(found)
+
+
+def _check_listed(violations: Violations, field: str, values: Iterable[int], low: int, high: int) -> None:
+    listed = list(values)
+    if len(listed) > _MAX_LISTED:
+        violations.add(field, f"{len(listed)} values; at most {_MAX_LISTED} are allowed")
+    for value in listed[:_MAX_LISTED]:
+        check_number(violations, field, value, low, high)
+
+
+def check_number(violations: Violations, field: str, value: int, low: int, high: int) -> None:
+    """A whole number between two bounds."""
+    if not low <= value <= high:
+        violations.add(field, f"{value} must lie between {low} and {high}")
+
+
+def _state_name(state: int) -> str:
+    try:
+        return execution_pb2.ExecutionState.Name(state).removeprefix("EXECUTION_STATE_")  # type: ignore[arg-type]
+    except ValueError:
+        return str(state)

@@ -1,0 +1,128 @@
+"""What ``verify``, ``explain`` and ``simulate`` find and show."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from raftsched_client.v1 import execution_pb2
+
+from raftsched.cli.simulate import picture
+from raftsched.cli.verify import Entry, check
+
+RAN, SKIPPED = execution_pb2.DECISION_RAN, execution_pb2.DECISION_SKIPPED
+SECOND_US = 1_000_000
+
+
+def entry(first: int, last: int, *, after: int = 0, ran: bool = True) -> Entry:
+    return Entry(first, last, first + after, ran)
+
+
+@pytest.mark.parametrize(
+    ("entries", "missing", "twice", "late"),
+    [
+        ([entry(1, 1), entry(2, 2), entry(3, 3)], [], [], []),
+        ([entry(0, 9, ran=False)], [], [], []),
+        ([entry(1, 1), entry(3, 3)], [2], [], []),
+        ([], [1, 2, 3], [], []),
+        ([entry(1, 2, ran=False), entry(2, 2), entry(3, 3)], [], [2], []),
+        ([entry(1, 1), entry(1, 1), entry(2, 3)], [], [1], []),
+        ([entry(1, 1, after=11), entry(2, 2, after=10), entry(3, 3, after=99, ran=False)], [], [], [1]),
+    ],
+)
+def test_the_record_is_compared_with_the_nominal_times(
+    entries: list[Entry], missing: list[int], twice: list[int], late: list[int]
+) -> None:
+    found = check([1, 2, 3], entries, late_us=10)
+    assert (found.checked, found.missing, found.twice, found.late) == (3, missing, twice, late)
+
+
+@given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 5)), max_size=20), st.integers(0, 30))
+def test_what_is_found_is_what_counting_finds(spans: list[tuple[int, int]], last: int) -> None:
+    entries = [entry(first, first + length) for first, length in spans]
+    covered = {at: sum(each.first_us <= at <= each.last_us for each in entries) for at in range(last)}
+    found = check(range(last), entries, late_us=10**9)
+    assert found.missing == [at for at in covered if covered[at] == 0]
+    assert found.twice == [at for at in covered if covered[at] > 1]
+
+
+def register(cluster, cli, decided: list[int]) -> None:
+    """A task of every second from the second 1,800,000,000, whose last decision was 10 s later."""
+    cli("task", "create", "t", "--every", "1s", "--anchor", "2027-01-15T08:00:00Z", "--noop")
+    task = cluster.tasks["t"]
+    task.generation = 1
+    task.create_time.FromSeconds(1_800_000_000)
+    task.last_fire_time.FromSeconds(1_800_000_010)
+    for second in decided:
+        each = execution_pb2.LedgerEntry(
+            task="t", task_uid=task.uid, count=1, decision=RAN, trigger=execution_pb2.TRIGGER_SCHEDULE, leader_id="n2",
+            term=7,
+        )  # fmt: skip
+        for time in (each.nominal_time, each.last_nominal_time, each.decide_time):
+            time.FromSeconds(1_800_000_000 + second)
+        cluster.ledger.append(each)
+
+
+def test_verify_is_content_with_a_complete_record(cli, cluster):
+    register(cluster, cli, list(range(1, 11)))
+    ended = cli("verify", "--since", "2027-01-15T08:00:00Z")
+    assert (ended.code, ended.out) == (0, "10 nominal times of 1 tasks checked, 0 not as they should be\n")
+
+
+def test_verify_names_what_is_missing_or_decided_twice_and_fails(cli, cluster):
+    register(cluster, cli, [1, 2, 3, 3, 5, 6, 7, 8, 9, 10])
+    ended = cli("verify", "--since", "2027-01-15T08:00:00Z")
+    assert ended.code == 1
+    assert "missing" in ended.out
+    assert "2027-01-15 08:00:04+00:00" in ended.out
+    assert "decided twice" in ended.out
+    assert "10 nominal times of 1 tasks checked, 2 not as they should be" in ended.out
+
+
+def test_explain_tells_who_decided_and_under_which_policy(cli, cluster):
+    register(cluster, cli, [1])
+    cluster.ledger[0].decision = SKIPPED
+    cluster.ledger[0].reason = "1 of at most 1 executions were open; overlap policy SKIP"
+    shown = cli("explain", "t", "--at", "2027-01-15T08:00:05Z").out
+    for text in ("2027-01-15 08:00:01", "SKIPPED", "overlap policy SKIP", "n2 (term 7)", "every 1s"):
+        assert text in shown
+
+
+def test_explain_says_when_nothing_was_decided(cli, cluster):
+    cli("task", "create", "t", "--every", "1s", "--noop")
+    ended = cli("explain", "t")
+    assert (ended.code, ended.err) == (3, "error: nothing was decided for t at or before that time\n")
+
+
+def test_simulate_needs_no_cluster_and_shows_the_hour_that_is_missing(cli, tmp_path):
+    task = '{"name": "t", "schedule": {"cron": {"expression": "30 2 * * *", "timeZone": "America/New_York"}}}'
+    (tmp_path / "t.json").write_text(task)
+    window = ("--from", "2026-03-08T00:00:00-05:00", "--to", "2026-03-09T00:00:00-04:00")
+    ended = cli("--endpoints", "127.0.0.1:1", "simulate", str(tmp_path / "t.json"), *window)
+    assert ended.code == 0
+    assert "2026-03-08 03:00:00-04:00" in ended.out
+    assert "1 fires of 1 tasks" in ended.out
+
+
+def test_simulate_refuses_a_schedule_that_is_none(cli, tmp_path):
+    (tmp_path / "t.json").write_text('{"name": "t", "schedule": {"cron": {"expression": "61 * * * *"}}}')
+    ended = cli("simulate", str(tmp_path / "t.json"))
+    assert ended.code == 2
+    assert "t: schedule.cron.expression" in ended.err
+
+
+def test_the_picture_counts_fires_per_minute():
+    minute_us = 60 * SECOND_US
+    lines = picture([0, 1, minute_us, 3 * minute_us], 0, 10 * minute_us - 1)
+    assert lines == [
+        "fires per minute (UTC), at most 2:",
+        f"1970-01-01 00:00 {'#' * 50} 2",
+        f"1970-01-01 00:01 {'#' * 25} 1",
+        f"1970-01-01 00:03 {'#' * 25} 1",
+    ]
+
+
+def test_a_long_time_is_shown_in_sixty_bars_at_most():
+    hours = [3600 * SECOND_US * hour for hour in range(48)]
+    lines = picture(hours, 0, 48 * 3600 * SECOND_US - 1)
+    assert lines[0].startswith("fires per 48 minutes (UTC)")
+    assert sum(int(line.rpartition(" ")[2]) for line in lines[1:]) == 48
+    assert len(lines) <= 61
