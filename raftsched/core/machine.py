@@ -451,7 +451,8 @@ def _report(context: _Context, body: pb.Report) -> pb.Outcome:
             state = ExecutionState(item.state)
         except ValueError:
             continue
-        if not may_follow(ExecutionState(row.state), state):
+        is_news = state is ExecutionState.RUNNING or state.ended
+        if not is_news or not may_follow(ExecutionState(row.state), state):
             continue
         if state == ExecutionState.LOST:
             _vanished(context, item.id, row, item.error)

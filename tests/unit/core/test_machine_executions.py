@@ -183,6 +183,13 @@ def test_a_report_of_another_attempt_or_executor_is_ignored(driver: Fixture, att
     assert driver.dump() == before
 
 
+@pytest.mark.parametrize("state", [ExecutionState.PENDING, ExecutionState.ASSIGNED])
+def test_an_executor_cannot_report_what_only_the_leader_decides(driver: Fixture, state: ExecutionState) -> None:
+    execution_id = driver.fire_due("e1")
+    driver.report(execution_id, state)
+    assert driver.execution(execution_id).state == ExecutionState.ASSIGNED
+
+
 def test_a_report_in_no_known_state_is_ignored(driver: Fixture) -> None:
     execution_id = driver.fire_due("e1")
     before = driver.dump()
