@@ -13,6 +13,7 @@ from tests.chaos.network import Loopback, Namespaces, Network, why_no_namespaces
 from tests.support.cluster import Cluster, Process, free_ports
 
 _FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
+_SHARED_MEMORY, _FAKETIME_SHARED = Path("/dev/shm"), "*faketime_*"
 _TMPFS_MIB = 384
 _EXTRA_EXECUTORS = 2
 FULL_MARK = "filler"
@@ -63,6 +64,7 @@ class Lab(Cluster):
         self.network: Network = Namespaces(ids) if network else Loopback(ids, free_ports(nodes))
         self.addresses = self.network.addresses
         self._clocks = clocks
+        self._shared_before = set(_SHARED_MEMORY.glob(_FAKETIME_SHARED))
         self.small_disk = directory / ids[-1] if small_disk else None
         peers = ",".join(f"{id_}={address}" for id_, address in self.addresses.items())
         self.nodes: dict[str, Process] = {
@@ -99,6 +101,10 @@ class Lab(Cluster):
         if self.small_disk is not None and os.path.ismount(self.small_disk):
             self._keep_small_disk()
         self.network.close()
+        if self._clocks:
+            # Of processes that were killed.
+            for left in set(_SHARED_MEMORY.glob(_FAKETIME_SHARED)) - self._shared_before:
+                left.unlink(missing_ok=True)
 
     def step_clock(self, id_: str, by_s: float) -> None:
         """Set the wall clock of a node apart from that of the machine."""
