@@ -26,7 +26,7 @@ const browser = await chromium.launch({
   args: ['--headless', '--no-sandbox', '--disable-gpu', '--disable-background-networking', '--no-first-run'],
 });
 for (const [width, height, colorScheme] of [
-  [1280, 800, 'light'],
+  [1280, 900, 'light'],
   [390, 844, 'dark'],
 ]) {
   const context = await browser.newContext({ viewport: { width, height }, colorScheme, timezoneId: 'Europe/Berlin' });
@@ -37,7 +37,7 @@ for (const [width, height, colorScheme] of [
     await page.waitForLoadState('load');
     await page.waitForTimeout(1500);
     const picture = join(directory, `${name}-${width}.png`);
-    await page.screenshot({ path: picture, fullPage: width > 1000 });
+    await page.screenshot({ path: picture });
     execFileSync('pngquant', ['--force', '--ext', '.png', '--speed', '1', '64', picture]);
     await page.close();
   }

@@ -111,7 +111,7 @@ function Where() {
         </span>
       ) : null}
       <Badge tone={!reachable ? 'bad' : stream === 'down' ? 'warn' : 'good'} dot>
-        {!reachable ? 'Offline' : { open: 'Live', down: 'Polling', none: 'Connected' }[stream]}
+        {!reachable ? 'Offline' : { open: 'Live', down: 'Polling', none: 'Online' }[stream]}
       </Badge>
     </Group>
   );

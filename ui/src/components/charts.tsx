@@ -7,7 +7,7 @@ import { isFailure, type HourCell, type MinuteBucket } from '../lib/stats.ts';
 import { formatClock, formatTime, timeMs, viewerZone } from '../lib/time.ts';
 import { toneOf, wordOf } from './State.tsx';
 
-const LEFT = 46;
+const LEFT = 68;
 const BOTTOM = 20;
 const TOP = 8;
 const SHOWN_BARS = 60;

@@ -12,11 +12,18 @@ interface Props {
   rows: Execution[];
   zone?: string;
   hideTask?: boolean;
+  /** For half a page: what is below one another must stay readable. */
+  compact?: boolean;
 }
 
 /** Executions, newest first, each with a link to its page. */
-export function ExecutionTable({ label, rows, zone, hideTask }: Props) {
-  const columns = [...(hideTask ? [] : [TASK]), nominal(zone, hideTask ?? false), state(hideTask ?? false), ...REST];
+export function ExecutionTable({ label, rows, zone, hideTask, compact }: Props) {
+  const columns = [
+    ...(hideTask ? [] : [TASK]),
+    nominal(zone, hideTask ?? false),
+    state(hideTask ?? false),
+    ...(compact ? REST.filter(({ id }) => id === 'duration') : REST),
+  ];
   return <DataTable label={label} columns={columns} rows={rows} rowId={(row) => row.id} />;
 }
 

@@ -77,7 +77,7 @@ export function OverviewPage() {
           <Remote query={failures}>
             {({ rows }) =>
               rows.length ? (
-                <ExecutionTable label="Failed executions" rows={rows} />
+                <ExecutionTable label="Failed executions" rows={rows} compact />
               ) : (
                 <Empty title="Nothing failed">Executions that fail, time out or are lost are listed here.</Empty>
               )
