@@ -52,6 +52,14 @@ def node(
     listen: Annotated[
         str | None, typer.Option("--listen", metavar="HOST:PORT", help="Address of its gRPC service.")
     ] = None,
+    http_listen: Annotated[
+        str | None,
+        typer.Option(
+            "--http-listen",
+            metavar="HOST:PORT",
+            help='Address of the REST API and the web interface; "off": none. Default: the port of --listen + 1000.',
+        ),
+    ] = None,
     peers: Annotated[
         str | None,
         typer.Option(
@@ -77,6 +85,7 @@ def node(
     given = _given(
         id=node_id,
         listen=listen,
+        http_listen=http_listen,
         peers=peers,
         data_dir=data_dir,
         slots=slots,
