@@ -6,7 +6,7 @@ import time
 import traceback
 
 from tests.simulation.consensus.faults import PROFILES
-from tests.simulation.consensus.run import REJOIN, Result, simulate
+from tests.simulation.consensus.run import DEAF, REJOIN, Result, simulate
 
 
 def main() -> int:
@@ -15,7 +15,7 @@ def main() -> int:
     which.add_argument("--seed", type=int, help="run this one")
     which.add_argument("--seeds", type=int, default=20, help="run so many")
     parser.add_argument("--first", type=int, default=0, help="the first of them")
-    parser.add_argument("--profile", choices=[*PROFILES, REJOIN], default="everything")
+    parser.add_argument("--profile", choices=[*PROFILES, REJOIN, DEAF], default="everything")
     parser.add_argument("--nodes", type=int, choices=(1, 2, 3, 4, 5), default=3)
     parser.add_argument("--trace", action="store_true", help="print every event")
     arguments = parser.parse_args()

@@ -50,22 +50,38 @@ class Checks:
         self._leaders: dict[int, str] = {}
         self._led_since: dict[str, tuple[int, int, float]] = {}
         self._votes: dict[tuple[str, int], str] = {}
+        self._outdated: dict[tuple[str, str], int] = {}
+        """Match indexes of nodes that have lost their disk, until the leader learns of it."""
         self.committed: dict[int, tuple[int, bytes, int]] = {}
         self.last_committed = 1
         self._seen_commit = dict.fromkeys(members, (0, 1))
         self._applied: dict[int, bytes] = {}
         self._applied_to: dict[str, tuple[int, int]] = {}
         for member in members.values():
-            member.disk.on_commit = lambda rows, member=member: self._on_commit(member, rows)
-            member.after_tick = self._after_tick
-            member.on_apply = self._on_apply
-            member.on_send = self._on_send
-            member.on_leadership = self._on_leadership
+            self._watch(member)
 
-    def forget_disk(self, node_id: str) -> None:
-        """The disk of the node was lost."""
-        self._platters[node_id] = _Platter()
-        self._votes = {key: vote for key, vote in self._votes.items() if key[0] != node_id}
+    @property
+    def last_term(self) -> int:
+        """The highest term on any disk."""
+        return max(platter.term for platter in self._platters.values())
+
+    def _watch(self, member: Member) -> None:
+        member.disk.on_commit = lambda rows: self._on_commit(member, rows)
+        member.after_tick = self._after_tick
+        member.on_apply = self._on_apply
+        member.on_send = self._on_send
+        member.on_leadership = self._on_leadership
+
+    def disk_lost(self, member: Member) -> None:
+        """The node has a new disk, and knows nothing."""
+        self._platters[member.id] = _Platter()
+        for other in self._members.values():
+            links = other.group.status().links if other.group is not None else ()
+            self._outdated |= {
+                (other.id, link.peer_id): link.match_index for link in links if link.peer_id == member.id
+            }
+        self._votes = {key: vote for key, vote in self._votes.items() if key[0] != member.id}
+        self._watch(member)
 
     def _on_commit(self, member: Member, rows: list[tuple[Table, bytes, bytes | None]]) -> None:
         platter = self._platters[member.id]
@@ -134,6 +150,9 @@ class Checks:
 
     def _check_match(self, member: Member, peer_id: str, match_index: int) -> None:
         """What a leader counts on is on the follower's disk."""
+        if self._outdated.get((member.id, peer_id)) == match_index:
+            return
+        self._outdated.pop((member.id, peer_id), None)
         platter, own = self._platters[peer_id], self._platters[member.id]
         if match_index and match_index > platter.last:
             raise Violation(f"match index: {member.id} counts on {match_index} at {peer_id}, which has {platter.last}")

@@ -19,6 +19,9 @@ class Profile:
     kills_s: float = 0.0
     leader_kills_s: float = 0.0
     pauses_s: float = 0.0
+    longest_pause_s: float = 5.0
+    candidate_kills: float = 0.0
+    """Not a period, but the share of candidates that die before anyone hears of their candidacy."""
     disk_errors_s: float = 0.0
     restart_storms_s: float = 0.0
     transfers_s: float = 0.0
@@ -33,6 +36,7 @@ PROFILES = {
     "kills": Profile(kills_s=4, leader_kills_s=4),
     "pauses": Profile(pauses_s=2.5),
     "handovers": Profile(transfers_s=0.3, resets_s=0.4, leader_kills_s=6, late_s=4.0),
+    "candidates": Profile(pauses_s=1.0, longest_pause_s=1.5, candidate_kills=0.6),
     "far": Profile(resets_s=2, leader_kills_s=2, base_delays_s=(0.05, 0.1)),
     "everything": Profile(
         resets_s=1.5,
@@ -67,15 +71,19 @@ class Faults:
     def begin(self) -> None:
         profile = self._profile
         self._repeat(profile.transfers_s, self._transfer)
-        self._repeat(profile.resets_s, self._reset)
-        self._repeat(profile.cuts_s, self._cut)
-        self._repeat(profile.partitions_s, self._partition)
-        self._repeat(profile.slow_links_s, self._slow)
+        if len(self._members) > 1:
+            self._repeat(profile.resets_s, self._reset)
+            self._repeat(profile.cuts_s, self._cut)
+            self._repeat(profile.partitions_s, self._partition)
+            self._repeat(profile.slow_links_s, self._slow)
         self._repeat(profile.kills_s, lambda: self._kill(self._any()))
         self._repeat(profile.leader_kills_s, lambda: self._kill(self._leader()))
         self._repeat(profile.pauses_s, self._pause)
         self._repeat(profile.disk_errors_s, self._disk_error)
         self._repeat(profile.restart_storms_s, self._restart_all)
+        if profile.candidate_kills:
+            for member in self._members.values():
+                member.on_candidacy = self._kill_candidate
 
     def end(self) -> None:
         """From now on all is well."""
@@ -157,6 +165,10 @@ class Faults:
         member.kill()
         self._later(0.01, 4, member.start)
 
+    def _kill_candidate(self, member: Member) -> None:
+        if not self._stopped and self._random.random() < self._profile.candidate_kills:
+            self._kill(member)
+
     def _restart_all(self) -> None:
         self._count("restart storms")
         for member in self._members.values():
@@ -167,7 +179,7 @@ class Faults:
         self._count("pauses")
         member = self._leader() if self._random.random() < 0.5 else self._any()
         member.pause()
-        self._later(0.05, 5, member.resume)
+        self._later(0.05, self._profile.longest_pause_s, member.resume)
 
     def _transfer(self) -> None:
         group = self._leader().group

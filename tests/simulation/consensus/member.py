@@ -77,6 +77,8 @@ class Member:
         self.announced: int | None = None
         self.installs = 0
         self.after_tick: Callable[[Member], None] = lambda member: None
+        self.on_candidacy: Callable[[Member], None] = lambda member: None
+        """Called after the commit of a candidacy, before any message about it leaves."""
         self.on_apply: Callable[[Member, int, bytes], None] = lambda member, index, command: None
         self.on_send: Callable[[Member, str, Message], None] = lambda member, peer_id, message: None
         self.on_leadership: Callable[[Member, int | None], None] = lambda member, term: None
@@ -134,6 +136,12 @@ class Member:
         self._while_paused.clear()
         self.disk.crash()
         self._network.node_down(self.id)
+
+    def lose_disk(self) -> None:
+        """Die, and come back with an empty disk."""
+        self.kill()
+        self._world.note("disk lost", self.id)
+        self.disk = Disk()
 
     def pause(self) -> None:
         if self.group is None or self.paused:
@@ -200,7 +208,7 @@ class Member:
         if self.paused:
             return
         self._count_ticks()
-        commits = self.disk.commits
+        commits, term = self.disk.commits, self.group.status().term
         try:
             self.group.tick()
         except StoreFailed:
@@ -210,6 +218,11 @@ class Member:
             self._world.after(self._random.uniform(0.1, 1.0), self.start)
             return
         self.after_tick(self)
+        if self.role is Role.CANDIDATE and self.group.status().term > term:
+            self.on_candidacy(self)
+            if self.group is None:
+                self._outbox.clear()
+                return
         self._spend(self.disk.commits - commits)
         self._release_messages()
         self._watch_snapshot()
@@ -283,6 +296,7 @@ class _Fetch:
         self._settings = settings
         self._random = world.random(f"fetch {member.id} {world.now}")
         self._stack = ExitStack()
+        self._part_s = self._random.choice([0.001, 0.01, 0.2])
         self._parts = None
         self._receiver: SnapshotReceiver | None = None
 
@@ -305,7 +319,7 @@ class _Fetch:
         part = next(self._parts)
         self._receiver.add(part)
         if not self._receiver.complete:
-            self._world.after(self._random.uniform(0.0005, 0.01), self.step)
+            self._world.after(self._random.uniform(0, self._part_s), self.step)
             return
         self._stack.close()
         self._world.note("fetched", member.id, self._receiver.header.index)

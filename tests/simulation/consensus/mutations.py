@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from raftsched.consensus import guard, journal, pending, replicator
+from raftsched.consensus import guard, pending, replicator
 from raftsched.consensus.elections import Elections
 from raftsched.consensus.engine import Engine
 from raftsched.consensus.group import RaftGroup
@@ -19,6 +19,7 @@ from raftsched.consensus.matching import Accepted, Rejected
 from raftsched.consensus.messages import AppendEntries, AppendReply, Vote
 from raftsched.consensus.replicator import Replicator
 from raftsched.ports import Fate, Role
+from tests.simulation.consensus import schedules
 
 Patch = pytest.MonkeyPatch
 
@@ -33,7 +34,8 @@ class Mutation:
     """How the violation may begin."""
     profile: str = "everything"
     nodes: int = 3
-    seeds: range = range(40)
+    schedule: Callable[[], None] | None = None
+    """Instead of seeds of the profile."""
 
 
 def cut_at_prev_index(patch: Patch) -> None:
@@ -153,12 +155,13 @@ def lost_counts_as_refused(patch: Patch) -> None:
     patch.setattr(pending.Proposals, "lose", lose)
 
 
-def no_deadlines(patch: Patch) -> None:
-    patch.setattr(pending.Proposals, "expire", lambda self: None)
-    patch.setattr(pending.Proposals, "next_deadline", lambda self: float("inf"))
-    patch.setattr(pending.Reads, "expire", lambda self: None)
-    patch.setattr(pending.Reads, "next_deadline", lambda self: float("inf"))
-    patch.setattr(pending.Proposals, "lose", lambda self: None)
+def nobody_is_answered(patch: Patch) -> None:
+    def forget(self: pending.Proposals) -> None:
+        for proposal in self._appended:
+            self._forget(proposal.size_bytes)
+        self._appended.clear()
+
+    patch.setattr(pending.Proposals, "lose", forget)
 
 
 def reads_without_a_round(patch: Patch) -> None:
@@ -217,27 +220,60 @@ def entries_as_large_as_the_batch(patch: Patch) -> None:
     patch.setattr(Engine, "_conf", small)
 
 
+def refuse_while_entries_are_not_committed(patch: Patch) -> None:
+    def is_behind(self: RaftGroup) -> bool:
+        return self._journal.bytes_after(self._applied) > self._settings.max_unapplied_bytes
+
+    patch.setattr(RaftGroup, "_is_behind", is_behind)
+
+
+def speak_for_a_term_that_is_over(patch: Patch) -> None:
+    def send_all(self: RaftGroup) -> None:
+        for peer_id, message in self._guard.outbox:
+            self._send(peer_id, message)
+        self._guard.outbox.clear()
+
+    patch.setattr(RaftGroup, "_send_all", send_all)
+
+
+def match_index_never_falls(patch: Patch) -> None:
+    def rejected(self: Replicator, peer_id: str, hint: int) -> None:
+        self._engine.set_next_index(peer_id, max(self._engine.match_index(peer_id) + 1, hint, 1))
+        self._progress[peer_id].probe_again()
+        self._resume(peer_id)
+
+    patch.setattr(Replicator, "_rejected", rejected)
+
+
 MUTATIONS = [
-    Mutation("conflict check before truncation", cut_at_prev_index, ("match index", "leader completeness")),
-    Mutation("term and epoch on replies", replies_of_any_term_and_probe, ("match index",)),
-    Mutation("epoch on replies", one_epoch, ("match index",)),
-    Mutation("a stale peer is told the term", stale_peers_are_not_told, ("no convergence",)),
-    Mutation("check quorum", no_check_quorum, ("check quorum",)),
+    Mutation("conflict check before truncation", cut_at_prev_index, ("commit index", "acknowledged"), profile="resets"),
+    Mutation("term on replies", replies_of_any_term_and_probe, ("match",), schedule=schedules.earlier_leadership),
+    Mutation("epoch on replies", one_epoch, ("no convergence",), schedule=schedules.disk_lost),
+    Mutation("match index falls", match_index_never_falls, ("no convergence",), schedule=schedules.disk_lost),
+    Mutation("stale peers are told", stale_peers_are_not_told, ("no convergence",), profile="candidates"),
+    Mutation("check quorum", no_check_quorum, ("check quorum",), profile="partitions"),
     Mutation("pre-vote", no_pre_vote, ("deposed",), profile="rejoin"),
-    Mutation("leader stickiness", no_stickiness, ("deposed",), profile="rejoin"),
-    Mutation("one vote per peer", votes_of_one_peer_add_up, ("election safety",), nodes=5),
-    Mutation("durable vote", vote_is_not_kept, ("sync before send", "vote", "term")),
+    Mutation("leader stickiness", no_stickiness, ("deposed",), profile="deaf"),
+    Mutation("one vote per peer", votes_of_one_peer_add_up, ("election safety",), profile="far", nodes=5),
+    Mutation("durable vote", vote_is_not_kept, ("sync before send",)),
     Mutation("sync before send", send_before_commit, ("sync before send",)),
-    Mutation("commit index within what is verified", commit_beyond_what_is_verified, ("state machine", "commit index")),
+    Mutation("commit within what is verified", commit_beyond_what_is_verified, ("state machine safety",)),
+    Mutation(
+        "nothing said for a past term",
+        speak_for_a_term_that_is_over,
+        ("sync before send",),
+        schedule=schedules.won_and_lost_at_once,
+    ),
     Mutation("done after commit", done_when_appended, ("lost", "stale read")),
     Mutation("unknown when leadership is lost", lost_counts_as_refused, ("refused and applied",)),
-    Mutation("deadlines", no_deadlines, ("no answer", "Asser")),
-    Mutation("read index round", reads_without_a_round, ("stale read",)),
-    Mutation("read index behind the own no-op", reads_before_the_own_no_op, ("stale read",)),
-    Mutation("leadership behind the own no-op", leadership_before_the_own_no_op, ("leadership",)),
-    Mutation("applied index restored", applied_index_is_not_restored, ("no convergence", "apply", "lost")),
-    Mutation("a snapshot never goes back", snapshot_goes_back, ("commit index", "state", "Runtime", "log gap")),
-    Mutation("entries smaller than the engine's batch", entries_as_large_as_the_batch, ("Asser",)),
+    Mutation("every call is answered", nobody_is_answered, ("no answer",), profile="partitions"),
+    Mutation("read index round", reads_without_a_round, ("stale read",), profile="partitions"),
+    Mutation("read index after the own no-op", reads_before_the_own_no_op, ("stale read",)),
+    Mutation("leadership after the own no-op", leadership_before_the_own_no_op, ("leadership",)),
+    Mutation("applied index restored", applied_index_is_not_restored, ("no convergence", "apply")),
+    Mutation(
+        "snapshots never go back", snapshot_goes_back, ("commit", "Index"), schedule=schedules.snapshot_comes_late
+    ),
+    Mutation("only committed entries count", refuse_while_entries_are_not_committed, ("no convergence",)),
+    Mutation("batches over the largest entry", entries_as_large_as_the_batch, ("AssertionError",)),
 ]
-
-_ = journal

@@ -93,19 +93,19 @@ class Simulation:
         return "; ".join(f"{m.id}: {m.group.status() if m.group else 'down'}" for m in self.members.values())
 
 
-REJOIN = "rejoin"
-"""Instead of a profile: a follower that was cut off comes back, and must not cost the leader its place."""
+REJOIN, DEAF = "rejoin", "deaf"
+"""Instead of a profile: a follower that was cut off comes back; one does not hear the leader. Neither may depose it."""
 FAULT_S = 15.0
 
 
 def simulate(seed: int, *, profile: str = "everything", nodes: int = 3) -> Result:
     """Run one seed to its end, or to the first violation."""
     result = Result(seed, profile, nodes)
-    simulation = Simulation(seed, "calm" if profile == REJOIN else profile, nodes)
+    simulation = Simulation(seed, "calm" if profile in (REJOIN, DEAF) else profile, nodes)
     try:
         simulation.start()
-        if profile == REJOIN:
-            _cut_off_and_rejoin(simulation)
+        if profile in (REJOIN, DEAF):
+            _cut_off_and_rejoin(simulation, deaf_only=profile == DEAF)
         else:
             simulation.faults.begin()
             simulation.world.run_until(FAULT_S)
@@ -122,7 +122,7 @@ def simulate(seed: int, *, profile: str = "everything", nodes: int = 3) -> Resul
     result.facts |= {
         "virtual_s": round(simulation.world.now, 1),
         "committed": simulation.checks.last_committed,
-        "terms": max((platter.term for platter in simulation.checks._platters.values()), default=0),
+        "terms": simulation.checks.last_term,
         "reads": workload.reads_done,
         "snapshots": sum(member.installs for member in members),
         **{fate.value: count for fate, count in workload.answered.items()},
@@ -131,15 +131,19 @@ def simulate(seed: int, *, profile: str = "everything", nodes: int = 3) -> Resul
     return result
 
 
-def _cut_off_and_rejoin(simulation: Simulation) -> None:
+def _cut_off_and_rejoin(simulation: Simulation, *, deaf_only: bool) -> None:
     world, network = simulation.world, simulation.network
     network.has_spikes = False
     world.run_until(5.0)
     before = next(member for member in simulation.members.values() if member.announced is not None)
     term = before.announced
     follower = next(member for member in simulation.members.values() if member is not before)
-    simulation.workload.stopped = world.random("rejoin load").random() < 0.5
     streams = [stream for ends, stream in network.streams.items() if follower.id in ends]
+    if deaf_only:
+        # Idle, so that its log is no reason to refuse it a vote.
+        simulation.workload.stopped = True
+        world.run_until(world.now + 2.0)
+        streams = [network.streams[before.id, follower.id]]
     for stream in streams:
         stream.cut_off()
     world.run_until(world.now + world.random("rejoin").uniform(2, 8))
