@@ -12,6 +12,7 @@ export type TaskDefinition = Pick<
   Task,
   | ('name' | 'labels' | 'schedule' | 'action' | 'timeLimit' | 'paused' | 'executorLabels')
   | ('misfirePolicy' | 'misfireThreshold' | 'delivery')
+  | ('overlapPolicy' | 'maxRunning' | 'maxQueued' | 'retry' | 'startDeadline' | 'priority' | 'jitter')
 >;
 export type Schedule = Schemas['Schedule'];
 export type Action = Schemas['Action'];

@@ -231,6 +231,7 @@ export function taskOf(form: TaskForm, base?: Task): { task: TaskDefinition; err
     }
   };
   const task: TaskDefinition = {
+    ...kept(base),
     name: form.name.trim(),
     labels: map('labels'),
     schedule,
@@ -243,6 +244,14 @@ export function taskOf(form: TaskForm, base?: Task): { task: TaskDefinition; err
     delivery: form.delivery,
   };
   return { task, errors };
+}
+
+/** What the form has no field for, so that a copy of a task has it too. */
+function kept(base: Task | undefined): Partial<TaskDefinition> {
+  const fields = ['overlapPolicy', 'maxRunning', 'maxQueued', 'retry', 'startDeadline', 'priority', 'jitter'] as const;
+  return Object.fromEntries(
+    fields.filter((field) => base?.[field] !== undefined).map((field) => [field, base?.[field]]),
+  );
 }
 
 /** The bytes that were there when the text still shows them (they may not be UTF-8), otherwise those of the text. */
