@@ -30,7 +30,7 @@ _HEADERS = (
     (b"content-security-policy", CSP.encode()),
 )
 _EXPOSED = ("ETag", "Location", "Retry-After", "Raftsched-Truncated-Bytes")
-_ACCEPTED = ("Content-Type", "If-Match", "If-None-Match", "Idempotency-Key", "Last-Event-ID")
+_ACCEPTED = ("Content-Type", "If-Match", "Idempotency-Key", "Last-Event-ID")
 _log = structlog.get_logger(__name__)
 
 

@@ -41,7 +41,7 @@ class Endpoint:
                 message = build_request(*arguments)
         if route.streams:
             return await self._stream(request, caller, message)
-        return await _shown(request, route, await self._service.unary(caller, message))
+        return await _shown(route, await self._service.unary(caller, message))
 
     def _find(self, request: Request) -> tuple[Route, dict[str, str]]:
         raw_path: bytes = request.scope["raw_path"]
@@ -80,19 +80,18 @@ def not_allowed(verbs: list[str]) -> Problem:
     return Problem(405, "METHOD_NOT_ALLOWED", f"this path has the methods {allowed}", headers={"Allow": allowed})
 
 
-async def _shown(request: Request, route: Route, message: Message) -> Response:
+async def _shown(route: Route, message: Message) -> Response:
     if not route.method.output_type.fields:
         return Response(status_code=204)
     if message.ByteSize() >= _LARGE_BYTES:
         value, content = await asyncio.to_thread(_written, route, message)
     else:
         value, content = _written(route, message)
-    headers = {"Cache-Control": "no-cache" if request.method in ("GET", "HEAD") else "no-store"}
+    # The etag is that of the definition, for If-Match; state and next fire change under it: no cache may use it.
+    headers = {"Cache-Control": "no-store"}
     etag = value.get("etag")
     if isinstance(etag, str) and etag:
         headers["ETag"] = f'"{etag}"'
-        if route.is_safe and _is_known(request, headers["ETag"]):
-            return Response(None, 304, headers)
     if route.method.name.startswith("Create"):
         return Response(content, 201, {**headers, "Location": _location(route, value)}, "application/json")
     return Response(content, 200, headers, "application/json")
@@ -101,12 +100,6 @@ async def _shown(request: Request, route: Route, message: Message) -> Response:
 def _written(route: Route, message: Message) -> tuple[dict[str, object], bytes]:
     value = to_json(route, message)
     return value, dump(value)
-
-
-def _is_known(request: Request, etag: str) -> bool:
-    """Whether If-None-Match names the etag (RFC 9110 section 13.1.2)."""
-    known = request.headers.get("if-none-match", "")
-    return known.strip() == "*" or etag in (each.strip().removeprefix("W/") for each in known.split(","))
 
 
 def _location(route: Route, value: dict[str, object]) -> str:

@@ -171,8 +171,7 @@ def _success(route: Route, schemas: Schemas, routes: tuple[Route, ...]) -> dict[
         answer["headers"] = {
             name: {"description": text, "schema": {"type": "string"}} for name, text in headers.items()
         }
-    known = {"304": {"description": "The etag in If-None-Match is still that of the task."}}
-    return {status: answer, **(known if route.is_safe and "ETag" in headers else {})}
+    return {status: answer}
 
 
 def _links(route: Route, routes: tuple[Route, ...]) -> Iterator[tuple[str, Schema]]:
