@@ -212,6 +212,7 @@ class Replicator:
         engine.set_next_index(peer_id, max(hint, 1))
         self._progress[peer_id].probe_again()
         self._resume(peer_id)
+        self._send_now = True
 
     def _probe(self, peer_id: str) -> None:
         """A heartbeat that the engine does not send: it also asks again where the logs part."""
