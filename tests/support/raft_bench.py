@@ -160,7 +160,7 @@ class Bench:
         while (due := self.group.next_wakeup()) <= end:
             self.clock.now = max(self.clock.now, due) + 1e-6
             sent += self.tick()
-        self.clock.now = end
+        self.clock.now = max(end, self.clock.now)
         return sent + self.tick()
 
     def become_candidate(self) -> None:
@@ -183,7 +183,7 @@ class Bench:
     def acknowledge_all(self) -> None:
         """All peers take all that the leader has, until nothing is left to send."""
         for _ in range(20):
-            appends = [(peer_id, m) for peer_id, m in self.wait(HEARTBEAT_S) if isinstance(m, AppendEntries)]
+            appends = [(peer_id, m) for peer_id, m in self.wait(1.5 * HEARTBEAT_S) if isinstance(m, AppendEntries)]
             for peer_id, append in appends:
                 self.group.receive(peer_id, accept(append))
             if all(not append.entries for _, append in appends):
