@@ -213,6 +213,8 @@ def _normal(task: Task) -> Task:
     """Its definition, with the defaults that the cluster fills in."""
     from raftsched_client import Delivery, MisfirePolicy
 
+    from raftsched.api.fields import Violations
+    from raftsched.api.policies import check_overlap, check_retry
     from raftsched.core.model import DEFAULT_MISFIRE_THRESHOLD_US
 
     task = definition(task)
@@ -221,6 +223,10 @@ def _normal(task: Task) -> Task:
     task.delivery = task.delivery or Delivery.DELIVERY_AT_LEAST_ONCE
     if not task.HasField("misfire_threshold"):
         task.misfire_threshold.FromMicroseconds(DEFAULT_MISFIRE_THRESHOLD_US)
+    # They write out the defaults; what they have against a value, the cluster has said already.
+    check_overlap(Violations(), task)
+    if task.HasField("retry"):
+        check_retry(Violations(), task)
     return task
 
 
