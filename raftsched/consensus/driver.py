@@ -9,12 +9,19 @@ import structlog
 from raftsched.consensus.group import RaftGroup
 from raftsched.consensus.messages import Message
 from raftsched.consensus.settings import Settings
-from raftsched.consensus.snapshot import SnapshotDamaged, SnapshotPart, SnapshotReceiver, read_snapshot
+from raftsched.consensus.snapshot import (
+    SnapshotDamaged,
+    SnapshotPart,
+    SnapshotPosition,
+    SnapshotReceiver,
+    SnapshotSender,
+)
 from raftsched.consensus.transport import RaftTransport
 from raftsched.ports import Clock, Store
 
 _log = structlog.get_logger(__name__)
 _SNAPSHOT_RETRY_S = 0.5
+_MAX_ATTEMPTS = 5
 
 
 class GroupDriver:
@@ -34,7 +41,7 @@ class GroupDriver:
         self._transport = transport
         self._store = store
         self._clock = clock
-        self._settings = settings or Settings()
+        self._sender = SnapshotSender(store, clock, (settings or Settings()).snapshot_chunk_bytes)
         self._wake = asyncio.Event()
         self._stopping = False
         self._fetching: asyncio.Task[None] | None = None
@@ -75,11 +82,11 @@ class GroupDriver:
         """See transport.GroupEndpoint."""
         self._group.peer_heard(peer_id)
 
-    @contextlib.contextmanager
-    def read_snapshot(self) -> Iterator[Iterator[SnapshotPart]]:
+    def send_snapshot(
+        self, position: SnapshotPosition | None
+    ) -> contextlib.AbstractContextManager[Iterator[SnapshotPart]]:
         """See transport.GroupEndpoint."""
-        with self._store.read() as view:
-            yield read_snapshot(view, self._settings.snapshot_chunk_bytes)
+        return self._sender.parts(position)
 
     async def _wait_for_work(self) -> None:
         delay_s = self._group.next_wakeup() - self._clock.monotonic()
@@ -95,6 +102,7 @@ class GroupDriver:
         self._wake.clear()
 
     def _watch_snapshot(self) -> None:
+        self._sender.forget_old()
         if self._fetching is not None and self._fetching.done():
             fetching, self._fetching = self._fetching, None
             fetching.result()
@@ -103,24 +111,36 @@ class GroupDriver:
             self._fetching.add_done_callback(lambda _: self._wake.set())
 
     async def _fetch_snapshot(self, peer_id: str) -> None:
-        _log.info("fetching a snapshot", peer=peer_id)
+        """Fetch it, going on where a stream broke off; after some attempts without a new row, give up."""
         receiver = SnapshotReceiver(self._store)
-        try:
-            async with contextlib.aclosing(self._transport.fetch_snapshot(self._group.group_id, peer_id)) as parts:
-                async for part in parts:
-                    receiver.add(part)
-            if not receiver.complete:
-                raise SnapshotDamaged("a snapshot ended before its trailer")
-        except (ConnectionError, SnapshotDamaged) as error:
-            _log.warning("could not fetch a snapshot", peer=peer_id, error=str(error))
-            await asyncio.sleep(_SNAPSHOT_RETRY_S)
-            self._group.snapshot_failed()
-            return
-        _log.info("fetched a snapshot", peer=peer_id, index=receiver.header.index, term=receiver.header.term)
+        attempts = 0
+        while not receiver.complete:
+            position = receiver.position
+            try:
+                await self._receive_parts(peer_id, receiver)
+            except (ConnectionError, SnapshotDamaged) as error:
+                attempts = attempts + 1 if receiver.position == position else 1
+                _log.warning("a snapshot broke off", peer=peer_id, attempts=attempts, error=str(error))
+                await asyncio.sleep(_SNAPSHOT_RETRY_S)
+                if attempts >= _MAX_ATTEMPTS or isinstance(error, SnapshotDamaged):
+                    receiver.discard()
+                    self._group.snapshot_failed()
+                    return
+        _log.info("fetched a snapshot", peer=peer_id, index=receiver.header.index, rows=receiver.header.rows)
         self._group.install_snapshot(receiver)
+
+    async def _receive_parts(self, peer_id: str, receiver: SnapshotReceiver) -> None:
+        _log.info("fetching a snapshot", peer=peer_id, resumed=receiver.position is not None)
+        stream = self._transport.fetch_snapshot(self._group.group_id, peer_id, receiver.position)
+        async with contextlib.aclosing(stream) as parts:
+            async for part in parts:
+                receiver.add(part)
+        if not receiver.complete:
+            raise SnapshotDamaged("a snapshot ended before its last row")
 
     async def _end(self) -> None:
         if self._fetching is not None:
             self._fetching.cancel()
             await asyncio.gather(self._fetching, return_exceptions=True)
+        self._sender.close()
         self._group.close()

@@ -1,19 +1,23 @@
 """Snapshots: the state tables of one commit, cut into parts that travel, are staged, checked and installed at once.
 
 No file and no fork: the sender reads a view that later commits do not change, the receiver fills a second set of tables
-that the store exchanges for the first within one commit.
+that the store exchanges for the first within one commit. The sender keeps the view for a while after a stream has
+ended, so that the receiver can go on behind the last row that it has.
 """
 
 import hashlib
 import struct
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from raftsched.consensus.journal import stored_term
-from raftsched.ports import STATE_TABLES, Reader, Store, Table
+from raftsched.ports import STATE_TABLES, Clock, Reader, Staging, Store, Table
 
 APPLIED_INDEX_KEY = b"applied_index"
 """Row of META: the last entry whose effect is in the state tables (8 bytes, big-endian)."""
+_KEEP_VIEW_S = 30.0
+_MAX_IDLE_VIEWS = 4
 _INDEX = struct.Struct(">Q")
 _LENGTHS = struct.Struct(">II")
 
@@ -24,10 +28,14 @@ class SnapshotDamaged(Exception):
 
 @dataclass(frozen=True, slots=True)
 class SnapshotHeader:
-    """Comes first: the last entry whose effect is included."""
+    """Comes first."""
 
+    snapshot_id: str
     index: int
+    """The last entry whose effect is included."""
     term: int
+    rows: int
+    """Rows of all tables together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,18 +44,20 @@ class SnapshotRows:
 
     table: Table
     rows: list[tuple[bytes, bytes]]
+    digest: bytes
+    """SHA-256 over the table's name and the rows."""
 
 
 @dataclass(frozen=True, slots=True)
-class SnapshotTrailer:
-    """Comes last."""
+class SnapshotPosition:
+    """The last row of a snapshot that has arrived."""
 
-    rows: int
-    digest: bytes
-    """SHA-256 over all rows."""
+    snapshot_id: str
+    table: Table
+    key: bytes
 
 
-SnapshotPart = SnapshotHeader | SnapshotRows | SnapshotTrailer
+SnapshotPart = SnapshotHeader | SnapshotRows
 
 
 def applied_index(reader: Reader) -> int:
@@ -61,36 +71,85 @@ def encode_index(index: int) -> bytes:
     return _INDEX.pack(index)
 
 
-def read_snapshot(view: Reader, chunk_bytes: int) -> Iterator[SnapshotPart]:
-    """The parts of a view of the store; rows come in pieces of about ``chunk_bytes``."""
-    digest = _Digest()
-    index = applied_index(view)
-    yield SnapshotHeader(index, stored_term(view, index))
-    for table in STATE_TABLES:
-        rows: list[tuple[bytes, bytes]] = []
-        size_bytes = 0
-        for row in view.scan(table):
-            rows.append(row)
-            size_bytes += len(row[0]) + len(row[1])
-            if size_bytes >= chunk_bytes:
-                digest.add(table, rows)
-                yield SnapshotRows(table, rows)
-                rows, size_bytes = [], 0
-        if rows:
-            digest.add(table, rows)
-            yield SnapshotRows(table, rows)
-    yield digest.trailer()
+def digest_of(table: Table, rows: list[tuple[bytes, bytes]]) -> bytes:
+    """What ``SnapshotRows.digest`` must be."""
+    pieces = [table.value.encode()]
+    for key, value in rows:
+        pieces += (_LENGTHS.pack(len(key), len(value)), key, value)
+    return hashlib.sha256(b"".join(pieces)).digest()
+
+
+@dataclass(slots=True)
+class _View:
+    header: SnapshotHeader
+    reader: Reader
+    release: ExitStack
+    idle_since: float
+
+
+class SnapshotSender:
+    """Gives out the parts of snapshots of what was last committed."""
+
+    def __init__(self, store: Store, clock: Clock, chunk_bytes: int) -> None:
+        """Rows come in pieces of about ``chunk_bytes``."""
+        self._store = store
+        self._clock = clock
+        self._chunk_bytes = chunk_bytes
+        self._idle: dict[str, _View] = {}
+
+    @contextmanager
+    def parts(self, position: SnapshotPosition | None = None) -> Iterator[Iterator[SnapshotPart]]:
+        """Those behind the position, if that snapshot is still there; otherwise a new one from its beginning."""
+        view = self._idle.pop(position.snapshot_id, None) if position else None
+        if view is None:
+            view, position = self._open(), None
+
+        def read(view: _View) -> Iterator[SnapshotPart]:
+            yield view.header
+            yield from _read_rows(view.reader, position, self._chunk_bytes)
+
+        try:
+            yield read(view)
+        finally:
+            # Also one that was read to its end: the last parts may not have arrived.
+            view.idle_since = self._clock.monotonic()
+            self._idle[view.header.snapshot_id] = view
+            self._release(keep=_MAX_IDLE_VIEWS)
+
+    def forget_old(self) -> None:
+        """Release the views that nobody came back for: they keep the store from reusing space."""
+        oldest = self._clock.monotonic() - _KEEP_VIEW_S
+        while self._idle and next(iter(self._idle.values())).idle_since < oldest:
+            self._release(keep=len(self._idle) - 1)
+
+    def close(self) -> None:
+        """Release all."""
+        self._release(keep=0)
+
+    def _release(self, *, keep: int) -> None:
+        while len(self._idle) > keep:
+            self._idle.pop(next(iter(self._idle))).release.close()
+
+    def _open(self) -> _View:
+        release = ExitStack()
+        reader = release.enter_context(self._store.read())
+        index = applied_index(reader)
+        rows = sum(reader.count(table) for table in STATE_TABLES)
+        header = SnapshotHeader(self._clock.token(), index, stored_term(reader, index), rows)
+        return _View(header, reader, release, 0.0)
 
 
 class SnapshotReceiver:
-    """Stages the parts of one snapshot, and installs it when it is complete."""
+    """Stages the parts of a snapshot, over as many streams as it takes, and installs it when it is complete."""
 
     def __init__(self, store: Store) -> None:
-        """An earlier receiver's parts are dropped."""
-        self._staging = store.stage()
+        """An earlier receiver's parts are dropped with the first header."""
+        self._store = store
+        self._staging: Staging | None = None
         self._header: SnapshotHeader | None = None
-        self._digest = _Digest()
-        self.complete = False
+        self._rows = 0
+        self.position: SnapshotPosition | None = None
+        """Where to go on after a stream broke off."""
 
     @property
     def header(self) -> SnapshotHeader:
@@ -99,51 +158,60 @@ class SnapshotReceiver:
             raise SnapshotDamaged("a snapshot began without its header")
         return self._header
 
-    def add(self, part: SnapshotPart) -> None:
-        """Take the next part.
+    @property
+    def complete(self) -> bool:
+        """Whether all rows have arrived."""
+        return self._header is not None and self._rows == self._header.rows
 
-        Raises SnapshotDamaged: parts or rows are missing, repeated, out of order or altered.
+    def add(self, part: SnapshotPart) -> None:
+        """Take the next part. The header of another snapshot begins anew.
+
+        Raises SnapshotDamaged: rows are altered, repeated, out of order or too many.
         """
-        if self.complete or (self._header is None) != isinstance(part, SnapshotHeader):
-            raise SnapshotDamaged("the parts of a snapshot came out of order")
-        if isinstance(part, SnapshotHeader):
-            self._header = part
-        elif isinstance(part, SnapshotRows):
+        if isinstance(part, SnapshotRows):
             self._add_rows(part)
-        elif part != self._digest.trailer():
-            raise SnapshotDamaged("a snapshot is not what was sent: its checksum or row count differs")
-        else:
-            self.complete = True
+        elif self._header != part:
+            self._staging = self._store.stage()
+            self._header, self._rows, self.position = part, 0, None
 
     def install(self) -> None:
         """Make it the state, durable with the next commit."""
         assert self.complete
+        assert self._staging is not None
         self._staging.install()
 
     def discard(self) -> None:
         """Drop what was staged."""
-        self._staging.discard()
+        if self._staging is not None:
+            self._staging.discard()
 
     def _add_rows(self, part: SnapshotRows) -> None:
+        header = self.header
+        assert self._staging is not None
+        if not part.rows or part.digest != digest_of(part.table, part.rows):
+            raise SnapshotDamaged("a part of a snapshot is not what was sent: its checksum differs")
         try:
             self._staging.put_many(part.table, part.rows)
         except ValueError as error:
             raise SnapshotDamaged(f"a snapshot has a row that is out of place: {error}") from error
-        self._digest.add(part.table, part.rows)
+        self._rows += len(part.rows)
+        if self._rows > header.rows:
+            raise SnapshotDamaged(f"a snapshot has more than the {header.rows} rows that it announced")
+        self.position = SnapshotPosition(header.snapshot_id, part.table, part.rows[-1][0])
 
 
-class _Digest:
-    def __init__(self) -> None:
-        self._sha256 = hashlib.sha256()
-        self._rows = 0
-
-    def add(self, table: Table, rows: list[tuple[bytes, bytes]]) -> None:
-        name = table.value.encode()
-        pieces: list[bytes] = []
-        for key, value in rows:
-            pieces += (name, _LENGTHS.pack(len(key), len(value)), key, value)
-        self._sha256.update(b"".join(pieces))
-        self._rows += len(rows)
-
-    def trailer(self) -> SnapshotTrailer:
-        return SnapshotTrailer(self._rows, self._sha256.digest())
+def _read_rows(reader: Reader, position: SnapshotPosition | None, chunk_bytes: int) -> Iterator[SnapshotRows]:
+    tables = STATE_TABLES if position is None else STATE_TABLES[STATE_TABLES.index(position.table) :]
+    for table in tables:
+        # No key lies between a key and the same key with a zero byte behind it.
+        start = position.key + b"\0" if position and table is position.table else b""
+        rows: list[tuple[bytes, bytes]] = []
+        size_bytes = 0
+        for row in reader.scan(table, start):
+            rows.append(row)
+            size_bytes += len(row[0]) + len(row[1])
+            if size_bytes >= chunk_bytes:
+                yield SnapshotRows(table, rows, digest_of(table, rows))
+                rows, size_bytes = [], 0
+        if rows:
+            yield SnapshotRows(table, rows, digest_of(table, rows))

@@ -17,7 +17,7 @@ import structlog
 from raftsched.consensus import wire
 from raftsched.consensus.messages import Message, size_bytes
 from raftsched.consensus.settings import MAX_COMMAND_BYTES, MIB
-from raftsched.consensus.snapshot import SnapshotPart
+from raftsched.consensus.snapshot import SnapshotPart, SnapshotPosition
 from raftsched.internal.v1 import raft_pb2 as pb
 from raftsched.internal.v1 import raft_pb2_grpc as rpc
 from raftsched.ports import Clock, Peer
@@ -65,8 +65,10 @@ class GroupEndpoint(Protocol):
     def peer_heard(self, peer_id: str) -> None:
         """The peer's process gave a sign of life."""
 
-    def read_snapshot(self) -> contextlib.AbstractContextManager[Iterator[SnapshotPart]]:
-        """The parts of a snapshot of what was last committed."""
+    def send_snapshot(
+        self, position: SnapshotPosition | None
+    ) -> contextlib.AbstractContextManager[Iterator[SnapshotPart]]:
+        """The parts of a snapshot, behind the position if it is still known."""
 
 
 class RaftTransport(rpc.RaftServiceServicer):
@@ -115,13 +117,17 @@ class RaftTransport(rpc.RaftServiceServicer):
         """Queue a message. It is lost when the link is down; a link whose queue is full is cut."""
         self._links[peer_id].send(group_id, message)
 
-    async def fetch_snapshot(self, group_id: int, peer_id: str) -> AsyncGenerator[SnapshotPart, None]:
-        """The parts of a peer's snapshot.
+    async def fetch_snapshot(
+        self, group_id: int, peer_id: str, position: SnapshotPosition | None = None
+    ) -> AsyncGenerator[SnapshotPart, None]:
+        """The parts of a peer's snapshot, behind the position if the peer still knows it.
 
         Raises ConnectionError: the peer cannot be reached, refuses, or sends what makes no sense.
         """
         peer = self._links[peer_id].peer
         request = pb.FetchSnapshotRequest(greeting=self._greeting(peer_id), group_id=group_id)
+        if position is not None:
+            request.position.CopyFrom(wire.encode_position(position))
         async with grpc.aio.insecure_channel(peer.address, _CHANNEL_OPTIONS) as channel:
             call = rpc.RaftServiceStub(channel).FetchSnapshot(request)
             try:
@@ -185,9 +191,13 @@ class RaftTransport(rpc.RaftServiceServicer):
         if self._snapshots >= _MAX_SNAPSHOTS_AT_ONCE:
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many snapshots are being sent")
         assert group is not None
+        try:
+            position = wire.decode_position(request.position) if request.HasField("position") else None
+        except wire.WireError as error:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
         self._snapshots += 1
         try:
-            with group.read_snapshot() as parts:
+            with group.send_snapshot(position) as parts:
                 for part in parts:
                     await context.write(wire.encode_part(part))
                     # Let the loop serve others between two parts even when the peer takes them at once.

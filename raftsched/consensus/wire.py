@@ -12,9 +12,9 @@ from raftsched.consensus.messages import (
     TimeoutNow,
     Vote,
 )
-from raftsched.consensus.snapshot import SnapshotHeader, SnapshotPart, SnapshotRows, SnapshotTrailer
+from raftsched.consensus.snapshot import SnapshotHeader, SnapshotPart, SnapshotPosition, SnapshotRows
 from raftsched.internal.v1 import raft_pb2 as pb
-from raftsched.ports import Table
+from raftsched.ports import STATE_TABLES, Table
 
 _MAX_NUMBER = 1 << 62
 """No term, index, epoch or round comes near; below it they fit wherever they are stored, and can be counted up."""
@@ -85,14 +85,12 @@ def decode(wire: pb.RaftMessage) -> Message:
 
 def encode_part(part: SnapshotPart) -> pb.FetchSnapshotResponse:
     """A part of a snapshot."""
-    match part:
-        case SnapshotHeader(index, term):
-            return pb.FetchSnapshotResponse(header=pb.SnapshotHeader(index=index, term=term))
-        case SnapshotRows(table, rows):
-            keys, values = [key for key, _ in rows], [value for _, value in rows]
-            return pb.FetchSnapshotResponse(rows=pb.SnapshotRows(table=table.value, keys=keys, values=values))
-        case SnapshotTrailer(count, digest):
-            return pb.FetchSnapshotResponse(trailer=pb.SnapshotTrailer(rows=count, digest=digest))
+    if isinstance(part, SnapshotHeader):
+        header = pb.SnapshotHeader(snapshot_id=part.snapshot_id, index=part.index, term=part.term, rows=part.rows)
+        return pb.FetchSnapshotResponse(header=header)
+    keys, values = [key for key, _ in part.rows], [value for _, value in part.rows]
+    rows = pb.SnapshotRows(table=part.table.value, keys=keys, values=values, digest=part.digest)
+    return pb.FetchSnapshotResponse(rows=rows)
 
 
 def decode_part(wire: pb.FetchSnapshotResponse) -> SnapshotPart:
@@ -102,18 +100,38 @@ def decode_part(wire: pb.FetchSnapshotResponse) -> SnapshotPart:
     """
     match wire.WhichOneof("kind"):
         case "header":
-            return SnapshotHeader(_number(wire.header.index), _number(wire.header.term))
+            header = wire.header
+            numbers = (_number(header.index), _number(header.term), _number(header.rows))
+            return SnapshotHeader(header.snapshot_id, *numbers)
         case "rows":
-            try:
-                table = Table(wire.rows.table)
-                return SnapshotRows(table, list(zip(wire.rows.keys, wire.rows.values, strict=True)))
-            except ValueError as error:
-                raise WireError(
-                    f"the rows of table {wire.rows.table!r} of a snapshot make no sense: {error}"
-                ) from error
-        case "trailer":
-            return SnapshotTrailer(wire.trailer.rows, wire.trailer.digest)
+            rows = wire.rows
+            if len(rows.keys) != len(rows.values):
+                raise WireError("the keys and values of a part of a snapshot do not pair")
+            return SnapshotRows(_table(rows.table), list(zip(rows.keys, rows.values, strict=True)), rows.digest)
     raise WireError("the kind of a snapshot part is unknown")
+
+
+def encode_position(position: SnapshotPosition) -> pb.SnapshotPosition:
+    """Where a snapshot broke off."""
+    return pb.SnapshotPosition(snapshot_id=position.snapshot_id, table=position.table.value, key=position.key)
+
+
+def decode_position(wire: pb.SnapshotPosition) -> SnapshotPosition:
+    """Where a snapshot broke off.
+
+    Raises WireError: its table is unknown.
+    """
+    return SnapshotPosition(wire.snapshot_id, _table(wire.table), wire.key)
+
+
+def _table(name: str) -> Table:
+    try:
+        table = Table(name)
+    except ValueError as error:
+        raise WireError(f"table {name!r} is unknown") from error
+    if table not in STATE_TABLES:
+        raise WireError(f"table {name!r} is no part of a snapshot")
+    return table
 
 
 def _encode_append(message: AppendEntries) -> pb.AppendEntries:

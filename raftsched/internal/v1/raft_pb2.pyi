@@ -375,22 +375,54 @@ class FetchSnapshotRequest(_message.Message):
 
     GREETING_FIELD_NUMBER: _builtins.int
     GROUP_ID_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
     group_id: _builtins.int
     @_builtins.property
     def greeting(self) -> Global___RaftGreeting: ...
+    @_builtins.property
+    def position(self) -> Global___SnapshotPosition:
+        """Where an earlier stream broke off. Another snapshot comes from its beginning when the sender has it no more."""
+
     def __init__(
         self,
         *,
         greeting: Global___RaftGreeting | None = ...,
         group_id: _builtins.int = ...,
+        position: Global___SnapshotPosition | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["greeting", b"greeting"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["greeting", b"greeting", "position", b"position"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["greeting", b"greeting", "group_id", b"group_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["greeting", b"greeting", "group_id", b"group_id", "position", b"position"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___FetchSnapshotRequest: _TypeAlias = FetchSnapshotRequest  # noqa: Y015
+
+@_typing.final
+class SnapshotPosition(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SNAPSHOT_ID_FIELD_NUMBER: _builtins.int
+    TABLE_FIELD_NUMBER: _builtins.int
+    KEY_FIELD_NUMBER: _builtins.int
+    snapshot_id: _builtins.str
+    table: _builtins.str
+    """The last row that arrived."""
+    key: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        snapshot_id: _builtins.str = ...,
+        table: _builtins.str = ...,
+        key: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "snapshot_id", b"snapshot_id", "table", b"table"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SnapshotPosition: _TypeAlias = SnapshotPosition  # noqa: Y015
 
 @_typing.final
 class FetchSnapshotResponse(_message.Message):
@@ -398,25 +430,21 @@ class FetchSnapshotResponse(_message.Message):
 
     HEADER_FIELD_NUMBER: _builtins.int
     ROWS_FIELD_NUMBER: _builtins.int
-    TRAILER_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def header(self) -> Global___SnapshotHeader: ...
     @_builtins.property
     def rows(self) -> Global___SnapshotRows: ...
-    @_builtins.property
-    def trailer(self) -> Global___SnapshotTrailer: ...
     def __init__(
         self,
         *,
         header: Global___SnapshotHeader | None = ...,
         rows: Global___SnapshotRows | None = ...,
-        trailer: Global___SnapshotTrailer | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["header", b"header", "kind", b"kind", "rows", b"rows", "trailer", b"trailer"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["header", b"header", "kind", b"kind", "rows", b"rows"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["header", b"header", "kind", b"kind", "rows", b"rows", "trailer", b"trailer"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["header", b"header", "kind", b"kind", "rows", b"rows"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["header", "rows", "trailer"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["header", "rows"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -426,20 +454,27 @@ Global___FetchSnapshotResponse: _TypeAlias = FetchSnapshotResponse  # noqa: Y015
 class SnapshotHeader(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
+    SNAPSHOT_ID_FIELD_NUMBER: _builtins.int
     INDEX_FIELD_NUMBER: _builtins.int
     TERM_FIELD_NUMBER: _builtins.int
+    ROWS_FIELD_NUMBER: _builtins.int
+    snapshot_id: _builtins.str
     index: _builtins.int
     """The last entry whose effect is included."""
     term: _builtins.int
+    rows: _builtins.int
+    """Rows of all tables together."""
     def __init__(
         self,
         *,
+        snapshot_id: _builtins.str = ...,
         index: _builtins.int = ...,
         term: _builtins.int = ...,
+        rows: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["index", b"index", "term", b"term"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["index", b"index", "rows", b"rows", "snapshot_id", b"snapshot_id", "term", b"term"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -447,14 +482,17 @@ Global___SnapshotHeader: _TypeAlias = SnapshotHeader  # noqa: Y015
 
 @_typing.final
 class SnapshotRows(_message.Message):
-    """Rows of one table, in ascending key order; tables may come in any order."""
+    """Rows of one table, in ascending key order."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     TABLE_FIELD_NUMBER: _builtins.int
     KEYS_FIELD_NUMBER: _builtins.int
     VALUES_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
     table: _builtins.str
+    digest: _builtins.bytes
+    """SHA-256 over the table's name and the rows."""
     @_builtins.property
     def keys(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]: ...
     @_builtins.property
@@ -465,34 +503,12 @@ class SnapshotRows(_message.Message):
         table: _builtins.str = ...,
         keys: _abc.Iterable[_builtins.bytes] | None = ...,
         values: _abc.Iterable[_builtins.bytes] | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["keys", b"keys", "table", b"table", "values", b"values"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___SnapshotRows: _TypeAlias = SnapshotRows  # noqa: Y015
-
-@_typing.final
-class SnapshotTrailer(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
-
-    ROWS_FIELD_NUMBER: _builtins.int
-    DIGEST_FIELD_NUMBER: _builtins.int
-    rows: _builtins.int
-    digest: _builtins.bytes
-    """SHA-256 over all rows."""
-    def __init__(
-        self,
-        *,
-        rows: _builtins.int = ...,
         digest: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "rows", b"rows"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "keys", b"keys", "table", b"table", "values", b"values"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___SnapshotTrailer: _TypeAlias = SnapshotTrailer  # noqa: Y015
+Global___SnapshotRows: _TypeAlias = SnapshotRows  # noqa: Y015

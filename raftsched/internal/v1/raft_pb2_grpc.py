@@ -60,7 +60,7 @@ class RaftServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def FetchSnapshot(self, request, context):
-        """The replicated state of a group as of one commit: a header, rows, and a trailer.
+        """The replicated state of a group as of one commit: a header, then all rows, or those behind a position.
         Errors: FAILED_PRECONDITION, NOT_FOUND (no such group here), RESOURCE_EXHAUSTED (too many at once).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -38,7 +38,7 @@ class RaftServiceStub:
     Errors: FAILED_PRECONDITION (another cluster, another node, or a protocol of another version), INVALID_ARGUMENT.
     """
     FetchSnapshot: _grpc.UnaryStreamMultiCallable[_raft_pb2.FetchSnapshotRequest, _raft_pb2.FetchSnapshotResponse]
-    """The replicated state of a group as of one commit: a header, rows, and a trailer.
+    """The replicated state of a group as of one commit: a header, then all rows, or those behind a position.
     Errors: FAILED_PRECONDITION, NOT_FOUND (no such group here), RESOURCE_EXHAUSTED (too many at once).
     """
 
@@ -52,7 +52,7 @@ class RaftServiceAsyncStub(RaftServiceStub):
     Errors: FAILED_PRECONDITION (another cluster, another node, or a protocol of another version), INVALID_ARGUMENT.
     """
     FetchSnapshot: _aio.UnaryStreamMultiCallable[_raft_pb2.FetchSnapshotRequest, _raft_pb2.FetchSnapshotResponse]  # type: ignore[assignment]
-    """The replicated state of a group as of one commit: a header, rows, and a trailer.
+    """The replicated state of a group as of one commit: a header, then all rows, or those behind a position.
     Errors: FAILED_PRECONDITION, NOT_FOUND (no such group here), RESOURCE_EXHAUSTED (too many at once).
     """
 
@@ -75,7 +75,7 @@ class RaftServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _raft_pb2.FetchSnapshotRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_raft_pb2.FetchSnapshotResponse], _abc.AsyncIterator[_raft_pb2.FetchSnapshotResponse]]:
-        """The replicated state of a group as of one commit: a header, rows, and a trailer.
+        """The replicated state of a group as of one commit: a header, then all rows, or those behind a position.
         Errors: FAILED_PRECONDITION, NOT_FOUND (no such group here), RESOURCE_EXHAUSTED (too many at once).
         """
 

@@ -1,13 +1,13 @@
 """A simulated process: the real Raft group on a disk that keeps only what was committed."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
 from raftsched.consensus.group import RaftGroup
 from raftsched.consensus.messages import Message
 from raftsched.consensus.settings import Settings
-from raftsched.consensus.snapshot import SnapshotReceiver, read_snapshot
+from raftsched.consensus.snapshot import SnapshotPart, SnapshotReceiver, SnapshotSender
 from raftsched.ports import Peer, Role, StoreFailed, Table
 from raftsched.store.memory_store import MemoryStore
 from tests.simulation.consensus.network import BREAK_AFTER_S, Network
@@ -109,6 +109,7 @@ class Member:
         self._world.note("start", self.id, self.incarnation)
         self.clock = NodeClock(self._world, self.id, self.incarnation)
         self.machine = Machine(self.disk, lambda index, command: self.on_apply(self, index, command))
+        self.sender = SnapshotSender(self.disk, self.clock, self._settings.snapshot_chunk_bytes)
         self._fetching = self.paused = False
         self._busy_until, self._tick_at = self._world.now, float("inf")
         self.group = RaftGroup(
@@ -270,7 +271,7 @@ class Member:
     def _watch_snapshot(self) -> None:
         if self.group is not None and self.group.snapshot_source and not self._fetching:
             self._fetching = True
-            _Fetch(self._world, self, self._members[self.group.snapshot_source], self._settings).step()
+            _Fetch(self._world, self, self._members[self.group.snapshot_source]).step()
 
     def fetch_ended(self, receiver: SnapshotReceiver | None) -> None:
         assert self.group is not None
@@ -286,57 +287,63 @@ Members = dict[str, Member]
 
 
 class _Fetch:
-    """One snapshot on its way."""
+    """One snapshot on its way, over as many streams as it takes."""
 
-    def __init__(self, world: World, member: Member, source: Member, settings: Settings) -> None:
+    def __init__(self, world: World, member: Member, source: Member) -> None:
         world.note("fetch", member.id, source.id)
         self._world = world
         self._member, self._incarnation = member, member.incarnation
         self._source, self._source_incarnation = source, source.incarnation
-        self._settings = settings
         self._random = world.random(f"fetch {member.id} {world.now}")
-        self._stack = ExitStack()
         self._part_s = self._random.choice([0.001, 0.01, 0.2])
-        self._parts = None
-        self._receiver: SnapshotReceiver | None = None
+        self._stream = ExitStack()
+        self._parts: Iterator[SnapshotPart] = iter(())
+        self._receiver = SnapshotReceiver(member.disk)
+        self._attempts = 0
+        self._open()
 
     def step(self) -> None:
         member = self._member
         if member.group is None or member.incarnation != self._incarnation:
-            self._stack.close()
-            return
-        if member.paused:
+            self._stream.close()
+        elif member.paused:
             self._world.after(0.05, self.step)
-            return
-        if not self._source_is_there():
-            self._fail()
-            return
-        if self._parts is None:
-            view = self._stack.enter_context(self._source.disk.read())
-            self._parts = read_snapshot(view, self._settings.snapshot_chunk_bytes)
-            self._receiver = SnapshotReceiver(member.disk)
-        assert self._receiver is not None
-        part = next(self._parts)
-        self._receiver.add(part)
+        elif not self._source_is_there() or self._random.random() < 0.01:
+            self._break_off()
+        else:
+            self._take_part()
+
+    def _take_part(self) -> None:
+        self._receiver.add(next(self._parts))
         if not self._receiver.complete:
             self._world.after(self._random.uniform(0, self._part_s), self.step)
             return
-        self._stack.close()
-        self._world.note("fetched", member.id, self._receiver.header.index)
-        member.fetch_ended(self._receiver)
+        self._stream.close()
+        self._world.note("fetched", self._member.id, self._receiver.header.index)
+        self._member.fetch_ended(self._receiver)
+
+    def _open(self) -> None:
+        if self._source.group is not None:
+            self._source_incarnation = self._source.incarnation
+            self._parts = self._stream.enter_context(self._source.sender.parts(self._receiver.position))
 
     def _source_is_there(self) -> bool:
         source = self._source
         cut = self._member._network.streams[source.id, self._member.id].cut
         return source.group is not None and source.incarnation == self._source_incarnation and not cut
 
+    def _break_off(self) -> None:
+        self._stream.close()
+        self._attempts += 1
+        self._world.note("fetch broke off", self._member.id, self._attempts)
+        self._world.after(0.5, self._fail if self._attempts > 5 else self._resume)
+
+    def _resume(self) -> None:
+        if self._member.group is not None and self._member.incarnation == self._incarnation:
+            self._open()
+            self.step()
+
     def _fail(self) -> None:
-        self._stack.close()
-        self._world.note("fetch failed", self._member.id)
-        member, incarnation = self._member, self._incarnation
-
-        def tell() -> None:
-            if member.group is not None and member.incarnation == incarnation:
-                member.fetch_ended(None)
-
-        self._world.after(0.5, tell)
+        if self._member.group is not None and self._member.incarnation == self._incarnation:
+            self._receiver.discard()
+            self._member.fetch_ended(None)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from raftsched.consensus.messages import AppendReply, AppendResult, Message
-from raftsched.consensus.snapshot import SnapshotReceiver, read_snapshot
+from raftsched.consensus.snapshot import SnapshotReceiver
 from tests.simulation.consensus.member import Member
 from tests.simulation.consensus.run import Simulation
 
@@ -102,8 +102,8 @@ def snapshot_comes_late() -> None:
     stage.propose(stage.leader, 3)
     stage.wait(0.5)
     receiver = SnapshotReceiver(follower.disk)
-    with stage.leader.disk.read() as view:
-        for part in read_snapshot(view, 1000):
+    with stage.leader.sender.parts() as parts:
+        for part in parts:
             receiver.add(part)
     stage.propose(stage.leader, 3)
     stage.wait(0.5)

@@ -13,13 +13,13 @@ from raftsched.consensus.snapshot import (
     SnapshotPart,
     SnapshotReceiver,
     SnapshotRows,
-    SnapshotTrailer,
+    SnapshotSender,
+    digest_of,
     encode_index,
-    read_snapshot,
 )
 from raftsched.ports import Table
 from raftsched.store.memory_store import MemoryStore
-from tests.support.raft_bench import Bench, append, only
+from tests.support.raft_bench import Bench, ManualClock, append, only
 
 
 def source(tasks: int = 40) -> MemoryStore:
@@ -36,9 +36,13 @@ def source(tasks: int = 40) -> MemoryStore:
     return store
 
 
-def parts_of(store: MemoryStore, chunk_bytes: int = 100) -> list[SnapshotPart]:
-    with store.read() as view:
-        return list(read_snapshot(view, chunk_bytes))
+def sender_of(store: MemoryStore, chunk_bytes: int = 100) -> SnapshotSender:
+    return SnapshotSender(store, ManualClock(), chunk_bytes)
+
+
+def parts_of(store: MemoryStore) -> list[SnapshotPart]:
+    with sender_of(store).parts() as parts:
+        return list(parts)
 
 
 def receive(parts: list[SnapshotPart], store: MemoryStore | None = None) -> SnapshotReceiver:
@@ -49,7 +53,9 @@ def receive(parts: list[SnapshotPart], store: MemoryStore | None = None) -> Snap
 
 
 def test_it_says_what_it_includes() -> None:
-    assert parts_of(source())[0] == SnapshotHeader(index=8, term=4)
+    header = parts_of(source())[0]
+    assert isinstance(header, SnapshotHeader)
+    assert (header.index, header.term, header.rows) == (8, 4, 42)
 
 
 def test_parts_are_small_and_hold_all_rows() -> None:
@@ -61,8 +67,7 @@ def test_parts_are_small_and_hold_all_rows() -> None:
 
 def test_it_is_one_moment_whatever_is_written_meanwhile() -> None:
     store = source()
-    with store.read() as view:
-        parts = read_snapshot(view, 100)
+    with sender_of(store).parts() as parts:
         next(parts)
         store.batch().put(Table.TASKS, b"later", b"")
         store.batch().put(Table.META, APPLIED_INDEX_KEY, encode_index(9))
@@ -70,6 +75,57 @@ def test_it_is_one_moment_whatever_is_written_meanwhile() -> None:
         rows = [row for part in parts if isinstance(part, SnapshotRows) for row in part.rows]
     assert b"later" not in dict(rows)
     assert dict(rows)[APPLIED_INDEX_KEY] == encode_index(8)
+
+
+@pytest.mark.parametrize("broken_off_after", range(2, 11))
+def test_it_goes_on_where_a_stream_broke_off(broken_off_after: int) -> None:
+    store, target = source(), MemoryStore()
+    sender, receiver = sender_of(store), SnapshotReceiver(target)
+    with sender.parts() as parts:
+        for _ in range(broken_off_after):
+            receiver.add(next(parts))
+    store.batch().delete(Table.TASKS, b"task 000")
+    store.commit()
+    resumed_at = receiver.position
+    with sender.parts(resumed_at) as parts:
+        for part in parts:
+            receiver.add(part)
+    assert receiver.complete
+    receiver.install()
+    target.commit()
+    with target.read() as view:
+        assert [key for key, _ in view.scan(Table.TASKS)] == [b"task %03d" % number for number in range(40)]
+
+
+def test_it_begins_anew_when_the_sender_has_it_no_more() -> None:
+    store = source()
+    receiver = SnapshotReceiver(MemoryStore())
+    with sender_of(store).parts() as parts:
+        for _ in range(4):
+            receiver.add(next(parts))
+    first = receiver.header
+    clock = ManualClock()
+    clock.token = lambda: "another"  # type: ignore[method-assign]
+    with SnapshotSender(store, clock, 100).parts(receiver.position) as parts:
+        for part in parts:
+            receiver.add(part)
+    assert receiver.complete
+    assert receiver.header.snapshot_id != first.snapshot_id
+
+
+def test_views_that_nobody_comes_back_for_are_released() -> None:
+    store = source()
+    clock = ManualClock()
+    tokens = iter("abcdefgh")
+    clock.token = lambda: next(tokens)  # type: ignore[method-assign]
+    sender = SnapshotSender(store, clock, 100)
+    for _ in range(6):
+        with sender.parts() as parts:
+            next(parts)
+    assert len(store._views) == 4
+    clock.now += 31
+    sender.forget_old()
+    assert store._views == []
 
 
 def test_it_replaces_everything_with_the_commit_and_not_before() -> None:
@@ -96,12 +152,6 @@ def test_a_crash_before_the_commit_leaves_what_was() -> None:
         assert [key for key, _ in view.scan(Table.TASKS)] == [b"old"]
 
 
-def _without(position: int) -> list[SnapshotPart]:
-    parts = parts_of(source())
-    del parts[position]
-    return parts
-
-
 def _altered() -> list[SnapshotPart]:
     parts = parts_of(source())
     rows = parts[2]
@@ -117,36 +167,32 @@ def _swapped() -> list[SnapshotPart]:
     return parts
 
 
+def _rows(table: Table, rows: list[tuple[bytes, bytes]]) -> SnapshotRows:
+    return SnapshotRows(table, rows, digest_of(table, rows))
+
+
 @pytest.mark.parametrize(
     "parts",
     [
-        _without(0),
-        _without(2),
+        parts_of(source())[1:],
         _altered(),
         _swapped(),
-        [*parts_of(source())[:-1], SnapshotTrailer(42, b"0" * 32)],
-        [*parts_of(source()), SnapshotHeader(8, 4)],
-        [SnapshotHeader(8, 4), SnapshotHeader(8, 4)],
-        [SnapshotHeader(8, 4), SnapshotRows(Table.LOG, [(b"k", b"v")])],
+        [*parts_of(source())[:2], parts_of(source())[1]],
+        [SnapshotHeader("id", 8, 4, 1), _rows(Table.TASKS, [(b"a", b""), (b"b", b"")])],
+        [SnapshotHeader("id", 8, 4, 1), _rows(Table.LOG, [(b"k", b"v")])],
+        [SnapshotHeader("id", 8, 4, 1), _rows(Table.TASKS, [])],
     ],
-    ids=[
-        "no header",
-        "missing rows",
-        "a bit",
-        "rows out of order",
-        "digest",
-        "after the end",
-        "twice",
-        "no state table",
-    ],
+    ids=["no header", "an altered bit", "out of order", "repeated", "too many", "no state table", "empty"],
 )
 def test_damage_is_refused(parts: list[SnapshotPart]) -> None:
     with pytest.raises(SnapshotDamaged):
         receive(parts)
 
 
-def test_an_incomplete_one_is_not_complete() -> None:
-    assert not receive(parts_of(source())[:-1]).complete
+def test_missing_rows_leave_it_incomplete() -> None:
+    parts = parts_of(source())
+    del parts[2]
+    assert not receive(parts).complete
 
 
 class TestGroup:

@@ -18,7 +18,7 @@ from raftsched.consensus.messages import (
     TimeoutNow,
     Vote,
 )
-from raftsched.consensus.snapshot import SnapshotHeader, SnapshotPart, SnapshotRows, SnapshotTrailer
+from raftsched.consensus.snapshot import SnapshotHeader, SnapshotPart, SnapshotPosition, SnapshotRows
 from raftsched.internal.v1 import raft_pb2 as pb
 from raftsched.ports import Table
 
@@ -79,9 +79,8 @@ def test_nonsense_is_refused(nonsense: pb.RaftMessage) -> None:
 @pytest.mark.parametrize(
     "part",
     [
-        SnapshotHeader(9, 4),
-        SnapshotRows(Table.TASKS, [(b"k", b"v"), (b"l", b"")]),
-        SnapshotTrailer(2, b"d" * 32),
+        SnapshotHeader("id", 9, 4, 2),
+        SnapshotRows(Table.TASKS, [(b"k", b"v"), (b"l", b"")], b"digest"),
     ],
 )
 def test_snapshot_parts_arrive(part: SnapshotPart) -> None:
@@ -93,10 +92,19 @@ def test_snapshot_parts_arrive(part: SnapshotPart) -> None:
     [
         pb.FetchSnapshotResponse(),
         pb.FetchSnapshotResponse(rows=pb.SnapshotRows(table="nonsense")),
+        pb.FetchSnapshotResponse(rows=pb.SnapshotRows(table="log")),
         pb.FetchSnapshotResponse(rows=pb.SnapshotRows(table="tasks", keys=[b"a"])),
     ],
-    ids=["no kind", "an unknown table", "keys without values"],
+    ids=["no kind", "an unknown table", "no state table", "keys without values"],
 )
 def test_nonsense_in_snapshots_is_refused(nonsense: pb.FetchSnapshotResponse) -> None:
     with pytest.raises(wire.WireError):
         wire.decode_part(nonsense)
+
+
+def test_positions_arrive() -> None:
+    position = SnapshotPosition("id", Table.DUE, b"key")
+    assert (
+        wire.decode_position(pb.SnapshotPosition.FromString(wire.encode_position(position).SerializeToString()))
+        == position
+    )
