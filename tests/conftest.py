@@ -5,13 +5,19 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
+ONE_NODE_TESTS = ("tests/integration/test_rest", "tests/integration/test_executor_")
 CLUSTER_TESTS = ("tests/integration/", "tests/e2e/", "tests/chaos/")
 
 
 class OneClusterAtATime(LoadScopeScheduling):  # type: ignore[misc]
-    """Tests that start clusters take turns on one worker: two clusters at once would starve each other."""
+    """Tests that start clusters take turns on one worker: two clusters at once would starve each other.
+
+    Those that need one node at most go beside them.
+    """
 
     def _split_scope(self, nodeid: str) -> str:
+        if nodeid.startswith(ONE_NODE_TESTS):
+            return "one node"
         return "clusters" if nodeid.startswith(CLUSTER_TESTS) else nodeid
 
 
