@@ -121,7 +121,7 @@ class Checks:
             self._check_leader(member, status.term, platter)
             self._check_contact(member, status.term)
             for link in status.links:
-                self._check_match(member, link.peer_id, link.match_index)
+                self._check_match(member, status.term, link.peer_id, link.match_index)
         self._check_commits(member, status.commit_index, status.term, leads=status.role is Role.LEADER)
 
     def _check_leader(self, member: Member, term: int, platter: _Platter) -> None:
@@ -148,12 +148,14 @@ class Checks:
         if self._quorum > 1 and self._world.now - contact > self._no_contact_s:
             raise Violation(f"check quorum: {member.id} leads in {term}, no majority answered since {contact:.3f}")
 
-    def _check_match(self, member: Member, peer_id: str, match_index: int) -> None:
-        """What a leader counts on is on the follower's disk."""
+    def _check_match(self, member: Member, term: int, peer_id: str, match_index: int) -> None:
+        """What a leader counts on is on the follower's disk, as long as that one knows of no later leader."""
         if self._outdated.get((member.id, peer_id)) == match_index:
             return
         self._outdated.pop((member.id, peer_id), None)
         platter, own = self._platters[peer_id], self._platters[member.id]
+        if platter.term > term:
+            return
         if match_index and match_index > platter.last:
             raise Violation(f"match index: {member.id} counts on {match_index} at {peer_id}, which has {platter.last}")
         if match_index in own.log and not platter.holds(match_index, own.log[match_index][0]):
