@@ -11,6 +11,7 @@ from typing import Protocol
 
 import structlog
 
+from raftsched.consensus.compaction import compaction_due
 from raftsched.consensus.guard import Guard
 from raftsched.consensus.journal import Journal
 from raftsched.consensus.messages import COMMAND, Message, size_bytes
@@ -22,7 +23,6 @@ from raftsched.ports import Clock, Fate, GroupStatus, Peer, PeerLink, Role, Stor
 
 _log = structlog.get_logger(__name__)
 _AT_ONCE, _NEVER = float("-inf"), float("inf")
-_COMPACTION_STEP_ENTRIES = 1000
 
 
 class StateMachine(Protocol):
@@ -394,28 +394,9 @@ class RaftGroup:
         return unapplied_bytes > self._settings.max_unapplied_bytes
 
     def _compaction_due(self) -> int | None:
-        """Up to which entry the log shall be forgotten now.
-
-        It keeps what the settings say, and on the leader what a connected follower lacks, up to the hard bound.
-        """
-        settings, journal = self._settings, self._journal
-        factor = settings.log_hard_factor
-        oldest = self._first_kept(settings.log_keep_entries, settings.log_keep_bytes)
-        if self._leads_in is not None:
-            replicator, engine = self._guard.replicator, self._engine
-            matches = (engine.match_index(peer_id) for peer_id in self._peer_ids if replicator.connected(peer_id))
-            hard = self._first_kept(factor * settings.log_keep_entries, factor * settings.log_keep_bytes)
-            oldest = max(min([oldest, *matches]), hard)
-        oldest = min(oldest, self._applied, journal.first_index + _COMPACTION_STEP_ENTRIES)
-        freed = oldest - journal.first_index
-        if freed <= 0:
-            return None
-        freed_bytes = journal.size_bytes - journal.bytes_after(oldest)
-        worth = freed * 10 >= settings.log_keep_entries or freed_bytes * 10 >= settings.log_keep_bytes
-        return oldest if worth or freed >= _COMPACTION_STEP_ENTRIES else None
-
-    def _first_kept(self, entries: int, limit_bytes: int) -> int:
-        return max(self._applied - entries, self._journal.first_within(limit_bytes))
+        connected = self._guard.replicator.connected if self._leads_in is not None else lambda _peer_id: False
+        needed = [self._engine.match_index(peer_id) for peer_id in self._peer_ids if connected(peer_id)]
+        return compaction_due(self._journal, self._settings, self._applied, needed)
 
 
 def _nothing() -> None:
