@@ -11,7 +11,7 @@ _STEP_ENTRIES = 1000
 def compaction_due(journal: Journal, settings: Settings, applied_index: int, needed: Iterable[int]) -> int | None:
     """Up to which entry the log shall be forgotten now, at most 1,000 entries on; None when it is not worth the while.
 
-    ``needed`` are the match indexes of the followers that wait for entries; the log is kept for them up to the hard bound.
+    ``needed`` are match indexes of followers that wait for entries; the log is kept for them up to the hard bound.
     """
     factor = settings.log_hard_factor
     wanted = _first_kept(journal, applied_index, settings.log_keep_entries, settings.log_keep_bytes)
