@@ -59,6 +59,9 @@ class Detached:
             if time.monotonic() > deadline:
                 return False
             time.sleep(0.05)
+        if self._child is not None:
+            # It may have ended between the look at the child and the look at the process table.
+            self._child.wait()
         self._pid_file.unlink(missing_ok=True)
         return True
 
