@@ -1,0 +1,72 @@
+"""Whether a nominal time that is to run starts, waits or is skipped."""
+
+from raftsched.core import overlap
+from raftsched.core.machine.context import Context
+from raftsched.core.machine.ending import cancel
+from raftsched.core.machine.ledger import expiry_reason
+from raftsched.core.machine.placement import (
+    find_execution,
+    new_execution,
+    place,
+    put_off,
+    set_deadline,
+    write_execution,
+)
+from raftsched.core.machine.queueing import open_executions, queued_executions
+from raftsched.core.model import Decision, Delivery, ExecutionState, OverlapPolicy, Trigger
+from raftsched.core.rows import ExecutionRow, open_key, queue_key
+from raftsched.internal.v1 import command_pb2 as pb
+from raftsched.ports import Table
+
+
+def admit(context: Context, item: pb.Fire.Item, decided: pb.Fire.Decided, execution_id: bytes) -> None:
+    """Start, queue or skip a nominal time that is to run, by the overlap policy and what is open at this entry.
+
+    Only the tables know what is open: the proposer may have other fires and reports under way.
+    """
+    policy = OverlapPolicy(item.overlap_policy or OverlapPolicy.ALLOW)
+    delivery = Delivery(item.delivery or Delivery.AT_LEAST_ONCE)
+    row = new_execution(context, item.task, item.uid, item.generation, delivery)
+    row.trigger = Trigger.SCHEDULE
+    row.nominal_us = decided.nominal_us
+    row.priority = item.priority
+    if item.start_deadline_us:
+        row.start_by_us = row.nominal_us + item.start_deadline_us
+        if row.start_by_us <= context.command.now_us:
+            decided.decision = Decision.SKIPPED
+            decided.reason = expiry_reason(row)
+            return
+    if policy is not OverlapPolicy.ALLOW:
+        row.max_running = overlap.limit(item.max_running)
+        if policy is OverlapPolicy.CANCEL_RUNNING:
+            _make_room(context, row)
+        running, queued = open_executions(context, item.uid), queued_executions(context, item.uid)
+        admission = overlap.admit(policy, row.max_running, item.max_queued, len(running), len(queued))
+        decided.reason = "; ".join(filter(None, (decided.reason, admission.reason)))
+        if admission.verdict is overlap.Verdict.SKIP:
+            decided.decision = Decision.SKIPPED
+            return
+        if admission.verdict is overlap.Verdict.QUEUE:
+            row.state = ExecutionState.PENDING
+            row.queued = True
+            context.batch.put(Table.OPEN, queue_key(item.uid, execution_id), b"")
+            context.batch.put(Table.HELD, execution_id, b"")
+            set_deadline(context, execution_id, row)
+            write_execution(context, execution_id, row)
+            return
+        context.batch.put(Table.OPEN, open_key(item.uid, execution_id), b"")
+    if decided.start_us > context.command.now_us:
+        put_off(context, execution_id, row, decided.start_us)
+    else:
+        place(context, execution_id, row, decided.executor_id)
+
+
+def _make_room(context: Context, newcomer: ExecutionRow) -> None:
+    """Cancel what waits in the queue, and of the open executions the oldest, so that one more may run when they end."""
+    reason = overlap.cancel_reason(newcomer.nominal_us)
+    running = open_executions(context, newcomer.uid)
+    surplus = running[: max(0, len(running) + 1 - newcomer.max_running)]
+    for execution_id in queued_executions(context, newcomer.uid) + surplus:
+        row = find_execution(context, execution_id)
+        if row is not None and not ExecutionState(row.state).ended and not row.cancel_requested:
+            cancel(context, execution_id, row, reason)

@@ -1,0 +1,41 @@
+"""What every command of the state machine works with."""
+
+from dataclasses import dataclass, field
+
+from raftsched.core.rows import ExecutionRow
+from raftsched.internal.v1 import command_pb2 as pb
+from raftsched.ports import Batch, Table
+
+# google.rpc.Code
+OK, INVALID_ARGUMENT, NOT_FOUND, ALREADY_EXISTS, FAILED_PRECONDITION, ABORTED, UNIMPLEMENTED = 0, 3, 5, 6, 9, 10, 12
+
+
+@dataclass(slots=True)
+class Applied:
+    """What one command did: its outcome, and the executions and tasks that it changed, as they are after it."""
+
+    outcome: pb.Outcome
+    executions: list[tuple[bytes, ExecutionRow]] = field(default_factory=list)
+    tasks: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Context:
+    """The command that is applied, the entry that it stands in, and what it has done so far."""
+
+    batch: Batch
+    index: int
+    command: pb.Command
+    applied: Applied
+
+
+def rejected(code: int, message: str, field_name: str = "") -> pb.Outcome:
+    """The outcome of a command that changed nothing."""
+    return pb.Outcome(code=code, message=message, field=field_name)
+
+
+def required(batch: Batch, table: Table, key: bytes) -> bytes:
+    """The value of a row that the invariants of the tables promise."""
+    value = batch.get(table, key)
+    assert value is not None, f"{table} has no row for {key!r}"
+    return value

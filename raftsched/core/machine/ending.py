@@ -1,0 +1,67 @@
+"""How an execution ends, or is asked to."""
+
+from raftsched.core.machine.context import FAILED_PRECONDITION, NOT_FOUND, Context, rejected
+from raftsched.core.machine.ledger import expiry_reason
+from raftsched.core.machine.placement import find_execution, take_out, write_execution
+from raftsched.core.machine.queueing import promote
+from raftsched.core.model import Decision, ExecutionState
+from raftsched.core.rows import ExecutionRow, LedgerRow, failure_key, ledger_key, open_key
+from raftsched.internal.v1 import command_pb2 as pb
+from raftsched.ports import Table
+
+
+def end(context: Context, execution_id: bytes, row: ExecutionRow, state: ExecutionState) -> None:
+    """End an execution, and let the queue of its task move up."""
+    take_out(context, execution_id, row)
+    row.queued = False
+    row.not_before_us = 0
+    row.start_by_us = 0
+    row.state = state
+    row.end_us = row.end_us or context.command.now_us
+    if state != ExecutionState.SUCCEEDED:
+        context.batch.put(Table.FAILURES, failure_key(state, execution_id), b"")
+    write_execution(context, execution_id, row)
+    if row.max_running:
+        context.batch.delete(Table.OPEN, open_key(row.uid, execution_id))
+        promote(context, row.uid)
+
+
+def end_expired(context: Context, execution_id: bytes, row: ExecutionRow) -> None:
+    """It never started, so that its nominal time is a skipped one."""
+    row.error = expiry_reason(row)
+    key = ledger_key(row.task, row.nominal_us, execution_id)
+    found = context.batch.get(Table.LEDGER, key)
+    if found is not None:
+        entry = LedgerRow.FromString(found)
+        entry.decision = Decision.SKIPPED
+        entry.reason = "; ".join(filter(None, (entry.reason, row.error)))
+        entry.expired = True
+        context.batch.put(Table.LEDGER, key, entry.SerializeToString())
+    end(context, execution_id, row, ExecutionState.EXPIRED)
+
+
+def cancel(context: Context, execution_id: bytes, row: ExecutionRow, reason: str) -> None:
+    """End a pending execution; ask for the end of one that an executor has."""
+    if row.state == ExecutionState.PENDING:
+        row.error = reason or (
+            f"cancelled while it waited for attempt {row.attempt}"
+            if row.not_before_us
+            else "cancelled before it was given to an executor"
+        )
+        end(context, execution_id, row, ExecutionState.CANCELLED)
+    else:
+        row.error = reason
+        row.cancel_requested = True
+        write_execution(context, execution_id, row)
+
+
+def cancel_execution(context: Context, body: pb.CancelExecution) -> pb.Outcome:
+    """End or ask for the end of one execution, as its user wants."""
+    row = find_execution(context, body.id)
+    if row is None:
+        return rejected(NOT_FOUND, "there is no such execution")
+    state = ExecutionState(row.state)
+    if state.ended:
+        return rejected(FAILED_PRECONDITION, f"the execution has already ended as {state.name}")
+    cancel(context, body.id, row, body.reason)
+    return pb.Outcome(execution_id=body.id)

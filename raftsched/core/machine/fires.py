@@ -1,0 +1,65 @@
+"""Commands that make a task fire: its schedule, or somebody who asked for a run."""
+
+from raftsched.core import ids, overlap
+from raftsched.core.machine.admission import admit
+from raftsched.core.machine.context import NOT_FOUND, Context, rejected
+from raftsched.core.machine.ledger import write_ledger
+from raftsched.core.machine.placement import new_execution, place
+from raftsched.core.machine.tasks import set_cursor
+from raftsched.core.model import HIGHEST_PRIORITY, Decision, Delivery, OverlapPolicy, Trigger
+from raftsched.core.rows import be64, due_key, due_value, open_key, timestamp_us
+from raftsched.core.wellformed import MAX_US
+from raftsched.internal.v1 import command_pb2 as pb
+from raftsched.ports import Table
+
+
+def fire(context: Context, body: pb.Fire) -> pb.Outcome:
+    """Decide nominal times of many tasks."""
+    for item in body.items:
+        _fire_one(context, item)
+    return pb.Outcome()
+
+
+def _fire_one(context: Context, item: pb.Fire.Item) -> None:
+    """Decide nominal times of one task, if its cursor still stands where the proposer saw it.
+
+    The due row is the guard: it goes away when the task is paused, changed, deleted or fired by somebody else.
+    """
+    batch, name = context.batch, item.task.encode()
+    key = due_key(item.expected_next_us, name)
+    if batch.get(Table.DUE, key) != due_value(item.uid, item.generation) or not item.decided:
+        return
+    batch.delete(Table.DUE, key)
+    set_cursor(context, name, item.uid, item.generation, item.next_us, item.decided[-1].last_nominal_us, paused=False)
+    if not item.next_us:
+        context.applied.tasks.append(item.task)
+    for decided in item.decided:
+        execution_id = ids.execution_id(item.uid, item.generation, decided.nominal_us)
+        if decided.decision == Decision.RAN:
+            admit(context, item, decided, execution_id)
+        write_ledger(context, item.task, item.uid, execution_id, decided, Trigger.SCHEDULE)
+
+
+def run_task(context: Context, body: pb.RunTask) -> pb.Outcome:
+    """Run a task now, whatever its schedule says."""
+    found = context.batch.get(Table.TASKS, body.name.encode())
+    if found is None:
+        return rejected(NOT_FOUND, f"there is no task named {body.name!r}")
+    task = pb.TaskRow.FromString(found)
+    now_us = context.command.now_us
+    execution_id = ids.execution_id(task.uid, task.task.generation, now_us, be64(context.index))
+    delivery = Delivery(task.task.delivery or Delivery.AT_LEAST_ONCE)
+    row = new_execution(context, body.name, task.uid, task.task.generation, delivery)
+    row.trigger = Trigger.MANUAL
+    row.nominal_us = now_us
+    row.priority = min(max(-HIGHEST_PRIORITY, task.task.priority), HIGHEST_PRIORITY)
+    start_deadline_us = timestamp_us(task.task.start_deadline)
+    if 0 < start_deadline_us < MAX_US:
+        row.start_by_us = now_us + start_deadline_us
+    if task.task.overlap_policy > OverlapPolicy.ALLOW:
+        row.max_running = overlap.limit(task.task.max_running)
+        context.batch.put(Table.OPEN, open_key(task.uid, execution_id), b"")
+    place(context, execution_id, row, body.executor_id)
+    ran = pb.Fire.Decided(nominal_us=now_us, last_nominal_us=now_us, count=1, decision=Decision.RAN)
+    write_ledger(context, body.name, task.uid, execution_id, ran, Trigger.MANUAL)
+    return pb.Outcome(execution_id=execution_id)

@@ -1,0 +1,88 @@
+"""Where an execution stands: its row, and the index that its state and its fields put it in."""
+
+from raftsched.core.machine.context import Context
+from raftsched.core.model import Delivery, ExecutionState
+from raftsched.core.rows import ExecutionRow, active_value, queue_key, rank_key, timer_key
+from raftsched.ports import Table
+
+
+def new_execution(context: Context, task: str, uid: int, generation: int, delivery: Delivery) -> ExecutionRow:
+    """The row of an execution that is being decided, without its place."""
+    command = context.command
+    return ExecutionRow(
+        task=task,
+        uid=uid,
+        generation=generation,
+        attempt=1,
+        fire_us=command.now_us,
+        leader_id=command.leader_id,
+        term=command.term,
+        delivery=delivery,
+    )
+
+
+def find_execution(context: Context, execution_id: bytes) -> ExecutionRow | None:
+    """The row of an execution; None when there is none."""
+    found = context.batch.get(Table.EXECUTIONS, execution_id)
+    return None if found is None else ExecutionRow.FromString(found)
+
+
+def write_execution(context: Context, execution_id: bytes, row: ExecutionRow) -> None:
+    """Write a row, and tell those who watch."""
+    context.batch.put(Table.EXECUTIONS, execution_id, row.SerializeToString())
+    context.applied.executions.append((execution_id, row))
+
+
+def place(context: Context, execution_id: bytes, row: ExecutionRow, executor_id: str) -> None:
+    """Give a new or pending execution to an executor, or leave it pending when none is named."""
+    if executor_id:
+        row.state = ExecutionState.ASSIGNED
+        row.executor_id = executor_id
+        # Log indexes only rise, so that a later attempt always has the higher token.
+        row.fencing_token = context.index
+        context.batch.put(Table.ACTIVE, execution_id, active_value(row.attempt, executor_id))
+    else:
+        row.state = ExecutionState.PENDING
+        if row.priority:
+            context.batch.put(Table.RANKED, rank_key(row.priority, execution_id), b"")
+            context.batch.put(Table.HELD, execution_id, b"")
+        else:
+            context.batch.put(Table.PENDING, execution_id, b"")
+        set_deadline(context, execution_id, row)
+    write_execution(context, execution_id, row)
+
+
+def put_off(context: Context, execution_id: bytes, row: ExecutionRow, due_us: int) -> None:
+    """Leave an execution pending that no executor may be given before ``due_us``."""
+    row.state = ExecutionState.PENDING
+    row.not_before_us = due_us
+    context.batch.put(Table.HELD, execution_id, b"")
+    context.batch.put(Table.TIMERS, timer_key(due_us, execution_id), b"")
+    write_execution(context, execution_id, row)
+
+
+def set_deadline(context: Context, execution_id: bytes, row: ExecutionRow) -> None:
+    """Have a pending execution woken at its start deadline, if it has one."""
+    if row.start_by_us:
+        context.batch.put(Table.TIMERS, timer_key(row.start_by_us, execution_id), b"")
+
+
+def take_out(context: Context, execution_id: bytes, row: ExecutionRow) -> None:
+    """Remove an execution from the index that its state and its fields put it in."""
+    batch = context.batch
+    if row.state != ExecutionState.PENDING:
+        batch.delete(Table.ACTIVE, execution_id)
+        return
+    if row.start_by_us:
+        batch.delete(Table.TIMERS, timer_key(row.start_by_us, execution_id))
+    if row.queued:
+        batch.delete(Table.HELD, execution_id)
+        batch.delete(Table.OPEN, queue_key(row.uid, execution_id))
+    elif row.not_before_us:
+        batch.delete(Table.HELD, execution_id)
+        batch.delete(Table.TIMERS, timer_key(row.not_before_us, execution_id))
+    elif row.priority:
+        batch.delete(Table.HELD, execution_id)
+        batch.delete(Table.RANKED, rank_key(row.priority, execution_id))
+    else:
+        batch.delete(Table.PENDING, execution_id)

@@ -1,0 +1,24 @@
+"""The command that removes what is no longer kept."""
+
+from raftsched.core.machine.context import Context
+from raftsched.core.machine.placement import find_execution
+from raftsched.core.model import ExecutionState
+from raftsched.core.rows import failure_key
+from raftsched.internal.v1 import command_pb2 as pb
+from raftsched.ports import Table
+
+
+def retire(context: Context, body: pb.Retire) -> pb.Outcome:
+    """Remove ended executions, ledger entries and remembered requests that retention no longer keeps."""
+    batch = context.batch
+    for execution_id in body.execution_ids:
+        row = find_execution(context, execution_id)
+        if row is not None and ExecutionState(row.state).ended:
+            batch.delete(Table.EXECUTIONS, execution_id)
+            batch.delete(Table.FAILURES, failure_key(row.state, execution_id))
+    for key in body.ledger_keys:
+        batch.delete(Table.LEDGER, key)
+    for key in body.request_expiry_keys:
+        batch.delete(Table.REQUEST_EXPIRY, key)
+        batch.delete(Table.REQUESTS, key[8:])
+    return pb.Outcome()

@@ -1,0 +1,128 @@
+"""Commands that register, replace and delete tasks."""
+
+from raftsched_client.v1 import task_pb2
+
+from raftsched.core import ids
+from raftsched.core.machine.context import (
+    ABORTED,
+    ALREADY_EXISTS,
+    INVALID_ARGUMENT,
+    NOT_FOUND,
+    Context,
+    rejected,
+    required,
+)
+from raftsched.core.machine.ledger import write_ledger
+from raftsched.core.model import Decision, Trigger
+from raftsched.core.rows import decode_cursor, due_key, due_value, encode_cursor
+from raftsched.core.wellformed import is_task
+from raftsched.internal.v1 import command_pb2 as pb
+from raftsched.ports import Table
+
+MAX_BATCH_TASKS = 10_000
+_UIDS_PER_ENTRY = 16_384
+
+
+def register_tasks(context: Context, body: pb.RegisterTasks) -> pb.Outcome:
+    """Create tasks; each item has an outcome of its own."""
+    if len(body.items) > MAX_BATCH_TASKS:
+        return rejected(INVALID_ARGUMENT, f"more than {MAX_BATCH_TASKS} tasks in one command")
+    outcome = pb.Outcome()
+    for position, item in enumerate(body.items):
+        outcome.results.append(_register(context, item, context.index * _UIDS_PER_ENTRY + position))
+    return outcome
+
+
+def _register(context: Context, item: pb.RegisterTasks.Item, uid: int) -> pb.Outcome:
+    batch, task = context.batch, item.task
+    if not is_task(task.name, task.delivery, item.next_us):
+        return rejected(INVALID_ARGUMENT, "the task was refused before it was proposed")
+    name = task.name.encode()
+    if batch.get(Table.TASKS, name) is not None:
+        return rejected(ALREADY_EXISTS, f"a task named {task.name!r} exists", "task.name")
+    task.generation = 1
+    task.create_time.FromMicroseconds(context.command.now_us)
+    task.update_time.CopyFrom(task.create_time)
+    _write_task(context, name, task, uid)
+    set_cursor(context, name, uid, 1, item.next_us, 0, paused=task.paused)
+    context.applied.tasks.append(task.name)
+    return pb.Outcome(uid=uid)
+
+
+def _write_task(context: Context, name: bytes, task: task_pb2.Task, uid: int) -> None:
+    row = pb.TaskRow(task=task, uid=uid, revision=context.index)
+    # Maps have no order of their own: without `deterministic` each process would write its own.
+    context.batch.put(Table.TASKS, name, row.SerializeToString(deterministic=True))
+
+
+def set_cursor(
+    context: Context, name: bytes, uid: int, generation: int, next_us: int, last_us: int, *, paused: bool
+) -> None:
+    """Move the cursor of a task, and make it due at ``next_us`` unless it is paused."""
+    context.batch.put(Table.CURSORS, name, encode_cursor(next_us, last_us))
+    if next_us and not paused:
+        context.batch.put(Table.DUE, due_key(next_us, name), due_value(uid, generation))
+
+
+def replace_task(context: Context, body: pb.ReplaceTask) -> pb.Outcome:
+    """Replace the definition of a task, and give up the nominal times that the new one leaves behind."""
+    batch, task = context.batch, body.task
+    name = task.name.encode()
+    found = batch.get(Table.TASKS, name)
+    if found is None:
+        return rejected(NOT_FOUND, f"there is no task named {task.name!r}")
+    row = pb.TaskRow.FromString(found)
+    cursor = decode_cursor(required(batch, Table.CURSORS, name))
+    if row.revision != body.expected_revision or (body.moves_cursor and cursor.next_us != body.expected_next_us):
+        return rejected(ABORTED, f"the task {task.name!r} has changed since it was read")
+    task.generation = row.task.generation + body.schedule_changed
+    task.create_time.CopyFrom(row.task.create_time)
+    task.update_time.FromMicroseconds(context.command.now_us)
+    _write_task(context, name, task, row.uid)
+    batch.delete(Table.DUE, due_key(cursor.next_us, name))
+    next_us, last_us = cursor.next_us, cursor.last_us
+    if body.moves_cursor:
+        if body.skipped_last_us >= next_us > 0:
+            _give_up(context, task.name, row.uid, row.task.generation, next_us, body)
+            last_us = body.skipped_last_us
+        next_us = body.next_us
+    set_cursor(context, name, row.uid, task.generation, next_us, last_us, paused=task.paused)
+    context.applied.tasks.append(task.name)
+    return pb.Outcome(uid=row.uid)
+
+
+def _give_up(context: Context, name: str, uid: int, generation: int, first_us: int, body: pb.ReplaceTask) -> None:
+    decided = pb.Fire.Decided(
+        nominal_us=first_us,
+        last_nominal_us=body.skipped_last_us,
+        count=body.skipped_count,
+        decision=Decision.SKIPPED,
+        reason=body.skip_reason,
+    )
+    write_ledger(context, name, uid, ids.execution_id(uid, generation, first_us), decided, Trigger.SCHEDULE)
+
+
+def delete_task(context: Context, body: pb.DeleteTask) -> pb.Outcome:
+    """Delete a task; a nominal time that was due and not decided is recorded as skipped."""
+    batch, name = context.batch, body.name.encode()
+    found = batch.get(Table.TASKS, name)
+    if found is None:
+        return rejected(NOT_FOUND, f"there is no task named {body.name!r}")
+    row = pb.TaskRow.FromString(found)
+    if body.expected_revision and body.expected_revision != row.revision:
+        return rejected(ABORTED, f"the task {body.name!r} has changed since it was read")
+    cursor = decode_cursor(required(batch, Table.CURSORS, name))
+    batch.delete(Table.TASKS, name)
+    batch.delete(Table.CURSORS, name)
+    batch.delete(Table.DUE, due_key(cursor.next_us, name))
+    if 0 < cursor.next_us <= context.command.now_us:
+        lapsed = pb.Fire.Decided(
+            nominal_us=cursor.next_us,
+            last_nominal_us=context.command.now_us,
+            decision=Decision.SKIPPED,
+            reason="the task was deleted",
+        )
+        execution_id = ids.execution_id(row.uid, row.task.generation, cursor.next_us)
+        write_ledger(context, body.name, row.uid, execution_id, lapsed, Trigger.SCHEDULE)
+    context.applied.tasks.append(body.name)
+    return pb.Outcome(uid=row.uid)
