@@ -65,12 +65,14 @@ lock: ## Resolve requirements/*.txt anew from pyproject.toml
 ui: ## Build the web interface into raftsched/ui_dist (needs npm)
 	./scripts/build-ui
 
-ui-check: ## Format, lint, types and tests of the web interface, and whether its types are those of the API
+ui/node_modules/.package-lock.json: ui/package.json ui/package-lock.json
 	npm ci --prefix ui --no-audit --no-fund --loglevel=error
+
+ui-check: ui/node_modules/.package-lock.json ## Format, lint, types and tests of the web interface, and whether its types are those of the API
 	npm run --prefix ui --silent check
 	PYTHON=$(PYTHON) ./scripts/generate-ui-types --check
 
-e2e: ui ## The web interface in a browser, against a real cluster (needs Chromium)
+e2e: ui/node_modules/.package-lock.json ui ## The web interface in a browser, against a real cluster (needs Chromium)
 	PYTHON=$(abspath $(PYTHON)) npm run --prefix ui --silent e2e
 
 cluster-up: ## Start three nodes on this machine

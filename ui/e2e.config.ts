@@ -11,6 +11,7 @@ export default defineConfig({
     dir: resolve(import.meta.dirname, '../tests/e2e'),
     include: ['**/*.test.ts'],
     globals: true,
+    reporters: ['verbose'],
     testTimeout: 90_000,
     hookTimeout: 120_000,
     fileParallelism: false,
