@@ -2,56 +2,56 @@
 
 import argparse
 import json
-import statistics
-from collections.abc import Callable
 
-from bench import workloads
 from bench.cluster import Cluster
-from bench.measure import machine
-from bench.workloads import Figures
+from bench.measure import Figures, machine
+from bench.registry import WORKLOADS, Workload
+from bench.report import print_table
 
-WORKLOADS: dict[str, Callable[..., Figures]] = {
-    "register": workloads.register,
-    "herd": workloads.herd,
-    "steady": workloads.steady,
-    "failover": workloads.failover,
-}
+_DEFAULT_PORT = 7601
 
 
 def main() -> None:
-    """Run the workload that the arguments name."""
-    parser = argparse.ArgumentParser(prog="scripts/bench", description="Measure a three-node cluster on this machine.")
-    parser.add_argument("workload", choices=sorted(WORKLOADS))
-    parser.add_argument("--runs", type=int, default=3, help="each on a fresh cluster (default 3)")
-    parser.add_argument("--nodes", type=int, default=3, choices=(1, 3, 5))
-    parser.add_argument("--base-port", type=int, default=7601)
-    parser.add_argument("--count", type=int, help="herd: how many tasks (default 10,000)")
-    parser.add_argument("--tasks", type=int, help="failover: how many tasks (default 200)")
-    parser.add_argument("--per-second", type=int, help="steady: how many fires (default 100)")
-    parser.add_argument("--seconds", type=int, help="steady, failover: how long (default 60)")
-    parser.add_argument("--action", choices=("noop", "command"), help="what the tasks do (default noop)")
-    given = vars(parser.parse_args())
-    name, runs, nodes, base_port = (given.pop(key) for key in ("workload", "runs", "nodes", "base_port"))
-    options = {key: value for key, value in given.items() if value is not None}
+    """Run what the arguments name."""
+    given = vars(_parser().parse_args())
+    name = given.pop("workload")
+    shared = {key: given.pop(key) for key in ("runs", "nodes", "base_port")}
+    print_table(measure(name, WORKLOADS[name], given, **shared))
+
+
+def measure(
+    name: str, workload: Workload, options: dict[str, object], *, runs: int, nodes: int, base_port: int
+) -> list[Figures]:
+    """The figures of several runs, each of which is printed as a line of JSON when it is over."""
     results = []
-    for number in range(1, runs + 1):
-        with Cluster(base_port, nodes) as cluster:
-            figures = WORKLOADS[name](cluster, **options)
+    for run in range(1, runs + 1):
+        figures = run_once(workload, options, nodes, base_port)
         results.append(figures)
-        print(
-            json.dumps({"workload": name, "run": number, "nodes": nodes, **figures, "machine": machine()}), flush=True
-        )
-    _print_table(results)
+        line = {"workload": name, "run": run, "nodes": nodes, **options, **figures, "machine": machine()}
+        print(json.dumps(line), flush=True)
+    return results
 
 
-def _print_table(results: list[Figures]) -> None:
-    print(f"\n{'figure':30} {'median':>12} {'lowest':>12} {'highest':>12}")
-    for key, first in results[0].items():
-        if isinstance(first, str):
-            print(f"{key:30} {first:>12}")
-            continue
-        values = [float(result[key]) for result in results]
-        print(f"{key:30} {statistics.median(values):>12g} {min(values):>12g} {max(values):>12g}")
+def run_once(workload: Workload, options: dict[str, object], nodes: int, base_port: int) -> Figures:
+    """One run on a cluster of its own, if it needs one."""
+    if not workload.needs_cluster:
+        return workload.run(**options)
+    with Cluster(base_port, nodes) as cluster:
+        return workload.run(cluster, **options)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="scripts/bench", description="Measure a cluster on this machine.")
+    commands = parser.add_subparsers(dest="workload", required=True, metavar="WORKLOAD")
+    for name, workload in WORKLOADS.items():
+        command = commands.add_parser(name, help=workload.help, description=workload.help)
+        command.add_argument("--runs", type=int, default=3, help="each on a fresh cluster (default 3)")
+        command.add_argument("--nodes", type=int, default=3, choices=(1, 3, 5))
+        command.add_argument("--base-port", type=int, default=_DEFAULT_PORT)
+        for option, default in workload.options.items():
+            flag = f"--{option.replace('_', '-')}"
+            command.add_argument(flag, type=type(default), default=default, help=f"default {default}")
+    return parser
 
 
 if __name__ == "__main__":

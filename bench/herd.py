@@ -1,0 +1,38 @@
+"""Many tasks that are due at one instant."""
+
+from datetime import UTC, datetime, timedelta
+
+from bench.cluster import Cluster
+from bench.measure import Figures, Stopwatch, quantile, usage
+from bench.tasks import create, lateness_s, new_task, sleep_until, wait_for_ends
+
+_REGISTERED_PER_S = 4_000
+
+
+def herd(cluster: Cluster, *, count: int = 10_000, action: str = "noop") -> Figures:
+    """COUNT one-time tasks due at the same second: how late each starts, and what all of it costs."""
+    with cluster.client() as client:
+        head_start_s = 5 + count // _REGISTERED_PER_S
+        at = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=head_start_s)
+        create(client, (new_task(f"herd-{number:06}", action, at=at) for number in range(count)))
+        if datetime.now(UTC) >= at:
+            raise SystemExit("registering took longer than the head start; the figure would be wrong")
+        before = usage(cluster.pids())
+        sleep_until(at)
+        watch = Stopwatch()
+        wait_for_ends(client, count, within_s=60 + count / 500)
+        seconds = watch.seconds
+        after = usage(cluster.pids())
+        late_s = lateness_s(client, at, at)
+    return {
+        "tasks": count,
+        "action": action,
+        "started": len(late_s),
+        "started_within_10_s": sum(late <= 10 for late in late_s),
+        "lateness_p50_s": round(quantile(late_s, 0.5), 3),
+        "lateness_p99_s": round(quantile(late_s, 0.99), 3),
+        "lateness_max_s": round(max(late_s), 3),
+        "all_ended_after_s": round(seconds, 1),
+        "cpu_s_per_1000": round((after.cpu_s - before.cpu_s) / count * 1000, 3),
+        "resident_mib_per_node": round(after.resident_mib / cluster.nodes),
+    }
