@@ -73,7 +73,10 @@ STATE_TABLES = tuple(table for table in Table if table not in (Table.RAFT, Table
 
 
 class Reader(Protocol):
-    """A consistent view of the tables."""
+    """A consistent view of the tables.
+
+    Reading raises StoreFailed when a row is not what was written; so does every use of the store from then on.
+    """
 
     def get(self, table: Table, key: bytes) -> bytes | None:
         """The value, or None when the key is absent."""
@@ -140,12 +143,18 @@ class Store(Protocol):
     def size_bytes(self) -> int:
         """Bytes in use on disk."""
 
+    def refuse_after_failure(self) -> None:
+        """Raise StoreFailed if any call did before: the caller must stop."""
+
     def close(self) -> None:
         """Forget the open batch and release the files."""
 
 
 class StoreFailed(Exception):
-    """The disk refused a write (I/O error, full). Nothing since the last commit is durable; the node must stop."""
+    """The disk refused a write (I/O error, full), or a row is not what was written. The node must stop.
+
+    Nothing since the last commit is durable.
+    """
 
 
 class StoreRefused(Exception):

@@ -228,6 +228,8 @@ class RaftGroup:
             raise GroupFailed("the Raft group failed in an earlier step or is closed; restart the node")
 
     def _step(self) -> None:
+        # Whoever reads a view may have met a damaged row.
+        self._store.refuse_after_failure()
         self._take_inbound()
         self._take_snapshot()
         self._take_proposals()

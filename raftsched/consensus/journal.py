@@ -7,7 +7,6 @@ length, so all of it is also kept in memory.
 # ruff: noqa: N802, N803, D102 - the engine prescribes the names
 
 import struct
-import zlib
 from bisect import bisect_left
 from collections.abc import Iterator
 from typing import overload
@@ -17,8 +16,8 @@ from raftsched.ports import Reader, Store, StoreRefused, Table
 
 _STATE_KEY, _COMMIT_KEY, _NODE_KEY = b"state", b"commit_index", b"node_id"
 _INDEX = struct.Struct(">Q")
-_HEAD = struct.Struct(">QI")
-"""Term and CRC-32 of index, term and data, before the data of an entry."""
+_TERM = struct.Struct(">Q")
+"""Before the data of an entry."""
 
 
 class Journal:
@@ -27,7 +26,7 @@ class Journal:
     def __init__(self, store: Store, node_id: str) -> None:
         """Read what the store holds.
 
-        Raises StoreRefused: the store is another node's, or an entry is damaged or missing.
+        Raises StoreRefused: the store is another node's, or an entry is missing. StoreFailed: an entry is damaged.
         """
         self._store = store
         self._entries: list[Entry] = []
@@ -103,8 +102,7 @@ class Journal:
 
     def add(self, command: bytes, idx: int, term: int) -> None:
         assert not self._entries or idx == self.last_index + 1
-        head = _HEAD.pack(term, _checksum(command, idx, term))
-        self._store.batch().put(Table.LOG, _INDEX.pack(idx), head + command)
+        self._store.batch().put(Table.LOG, _INDEX.pack(idx), _TERM.pack(term) + command)
         self._hold(Entry(command, idx, term))
         self.dirty = True
 
@@ -199,22 +197,13 @@ class Journal:
 def stored_term(view: Reader, index: int) -> int:
     """Term of an entry that the view holds.
 
-    Raises StoreRefused: it is missing or damaged.
+    Raises StoreRefused: it is missing.
     """
     key = _INDEX.pack(index)
     return _decode(key, view.get(Table.LOG, key) or b"").term
 
 
-def _checksum(data: bytes, index: int, term: int) -> int:
-    return zlib.crc32(data, zlib.crc32(_INDEX.pack(index) + _INDEX.pack(term)))
-
-
 def _decode(key: bytes, value: bytes) -> Entry:
-    if len(key) != _INDEX.size or len(value) <= _HEAD.size:
-        raise StoreRefused(f"row {key.hex()} of the Raft log of the store is damaged")
-    (index,) = _INDEX.unpack(key)
-    term, checksum = _HEAD.unpack_from(value)
-    data = value[_HEAD.size :]
-    if checksum != _checksum(data, index, term):
-        raise StoreRefused(f"entry {index} of the Raft log of the store is damaged")
-    return Entry(data, index, term)
+    if len(key) != _INDEX.size or len(value) <= _TERM.size:
+        raise StoreRefused(f"row {key.hex()} of the Raft log of the store is missing or not one of ours")
+    return Entry(value[_TERM.size :], _INDEX.unpack(key)[0], _TERM.unpack_from(value)[0])

@@ -1,6 +1,6 @@
 """The directory of an LMDB store: whose it is, which format it has, and that only one process uses it.
 
-LOCK       locked (flock) for as long as a process has the store open; holds its process id
+LOCK       locked (flock) for as long as a process has the store open; holds its process id, nothing after a clean end
 FORMAT     the format version; written last, so that a directory with it was once complete
 data.mdb   the LMDB environment
 """
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from raftsched.ports import StoreRefused
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 ADVICE_TO_REPLACE = (
     "Restore the directory from a backup, or wipe all of it while every other node is up and healthy, "
     "so that they send this node everything."
@@ -32,6 +32,8 @@ class StoreDirectory:
         Raises StoreRefused: it holds files of others, has a newer format, is in use, or cannot be written.
         """
         self.path = path
+        self.ended_cleanly = True
+        """Whether the last process that had the store open closed it; also when there was none."""
         self.data = path / _DATA
         self.new_data = path / _NEW_DATA
         try:
@@ -68,9 +70,11 @@ class StoreDirectory:
         self._sync()
         self.complete = True
 
-    def close(self) -> None:
-        """Let others use it."""
+    def close(self, *, clean: bool = False) -> None:
+        """Let others use it. Clean: the data need no more than the usual checks at the next start."""
         if self._lock >= 0:
+            if clean:
+                os.ftruncate(self._lock, 0)
             os.close(self._lock)
             self._lock = -1
 
@@ -87,10 +91,11 @@ class StoreDirectory:
                 f"{self.path / _FORMAT} is not the format file of a raftsched store; nothing was changed. "
                 "Choose another data directory, or restore this one."
             )
-        if int(number) > FORMAT_VERSION:
+        if int(number) != FORMAT_VERSION:
+            which = "or a later one" if int(number) > FORMAT_VERSION else "or choose a new data directory"
             raise StoreRefused(
-                f"{self.path} has store format {number}, this version reads formats up to {FORMAT_VERSION}; "
-                "nothing was changed. Start the version of raftsched that wrote it, or a later one."
+                f"{self.path} has store format {number}, this version reads format {FORMAT_VERSION}; "
+                f"nothing was changed. Start the version of raftsched that wrote it, {which}."
             )
         return True
 
@@ -112,8 +117,10 @@ class StoreDirectory:
         lock = os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self.ended_cleanly = not os.fstat(lock).st_size
             os.ftruncate(lock, 0)
             os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+            os.fsync(lock)
         except OSError as error:
             owner = os.pread(lock, 32, 0).decode(errors="replace").strip()
             os.close(lock)

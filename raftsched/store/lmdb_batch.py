@@ -1,4 +1,4 @@
-"""Views and batches: the tables of an LMDB store through one transaction."""
+"""Views and batches: the tables of an LMDB store through one transaction. Every row is checked as it is read."""
 
 from collections.abc import Callable, Iterator
 from typing import TypeAlias
@@ -6,11 +6,13 @@ from typing import TypeAlias
 import lmdb
 
 from raftsched.ports import Table
+from raftsched.store.checksums import SEEDS, SIZE_BYTES, intact, sealed
 
 Transaction: TypeAlias = "lmdb.Transaction[bytes]"
 Cursor: TypeAlias = "lmdb.Cursor[bytes]"
 Database: TypeAlias = "lmdb._Database"
 Databases: TypeAlias = dict[Table, Database]
+Rows: TypeAlias = Iterator[tuple[bytes, bytes]]
 Explained: TypeAlias = Callable[[lmdb.Error], Exception]
 """Turns an error of LMDB into what the caller gets to see."""
 
@@ -27,26 +29,29 @@ class LmdbReader:
         self._explained = explained
 
     def get(self, table: Table, key: bytes) -> bytes | None:
-        """See ports.Reader."""
+        """See ports.Reader. Raises StoreFailed: the row is not what was written."""
         try:
-            return self._get(key, None, self._dbs[table])
+            stored = self._get(key, None, self._dbs[table])
         except lmdb.Error as error:
             raise self._explained(error) from error
+        if stored is None:
+            return None
+        if not intact(SEEDS[table], key, stored):
+            raise self._damaged(table, key)
+        return stored[:-SIZE_BYTES]
 
-    def scan(
-        self, table: Table, start: bytes = b"", stop: bytes | None = None, *, reverse: bool = False
-    ) -> Iterator[tuple[bytes, bytes]]:
-        """See ports.Reader."""
+    def scan(self, table: Table, start: bytes = b"", stop: bytes | None = None, *, reverse: bool = False) -> Rows:
+        """See ports.Reader. Raises StoreFailed, also from the iterator: a row is not what was written."""
         try:
             cursor = self._txn.cursor(self._dbs[table])
             if reverse:
-                return _backward(cursor, start, stop)
+                return self._checked(table, _backward(cursor, start, stop))
             if not cursor.set_range(start):
                 return iter(())
             rows = cursor.iternext()
         except lmdb.Error as error:
             raise self._explained(error) from error
-        return rows if stop is None else _until(rows, stop)
+        return self._checked(table, rows if stop is None else _until(rows, stop))
 
     def count(self, table: Table) -> int:
         """See ports.Reader."""
@@ -54,6 +59,19 @@ class LmdbReader:
             return self._txn.stat(self._dbs[table])["entries"]
         except lmdb.Error as error:
             raise self._explained(error) from error
+
+    def _checked(self, table: Table, rows: Rows) -> Rows:
+        seed = SEEDS[table]
+        try:
+            for key, stored in rows:
+                if not intact(seed, key, stored):
+                    raise self._damaged(table, key)
+                yield key, stored[:-SIZE_BYTES]
+        except lmdb.Error as error:
+            raise self._explained(error) from error
+
+    def _damaged(self, table: Table, key: bytes) -> Exception:
+        return self._explained(lmdb.CorruptedError(f"row {key.hex()} of table {table.value} is not what was written"))
 
 
 class LmdbBatch(LmdbReader):
@@ -74,7 +92,7 @@ class LmdbBatch(LmdbReader):
         """See ports.Batch. Raises StoreFailed when the store is full."""
         self.dirty = True
         try:
-            self._put(key, value, True, True, False, self._dbs[table])
+            self._put(key, sealed(SEEDS[table], key, value), True, True, False, self._dbs[table])
         except lmdb.Error as error:
             raise self._explained(error) from error
 
@@ -94,7 +112,7 @@ class LmdbBatch(LmdbReader):
         self.dirty = self.installed = True
 
 
-def _backward(cursor: Cursor, start: bytes, stop: bytes | None) -> Iterator[tuple[bytes, bytes]]:
+def _backward(cursor: Cursor, start: bytes, stop: bytes | None) -> Rows:
     placed = cursor.prev() if stop is not None and cursor.set_range(stop) else cursor.last()
     if placed:
         for row in cursor.iterprev():
@@ -103,7 +121,7 @@ def _backward(cursor: Cursor, start: bytes, stop: bytes | None) -> Iterator[tupl
             yield row
 
 
-def _until(rows: Iterator[tuple[bytes, bytes]], stop: bytes) -> Iterator[tuple[bytes, bytes]]:
+def _until(rows: Rows, stop: bytes) -> Rows:
     for row in rows:
         if row[0] >= stop:
             return

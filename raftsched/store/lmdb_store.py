@@ -11,9 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import lmdb
+import structlog
 from lmdb import verify
 
 from raftsched.ports import STATE_TABLES, StoreFailed, StoreRefused, Table
+from raftsched.store.checksums import OWN_SEED, SEEDS, SIZE_BYTES, intact, sealed
 from raftsched.store.directory import ADVICE_TO_REPLACE, StoreDirectory
 from raftsched.store.lmdb_batch import Cursor, Database, LmdbBatch, LmdbReader, Transaction
 
@@ -21,7 +23,8 @@ DEFAULT_MAX_SIZE_BYTES = 64 << 30
 _LMDB_0_9 = 0
 """The engine of the 0.9 file format, which LMDB 1.x cannot read."""
 _MAX_READERS = 512
-_FULL_CHECK_BYTES = 64 << 20
+_QUICK_CHECK_BYTES = 64 << 20
+"""The structure of a larger file is checked only after a run that did not end cleanly."""
 _GROW_STEP_BYTES = 1 << 20
 _SWEEP_PAGES = 50_000
 """A table of at most so many pages is emptied in one step, of about 10 ms."""
@@ -29,6 +32,15 @@ _SWEEP_ROWS = 5_000
 
 _OWN = b"store"
 _LIVE = b"live"
+_DAMAGE = (
+    lmdb.NotFoundError,
+    lmdb.InvalidError,
+    lmdb.InvalidParameterError,
+    lmdb.CorruptedError,
+    lmdb.PageNotFoundError,
+    verify.VerifyError,
+)
+_log = structlog.get_logger(__name__)
 
 
 class _Staging:
@@ -79,14 +91,14 @@ class LmdbStore:
     def batch(self) -> LmdbBatch:
         """See ports.Store."""
         if self._batch is None:
-            self._refuse_after_failure()
+            self.refuse_after_failure()
             with self._failing("begin a write"):
                 self._batch = LmdbBatch(self._env.begin(write=True), self._generations[self._live], self._explained)
         return self._batch
 
     def commit(self) -> bool:
         """See ports.Store."""
-        self._refuse_after_failure()
+        self.refuse_after_failure()
         batch = self._batch
         if batch is None:
             return False
@@ -122,13 +134,13 @@ class LmdbStore:
         except lmdb.ReadersFullError as error:
             raise RuntimeError(f"{_MAX_READERS} views are open; close some") from error
         try:
-            yield LmdbReader(txn, self._generations[_live_generation(txn, self._own)], self._explained)
+            yield LmdbReader(txn, self._generations[self._live_in(txn)], self._explained)
         finally:
             txn.abort()
 
     def stage(self) -> _Staging:
         """See ports.Store."""
-        self._refuse_after_failure()
+        self.refuse_after_failure()
         if self._batch is not None and self._batch.installed:
             raise RuntimeError("a staging is installed but not committed; commit before the next one")
         with self._failing("empty the staging tables"):
@@ -145,7 +157,13 @@ class LmdbStore:
         """See ports.Store."""
         self.rollback()
         self._env.close()
-        self._directory.close()
+        self._directory.close(clean=not self._failure)
+
+    def refuse_after_failure(self) -> None:
+        """See ports.Store."""
+        if self._failure:
+            self.rollback()
+            raise StoreFailed(self._failure)
 
     def _open(self) -> None:
         directory = self._directory
@@ -153,12 +171,15 @@ class LmdbStore:
             if not directory.data.exists():
                 self._create()
             size = directory.data.stat().st_size
-            if size <= _FULL_CHECK_BYTES:
+            checked = size <= _QUICK_CHECK_BYTES or not directory.ended_cleanly
+            if checked:
+                if size > _QUICK_CHECK_BYTES:
+                    _log.info("the last run did not end cleanly: checking the data", size_mib=size >> 20)
                 _check_structure(directory.data)
             self._env = self._open_environment(directory.data)
             try:
                 self._page_bytes = self._env.stat()["psize"]
-                if size < self.size_bytes():
+                if size < self.size_bytes() and not checked:
                     _check_structure(directory.data)
                 self._open_tables()
             except BaseException:
@@ -170,7 +191,7 @@ class LmdbStore:
     def _create(self) -> None:
         self._directory.remove_new_data()
         with self._open_environment(self._directory.new_data) as env, env.begin(write=True) as txn:
-            txn.put(_LIVE, b"0", db=env.open_db(_OWN, txn))
+            txn.put(_LIVE, sealed(OWN_SEED, _LIVE, b"0"), db=env.open_db(_OWN, txn))
         self._directory.adopt_new_data()
 
     def _open_environment(self, path: Path) -> lmdb.Environment:
@@ -194,7 +215,7 @@ class LmdbStore:
                 {table: env.open_db(_database_name(table, generation), txn) for table in Table} for generation in (0, 1)
             )
             for dbs in self._generations:
-                _check_ends(LmdbReader(txn, dbs, self._explained))
+                _check_ends(LmdbReader(txn, dbs, lambda error: error))
         self._file_bytes = 0
         self._grow_file()
         while self._sweeping:
@@ -221,13 +242,14 @@ class LmdbStore:
                 txn.drop(db, delete=False)
 
     def _stage_rows(self, staging: _Staging, table: Table, rows: list[tuple[bytes, bytes]]) -> None:
-        self._refuse_after_failure()
+        self.refuse_after_failure()
         self._check_current(staging)
-        db = self._generations[1 - self._live][table]
+        db, seed = self._generations[1 - self._live][table], SEEDS[table]
 
         def append(txn: Transaction) -> None:
+            items = [(key, sealed(seed, key, value)) for key, value in rows]
             try:
-                counts = txn.cursor(db).putmulti(rows, overwrite=False, append=True)
+                counts = txn.cursor(db).putmulti(items, overwrite=False, append=True)
             except lmdb.BadValsizeError as error:
                 raise self._explained(error) from error
             if counts != (len(rows), len(rows)):
@@ -250,7 +272,7 @@ class LmdbStore:
         self._check_current(staging)
         batch = self.batch()
         with self._failing("install a snapshot"):
-            batch.txn.put(_LIVE, b"%d" % (1 - self._live), db=self._own)
+            batch.txn.put(_LIVE, sealed(OWN_SEED, _LIVE, b"%d" % (1 - self._live)), db=self._own)
         batch.install(self._generations[1 - self._live])
 
     def _discard(self, staging: _Staging) -> None:
@@ -301,6 +323,8 @@ class LmdbStore:
         return StoreFailed(self._failure)
 
     def _advice(self, error: lmdb.Error) -> str:
+        if isinstance(error, _DAMAGE):
+            return f"{error}. The data in {self._directory.path} are damaged. {ADVICE_TO_REPLACE}"
         full = isinstance(error, lmdb.MapFullError)
         todo = f"raise its size limit ({self._max_size_bytes} bytes)" if full else "see to the disk (full, failing?)"
         return (
@@ -308,10 +332,11 @@ class LmdbStore:
             f"Stop the node, {todo}, and start it again."
         )
 
-    def _refuse_after_failure(self) -> None:
-        if self._failure:
-            self.rollback()
-            raise StoreFailed(self._failure)
+    def _live_in(self, txn: Transaction) -> int:
+        try:
+            return _live_generation(txn, self._own)
+        except lmdb.Error as error:
+            raise self._explained(error) from error
 
 
 def _delete_rows(cursor: Cursor, limit: int) -> None:
@@ -327,14 +352,14 @@ def _database_name(table: Table, generation: int) -> bytes:
 
 
 def _live_generation(txn: Transaction, own: Database) -> int:
-    live = txn.get(_LIVE, None, own)
-    if live not in (b"0", b"1"):
-        raise lmdb.CorruptedError(f"the row of the live generation is {live!r}")
-    return int(live)
+    stored = txn.get(_LIVE, None, own) or b""
+    if not intact(OWN_SEED, _LIVE, stored):
+        raise lmdb.CorruptedError("the row that says which tables are live is not what was written")
+    return int(stored[:-SIZE_BYTES])
 
 
 def _check_structure(data: Path) -> None:
-    """Walk all pages without LMDB, which crashes on pages that are cut off (0.5 s for 100 MB)."""
+    """Walk all pages without LMDB, which crashes on pages that are cut off."""
     problems = verify.verify(str(data), subdir=False)  # type: ignore[no-untyped-call]
     if problems:
         raise lmdb.CorruptedError(f"{problems[0]} ({len(problems)} findings)")
@@ -351,14 +376,7 @@ def _check_ends(reader: LmdbReader) -> None:
 def _refusing(path: Path) -> Iterator[None]:
     try:
         yield
-    except (
-        lmdb.NotFoundError,
-        lmdb.InvalidError,
-        lmdb.InvalidParameterError,
-        lmdb.CorruptedError,
-        lmdb.PageNotFoundError,
-        verify.VerifyError,
-    ) as error:
+    except _DAMAGE as error:
         raise StoreRefused(
             f"the database in {path} is corrupt or not that of a raftsched store ({error}); nothing was changed. "
             f"{ADVICE_TO_REPLACE}"

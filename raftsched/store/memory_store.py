@@ -149,13 +149,13 @@ class MemoryStore:
     def batch(self) -> _Batch:
         """See ports.Store."""
         if self._batch is None:
-            self._refuse_after_failure()
+            self.refuse_after_failure()
             self._batch = _Batch(self, self._committed)
         return self._batch
 
     def commit(self) -> bool:
         """See ports.Store."""
-        self._refuse_after_failure()
+        self.refuse_after_failure()
         batch = self._batch
         if batch is None or not batch.dirty:
             self.rollback()
@@ -164,7 +164,7 @@ class MemoryStore:
             self.fail_next_commit = False
             self._failure = "the commit was made to fail"
             self.rollback()
-            self._refuse_after_failure()
+            self.refuse_after_failure()
         assert batch.tables is not None
         self._committed = batch.tables
         if batch.installed:
@@ -199,7 +199,7 @@ class MemoryStore:
 
     def stage(self) -> _Staging:
         """See ports.Store."""
-        self._refuse_after_failure()
+        self.refuse_after_failure()
         if self._batch is not None:
             if self._batch.installed:
                 raise RuntimeError("a staging is installed but not committed; commit before the next one")
@@ -215,6 +215,11 @@ class MemoryStore:
     def close(self) -> None:
         """See ports.Store."""
         self.rollback()
+
+    def refuse_after_failure(self) -> None:
+        """See ports.Store."""
+        if self._failure:
+            raise StoreFailed(self._failure)
 
     def crash(self) -> None:
         """Lose all that a process loses with its life; the store is then as if opened again."""
@@ -240,7 +245,7 @@ class MemoryStore:
             self._batch.staged = self._batch.dirty = True
 
     def _check_current(self, staging: _Staging) -> None:
-        self._refuse_after_failure()
+        self.refuse_after_failure()
         if staging is not self._staging or (self._batch is not None and self._batch.installed):
             raise RuntimeError("the staging is over: installed, discarded, replaced by a later one, or rolled back")
 
@@ -256,10 +261,6 @@ class MemoryStore:
             if self._batch is not None and self._batch.installed:
                 raise RuntimeError("the staging is installed; roll the batch back to be rid of it")
             self._staging = None
-
-    def _refuse_after_failure(self) -> None:
-        if self._failure:
-            raise StoreFailed(self._failure)
 
 
 def _empty(tables: tuple[Table, ...]) -> _Tables:

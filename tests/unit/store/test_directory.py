@@ -76,9 +76,12 @@ def test_environment_of_others_is_refused(tmp_path: Path) -> None:
     assert "not that of a raftsched store" in refusal(tmp_path)
 
 
-def test_newer_format_is_refused(made: Path) -> None:
-    (made / "FORMAT").write_text("raftsched store\nformat 2\n")
-    assert "has store format 2, this version reads formats up to 1" in refusal(made)
+@pytest.mark.parametrize(("format_", "advice"), [(1, "choose a new data directory"), (3, "a later one")])
+def test_another_format_is_refused(made: Path, format_: int, advice: str) -> None:
+    (made / "FORMAT").write_text(f"raftsched store\nformat {format_}\n")
+    words = refusal(made)
+    assert f"has store format {format_}, this version reads format 2" in words
+    assert advice in words
 
 
 @pytest.mark.parametrize("text", ["", "raftsched store\n", "raftsched store\nformat x\n", "other\nformat 1\n"])
@@ -123,7 +126,7 @@ def test_creation_that_was_cut_short_is_done_again(made: Path) -> None:
 def test_creation_that_lacked_only_the_format_file_is_completed(made: Path) -> None:
     (made / "FORMAT").unlink()
     opens(made, 1000)
-    assert (made / "FORMAT").read_text() == "raftsched store\nformat 1\n"
+    assert (made / "FORMAT").read_text() == "raftsched store\nformat 2\n"
 
 
 def test_second_store_in_one_process_is_refused(made: Path) -> None:

@@ -162,7 +162,7 @@ def test_file_that_ends_before_unused_pages_is_accepted(tmp_path: Path, monkeypa
 
 
 def test_large_file_that_was_cut_off_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lmdb_store, "_FULL_CHECK_BYTES", 0)
+    monkeypatch.setattr(lmdb_store, "_QUICK_CHECK_BYTES", 0)
     store = LmdbStore(tmp_path)
     write_many(store, Table.TASKS, 5000, b"v" * 500)
     store.close()
@@ -173,3 +173,102 @@ def test_large_file_that_was_cut_off_is_refused(tmp_path: Path, monkeypatch: pyt
         LmdbStore(tmp_path)
     data.write_bytes(whole)
     assert len(rows(tmp_path, Table.TASKS)) == 5000
+
+
+def overwrite(path: Path, table: str, key: bytes, value: bytes) -> None:
+    """Write a row as it lies on disk."""
+    with (
+        lmdb.open(str(path / "data.mdb"), subdir=False, max_dbs=64, lib_version=0) as env,
+        env.begin(write=True) as txn,
+    ):
+        txn.put(key, value, db=env.open_db(table.encode(), txn, create=False))
+
+
+def stored(path: Path, table: Table, key: bytes, value: bytes) -> bytes:
+    """What lies on disk for a row."""
+    with contextlib.closing(LmdbStore(path)) as store:
+        store.batch().put(table, key, value)
+        # The start reads the first and the last row of each table.
+        for each in (Table.TASKS, Table.CURSORS):
+            store.batch().put(each, b"\0", b"")
+            store.batch().put(each, b"\xff", b"")
+        store.commit()
+    suffix = "" if table is Table.LOG else ".0"
+    with (
+        lmdb.open(str(path / "data.mdb"), subdir=False, max_dbs=64, lib_version=0) as env,
+        env.begin() as txn,
+    ):
+        found = txn.get(key, db=env.open_db(f"{table.value}{suffix}".encode(), txn, create=False))
+        assert found is not None
+        return bytes(found)
+
+
+def read_row(store: LmdbStore, way: str) -> None:
+    with store.read() as view:
+        if way == "get":
+            view.get(Table.TASKS, b"name")
+        else:
+            list(view.scan(Table.TASKS, reverse=way == "reverse scan"))
+
+
+@pytest.mark.parametrize("value", [b"", b"value", b"v" * 9000], ids=["empty", "short", "long"])
+@pytest.mark.parametrize("read", ["get", "scan", "reverse scan"])
+def test_a_row_that_is_not_what_was_written_is_not_shown_and_ends_all_use_of_the_store(
+    tmp_path: Path, value: bytes, read: str
+) -> None:
+    good = stored(tmp_path, Table.TASKS, b"name", value)
+    overwrite(tmp_path, "tasks.0", b"name", good[:-1] + bytes([good[-1] ^ 4]))
+    with contextlib.closing(LmdbStore(tmp_path)) as store:
+        words = "row 6e616d65 of table tasks is not what was written.*wipe"
+        with pytest.raises(StoreFailed, match=words):
+            read_row(store, read)
+        for use in (store.batch, store.commit, store.stage, store.refuse_after_failure):
+            with pytest.raises(StoreFailed, match="table tasks is not what was written"):
+                use()
+
+
+def test_a_row_under_another_key_or_in_another_table_is_not_what_was_written(tmp_path: Path) -> None:
+    good = stored(tmp_path, Table.TASKS, b"name", b"value")
+    overwrite(tmp_path, "tasks.0", b"other", good)
+    overwrite(tmp_path, "tasks.0", b"namev", good[1:])
+    overwrite(tmp_path, "cursors.0", b"name", good)
+    for table, key in ((Table.TASKS, b"other"), (Table.TASKS, b"namev"), (Table.CURSORS, b"name")):
+        with contextlib.closing(LmdbStore(tmp_path)) as store, pytest.raises(StoreFailed, match="not what was written"):
+            store.batch().get(table, key)
+
+
+def test_which_tables_are_live_cannot_change_by_one_bit(tmp_path: Path) -> None:
+    stored(tmp_path, Table.TASKS, b"name", b"value")
+    with lmdb.open(str(tmp_path / "data.mdb"), subdir=False, max_dbs=64, lib_version=0) as env, env.begin() as txn:
+        live = bytes(txn.get(b"live", db=env.open_db(b"store", txn, create=False)) or b"")
+    overwrite(tmp_path, "store", b"live", bytes([live[0] ^ 1]) + live[1:])
+    with pytest.raises(StoreRefused, match="which tables are live"):
+        LmdbStore(tmp_path)
+
+
+def test_the_rows_of_a_snapshot_are_sealed_too(tmp_path: Path) -> None:
+    with contextlib.closing(LmdbStore(tmp_path)) as store:
+        staging = store.stage()
+        staging.put_many(Table.DUE, [(b"a", b""), (b"b", b"1")])
+        staging.install()
+        store.commit()
+        assert list(store.batch().scan(Table.DUE)) == [(b"a", b""), (b"b", b"1")]
+    overwrite(tmp_path, "due.1", b"a", bytes(4))
+    with pytest.raises(StoreRefused, match="row 61 of table due is not what was written"):
+        LmdbStore(tmp_path)
+
+
+def test_a_large_file_is_checked_in_full_after_a_run_that_did_not_end_cleanly(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lmdb_store, "_QUICK_CHECK_BYTES", 0)
+    checked: list[Path] = []
+    monkeypatch.setattr(lmdb_store, "_check_structure", checked.append)
+    LmdbStore(tmp_path).close()
+    LmdbStore(tmp_path).close()
+    assert not checked
+    (tmp_path / "LOCK").write_text("4711\n")
+    LmdbStore(tmp_path).close()
+    assert checked == [tmp_path / "data.mdb"]
+    LmdbStore(tmp_path).close()
+    assert len(checked) == 1
