@@ -182,10 +182,12 @@ def run_task(
 
 
 def preview_schedule(
-    schedule: task_pb2.Schedule, count: int, after: datetime | None
+    schedule: task_pb2.Schedule, count: int, after: datetime | None, task_name: str
 ) -> Call[task_pb2.PreviewScheduleRequest, task_pb2.PreviewScheduleResponse, task_pb2.PreviewScheduleResponse]:
     """PreviewSchedule."""
-    request = task_pb2.PreviewScheduleRequest(schedule=schedule, count=count, after=_stamp("after", after))
+    request = task_pb2.PreviewScheduleRequest(
+        schedule=schedule, count=count, after=_stamp("after", after), task_name=task_name
+    )
     return Call(PREVIEW_SCHEDULE, request, lambda response: response)
 
 

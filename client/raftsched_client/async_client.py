@@ -164,10 +164,16 @@ class AsyncClient(BaseClient):
         return await self._unary(_calls.run_task(name, request_id), timeout)
 
     async def preview_schedule(
-        self, schedule: Schedule, *, count: int = 10, after: datetime | None = None, timeout: Timeout | None = None
+        self,
+        schedule: Schedule,
+        *,
+        count: int = 10,
+        after: datetime | None = None,
+        task_name: str = "",
+        timeout: Timeout | None = None,
     ) -> PreviewScheduleResponse:
         """As ``Client.preview_schedule``."""
-        return await self._unary(_calls.preview_schedule(schedule, count, after), timeout)
+        return await self._unary(_calls.preview_schedule(schedule, count, after, task_name), timeout)
 
     async def get_execution(
         self, execution_id: str, *, stale: bool = False, timeout: Timeout | None = None

@@ -175,13 +175,20 @@ class Client(BaseClient):
         return self._unary(_calls.run_task(name, request_id), timeout)
 
     def preview_schedule(
-        self, schedule: Schedule, *, count: int = 10, after: datetime | None = None, timeout: Timeout | None = None
+        self,
+        schedule: Schedule,
+        *,
+        count: int = 10,
+        after: datetime | None = None,
+        task_name: str = "",
+        timeout: Timeout | None = None,
     ) -> PreviewScheduleResponse:
         """The first ``count`` (1 to 100) nominal times of a schedule, or what is wrong with it.
 
-        They lie after ``after``, by default the present. Changes nothing. Raises ValueError for a naive datetime.
+        They lie after ``after``, by default the present. Hashed values of a cron expression follow from ``task_name``.
+        Changes nothing. Raises ValueError for a naive datetime.
         """
-        return self._unary(_calls.preview_schedule(schedule, count, after), timeout)
+        return self._unary(_calls.preview_schedule(schedule, count, after, task_name), timeout)
 
     def get_execution(self, execution_id: str, *, stale: bool = False, timeout: Timeout | None = None) -> Execution:
         """Read an execution. Raises NotFoundError."""

@@ -13,6 +13,13 @@ from raftsched_client.v1.task_pb2 import (
     DELIVERY_AT_LEAST_ONCE,
     DELIVERY_AT_MOST_ONCE,
     DELIVERY_UNSPECIFIED,
+    FOLD_POLICY_BOTH,
+    FOLD_POLICY_FIRST,
+    FOLD_POLICY_LAST,
+    FOLD_POLICY_UNSPECIFIED,
+    GAP_POLICY_SHIFT,
+    GAP_POLICY_SKIP,
+    GAP_POLICY_UNSPECIFIED,
     MISFIRE_POLICY_ALL,
     MISFIRE_POLICY_ONE,
     MISFIRE_POLICY_SKIP,
@@ -26,6 +33,8 @@ from raftsched_client.v1.task_pb2 import (
     CommandAction,
     CronSchedule,
     Delivery,
+    FoldPolicy,
+    GapPolicy,
     HttpAction,
     IntervalSchedule,
     MisfirePolicy,
@@ -41,6 +50,8 @@ Misfire = Literal["skip", "one", "all"]
 DeliveryName = Literal["at_least_once", "at_most_once"]
 Overlap = Literal["allow", "skip", "queue", "cancel_running"]
 RetriedState = Literal["failed", "timed_out"]
+Gap = Literal["shift", "skip"]
+Fold = Literal["first", "last", "both"]
 
 _MISFIRE: dict[Misfire | None, MisfirePolicy.ValueType] = {
     None: MISFIRE_POLICY_UNSPECIFIED,
@@ -60,6 +71,17 @@ _OVERLAP: dict[Overlap | None, OverlapPolicy.ValueType] = {
     "queue": OVERLAP_POLICY_QUEUE,
     "cancel_running": OVERLAP_POLICY_CANCEL_RUNNING,
 }
+_GAP: dict[Gap | None, GapPolicy.ValueType] = {
+    None: GAP_POLICY_UNSPECIFIED,
+    "shift": GAP_POLICY_SHIFT,
+    "skip": GAP_POLICY_SKIP,
+}
+_FOLD: dict[Fold | None, FoldPolicy.ValueType] = {
+    None: FOLD_POLICY_UNSPECIFIED,
+    "first": FOLD_POLICY_FIRST,
+    "last": FOLD_POLICY_LAST,
+    "both": FOLD_POLICY_BOTH,
+}
 _RETRIED: dict[RetriedState, ExecutionState.ValueType] = {
     "failed": EXECUTION_STATE_FAILED,
     "timed_out": EXECUTION_STATE_TIMED_OUT,
@@ -71,6 +93,8 @@ def task(
     *,
     cron: str | None = None,
     zone: str | None = None,
+    gap: Gap | None = None,
+    fold: Fold | None = None,
     every: timedelta | None = None,
     anchor: datetime | None = None,
     at: datetime | None = None,
@@ -103,7 +127,9 @@ def task(
     """A task, ready for ``create_task``. Takes exactly one schedule and exactly one action.
 
     Schedules: ``cron`` (five or six fields or an alias, read in the IANA ``zone``, default UTC), ``every`` (counted
-    from ``anchor``, default the time of registration), ``at``; each from ``start`` until before ``end``.
+    from ``anchor``, default the time of registration), ``at``; each from ``start`` until before ``end``. ``gap`` says
+    what happens to local times of ``cron`` that a clock change leaves out, ``fold`` which occurrence of repeated ones
+    counts.
 
     Actions: ``command`` (a program and its arguments) and ``shell`` (a script for /bin/sh), both with ``env``,
     ``working_directory`` and ``stdin``; ``http`` (a URL to GET, or an ``HttpAction``); ``python`` (a callable that the
@@ -120,7 +146,9 @@ def task(
     return Task(
         name=name,
         labels=labels,
-        schedule=schedule(cron=cron, zone=zone, every=every, anchor=anchor, at=at, start=start, end=end),
+        schedule=schedule(
+            cron=cron, zone=zone, gap=gap, fold=fold, every=every, anchor=anchor, at=at, start=start, end=end
+        ),
         action=action(
             command=command,
             shell=shell,
@@ -179,6 +207,8 @@ def schedule(
     *,
     cron: str | None = None,
     zone: str | None = None,
+    gap: Gap | None = None,
+    fold: Fold | None = None,
     every: timedelta | None = None,
     anchor: datetime | None = None,
     at: datetime | None = None,
@@ -187,11 +217,11 @@ def schedule(
 ) -> Schedule:
     """A schedule, from the arguments of ``task``. Raises ValueError as ``task`` does."""
     _exactly_one("schedule", cron=cron, every=every, at=at)
-    _only_with("cron", cron, zone=zone)
+    _only_with("cron", cron, zone=zone, gap=gap, fold=fold)
     _only_with("every", every, anchor=anchor)
     built = Schedule(start_time=_stamp("start", start), end_time=_stamp("end", end))
     if cron is not None:
-        built.cron.CopyFrom(CronSchedule(expression=cron, time_zone=zone or ""))
+        built.cron.CopyFrom(CronSchedule(expression=cron, time_zone=zone or "", gap=_GAP[gap], fold=_FOLD[fold]))
     elif every is not None:
         built.interval.CopyFrom(IntervalSchedule(every=to_duration(every), anchor=_stamp("anchor", anchor)))
     elif at is not None:

@@ -3,7 +3,7 @@
 from raftsched_client.v1 import error_pb2, task_pb2
 
 from raftsched.api.errors import ApiError, Violation, invalid_field
-from raftsched.api.fields import Violations, check_time
+from raftsched.api.fields import Violations, check_name, check_time
 from raftsched.api.validate import check_schedule
 from raftsched.core.model import Schedule
 from raftsched.core.rows import schedule_from_proto, timestamp_us
@@ -15,7 +15,7 @@ DEFAULT_COUNT, LARGEST_COUNT = 10, 100
 def preview(request: task_pb2.PreviewScheduleRequest, now_us: int) -> task_pb2.PreviewScheduleResponse:
     """The nominal times after ``request.after``, or what is wrong with the schedule.
 
-    Raises ApiError (INVALID_ARGUMENT) for a count or a time that cannot be.
+    Raises ApiError (INVALID_ARGUMENT) for a count, a time or a name that cannot be.
     """
     if not 0 <= request.count <= LARGEST_COUNT:
         raise invalid_field("count", f"must lie between 1 and {LARGEST_COUNT}; 0 means {DEFAULT_COUNT}")
@@ -24,14 +24,17 @@ def preview(request: task_pb2.PreviewScheduleRequest, now_us: int) -> task_pb2.P
     if request.HasField("after"):
         check_time(violations, "after", request.after)
         after_us = timestamp_us(request.after)
+    if request.task_name:
+        check_name(violations, "task_name", request.task_name)
     violations.raise_any()
     try:
-        check_schedule(violations, request.schedule, now_us)
+        check_schedule(violations, request.schedule, request.task_name, now_us)
         violations.raise_any()
     except ApiError as error:
         return task_pb2.PreviewScheduleResponse(problems=map(_problem, error.violations))
     response = task_pb2.PreviewScheduleResponse()
-    for time_us in _times(schedule_from_proto(request.schedule), after_us, request.count or DEFAULT_COUNT):
+    schedule = schedule_from_proto(request.schedule, request.task_name)
+    for time_us in _times(schedule, after_us, request.count or DEFAULT_COUNT):
         response.nominal_times.add().FromMicroseconds(time_us)
     if not response.nominal_times and not request.HasField("after"):
         response.problems.add(field="schedule", description="no nominal time is left: the schedule has ended")

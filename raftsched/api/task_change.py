@@ -27,7 +27,7 @@ def plan_change(row: pb.TaskRow, cursor: Cursor, wanted: task_pb2.Task, now_us: 
 
 def _move_cursor(body: pb.ReplaceTask, current: task_pb2.Task, cursor: Cursor, now_us: int) -> None:
     reason = "the task was paused" if current.paused else "the schedule was replaced"
-    plan = give_up(schedule_from_proto(current.schedule), cursor.next_us, now_us, reason)
+    plan = give_up(schedule_from_proto(current.schedule, current.name), cursor.next_us, now_us, reason)
     body.moves_cursor = True
     body.expected_next_us = cursor.next_us
     for skipped in plan.decided:

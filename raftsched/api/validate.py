@@ -9,7 +9,16 @@ from raftsched.api.actions import check_action
 from raftsched.api.errors import Violation, invalid
 from raftsched.api.fields import Violations, check_duration, check_enum, check_labels, check_name, check_time
 from raftsched.api.policies import check_number, check_overlap, check_retry
-from raftsched.core.model import DEFAULT_MISFIRE_THRESHOLD_US, HIGHEST_PRIORITY, SECOND_US, At, Delivery, MisfirePolicy
+from raftsched.core.model import (
+    DEFAULT_MISFIRE_THRESHOLD_US,
+    HIGHEST_PRIORITY,
+    SECOND_US,
+    At,
+    Delivery,
+    FoldPolicy,
+    GapPolicy,
+    MisfirePolicy,
+)
 from raftsched.core.rows import schedule_from_proto, timestamp_us
 from raftsched.core.schedule import ScheduleError, next_fire
 from raftsched.core.schedule import validate as validate_schedule
@@ -112,7 +121,7 @@ def check_definition(task: task_pb2.Task, now_us: int) -> None:
     check_name(violations, "task.name", task.name)
     check_labels(violations, "task.labels", task.labels)
     check_labels(violations, "task.executor_labels", task.executor_labels)
-    check_schedule(violations, task.schedule, now_us)
+    check_schedule(violations, task.schedule, task.name, now_us)
     check_action(violations, "task.action", task.action)
     _check_policies(violations, task)
     size = task.ByteSize()
@@ -143,7 +152,7 @@ def _check_policies(violations: Violations, task: task_pb2.Task) -> None:
         check_retry(violations, task)
 
 
-def check_schedule(violations: Violations, schedule: task_pb2.Schedule, now_us: int) -> None:
+def check_schedule(violations: Violations, schedule: task_pb2.Schedule, task_name: str, now_us: int) -> None:
     """Note what is wrong with the schedule of a task, and write its defaults out."""
     found = Violations()
     _check_schedule_times(found, schedule)
@@ -152,14 +161,22 @@ def check_schedule(violations: Violations, schedule: task_pb2.Schedule, now_us: 
         found.add("task.schedule", "is required: one of at, cron, interval")
     elif kind == "cron":
         schedule.cron.time_zone = schedule.cron.time_zone or "UTC"
+        _check_clock_changes(found, "task.schedule.cron", schedule.cron)
     elif kind == "interval" and not schedule.interval.HasField("anchor"):
         schedule.interval.anchor.FromMicroseconds(now_us)
     if not found:
         try:
-            validate_schedule(schedule_from_proto(schedule))
+            validate_schedule(schedule_from_proto(schedule, task_name))
         except ScheduleError as error:
             found.add(f"task.{error.field}", str(error))
     violations.extend(found)
+
+
+def _check_clock_changes(violations: Violations, field: str, kind: task_pb2.CronSchedule) -> None:
+    if kind.gap:
+        check_enum(violations, f"{field}.gap", kind.gap, GapPolicy)
+    if kind.fold:
+        check_enum(violations, f"{field}.fold", kind.fold, FoldPolicy)
 
 
 def _check_schedule_times(violations: Violations, schedule: task_pb2.Schedule) -> None:
@@ -179,7 +196,7 @@ def first_fire(task: task_pb2.Task, now_us: int) -> int:
     Raises ApiError (INVALID_ARGUMENT) when there is none: all of them have passed. A one-time task may come late by
     its misfire threshold, which is what a slow registration costs, and then fires at once.
     """
-    schedule = schedule_from_proto(task.schedule)
+    schedule = schedule_from_proto(task.schedule, task.name)
     if isinstance(schedule.kind, At):
         if schedule.kind.at_us >= now_us - timestamp_us(task.misfire_threshold):
             return schedule.kind.at_us

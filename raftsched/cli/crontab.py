@@ -158,12 +158,12 @@ def _foresee(line: Line) -> None:
     from zoneinfo import ZoneInfo
 
     from raftsched.cli.times import now
-    from raftsched.core.model import Cron, Schedule
+    from raftsched.core.rows import schedule_from_proto
     from raftsched.core.schedule import next_fire
 
     assert line.task
     cron = line.task.schedule.cron
-    schedule = Schedule(Cron(cron.expression, cron.time_zone))
+    schedule = schedule_from_proto(line.task.schedule, line.task.name)
     after_us = round(now().timestamp() * 1e6)
     for _ in range(_DRY_RUN_FIRES):
         if not (after_us := next_fire(schedule, after_us)):

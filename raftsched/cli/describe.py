@@ -10,17 +10,29 @@ from raftsched.cli.output import enum_name, one_line
 from raftsched.cli.times import show_duration, show_instant, show_relative, zone_of
 
 if TYPE_CHECKING:
-    from raftsched_client import Action, Attempt, Execution, Task
+    from raftsched_client import Action, Attempt, CronSchedule, Execution, Task
 
 
 def schedule(task: Task) -> str:
-    """Its schedule: ``30 2 * * * Europe/Berlin``, ``every 10s``, ``at 2026-01-31 09:00:00+01:00``."""
+    """Its schedule: ``30 2 * * *  Europe/Berlin``, ``every 10s``, ``at 2026-01-31 09:00:00+01:00``."""
     kind = task.schedule
     if kind.HasField("cron"):
-        return f"{kind.cron.expression}  {kind.cron.time_zone or 'UTC'}"
+        return _cron(kind.cron, task.name)
     if kind.HasField("interval"):
         return f"every {show_duration(kind.interval.every)}"
     return f"at {show_instant(kind.at)}"
+
+
+def _cron(kind: CronSchedule, task_name: str) -> str:
+    """With the numbers that hashed values stand for: ``H 2 * * * (37 2 * * *)  UTC, gap SKIP``."""
+    from raftsched.core.cron_hash import resolve
+
+    resolved = resolve(kind.expression, task_name)
+    words = f"{kind.expression} ({resolved})" if resolved != kind.expression else kind.expression
+    words += f"  {kind.time_zone or 'UTC'}"
+    if kind.gap:
+        words += f", gap {enum_name(kind, 'gap')}"
+    return f"{words}, fold {enum_name(kind, 'fold')}" if kind.fold else words
 
 
 def action(of: Action) -> str:

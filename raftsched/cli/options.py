@@ -43,6 +43,21 @@ class OverlapChoice(StrEnum):
     CANCEL_RUNNING = "cancel-running"
 
 
+class GapChoice(StrEnum):
+    """Short names of the gap policies."""
+
+    SHIFT = "shift"
+    SKIP = "skip"
+
+
+class FoldChoice(StrEnum):
+    """Short names of the fold policies."""
+
+    FIRST = "first"
+    LAST = "last"
+    BOTH = "both"
+
+
 class RetryOn(StrEnum):
     """Ends that another attempt may follow."""
 

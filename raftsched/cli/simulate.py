@@ -92,7 +92,7 @@ def _fires(task: Task, first_us: int, last_us: int) -> list[int]:
         raise usage(f"{task.name}: has no schedule")
     if task.schedule.HasField("interval") and not task.schedule.interval.HasField("anchor"):
         task.schedule.interval.anchor.FromMicroseconds(first_us)
-    schedule = schedule_from_proto(task.schedule)
+    schedule = schedule_from_proto(task.schedule, task.name)
     try:
         validate(schedule)
         found = fires(schedule, first_us, last_us, MAX_FIRES + 1)

@@ -11,11 +11,20 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from raftsched.cli.failures import usage
-from raftsched.cli.options import DeliveryChoice, Misfire, OverlapChoice, RetryOn, instant, parse_pairs
+from raftsched.cli.options import (
+    DeliveryChoice,
+    FoldChoice,
+    GapChoice,
+    Misfire,
+    OverlapChoice,
+    RetryOn,
+    instant,
+    parse_pairs,
+)
 from raftsched.cli.session import duration
 
 if TYPE_CHECKING:
-    from raftsched_client import Action, HttpAction, Schedule, Task
+    from raftsched_client import Action, CronSchedule, HttpAction, Schedule, Task
 
 _SCHEDULE = "Schedule (one of --cron, --every, --at)"
 _ACTION = "Action (one of -- PROGRAM, --shell, --http, --python, --noop)"
@@ -31,7 +40,8 @@ class ScheduleFlags:
         typer.Option(
             "--cron",
             metavar="EXPR",
-            help="Five fields (minute hour day month weekday), six with seconds first, or @hourly, @daily, ...",
+            help="Five fields (minute hour day month weekday), six with seconds first, or @hourly, @daily, ... "
+            "H and 1~5 are numbers that follow from the name of the task.",
             rich_help_panel=_SCHEDULE,
         ),
     ] = None
@@ -41,6 +51,24 @@ class ScheduleFlags:
             "--zone",
             metavar="ZONE",
             help="IANA time zone of --cron, such as Europe/Berlin. Default UTC.",
+            rich_help_panel=_SCHEDULE,
+        ),
+    ] = None
+    gap: Annotated[
+        GapChoice | None,
+        typer.Option(
+            "--gap",
+            help="Local times that a clock change leaves out: shift them to its end, or skip them. Default: shift "
+            "fixed times, skip where minute or hour begins with *.",
+            rich_help_panel=_SCHEDULE,
+        ),
+    ] = None
+    fold: Annotated[
+        FoldChoice | None,
+        typer.Option(
+            "--fold",
+            help="Local times that a clock change repeats: which occurrence fires. Default: first for fixed times, "
+            "both where minute or hour begins with *.",
             rich_help_panel=_SCHEDULE,
         ),
     ] = None
@@ -110,11 +138,25 @@ class ScheduleFlags:
             anchor = anchor or (to_datetime(old.interval.anchor) if old.interval.HasField("anchor") else None)
         if old is not None and cron is not None:
             zone = zone or old.cron.time_zone or None
-        if zone and cron is None:
-            raise usage("--zone goes with --cron only")
+        for flag, value in (("--zone", zone), ("--gap", self.gap), ("--fold", self.fold)):
+            if value and cron is None:
+                raise usage(f"{flag} goes with --cron only")
         if anchor and every is None:
             raise usage("--anchor goes with --every only")
-        return schedule(cron=cron, zone=zone, every=every, anchor=anchor, at=at, start=start, end=end)
+        built = schedule(cron=cron, zone=zone, every=every, anchor=anchor, at=at, start=start, end=end)
+        if cron is not None:
+            self._choose_clock_changes(built.cron, old)
+        return built
+
+    def _choose_clock_changes(self, cron: CronSchedule, old: Schedule | None) -> None:
+        from raftsched_client import FoldPolicy, GapPolicy
+
+        if old is not None:
+            cron.gap, cron.fold = old.cron.gap, old.cron.fold
+        if self.gap is not None:
+            cron.gap = GapPolicy.Value(f"GAP_POLICY_{self.gap.name}")
+        if self.fold is not None:
+            cron.fold = FoldPolicy.Value(f"FOLD_POLICY_{self.fold.name}")
 
 
 @dataclass(frozen=True)

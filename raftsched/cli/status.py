@@ -101,6 +101,7 @@ _NODE_COLUMNS = (
     "LINKS",
     "UPTIME#",
     "VERSION",
+    "TZDATA",
 )
 _EXECUTOR_COLUMNS = ("EXECUTOR", "NODE", "STATE", "USED#", "SLOTS#", "LABELS", "VERSION")
 
@@ -108,7 +109,7 @@ _EXECUTOR_COLUMNS = ("EXECUTOR", "NODE", "STATE", "USED#", "SLOTS#", "LABELS", "
 def _node(node: NodeStatus) -> tuple[str, ...]:
     role = enum_name(node, "role")
     if role == "UNREACHABLE":
-        return (node.id, node.address, role, *[""] * 8)
+        return (node.id, node.address, role, *[""] * 9)
     up = sum(link.connected for link in node.links)
     return (
         node.id,
@@ -122,6 +123,7 @@ def _node(node: NodeStatus) -> tuple[str, ...]:
         f"{up}/{len(node.links)}",
         show_duration(node.uptime),
         node.version,
+        node.tzdata_version,
     )
 
 

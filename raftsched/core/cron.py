@@ -4,14 +4,13 @@ croniter reads the fields; their meaning is that of Debian's cron, crontab(5) an
 
 - Day of month and day of week: when one of the two fields begins with ``*``, a day must match both; otherwise a day
   that matches either is enough.
-- A job whose minute or hour field begins with ``*`` is a wildcard job: it follows the wall clock, so it runs in both
-  occurrences of a repeated hour, and not at all in a missing one. Every other job is a fixed-time job: in a repeated
-  hour it runs in the first occurrence only, and what falls into a missing hour runs at its end. Changes of more than
-  three hours are corrections: every job follows the new time.
+- A job whose minute or hour field begins with ``*`` is a wildcard job, every other is a fixed-time job. They differ
+  when the clock changes; see ``wall_clock``.
 
-In addition to crontab(5): a sixth field, for seconds, in front; ``L`` as day of month (the last day); ``L5`` (the last
-Friday) and ``5#2`` (the second Friday) as day of week; ``?`` for ``*`` in the day fields; a step after a single value
-(``5/15``: from 5 to the end); ranges that wrap (``fri-mon``).
+In addition to crontab(5): a sixth field, for seconds, in front; as day of month ``L`` (the last day), ``15W`` (the
+weekday nearest to the 15th) and ``LW`` (the last weekday), which are Quartz's; ``L5`` (the last Friday) and ``5#2``
+(the second Friday) as day of week; ``?`` for ``*`` in the day fields; a step after a single value (``5/15``: from 5 to
+the end); ranges that wrap (``fri-mon``). Hashed values are numbers by then; see ``cron_hash``.
 """
 
 import re
@@ -25,7 +24,8 @@ from typing import NamedTuple
 
 from croniter import CroniterError, croniter
 
-from raftsched.core.zone import DAY_S, LAST_INSTANT_S, stretch_at
+from raftsched.core.wall_clock import NEVER_S
+from raftsched.core.zone import DAY_S
 
 ALIASES = {
     "@yearly": "0 0 1 1 *",
@@ -38,7 +38,6 @@ ALIASES = {
 }
 MAX_EXPRESSION_CHARS = 512
 
-_NEVER_S = 1 << 60
 _EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
 _LAST_DAY = date.max.toordinal() - _EPOCH_ORDINAL - 1
 # 29 February on a given weekday comes at least every 40 years.
@@ -66,12 +65,13 @@ class _Field:
 _FIELDS = (
     _Field("minute", 0, 59, "0 to 59", {}),
     _Field("hour", 0, 23, "0 to 23", {}),
-    _Field("day of month", 1, 31, "1 to 31 or L", {"l": 31}),
+    _Field("day of month", 1, 31, "1 to 31, L, 15W or LW", {"l": 31}),
     _Field("month", 1, 12, "1 to 12 or jan to dec", _MONTHS),
     _Field("day of week", 0, 6, "0 to 7 or sun to sat (0 and 7 are Sunday), 5#2 or L5", {**_WEEKDAYS, "l": -1}),
     _Field("second", 0, 59, "0 to 59", {}),
 )
 _DAY, _DAY_OF_WEEK = 2, 4
+_SUNDAY, _SATURDAY = 0, 6
 
 
 class _Values(NamedTuple):
@@ -81,6 +81,8 @@ class _Values(NamedTuple):
     is_full: bool
     last: bool
     """Of the day of month: the last day too."""
+    nearest: tuple[int, ...]
+    """Of the day of month: the weekdays nearest to these days too; 0: to the last day."""
     nth: tuple[tuple[int, int], ...]
     """Of the day of week: weekday, and which one of the month; 0: the last. Then there are no numbers."""
 
@@ -99,6 +101,8 @@ class CronExpression:
     days: int
     """Bit n: day n of the month."""
     last_day: bool
+    nearest_weekdays: tuple[int, ...]
+    """Days of the month to whose nearest weekday (Monday to Friday, of the same month) it applies; 0: the last day."""
     weekdays: tuple[int, ...]
     """For each weekday of the first of the month (0 is Sunday), the days of the month that match, as bits."""
     nth_weekdays: tuple[tuple[int, int], ...]
@@ -107,7 +111,7 @@ class CronExpression:
     """Whether a day of month or a day of week is enough."""
 
     def next_local(self, local_s: int) -> int:
-        """The first matching local time at or after ``local_s``; 1 << 60 when there is none within 41 years."""
+        """The first matching local time at or after ``local_s``; ``NEVER_S`` when there is none within 41 years."""
         day, second = divmod(local_s, DAY_S)
         found = self._next_day(day)
         if found == day:
@@ -115,7 +119,7 @@ class CronExpression:
             if time_s < DAY_S:
                 return day * DAY_S + time_s
             found = self._next_day(day + 1)
-        return found * DAY_S + self.minutes[0] * 60 + self.seconds[0] if found <= _LAST_DAY else _NEVER_S
+        return found * DAY_S + self.minutes[0] * 60 + self.seconds[0] if found <= _LAST_DAY else NEVER_S
 
     def _next_time(self, second: int) -> int:
         """The first matching second of a day at or after ``second``; DAY_S when there is none."""
@@ -153,37 +157,13 @@ class CronExpression:
         length = _MONTH_DAYS[month] + leap
         first = date(year, month, 1).toordinal() % 7  # 0 is Sunday
         by_day = self.days | (self.last_day << length)
+        for day in self.nearest_weekdays:
+            by_day |= 1 << _nearest_weekday(first, length, day or length)
         by_weekday = self.weekdays[first]
         for weekday, nth in self.nth_weekdays:
             by_weekday |= 1 << _nth_weekday(first, length, weekday, nth)
         days = by_day | by_weekday if self.either else by_day & by_weekday
         return days & ((2 << length) - 2)
-
-
-def next_instant(cron: CronExpression, zone: str, after_s: int) -> int:
-    """The first instant after ``after_s`` at which the expression fires in the zone; 0 if none up to the year 9999.
-
-    Both are seconds since the Unix epoch. The zone must be known.
-    """
-    at_s = after_s + 1
-    # No local time matches from searched_s up to, not including, found_s, which does.
-    searched_s, found_s = 1, 0
-    while at_s <= LAST_INSTANT_S:
-        stretch = stretch_at(zone, at_s)
-        local_s = at_s + stretch.offset_s
-        if not cron.wildcard and stretch.reached_s != stretch.start_s + stretch.offset_s:
-            if at_s == stretch.start_s and cron.next_local(stretch.reached_s) < local_s:
-                return at_s
-            local_s = max(local_s, stretch.reached_s)
-        if not searched_s <= local_s <= found_s:
-            searched_s, found_s = local_s, cron.next_local(local_s)
-        if found_s - stretch.offset_s < stretch.end_s:
-            return found_s - stretch.offset_s
-        at_s = stretch.end_s
-        # Offsets differ by less than two days, so the local times in between are all within what was searched.
-        if at_s + stretch.offset_s - 2 * DAY_S >= searched_s:
-            at_s = max(at_s, found_s - 2 * DAY_S)
-    return 0
 
 
 @lru_cache(maxsize=4096)
@@ -200,6 +180,7 @@ def parse(expression: str) -> CronExpression:
         every_day=day.is_full and weekday.is_full and month.is_full and any_day and any_weekday,
         days=sum(1 << number for number in day.numbers),
         last_day=day.last,
+        nearest_weekdays=day.nearest,
         weekdays=tuple(_weekday_bits(first, weekday.numbers) for first in range(7)),
         nth_weekdays=weekday.nth,
         either=not (any_day or any_weekday),
@@ -238,6 +219,8 @@ def _resolve_alias(alias: str) -> str:
 def _read(at: int, text: str) -> _Values:
     """The values of one field. Kept, because expressions share fields and croniter takes 0.2 ms. Raises CronError."""
     field = _FIELDS[at]
+    if at == _DAY and "w" in text:
+        return _read_nearest(text)
     tidy = _tidy(field, text)
     alone = ["*"] * len(_FIELDS)
     alone[at] = tidy
@@ -247,11 +230,25 @@ def _read(at: int, text: str) -> _Values:
         raise _invalid(field, text) from None
     pairs = sorted((int(weekday), int(n) if str(n).isdecimal() else 0) for weekday, of in nth.items() for n in of)
     if pairs:
-        return _Values((), False, False, tuple(pairs))
+        return _Values((), False, False, (), tuple(pairs))
     if "*" in values[at]:
-        return _Values(tuple(range(field.low, field.high + 1)), True, False, ())
+        return _Values(tuple(range(field.low, field.high + 1)), True, False, (), ())
     numbers = tuple(sorted(value for value in values[at] if isinstance(value, int)))
-    return _Values(numbers, False, "l" in values[at], ())
+    return _Values(numbers, False, "l" in values[at], (), ())
+
+
+def _read_nearest(text: str) -> _Values:
+    """The values of a day of month field with items such as 15w and lw."""
+    items = text.split(",")
+    marked = [item for item in items if item.endswith("w")]
+    others = [item for item in items if item not in marked]
+    days = [
+        0 if item == "lw" else int(item[:-1]) if re.fullmatch(r"\d{1,2}w", item, re.ASCII) else -1 for item in marked
+    ]
+    if any(day < 0 or day > 31 or (day == 0 and item != "lw") for day, item in zip(days, marked, strict=True)):
+        raise _invalid(_FIELDS[_DAY], text)
+    rest = _read(_DAY, ",".join(others)) if others else _Values((), False, False, (), ())
+    return rest._replace(nearest=tuple(sorted(days)))
 
 
 def _tidy(field: _Field, text: str) -> str:
@@ -284,7 +281,7 @@ def _tidy_range(field: _Field, text: str, item: str) -> str:
 def _invalid(field: _Field, text: str) -> CronError:
     return CronError(
         f"{field.name} field {text!r} is not valid; "
-        f"allowed are {field.allowed}, *, lists (1,2), ranges (1-5) and steps (*/5)"
+        f"allowed are {field.allowed}, *, lists (1,2), ranges (1-5), steps (*/5) and hashed values (H, H(1-5), 1~5)"
     )
 
 
@@ -299,6 +296,18 @@ def _nth_weekday(first: int, length: int, weekday: int, nth: int) -> int:
         return day + (length - day) // 7 * 7
     day += 7 * (nth - 1)
     return day if day <= length else 0
+
+
+def _nearest_weekday(first: int, length: int, day: int) -> int:
+    """The day of the month from Monday to Friday that is nearest to ``day``; 0 when the month has no such day."""
+    if day > length:
+        return 0
+    weekday = (first + day - 1) % 7
+    if weekday == _SATURDAY:
+        return day - 1 if day > 1 else day + 2
+    if weekday == _SUNDAY:
+        return day + 1 if day < length else day - 2
+    return day
 
 
 def _lowest_bit(bits: int) -> int:

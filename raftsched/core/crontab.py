@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from raftsched.core.command_name import name_of
+from raftsched.core.cron_hash import resolve
 from raftsched.core.model import Cron, Schedule
 from raftsched.core.schedule import ScheduleError, validate, validate_time_zone
 
@@ -47,7 +48,7 @@ class CrontabTask:
     name: str
     """Unique in the file, and the same each time the same file is read."""
     expression: str
-    """Five fields or an alias; valid."""
+    """Five fields or an alias; valid. May hold hashed values."""
     time_zone: str
     command: str
     """For ``shell -c``."""
@@ -185,7 +186,7 @@ def _parse_task(context: _Context, line: str) -> tuple[CrontabTask, str]:
     if context.bad_zone_line:
         raise _LineError(f"its time zone is not known: correct CRON_TZ in line {context.bad_zone_line}")
     try:
-        validate(Schedule(Cron(expression, context.zone)))
+        validate(Schedule(Cron(resolve(expression, ""), context.zone)))
     except ScheduleError as error:
         raise _LineError(f"{error}; correct the line and import it again") from None
     user, source, notes = _split_user(context, rest)

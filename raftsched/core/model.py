@@ -56,6 +56,21 @@ class OverlapPolicy(IntEnum):
     CANCEL_RUNNING = 4
 
 
+class GapPolicy(IntEnum):
+    """What happens to local times that a clock change leaves out; the numbers are those of ``raftsched.v1``."""
+
+    SHIFT = 1
+    SKIP = 2
+
+
+class FoldPolicy(IntEnum):
+    """What happens to local times that a clock change repeats; the numbers are those of ``raftsched.v1``."""
+
+    FIRST = 1
+    LAST = 2
+    BOTH = 3
+
+
 class Decision(IntEnum):
     """What was decided for a nominal time; the numbers are those of ``raftsched.v1.Decision``."""
 
@@ -83,7 +98,11 @@ class Cron:
     """A cron expression of five or six fields, or an alias, read in an IANA time zone."""
 
     expression: str
+    """Without hashed values: ``core.cron_hash`` has put numbers in their place."""
     time_zone: str = "UTC"
+    gap: GapPolicy | None = None
+    """None: as cron(8) has it, which differs between fixed-time and wildcard jobs."""
+    fold: FoldPolicy | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ are: every node reads, edits and writes one for each change of an execution, and
 
 from raftsched_client.v1 import task_pb2
 
-from raftsched.core import retry
+from raftsched.core import cron_hash, retry
 from raftsched.core.model import (
     DEFAULT_MISFIRE_THRESHOLD_US,
     SECOND_US,
@@ -14,6 +14,8 @@ from raftsched.core.model import (
     Cron,
     Cursor,
     Delivery,
+    FoldPolicy,
+    GapPolicy,
     Interval,
     MisfirePolicy,
     OverlapPolicy,
@@ -108,7 +110,7 @@ def task_from_proto(message: task_pb2.Task, uid: int = 0, revision: int = 0) -> 
     """The definition that a valid ``raftsched.v1.Task`` describes."""
     return Task(
         name=message.name,
-        schedule=schedule_from_proto(message.schedule),
+        schedule=schedule_from_proto(message.schedule, message.name),
         action=message.action.SerializeToString(deterministic=True),
         labels=dict(message.labels),
         time_limit_us=timestamp_us(message.time_limit),
@@ -131,14 +133,19 @@ def task_from_proto(message: task_pb2.Task, uid: int = 0, revision: int = 0) -> 
     )
 
 
-def schedule_from_proto(message: task_pb2.Schedule) -> Schedule:
-    """The schedule that a ``raftsched.v1.Schedule`` with a kind describes."""
+def schedule_from_proto(message: task_pb2.Schedule, task_name: str) -> Schedule:
+    """The schedule that a valid ``raftsched.v1.Schedule`` describes for the task of that name."""
     kind: At | Cron | Interval
     match message.WhichOneof("kind"):
         case "at":
             kind = At(timestamp_us(message.at))
         case "cron":
-            kind = Cron(message.cron.expression, message.cron.time_zone or "UTC")
+            kind = Cron(
+                cron_hash.resolve(message.cron.expression, task_name),
+                message.cron.time_zone or "UTC",
+                GapPolicy(message.cron.gap) if message.cron.gap else None,
+                FoldPolicy(message.cron.fold) if message.cron.fold else None,
+            )
         case _:
             kind = Interval(timestamp_us(message.interval.every), timestamp_us(message.interval.anchor))
     return Schedule(kind, timestamp_us(message.start_time), timestamp_us(message.end_time))

@@ -8,6 +8,7 @@ from functools import lru_cache
 
 from raftsched.core import cron
 from raftsched.core.model import SECOND_US, At, Cron, Interval, Schedule
+from raftsched.core.wall_clock import next_instant
 from raftsched.core.zone import is_known
 
 MIN_INTERVAL_US = SECOND_US
@@ -62,8 +63,10 @@ def validate_time_zone(name: str) -> None:
 
 def _never(schedule: Schedule) -> ScheduleError:
     kind = schedule.kind
-    if isinstance(kind, Cron) and not next_fire(Schedule(kind), 0):
+    if isinstance(kind, Cron) and not next_fire(Schedule(Cron(kind.expression)), 0):
         return ScheduleError("schedule.cron.expression", f"{kind.expression!r} never fires: no such day exists")
+    if isinstance(kind, Cron) and not next_fire(Schedule(kind), 0):
+        return ScheduleError("schedule.cron.gap", f"{kind.expression!r} never fires: it names times that are left out")
     field = "schedule.at" if isinstance(kind, At) else "schedule.end_time" if schedule.end_us else "schedule.start_time"
     return ScheduleError(field, "never fires: no nominal time lies at or after start_time and before end_time")
 
@@ -77,7 +80,7 @@ def next_fire(schedule: Schedule, after_us: int) -> int:
     after_us = max(after_us, schedule.start_us - 1, 0)
     kind = schedule.kind
     if isinstance(kind, Cron):
-        fire_us = _next_cron_s(kind.expression, kind.time_zone, after_us // SECOND_US) * SECOND_US
+        fire_us = _next_cron_s(kind, after_us // SECOND_US) * SECOND_US
     elif isinstance(kind, Interval):
         fire_us = kind.anchor_us + max((after_us - kind.anchor_us) // kind.every_us + 1, 0) * kind.every_us
     else:
@@ -128,9 +131,10 @@ def _interval_fires(schedule: Schedule, kind: Interval, at_us: int, until_us: in
 
 
 @lru_cache(maxsize=16_384)
-def _next_cron_s(expression: str, time_zone: str, after_s: int) -> int:
+def _next_cron_s(kind: Cron, after_s: int) -> int:
     """Kept, because the tasks of a herd share expression, zone and time."""
-    return cron.next_instant(_compiled(expression, time_zone), time_zone, after_s)
+    rule = _compiled(kind.expression, kind.time_zone)
+    return next_instant(rule, kind.time_zone, after_s, kind.gap, kind.fold)
 
 
 def _compiled(expression: str, time_zone: str) -> cron.CronExpression:

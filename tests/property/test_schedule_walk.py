@@ -9,7 +9,8 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from raftsched.core.cron import CronError, parse
-from raftsched.core.model import SECOND_US, At, Cron, Interval, Schedule
+from raftsched.core.cron_hash import resolve
+from raftsched.core.model import SECOND_US, At, Cron, FoldPolicy, GapPolicy, Interval, Schedule
 from raftsched.core.schedule import MAX_TIME_US, ScheduleError, fires, last_fire, next_fire, validate
 from raftsched.core.zone import is_known, stretch_at
 
@@ -44,6 +45,10 @@ days_special = st.sampled_from(
     ["* * 5#2", "* * L5", "* * 1#1,3#3", "L * *", "15,L * *", "1,15 * 2,4", "*/3 * 1-5", "? 2 *"]
 )
 specials = st.tuples(st.sampled_from(["30 1", "*/7 *", "0 2,3"]), days_special).map(" ".join)
+hashed = st.tuples(
+    st.sampled_from(["H * * * *", "H/15 H * * *", "H H(1-5) H * *", "0~30 ~ 15W,LW H *", "H H H * * H"]),
+    st.text(max_size=5),
+).map(lambda of: resolve(*of))
 zones = st.sampled_from(ZONES)
 days = st.one_of(st.just(("*", "*")), st.tuples(field(1, 31), field(0, 6)))
 instants_s = st.integers(SINCE_S, UNTIL_S)
@@ -91,26 +96,38 @@ def values(text: str, low: int, high: int) -> set[int]:
 
 
 class Crond:
-    """A cron that looks at the wall clock each minute, with the rules of cron(8) for clock changes."""
+    """A cron that looks at the wall clock each minute, with the rules of cron(8) for clock changes, or given ones."""
 
-    def __init__(self, expression: str, name: str) -> None:
+    def __init__(
+        self, expression: str, name: str, gap: GapPolicy | None = None, fold: FoldPolicy | None = None
+    ) -> None:
         self.texts = expression.split()
+        wildcard = self.texts[0][0] == "*" or self.texts[1][0] == "*"
+        self.gap = gap or (GapPolicy.SKIP if wildcard else GapPolicy.SHIFT)
+        self.fold = fold or (FoldPolicy.BOTH if wildcard else FoldPolicy.FIRST)
         self.sets = [values(text, *span) for text, span in zip(self.texts, RANGES, strict=True)]
         self.zone = ZoneInfo(name)
 
     def fires(self, first_s: int, until_s: int) -> Iterator[int]:
-        wildcard = self.texts[0][0] == "*" or self.texts[1][0] == "*"
         reached_s = first_s - MINUTE_S + offset_s(self.zone, first_s - MINUTE_S)
         for now_s in range(first_s, until_s + 1, MINUTE_S):
             local_s = now_s + offset_s(self.zone, now_s)
-            if wildcard or abs(local_s - reached_s - MINUTE_S) > MAX_CLOCK_CHANGE_S:
-                fired = self.matches(local_s)
-                reached_s = local_s
-            else:
-                fired = any(self.matches(at_s) for at_s in range(reached_s + MINUTE_S, local_s + 1, MINUTE_S))
-                reached_s = max(reached_s, local_s)
-            if fired:
+            # A clock change of more than three hours leaves nothing out and repeats nothing.
+            if abs(local_s - reached_s - MINUTE_S) > MAX_CLOCK_CHANGE_S:
+                reached_s = local_s - MINUTE_S
+            left_out = range(reached_s + MINUTE_S, local_s, MINUTE_S)
+            fired = self.matches(local_s) and self.counts(now_s, local_s, repeated=local_s <= reached_s)
+            if fired or (self.gap is GapPolicy.SHIFT and any(map(self.matches, left_out))):
                 yield now_s
+            reached_s = max(reached_s, local_s)
+
+    def counts(self, now_s: int, local_s: int, *, repeated: bool) -> bool:
+        if self.fold is FoldPolicy.BOTH:
+            return True
+        if self.fold is FoldPolicy.FIRST:
+            return not repeated
+        later_s = range(now_s + MINUTE_S, now_s + MAX_CLOCK_CHANGE_S + MINUTE_S, MINUTE_S)
+        return all(at_s + offset_s(self.zone, at_s) != local_s for at_s in later_s)
 
     def matches(self, local_s: int) -> bool:
         at = datetime(1970, 1, 1) + timedelta(seconds=local_s)  # noqa: DTZ001
@@ -130,14 +147,43 @@ class Crond:
 def test_fires_around_a_clock_change_are_those_of_debians_cron(
     change: tuple[str, int], minute: str, near: list[int], hour: str, days: tuple[str, str]
 ) -> None:
+    check_around_a_clock_change(change, minute, near, hour, days)
+
+
+@settings(max_examples=3 * settings().max_examples)
+@given(
+    changes(),
+    field(0, 59),
+    st.lists(st.integers(-3, 2), max_size=3),
+    field(0, 23),
+    st.sampled_from([None, *GapPolicy]),
+    st.sampled_from([None, *FoldPolicy]),
+)
+@example(("Australia/Lord_Howe", 1_775_314_800), "45", [], "1", None, FoldPolicy.LAST)
+@example(("Pacific/Apia", 1_325_239_200), "0", [], "10", GapPolicy.SHIFT, FoldPolicy.LAST)
+def test_fires_around_a_clock_change_follow_the_chosen_policies(
+    change: tuple[str, int], minute: str, near: list[int], hour: str, gap: GapPolicy | None, fold: FoldPolicy | None
+) -> None:
+    check_around_a_clock_change(change, minute, near, hour, ("*", "*"), gap, fold)
+
+
+def check_around_a_clock_change(
+    change: tuple[str, int],
+    minute: str,
+    near: list[int],
+    hour: str,
+    days: tuple[str, str],
+    gap: GapPolicy | None = None,
+    fold: FoldPolicy | None = None,
+) -> None:
     name, change_s = change
     assume(change_s % MINUTE_S == 0)
     change_hour = datetime.fromtimestamp(change_s, ZoneInfo(name)).hour
     hour = ",".join(str((change_hour + away) % 24) for away in near) or hour
     expression = f"{minute} {hour} {days[0]} * {days[1]}"
     first_s, until_s = change_s - 5 * HOUR_S, change_s + 5 * HOUR_S
-    wanted = [at_s * SECOND_US for at_s in Crond(expression, name).fires(first_s, until_s)]
-    assert fires(Schedule(Cron(expression, name)), first_s * SECOND_US, until_s * SECOND_US, 5000) == wanted
+    wanted = [at_s * SECOND_US for at_s in Crond(expression, name, gap, fold).fires(first_s, until_s)]
+    assert fires(Schedule(Cron(expression, name, gap, fold)), first_s * SECOND_US, until_s * SECOND_US, 5000) == wanted
 
 
 def steady(name: str, first_s: int, until_s: int) -> bool:
@@ -169,7 +215,13 @@ def test_away_from_clock_changes_it_agrees_with_croniter(expression: str, name: 
 
 
 kinds = st.one_of(
-    st.builds(Cron, st.one_of(expressions, six_fields, specials), zones),
+    st.builds(
+        Cron,
+        st.one_of(expressions, six_fields, specials, hashed),
+        zones,
+        st.sampled_from([None, *GapPolicy]),
+        st.sampled_from([None, *FoldPolicy]),
+    ),
     st.builds(Interval, st.integers(SECOND_US, 400 * DAY_S * SECOND_US), st.integers(0, UNTIL_S * SECOND_US)),
     st.builds(At, st.integers(1, UNTIL_S * SECOND_US)),
 )

@@ -126,6 +126,48 @@ OVERLAP_POLICY_CANCEL_RUNNING: OverlapPolicy.ValueType  # 4
 """Cancel the oldest open executions, and run it when they have ended."""
 Global___OverlapPolicy: _TypeAlias = OverlapPolicy  # noqa: Y015
 
+class _GapPolicy:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _GapPolicyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_GapPolicy.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    GAP_POLICY_UNSPECIFIED: _GapPolicy.ValueType  # 0
+    GAP_POLICY_SHIFT: _GapPolicy.ValueType  # 1
+    """They are one nominal time, at the end of the gap."""
+    GAP_POLICY_SKIP: _GapPolicy.ValueType  # 2
+    """They are no nominal times."""
+
+class GapPolicy(_GapPolicy, metaclass=_GapPolicyEnumTypeWrapper):
+    """What happens to local times that are left out when the clock is put forward by up to 3 hours."""
+
+GAP_POLICY_UNSPECIFIED: GapPolicy.ValueType  # 0
+GAP_POLICY_SHIFT: GapPolicy.ValueType  # 1
+"""They are one nominal time, at the end of the gap."""
+GAP_POLICY_SKIP: GapPolicy.ValueType  # 2
+"""They are no nominal times."""
+Global___GapPolicy: _TypeAlias = GapPolicy  # noqa: Y015
+
+class _FoldPolicy:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _FoldPolicyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_FoldPolicy.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    FOLD_POLICY_UNSPECIFIED: _FoldPolicy.ValueType  # 0
+    FOLD_POLICY_FIRST: _FoldPolicy.ValueType  # 1
+    FOLD_POLICY_LAST: _FoldPolicy.ValueType  # 2
+    FOLD_POLICY_BOTH: _FoldPolicy.ValueType  # 3
+
+class FoldPolicy(_FoldPolicy, metaclass=_FoldPolicyEnumTypeWrapper):
+    """Which occurrence of local times that come twice, when the clock is put back by up to 3 hours, is a nominal time."""
+
+FOLD_POLICY_UNSPECIFIED: FoldPolicy.ValueType  # 0
+FOLD_POLICY_FIRST: FoldPolicy.ValueType  # 1
+FOLD_POLICY_LAST: FoldPolicy.ValueType  # 2
+FOLD_POLICY_BOTH: FoldPolicy.ValueType  # 3
+Global___FoldPolicy: _TypeAlias = FoldPolicy  # noqa: Y015
+
 @_typing.final
 class Task(_message.Message):
     """A command to be run by a schedule."""
@@ -425,21 +467,30 @@ class CronSchedule(_message.Message):
 
     EXPRESSION_FIELD_NUMBER: _builtins.int
     TIME_ZONE_FIELD_NUMBER: _builtins.int
+    GAP_FIELD_NUMBER: _builtins.int
+    FOLD_FIELD_NUMBER: _builtins.int
     expression: _builtins.str
     """Five fields (minute hour day month weekday), six with seconds first, or an alias: @yearly
-    @annually @monthly @weekly @daily @midnight @hourly.
+    @annually @monthly @weekly @daily @midnight @hourly. Hashed values (H, H(1-5), H/15, 0~30) stand for numbers that
+    follow from the name of the task.
     """
     time_zone: _builtins.str
     """IANA name, such as Europe/Berlin. Default UTC."""
+    gap: Global___GapPolicy.ValueType
+    """Default: SHIFT for fixed-time expressions, SKIP for those whose minute or hour field begins with `*`."""
+    fold: Global___FoldPolicy.ValueType
+    """Default: FIRST for fixed-time expressions, BOTH for those whose minute or hour field begins with `*`."""
     def __init__(
         self,
         *,
         expression: _builtins.str = ...,
         time_zone: _builtins.str = ...,
+        gap: Global___GapPolicy.ValueType = ...,
+        fold: Global___FoldPolicy.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["expression", b"expression", "time_zone", b"time_zone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expression", b"expression", "fold", b"fold", "gap", b"gap", "time_zone", b"time_zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1133,8 +1184,11 @@ class PreviewScheduleRequest(_message.Message):
     SCHEDULE_FIELD_NUMBER: _builtins.int
     COUNT_FIELD_NUMBER: _builtins.int
     AFTER_FIELD_NUMBER: _builtins.int
+    TASK_NAME_FIELD_NUMBER: _builtins.int
     count: _builtins.int
     """How many nominal times. Default 10, at most 100."""
+    task_name: _builtins.str
+    """Of the task, which hashed values follow from."""
     @_builtins.property
     def schedule(self) -> Global___Schedule: ...
     @_builtins.property
@@ -1147,10 +1201,11 @@ class PreviewScheduleRequest(_message.Message):
         schedule: Global___Schedule | None = ...,
         count: _builtins.int = ...,
         after: _timestamp_pb2.Timestamp | None = ...,
+        task_name: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "schedule", b"schedule"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "count", b"count", "schedule", b"schedule"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "count", b"count", "schedule", b"schedule", "task_name", b"task_name"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -24,6 +24,13 @@ def cron(expression: str, zone: str = "", **more: object) -> task_pb2.PreviewSch
     return request
 
 
+def with_policies(gap: int = 0, fold: int = 0) -> task_pb2.PreviewScheduleRequest:
+    request = cron("@daily")
+    request.schedule.cron.gap = gap  # type: ignore[assignment]
+    request.schedule.cron.fold = fold  # type: ignore[assignment]
+    return request
+
+
 def hours(response: task_pb2.PreviewScheduleResponse) -> list[str]:
     return [each.ToJsonString() for each in response.nominal_times]
 
@@ -39,6 +46,17 @@ def test_the_times_follow_the_one_that_was_asked_for() -> None:
     assert hours(preview(cron("@daily", count=1, after=after), NOW_US)) == ["2031-06-02T00:00:00Z"]
 
 
+def test_hashed_values_follow_from_the_name_of_the_task() -> None:
+    assert hours(preview(cron("H 3 * * *", task_name="report", count=1), NOW_US)) == ["2030-01-02T03:54:00Z"]
+    assert hours(preview(cron("H 3 * * *", task_name="billing", count=1), NOW_US)) == ["2030-01-02T03:19:00Z"]
+
+
+def test_policies_for_clock_changes_are_followed() -> None:
+    request = cron("30 1 * * *", "America/New_York", count=1, after=Timestamp(seconds=1_793_505_600))
+    request.schedule.cron.fold = task_pb2.FOLD_POLICY_LAST
+    assert hours(preview(request, NOW_US)) == ["2026-11-01T06:30:00Z"]
+
+
 def test_ten_times_come_unless_told_otherwise() -> None:
     assert len(preview(cron("* * * * *"), NOW_US).nominal_times) == 10
 
@@ -48,6 +66,8 @@ def test_ten_times_come_unless_told_otherwise() -> None:
     [
         (cron("61 * * * *"), "schedule.cron.expression"),
         (cron("@daily", "Mars/Olympus"), "schedule.cron.time_zone"),
+        (with_policies(gap=3), "schedule.cron.gap"),
+        (with_policies(fold=4), "schedule.cron.fold"),
         (task_pb2.PreviewScheduleRequest(), "schedule"),
         (task_pb2.PreviewScheduleRequest(schedule=task_pb2.Schedule(at=Timestamp(seconds=1))), "schedule"),
     ],

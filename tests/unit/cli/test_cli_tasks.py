@@ -133,6 +133,7 @@ def test_body_and_stdin_come_from_files(cli, cluster, tmp_path):
         (["--every", "1m"], "give exactly one of -- PROGRAM, --shell, --http, --python, --noop, not none"),
         ([*EVERY, "--noop", "--shell", "x"], "not --shell and --noop"),
         ([*EVERY, "--noop", "--zone", "UTC"], "--zone goes with --cron only"),
+        ([*EVERY, "--noop", "--fold", "last"], "--fold goes with --cron only"),
         (["--cron", "@daily", "--noop", "--anchor", "now"], "--anchor goes with --every only"),
         ([*EVERY, "--noop", "--env", "A=1"], "--env goes with -- PROGRAM or --shell only"),
         ([*EVERY, "--shell", "x", "--header", "A: b"], "--header goes with --http only"),
@@ -283,6 +284,17 @@ def test_show(cli, cluster):
     assert "a=1, b=2" in out
     assert yaml.safe_load(cli("task", "show", "t", "-o", "yaml").out)["name"] == "t"
     assert cli("task", "show", "nobody").code == 3
+
+
+def test_show_says_what_hashed_values_are_and_which_policies_were_chosen(cli, cluster):
+    cli("task", "create", "report", "--cron", "H 3 * * *", "--gap", "skip", "--fold", "last", "--noop")
+    assert "H 3 * * * (54 3 * * *)  UTC, gap SKIP, fold LAST" in cli("task", "show", "report").out
+    cli("task", "update", "report", "--fold", "both")
+    assert created(cluster, "report")["schedule"]["cron"] == {
+        "expression": "H 3 * * *",
+        "gap": "GAP_POLICY_SKIP",
+        "fold": "FOLD_POLICY_BOTH",
+    }
 
 
 def test_update_changes_only_what_is_given(cli, cluster):

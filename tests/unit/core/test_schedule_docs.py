@@ -7,19 +7,34 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from raftsched.core.cron_hash import resolve
 from raftsched.core.crontab import parse
-from raftsched.core.model import SECOND_US, Cron, Cursor, Decision, Interval, MisfirePolicy, Schedule, Task
+from raftsched.core.model import (
+    SECOND_US,
+    Cron,
+    Cursor,
+    Decision,
+    FoldPolicy,
+    GapPolicy,
+    Interval,
+    MisfirePolicy,
+    Schedule,
+    Task,
+)
 from raftsched.core.policy import Decided, decide
 from raftsched.core.schedule import ScheduleError, next_fire, validate
 
 PAGE = Path(__file__).parents[3] / "docs" / "schedules.md"
 EXAMPLES = ("Expression", "Zone", "After", "Nominal times")
+CLOCK_CHANGES = ("Expression", "Zone", "Gap", "Fold", "After", "Nominal times")
+HASHED = ("Hashed expression", "Task", "Is read as")
 REFUSED = ("Refused", "Why")
 MISFIRES = ("Misfire policy", "Decisions")
 CRONTAB = ("Line", "Result")
 PROSE = {
     ("Kind", "Nominal times", "Since"),
     ("Field", "Values", "Also"),
+    ("Written", "Is a number", "As in"),
     ("", "fixed-time job", "wildcard job"),
     ("Policy", "Misfired nominal times"),
 }
@@ -55,13 +70,28 @@ def code(cell: str) -> str:
 
 
 def test_every_table_is_either_tested_or_prose() -> None:
-    assert {head for head, _ in tables()} == PROSE | {EXAMPLES, REFUSED, MISFIRES, CRONTAB}
+    assert {head for head, _ in tables()} == PROSE | {EXAMPLES, CLOCK_CHANGES, HASHED, REFUSED, MISFIRES, CRONTAB}
 
 
 @pytest.mark.parametrize(("expression", "zone", "after", "wanted"), rows_of(EXAMPLES))
 def test_nominal_times(expression: str, zone: str, after: str, wanted: str) -> None:
+    check_walk(Schedule(Cron(code(expression), zone)), zone, after, wanted)
+
+
+@pytest.mark.parametrize(("expression", "zone", "gap", "fold", "after", "wanted"), rows_of(CLOCK_CHANGES))
+def test_policies_for_clock_changes(expression: str, zone: str, gap: str, fold: str, after: str, wanted: str) -> None:
+    policies = (GapPolicy[code(gap)] if gap else None, FoldPolicy[code(fold)] if fold else None)
+    check_walk(Schedule(Cron(code(expression), zone, *policies)), zone, after, wanted)
+
+
+@pytest.mark.parametrize(("expression", "task", "wanted"), rows_of(HASHED))
+def test_hashed_values(expression: str, task: str, wanted: str) -> None:
+    assert resolve(code(expression), task) == code(wanted)
+    validate(Schedule(Cron(code(wanted))))
+
+
+def check_walk(schedule: Schedule, zone: str, after: str, wanted: str) -> None:
     tz = ZoneInfo(zone)
-    schedule = Schedule(Cron(code(expression), zone))
     validate(schedule)
     at_us = round(datetime.fromisoformat(after).replace(tzinfo=tz).timestamp()) * SECOND_US
     for text in wanted.split(", "):
@@ -77,7 +107,7 @@ def test_nominal_times(expression: str, zone: str, after: str, wanted: str) -> N
 @pytest.mark.parametrize(("expression", "reason"), rows_of(REFUSED))
 def test_refused_expressions(expression: str, reason: str) -> None:
     with pytest.raises(ScheduleError) as refused:
-        validate(Schedule(Cron(code(expression))))
+        validate(Schedule(Cron(resolve(code(expression), "t"))))
     assert reason in str(refused.value)
 
 

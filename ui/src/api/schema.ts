@@ -345,10 +345,14 @@ export interface components {
          */
         Consistency: "CONSISTENCY_UNSPECIFIED" | "CONSISTENCY_LINEARIZABLE" | "CONSISTENCY_STALE";
         CronSchedule: {
-            /** @description Five fields (minute hour day month weekday), six with seconds first, or an alias: @yearly @annually @monthly @weekly @daily @midnight @hourly. */
+            /** @description Five fields (minute hour day month weekday), six with seconds first, or an alias: @yearly @annually @monthly @weekly @daily @midnight @hourly. Hashed values (H, H(1-5), H/15, 0~30) stand for numbers that follow from the name of the task. */
             expression?: string;
             /** @description IANA name, such as Europe/Berlin. Default UTC. */
             timeZone?: string;
+            /** @description Default: SHIFT for fixed-time expressions, SKIP for those whose minute or hour field begins with `*`. */
+            gap?: components["schemas"]["GapPolicy"];
+            /** @description Default: FIRST for fixed-time expressions, BOTH for those whose minute or hour field begins with `*`. */
+            fold?: components["schemas"]["FoldPolicy"];
         };
         /** @enum {string} */
         Decision: "DECISION_UNSPECIFIED" | "DECISION_RAN" | "DECISION_SKIPPED" | "DECISION_COALESCED";
@@ -478,6 +482,18 @@ export interface components {
             field: string;
             description: string;
         };
+        /**
+         * @description Which occurrence of local times that come twice, when the clock is put back by up to 3 hours, is a nominal time.
+         * @enum {string}
+         */
+        FoldPolicy: "FOLD_POLICY_UNSPECIFIED" | "FOLD_POLICY_FIRST" | "FOLD_POLICY_LAST" | "FOLD_POLICY_BOTH";
+        /**
+         * @description What happens to local times that are left out when the clock is put forward by up to 3 hours.
+         *     - `GAP_POLICY_SHIFT`: They are one nominal time, at the end of the gap.
+         *     - `GAP_POLICY_SKIP`: They are no nominal times.
+         * @enum {string}
+         */
+        GapPolicy: "GAP_POLICY_UNSPECIFIED" | "GAP_POLICY_SHIFT" | "GAP_POLICY_SKIP";
         GetOutputResponse: {
             /** Format: byte */
             data: string;
@@ -642,6 +658,8 @@ export interface components {
              * @example 2030-01-31T12:00:00Z
              */
             after?: string;
+            /** @description Of the task, which hashed values follow from. */
+            taskName?: string;
         };
         PreviewScheduleResponse: {
             /** @description Ascending. Fewer than asked for when the schedule ends. */
