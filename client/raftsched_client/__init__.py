@@ -24,19 +24,17 @@ from raftsched_client.tasks import action, retry_policy, schedule, task
 from raftsched_client.times import Timeout, to_datetime, to_duration, to_timedelta, to_timestamp
 from raftsched_client.v1.cluster_pb2 import ExecutorStatus, GetStatusResponse, NodeStatus
 from raftsched_client.v1.execution_pb2 import Attempt, Execution, ExecutionState, GetOutputResponse, LedgerEntry
+from raftsched_client.v1.policy_pb2 import Delivery, MisfirePolicy, OverlapPolicy
 from raftsched_client.v1.task_pb2 import (
     Action,
     BatchCreateTaskResult,
     CommandAction,
     CronSchedule,
-    Delivery,
     FoldPolicy,
     GapPolicy,
     HttpAction,
     IntervalSchedule,
-    MisfirePolicy,
     NoopAction,
-    OverlapPolicy,
     PreviewScheduleResponse,
     PythonAction,
     RetryPolicy,

@@ -158,10 +158,10 @@ def delete_task(
 
 
 def pause_task(
-    name: str, request_id: str | None
+    name: str, until: datetime | None, request_id: str | None
 ) -> Call[task_pb2.PauseTaskRequest, task_pb2.PauseTaskResponse, task_pb2.Task]:
     """PauseTask."""
-    request = task_pb2.PauseTaskRequest(name=name, request_id=_id(request_id))
+    request = task_pb2.PauseTaskRequest(name=name, request_id=_id(request_id), resume_time=_stamp("until", until))
     return Call(PAUSE_TASK, request, lambda response: response.task, True, request.request_id)
 
 

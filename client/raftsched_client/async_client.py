@@ -151,9 +151,19 @@ class AsyncClient(BaseClient):
         """As ``Client.delete_task``."""
         await self._unary(_calls.delete_task(name, etag, request_id), timeout)
 
-    async def pause_task(self, name: str, *, request_id: str | None = None, timeout: Timeout | None = None) -> Task:
-        """As ``Client.pause_task``."""
-        return await self._unary(_calls.pause_task(name, request_id), timeout)
+    async def pause_task(
+        self,
+        name: str,
+        *,
+        until: datetime | None = None,
+        request_id: str | None = None,
+        timeout: Timeout | None = None,
+    ) -> Task:
+        """Stop firing by schedule, until it is resumed or until a time to come. Raises NotFoundError.
+
+        Raises InvalidArgumentError when ``until`` has passed, and ValueError when it is naive.
+        """
+        return await self._unary(_calls.pause_task(name, until, request_id), timeout)
 
     async def resume_task(self, name: str, *, request_id: str | None = None, timeout: Timeout | None = None) -> Task:
         """As ``Client.resume_task``."""

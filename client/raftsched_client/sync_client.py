@@ -162,9 +162,19 @@ class Client(BaseClient):
         """
         self._unary(_calls.delete_task(name, etag, request_id), timeout)
 
-    def pause_task(self, name: str, *, request_id: str | None = None, timeout: Timeout | None = None) -> Task:
-        """Stop firing by schedule. Raises NotFoundError."""
-        return self._unary(_calls.pause_task(name, request_id), timeout)
+    def pause_task(
+        self,
+        name: str,
+        *,
+        until: datetime | None = None,
+        request_id: str | None = None,
+        timeout: Timeout | None = None,
+    ) -> Task:
+        """Stop firing by schedule, until it is resumed or until a time to come. Raises NotFoundError.
+
+        Raises InvalidArgumentError when ``until`` has passed, and ValueError when it is naive.
+        """
+        return self._unary(_calls.pause_task(name, until, request_id), timeout)
 
     def resume_task(self, name: str, *, request_id: str | None = None, timeout: Timeout | None = None) -> Task:
         """Fire by schedule again; what passed meanwhile is recorded as skipped. Raises NotFoundError."""

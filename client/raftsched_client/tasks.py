@@ -9,17 +9,10 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from raftsched_client.times import to_duration, to_timestamp
 from raftsched_client.v1.execution_pb2 import EXECUTION_STATE_FAILED, EXECUTION_STATE_TIMED_OUT, ExecutionState
-from raftsched_client.v1.task_pb2 import (
+from raftsched_client.v1.policy_pb2 import (
     DELIVERY_AT_LEAST_ONCE,
     DELIVERY_AT_MOST_ONCE,
     DELIVERY_UNSPECIFIED,
-    FOLD_POLICY_BOTH,
-    FOLD_POLICY_FIRST,
-    FOLD_POLICY_LAST,
-    FOLD_POLICY_UNSPECIFIED,
-    GAP_POLICY_SHIFT,
-    GAP_POLICY_SKIP,
-    GAP_POLICY_UNSPECIFIED,
     MISFIRE_POLICY_ALL,
     MISFIRE_POLICY_ONE,
     MISFIRE_POLICY_SKIP,
@@ -29,17 +22,26 @@ from raftsched_client.v1.task_pb2 import (
     OVERLAP_POLICY_QUEUE,
     OVERLAP_POLICY_SKIP,
     OVERLAP_POLICY_UNSPECIFIED,
+    Delivery,
+    MisfirePolicy,
+    OverlapPolicy,
+)
+from raftsched_client.v1.task_pb2 import (
+    FOLD_POLICY_BOTH,
+    FOLD_POLICY_FIRST,
+    FOLD_POLICY_LAST,
+    FOLD_POLICY_UNSPECIFIED,
+    GAP_POLICY_SHIFT,
+    GAP_POLICY_SKIP,
+    GAP_POLICY_UNSPECIFIED,
     Action,
     CommandAction,
     CronSchedule,
-    Delivery,
     FoldPolicy,
     GapPolicy,
     HttpAction,
     IntervalSchedule,
-    MisfirePolicy,
     NoopAction,
-    OverlapPolicy,
     PythonAction,
     RetryPolicy,
     Schedule,
@@ -114,6 +116,8 @@ def task(
     time_limit: timedelta | None = None,
     misfire: Misfire | None = None,
     misfire_threshold: timedelta | None = None,
+    misfire_window: timedelta | None = None,
+    misfire_max_runs: int = 0,
     delivery: DeliveryName | None = None,
     overlap: Overlap | None = None,
     max_running: int = 0,
@@ -123,6 +127,7 @@ def task(
     priority: int = 0,
     jitter: timedelta | None = None,
     paused: bool = False,
+    resume_time: datetime | None = None,
 ) -> Task:
     """A task, ready for ``create_task``. Takes exactly one schedule and exactly one action.
 
@@ -135,10 +140,13 @@ def task(
     ``working_directory`` and ``stdin``; ``http`` (a URL to GET, or an ``HttpAction``); ``python`` (a callable that the
     operator has exposed, with ``kwargs``, which must be JSON values); ``noop``.
 
+    ``misfire`` says what happens to nominal times that are more than ``misfire_threshold`` (default 10 s) late. Those
+    that are more than ``misfire_window`` late are not made up, and under "all" only the latest ``misfire_max_runs``.
     ``overlap`` says what happens to a nominal time that comes while ``max_running`` (default 1) executions of the task
     are open; under "queue" up to ``max_queued`` (default 10) wait. ``retry`` is made by ``retry_policy``.
     An execution that no executor could be given within ``start_deadline`` after its nominal time expires; those of the
     higher ``priority`` (-9 to 9) are given first. ``jitter`` puts each start off by a random time of up to so much.
+    A ``paused`` task resumes by itself at ``resume_time``.
 
     Raises ValueError, naming the argument, for a naive datetime and for what does not go together. The cluster
     checks the rest.
@@ -162,9 +170,12 @@ def task(
         ),
         time_limit=to_duration(time_limit) if time_limit is not None else None,
         paused=paused,
+        resume_time=_stamp("resume_time", resume_time),
         executor_labels=executor_labels,
         misfire_policy=_MISFIRE[misfire],
         misfire_threshold=to_duration(misfire_threshold) if misfire_threshold is not None else None,
+        misfire_window=to_duration(misfire_window) if misfire_window is not None else None,
+        misfire_max_runs=misfire_max_runs,
         delivery=_DELIVERY[delivery],
         overlap_policy=_OVERLAP[overlap],
         max_running=max_running,

@@ -5,7 +5,7 @@ from raftsched_client.v1 import execution_pb2, task_pb2
 
 from raftsched.core import ids
 from raftsched.core.model import Cursor
-from raftsched.core.rows import ExecutionRow, LedgerRow, parse_ledger_key
+from raftsched.core.rows import ExecutionRow, LedgerRow, has_execution, parse_ledger_key
 from raftsched.core.wellformed import MAX_US
 from raftsched.internal.v1 import command_pb2 as pb
 
@@ -107,11 +107,16 @@ def public_ledger_entry(key: bytes, value: bytes) -> execution_pb2.LedgerEntry:
         count=row.count,
         decision=row.decision,  # type: ignore[arg-type]
         reason=row.reason,
-        execution_id=ids.to_text(execution_id) if row.decision == execution_pb2.DECISION_RAN or row.expired else "",
+        execution_id=ids.to_text(execution_id) if has_execution(row) else "",
         trigger=row.trigger,  # type: ignore[arg-type]
         leader_id=row.leader_id,
         term=row.term,
+        generation=row.generation,
+        misfire_policy=row.misfire_policy,  # type: ignore[arg-type]
+        overlap_policy=row.overlap_policy,  # type: ignore[arg-type]
+        delivery=row.delivery,  # type: ignore[arg-type]
     )
+    _set(entry.coalesced_into_time, row.into_us)
     _set(entry.nominal_time, nominal_us)
     _set(entry.last_nominal_time, row.last_nominal_us)
     _set(entry.decide_time, row.decide_us)

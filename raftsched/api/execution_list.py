@@ -11,8 +11,16 @@ from raftsched.api.convert import public_execution, public_ledger_entry
 from raftsched.api.fields import Violations, check_enum, check_name, check_time, page_size
 from raftsched.api.paging import collect, decode_token, encode_token
 from raftsched.core import ids
-from raftsched.core.model import Decision, ExecutionState
-from raftsched.core.rows import ExecutionRow, LedgerRow, be64, failure_key, parse_ledger_key, timestamp_us
+from raftsched.core.model import ExecutionState
+from raftsched.core.rows import (
+    ExecutionRow,
+    LedgerRow,
+    be64,
+    failure_key,
+    has_execution,
+    parse_ledger_key,
+    timestamp_us,
+)
 from raftsched.core.wellformed import MAX_US
 from raftsched.ports import Reader, Table
 
@@ -90,9 +98,8 @@ def _executions(reader: Reader, request: execution_pb2.ListExecutionsRequest, be
 
 def _of_task(reader: Reader, task: str, wanted: _Filter, before: bytes) -> _Rows:
     for key, value in _ledger(reader, task, wanted.start_us, wanted.end_us, stop=before, reverse=True):
-        row = LedgerRow.FromString(value)
-        has_execution = row.decision == Decision.RAN or row.expired
-        yield key, wanted.find(reader, parse_ledger_key(key)[2]) if has_execution else None
+        found = has_execution(LedgerRow.FromString(value))
+        yield key, wanted.find(reader, parse_ledger_key(key)[2]) if found else None
 
 
 def _ledger(

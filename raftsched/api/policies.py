@@ -2,27 +2,48 @@
 
 from collections.abc import Iterable
 
-from raftsched_client.v1 import execution_pb2, task_pb2
+from raftsched_client.v1 import execution_pb2, policy_pb2, task_pb2
 
 from raftsched.api.fields import Violations, check_duration, check_enum
 from raftsched.core import retry
-from raftsched.core.model import OverlapPolicy
+from raftsched.core.model import DEFAULT_MISFIRE_THRESHOLD_US, SECOND_US, MisfirePolicy, OverlapPolicy
 from raftsched.core.overlap import DEFAULT_MAX_QUEUED, LARGEST_LIMIT
+from raftsched.core.policy import LARGEST_MAX_RUNS
+from raftsched.core.rows import timestamp_us
 
+MAX_DURATION_US = 366 * 86_400 * SECOND_US
 _MAX_LISTED = 64
+
+
+def check_misfire(violations: Violations, task: task_pb2.Task) -> None:
+    """Misfire policy, threshold, window and cap."""
+    task.misfire_policy = task.misfire_policy or policy_pb2.MISFIRE_POLICY_ONE
+    check_enum(violations, "task.misfire_policy", task.misfire_policy, MisfirePolicy)
+    if not task.HasField("misfire_threshold"):
+        task.misfire_threshold.FromMicroseconds(DEFAULT_MISFIRE_THRESHOLD_US)
+    check_duration(violations, "task.misfire_threshold", task.misfire_threshold, SECOND_US, MAX_DURATION_US)
+    if task.HasField("misfire_window"):
+        if task.misfire_policy == policy_pb2.MISFIRE_POLICY_SKIP:
+            violations.add("task.misfire_window", "goes with misfire policy ONE or ALL; SKIP makes nothing up")
+        low_us = min(max(SECOND_US, timestamp_us(task.misfire_threshold)), MAX_DURATION_US)
+        check_duration(violations, "task.misfire_window", task.misfire_window, low_us, MAX_DURATION_US)
+    if task.misfire_max_runs:
+        if task.misfire_policy != policy_pb2.MISFIRE_POLICY_ALL:
+            violations.add("task.misfire_max_runs", "goes with misfire policy ALL only")
+        check_number(violations, "task.misfire_max_runs", task.misfire_max_runs, 1, LARGEST_MAX_RUNS)
 
 
 def check_overlap(violations: Violations, task: task_pb2.Task) -> None:
     """Overlap policy and its limits. A limit that the policy does not ask for is refused, but for a limit of 1."""
-    task.overlap_policy = task.overlap_policy or task_pb2.OVERLAP_POLICY_ALLOW
+    task.overlap_policy = task.overlap_policy or policy_pb2.OVERLAP_POLICY_ALLOW
     check_enum(violations, "task.overlap_policy", task.overlap_policy, OverlapPolicy)
-    if task.overlap_policy == task_pb2.OVERLAP_POLICY_ALLOW:
+    if task.overlap_policy == policy_pb2.OVERLAP_POLICY_ALLOW:
         if task.max_running:
             violations.add("task.max_running", "goes with an overlap policy other than ALLOW, which sets no limit")
     else:
         task.max_running = task.max_running or 1
         check_number(violations, "task.max_running", task.max_running, 1, LARGEST_LIMIT)
-    if task.overlap_policy == task_pb2.OVERLAP_POLICY_QUEUE:
+    if task.overlap_policy == policy_pb2.OVERLAP_POLICY_QUEUE:
         task.max_queued = task.max_queued or DEFAULT_MAX_QUEUED
         check_number(violations, "task.max_queued", task.max_queued, 1, LARGEST_LIMIT)
     elif task.max_queued:
@@ -33,7 +54,7 @@ def check_retry(violations: Violations, task: task_pb2.Task) -> None:
     """The retry policy of a task that has one."""
     policy = task.retry
     check_number(violations, "task.retry.max_attempts", policy.max_attempts, 1, retry.LARGEST_MAX_ATTEMPTS)
-    if task.delivery == task_pb2.DELIVERY_AT_MOST_ONCE and policy.max_attempts > 1:
+    if task.delivery == policy_pb2.DELIVERY_AT_MOST_ONCE and policy.max_attempts > 1:
         violations.add("task.retry.max_attempts", "must be 1 with delivery AT_MOST_ONCE, which allows one attempt")
     policy.multiplier = policy.multiplier or retry.DEFAULT_MULTIPLIER
     check_number(violations, "task.retry.multiplier", policy.multiplier, 1, retry.LARGEST_MULTIPLIER)

@@ -7,13 +7,14 @@ from collections.abc import Callable
 
 import grpc
 from google.protobuf.empty_pb2 import Empty
+from google.protobuf.timestamp_pb2 import Timestamp
 from raftsched_client.v1 import execution_pb2, task_pb2, task_pb2_grpc
 
 from raftsched.api.context import ApiContext, CallContext
 from raftsched.api.convert import public_task, revision_of, uid_text
 from raftsched.api.errors import ApiError, etag_mismatch, raise_for_outcome
 from raftsched.api.execution_list import read_execution
-from raftsched.api.fields import Violations, check_name, check_request_id
+from raftsched.api.fields import Violations, check_name, check_request_id, check_time
 from raftsched.api.preview import preview
 from raftsched.api.proposals import Proposals, Reads, remembered, scoped
 from raftsched.api.task_batch import create_tasks
@@ -21,6 +22,7 @@ from raftsched.api.task_change import plan_change
 from raftsched.api.task_list import list_tasks, read_task
 from raftsched.api.validate import changed_task, check_mask, definition, new_task
 from raftsched.core import ids
+from raftsched.core.rows import timestamp_us
 from raftsched.internal.v1 import command_pb2 as pb
 
 _ATTEMPTS = 5
@@ -105,7 +107,8 @@ class TaskService(task_pb2_grpc.TaskServiceServicer):
         """Stop firing a task."""
         _check(request.name, request.request_id)
         key = scoped("PauseTask", request.request_id)
-        return task_pb2.PauseTaskResponse(task=await self._change(request.name, key, _with_paused(True)))
+        edit = _paused_until(request.resume_time if request.HasField("resume_time") else None)
+        return task_pb2.PauseTaskResponse(task=await self._change(request.name, key, edit))
 
     async def ResumeTask(
         self, request: task_pb2.ResumeTaskRequest, context: CallContext
@@ -113,7 +116,7 @@ class TaskService(task_pb2_grpc.TaskServiceServicer):
         """Fire a paused task again, from now on."""
         _check(request.name, request.request_id)
         key = scoped("ResumeTask", request.request_id)
-        return task_pb2.ResumeTaskResponse(task=await self._change(request.name, key, _with_paused(False)))
+        return task_pb2.ResumeTaskResponse(task=await self._change(request.name, key, _resumed))
 
     async def RunTask(self, request: task_pb2.RunTaskRequest, context: CallContext) -> task_pb2.RunTaskResponse:
         """Fire a task now."""
@@ -192,10 +195,25 @@ def _check_id(request_id: str) -> None:
     violations.raise_any()
 
 
-def _with_paused(paused: bool) -> Edit:
-    def edit(current: task_pb2.Task, _now_us: int) -> task_pb2.Task:
+def _paused_until(resume_time: Timestamp | None) -> Edit:
+    def edit(current: task_pb2.Task, now_us: int) -> task_pb2.Task:
         task = definition(current)
-        task.paused = paused
+        task.paused = True
+        task.ClearField("resume_time")
+        if resume_time is not None:
+            task.resume_time.CopyFrom(resume_time)
+            violations = Violations()
+            check_time(violations, "resume_time", task.resume_time)
+            if not violations and timestamp_us(task.resume_time) <= now_us:
+                violations.add("resume_time", "must lie in the future")
+            violations.raise_any()
         return task
 
     return edit
+
+
+def _resumed(current: task_pb2.Task, _now_us: int) -> task_pb2.Task:
+    task = definition(current)
+    task.paused = False
+    task.ClearField("resume_time")
+    return task

@@ -3,28 +3,18 @@
 from dataclasses import dataclass
 
 from google.protobuf.field_mask_pb2 import FieldMask
-from raftsched_client.v1 import task_pb2
+from raftsched_client.v1 import policy_pb2, task_pb2
 
 from raftsched.api.actions import check_action
 from raftsched.api.errors import Violation, invalid
 from raftsched.api.fields import Violations, check_duration, check_enum, check_labels, check_name, check_time
-from raftsched.api.policies import check_number, check_overlap, check_retry
-from raftsched.core.model import (
-    DEFAULT_MISFIRE_THRESHOLD_US,
-    HIGHEST_PRIORITY,
-    SECOND_US,
-    At,
-    Delivery,
-    FoldPolicy,
-    GapPolicy,
-    MisfirePolicy,
-)
+from raftsched.api.policies import MAX_DURATION_US, check_misfire, check_number, check_overlap, check_retry
+from raftsched.core.model import HIGHEST_PRIORITY, SECOND_US, At, Delivery, FoldPolicy, GapPolicy
 from raftsched.core.rows import schedule_from_proto, timestamp_us
 from raftsched.core.schedule import ScheduleError, next_fire
 from raftsched.core.schedule import validate as validate_schedule
 
 MAX_TASK_BYTES = 256 << 10
-_MAX_DURATION_US = 366 * 86_400 * SECOND_US
 
 INPUT_FIELDS = (
     "name",
@@ -44,10 +34,22 @@ INPUT_FIELDS = (
     "start_deadline",
     "priority",
     "jitter",
+    "resume_time",
+    "misfire_window",
+    "misfire_max_runs",
 )
 """Fields of Task that a caller sets; the others are output only and ignored on input."""
 MUTABLE_FIELDS = INPUT_FIELDS[1:]
-_SCALARS = ("paused", "misfire_policy", "delivery", "overlap_policy", "max_running", "max_queued", "priority")
+_SCALARS = (
+    "paused",
+    "misfire_policy",
+    "misfire_max_runs",
+    "delivery",
+    "overlap_policy",
+    "max_running",
+    "max_queued",
+    "priority",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,8 @@ def changed_task(current: task_pb2.Task, sent: task_pb2.Task, mask: FieldMask, n
             setattr(task, path, getattr(sent, path))
         elif sent.HasField(path):  # type: ignore[arg-type]
             getattr(task, path).CopyFrom(getattr(sent, path))
+    if not task.paused and "resume_time" not in mask.paths:
+        task.ClearField("resume_time")
     if task.schedule.HasField("interval") and not task.schedule.interval.HasField("anchor"):
         _keep_anchor(task, current)
     check_definition(task, now_us)
@@ -132,22 +136,22 @@ def check_definition(task: task_pb2.Task, now_us: int) -> None:
 
 def _check_policies(violations: Violations, task: task_pb2.Task) -> None:
     if task.HasField("time_limit"):
-        check_duration(violations, "task.time_limit", task.time_limit, 1000, _MAX_DURATION_US)
-    if not task.HasField("misfire_threshold"):
-        task.misfire_threshold.FromMicroseconds(DEFAULT_MISFIRE_THRESHOLD_US)
-    check_duration(violations, "task.misfire_threshold", task.misfire_threshold, SECOND_US, _MAX_DURATION_US)
-    task.misfire_policy = task.misfire_policy or task_pb2.MISFIRE_POLICY_ONE
-    check_enum(violations, "task.misfire_policy", task.misfire_policy, MisfirePolicy)
-    task.delivery = task.delivery or task_pb2.DELIVERY_AT_LEAST_ONCE
+        check_duration(violations, "task.time_limit", task.time_limit, 1000, MAX_DURATION_US)
+    check_misfire(violations, task)
+    task.delivery = task.delivery or policy_pb2.DELIVERY_AT_LEAST_ONCE
     check_enum(violations, "task.delivery", task.delivery, Delivery)
     check_overlap(violations, task)
     check_number(violations, "task.priority", task.priority, -HIGHEST_PRIORITY, HIGHEST_PRIORITY)
     if task.HasField("start_deadline"):
-        check_duration(violations, "task.start_deadline", task.start_deadline, SECOND_US, _MAX_DURATION_US)
+        check_duration(violations, "task.start_deadline", task.start_deadline, SECOND_US, MAX_DURATION_US)
     if task.HasField("jitter"):
-        check_duration(violations, "task.jitter", task.jitter, 10_000, _MAX_DURATION_US)
+        check_duration(violations, "task.jitter", task.jitter, 10_000, MAX_DURATION_US)
     if 0 < timestamp_us(task.start_deadline) <= timestamp_us(task.jitter):
         violations.add("task.jitter", "must be shorter than the start deadline, which counts from the nominal time")
+    if task.HasField("resume_time"):
+        check_time(violations, "task.resume_time", task.resume_time)
+        if not task.paused:
+            violations.add("task.resume_time", "goes with a paused task only")
     if task.HasField("retry"):
         check_retry(violations, task)
 
@@ -185,7 +189,7 @@ def _check_schedule_times(violations: Violations, schedule: task_pb2.Schedule) -
             check_time(violations, f"task.schedule.{field}", getattr(schedule, field))
     if schedule.HasField("interval"):
         interval = schedule.interval
-        check_duration(violations, "task.schedule.interval.every", interval.every, SECOND_US, _MAX_DURATION_US)
+        check_duration(violations, "task.schedule.interval.every", interval.every, SECOND_US, MAX_DURATION_US)
         if interval.HasField("anchor"):
             check_time(violations, "task.schedule.interval.anchor", interval.anchor)
 

@@ -15,9 +15,9 @@ from raftsched.cli import tables
 from raftsched.cli.failures import Failure, usage
 from raftsched.cli.options import parse_pairs
 from raftsched.cli.output import Format, Json, print_document
+from raftsched.cli.policy_flags import PolicyFlags
 from raftsched.cli.register import ALREADY_EXISTS, INVALID_ARGUMENT, exit_code_of, explain, progress
 from raftsched.cli.session import Session, command
-from raftsched.cli.spec import PolicyFlags
 from raftsched.cli.taskfile import definition
 
 if TYPE_CHECKING:

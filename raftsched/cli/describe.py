@@ -54,6 +54,18 @@ def next_fire(task: Task, at: datetime) -> str:
     return f"{show_instant(task.next_fire_time, zone_of(task))} ({show_relative(task.next_fire_time, at)})"
 
 
+def misfire(task: Task) -> str:
+    """Its misfire policy and the bounds: ``ALL, after 10s, within 1h, the latest 20``."""
+    words = [enum_name(task, "misfire_policy")]
+    if task.HasField("misfire_threshold"):
+        words.append(f"after {show_duration(task.misfire_threshold)}")
+    if task.HasField("misfire_window"):
+        words.append(f"within {show_duration(task.misfire_window)}")
+    if task.misfire_max_runs:
+        words.append(f"the latest {task.misfire_max_runs}")
+    return ", ".join(words)
+
+
 def overlap(task: Task) -> str:
     """Its overlap policy and the limits: ``QUEUE, 1 open, 10 queued``."""
     words = [enum_name(task, "overlap_policy")]

@@ -14,6 +14,9 @@ from raftsched.cli.output import Format, enum_name, one_line, print_message
 from raftsched.cli.session import Session
 from raftsched.cli.times import now, show_instant, show_seconds, zone_of
 
+_LOOK_BACK = (timedelta(minutes=1), timedelta(hours=1), timedelta(days=1), timedelta(days=31), None)
+"""How far back the record is read at once: most questions are about lately, and it may be long."""
+
 if TYPE_CHECKING:
     from raftsched_client import Client, Execution, LedgerEntry, Task
 
@@ -33,30 +36,57 @@ def explain(
 ) -> None:
     """Tell what was decided for a nominal time, when, by whom, under which policies, and where it ran.
 
-    With -o it prints the ledger entry.
+    A nominal time that was also run by hand or again has several entries; -o prints each.
 
     \b
     Examples:
       raftsched explain report
       raftsched explain report --at 2026-03-08T03:00:00-04:00
     """
-    entry = _find(session.client, name, at or now())
-    if entry is None:
+    found = _find(session.client, name, at or now())
+    if not found:
         raise Failure(f"nothing was decided for {name} at or before that time", ExitCode.NOT_FOUND)
     if session.form is not Format.TABLE:
-        print_message(entry, session.form)
+        for entry in found:
+            print_message(entry, session.form)
         return
-    task, execution = _task(session.client, entry), _execution(session.client, entry)
-    rows = _decision(entry, task) + _policies(task) + _run(entry, execution)
+    rows: list[tuple[str, str]] = []
+    for entry in found:
+        task, execution = _task(session.client, entry), _execution(session.client, entry)
+        rows += _decision(entry, task) + _coalesced(session.client, entry, task)
+        rows += _policies(entry, task) + _run(entry, execution)
     tables.show(tables.Table(("FIELD", "VALUE"), [(field, value) for field, value in rows if value]))
 
 
-def _find(client: Client, name: str, at: datetime) -> LedgerEntry | None:
-    """The last entry that begins at or before ``at``."""
-    found = None
-    for entry in client.list_ledger(name, end=at + timedelta(microseconds=1), page_size=10_000):
-        found = entry
-    return found
+def _find(client: Client, name: str, at: datetime) -> list[LedgerEntry]:
+    """The entries of the last nominal time at or before ``at``; several when it was also run by hand or again."""
+    end = at + timedelta(microseconds=1)
+    for span in _LOOK_BACK:
+        found: list[LedgerEntry] = []
+        for entry in client.list_ledger(name, start=end - span if span else None, end=end, page_size=10_000):
+            if found and found[0].nominal_time != entry.nominal_time:
+                found.clear()
+            found.append(entry)
+        if found:
+            return found
+    return []
+
+
+def _coalesced(client: Client, entry: LedgerEntry, task: Task | None) -> list[tuple[str, str]]:
+    """The nominal time that ran instead, and its execution."""
+    from raftsched_client import to_datetime
+    from raftsched_client.v1 import execution_pb2
+
+    if entry.decision != execution_pb2.DECISION_COALESCED:
+        return []
+    known = entry.HasField("coalesced_into_time")
+    start = to_datetime(entry.coalesced_into_time if known else entry.last_nominal_time)
+    for target in client.list_ledger(entry.task, start=start, page_size=10):
+        scheduled = target.trigger == execution_pb2.TRIGGER_SCHEDULE and target.task_uid == entry.task_uid
+        if scheduled and (known or target.decision not in (execution_pb2.DECISION_COALESCED,)):
+            shown = show_instant(target.nominal_time, zone_of(task) if task else None)
+            return [("coalesced into", f"{shown}  {enum_name(target, 'decision')}  {target.execution_id}".rstrip())]
+    return [("coalesced into", "the next nominal time that runs; none has yet, or its entry is no longer kept")]
 
 
 def _task(client: Client, entry: LedgerEntry) -> Task | None:
@@ -100,17 +130,21 @@ def _decision(entry: LedgerEntry, task: Task | None) -> list[tuple[str, str]]:
     ]
 
 
-def _policies(task: Task | None) -> list[tuple[str, str]]:
-    if task is None:
-        return [("policies", "the task has been deleted since")]
-    return [
-        ("schedule", describe.schedule(task)),
-        ("misfire policy", enum_name(task, "misfire_policy")),
-        ("overlap policy", describe.overlap(task)),
-        ("retry", describe.retry(task)),
-        ("delivery", enum_name(task, "delivery")),
-        ("policies as of", show_instant(task.update_time)),
+def _policies(entry: LedgerEntry, task: Task | None) -> list[tuple[str, str]]:
+    """Those that decided, as the entry has them, and the schedule if it is still the same."""
+    rows = [
+        (field, enum_name(entry, name))
+        for field, name in (
+            ("misfire policy", "misfire_policy"),
+            ("overlap policy", "overlap_policy"),
+            ("delivery", "delivery"),
+        )
+        if getattr(entry, name)
     ]
+    if task is None:
+        return [("task", "has been deleted since"), *rows]
+    changed = entry.generation and entry.generation != task.generation
+    return [("schedule", "has been changed since" if changed else describe.schedule(task)), *rows]
 
 
 def _run(entry: LedgerEntry, execution: Execution | None) -> list[tuple[str, str]]:

@@ -10,11 +10,12 @@ import typer
 
 from raftsched.cli import describe, tables
 from raftsched.cli.failures import ExitCode, Failure, usage
-from raftsched.cli.options import Limit, Stale, TaskName, TaskStateChoice, parse_pairs
+from raftsched.cli.options import Limit, Stale, TaskName, TaskStateChoice, instant, parse_pairs
 from raftsched.cli.output import Format, enum_name, note, note_more, pairs, print_items, print_message
+from raftsched.cli.policy_flags import PolicyFlags
 from raftsched.cli.register import register
 from raftsched.cli.session import Session, command, complete_task
-from raftsched.cli.spec import ActionFlags, PolicyFlags, ScheduleFlags
+from raftsched.cli.spec import ActionFlags, ScheduleFlags
 from raftsched.cli.taskfile import read_tasks
 from raftsched.cli.times import now, show_duration, show_instant, zone_of
 
@@ -208,14 +209,22 @@ def delete(
 
 
 @command(app, "pause")
-def pause(session: Session, name: TaskName) -> None:
+def pause(
+    session: Session,
+    name: TaskName,
+    until: Annotated[
+        datetime | None,
+        typer.Option("--until", parser=instant, metavar="TIME", help="Resume by itself then: RFC 3339, or +2h."),
+    ] = None,
+) -> None:
     """Stop firing a task by its schedule. Nominal times that pass meanwhile are recorded as skipped.
 
     \b
     Examples:
       raftsched task pause report
+      raftsched task pause report --until +2h
     """
-    _show_change(session, "paused", session.client.pause_task(name))
+    _show_change(session, "paused", session.client.pause_task(name, until=until))
 
 
 @command(app, "resume")
@@ -287,13 +296,13 @@ def _fields(task: Task) -> list[tuple[str, str]]:
         ("start", show_instant(task.schedule.start_time, zone)),
         ("end", show_instant(task.schedule.end_time, zone)),
         ("next fire", describe.next_fire(task, at)),
+        ("resumes", show_instant(task.resume_time, zone)),
         ("last fire", show_instant(task.last_fire_time, zone)),
         ("action", describe.action(task.action)),
         ("labels", pairs(task.labels.items())),
         ("executor labels", pairs(task.executor_labels.items())),
         ("time limit", show_duration(task.time_limit) if task.HasField("time_limit") else ""),
-        ("misfire policy", enum_name(task, "misfire_policy")),
-        ("misfire threshold", show_duration(task.misfire_threshold) if task.HasField("misfire_threshold") else ""),
+        ("misfire policy", describe.misfire(task)),
         ("delivery", enum_name(task, "delivery")),
         ("overlap policy", describe.overlap(task)),
         ("retry", describe.retry(task)),

@@ -77,6 +77,7 @@ class Decision(IntEnum):
     RAN = 1
     SKIPPED = 2
     COALESCED = 3
+    LOST = 4
 
 
 class Trigger(IntEnum):
@@ -132,9 +133,12 @@ class Task:
     labels: Mapping[str, str] = field(default_factory=dict)
     time_limit_us: int = 0
     paused: bool = False
+    resume_us: int = 0
     executor_labels: Mapping[str, str] = field(default_factory=dict)
     misfire_policy: MisfirePolicy = MisfirePolicy.ONE
     misfire_threshold_us: int = DEFAULT_MISFIRE_THRESHOLD_US
+    misfire_window_us: int = 0
+    misfire_max_runs: int = 0
     delivery: Delivery = Delivery.AT_LEAST_ONCE
     overlap_policy: OverlapPolicy = OverlapPolicy.ALLOW
     max_running: int = 1

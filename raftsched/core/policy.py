@@ -11,6 +11,8 @@ from raftsched.core.model import SECOND_US, Cursor, Decision, MisfirePolicy, Sch
 from raftsched.core.schedule import count_fires, last_fire, next_fire
 
 DEFAULT_LIMIT = 1000
+LARGEST_MAX_RUNS = 10_000
+"""How many misfired nominal times a task may make up at most, if it has a cap."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +26,8 @@ class Decided:
     decision: Decision
     reason: str
     """Why it did not run, or why it ran late; empty for a nominal time that simply ran."""
+    into_us: int = 0
+    """Of COALESCED: the nominal time that runs instead; 0: that of the task's next RAN decision."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,18 +44,21 @@ def decide(task: Task, cursor: Cursor, now_us: int, limit: int = DEFAULT_LIMIT) 
 
     When the limit cuts, ``next_us`` of the plan is due too, and the next call goes on there. The first nominal time is
     the cursor's even if the schedule, read with another version of the time zone database, no longer has it: it was
-    announced. Nothing is decided when nothing is due. Raises ScheduleError as ``next_fire`` does.
+    announced. What is not worth making up is one range however long the outage was. Nothing is decided when nothing is
+    due. Raises ScheduleError as ``next_fire`` does.
     """
     assert limit >= 1
-    due, next_us = _due(task.schedule, cursor.next_us, now_us, limit)
     oldest_on_time_us = now_us - task.misfire_threshold_us
+    next_us, decided = cursor.next_us, list[Decided]()
+    if 0 < next_us < oldest_on_time_us:
+        next_us, decided = _not_made_up(task, next_us, now_us)
+    due, next_us = _due(task.schedule, next_us, now_us, limit)
     misfired = [nominal_us for nominal_us in due if nominal_us < oldest_on_time_us]
     on_time = due[len(misfired) :]
-    decided = [_ran(nominal_us) for nominal_us in on_time]
     if misfired:
         more = 0 < next_us < oldest_on_time_us
-        decided = _decide_misfired(task, misfired, more) + decided
-    return FirePlan(next_us, tuple(decided))
+        decided += _decide_misfired(task, misfired, more)
+    return FirePlan(next_us, (*decided, *map(_ran, on_time)))
 
 
 def give_up(schedule: Schedule, next_us: int, now_us: int, reason: str) -> FirePlan:
@@ -64,9 +71,41 @@ def give_up(schedule: Schedule, next_us: int, now_us: int, reason: str) -> FireP
     return FirePlan(next_fire(schedule, now_us), (Decided(next_us, last_us, count, Decision.SKIPPED, reason),))
 
 
+def resume(task: Task, cursor: Cursor) -> FirePlan:
+    """Skip the nominal times before ``task.resume_us`` of a task that was paused until then."""
+    return give_up(task.schedule, cursor.next_us, task.resume_us - 1, "the task was paused")
+
+
 def latest_start(task: Task, nominal_us: int, next_us: int) -> int:
     """Until when jitter may put off the start of a nominal time that is followed by ``next_us`` (0: by none)."""
     return nominal_us + (min(task.jitter_us, next_us - nominal_us) if next_us else task.jitter_us)
+
+
+def _not_made_up(task: Task, next_us: int, now_us: int) -> tuple[int, list[Decided]]:
+    """Skip the misfired nominal times from ``next_us`` that lie beyond the window or the cap of the policy."""
+    late = _late(task)
+    decided: list[Decided] = []
+    if task.misfire_window_us and task.misfire_policy is not MisfirePolicy.SKIP:
+        reason = f"{late}, and more than the misfire window of {task.misfire_window_us / SECOND_US:g} s"
+        plan = give_up(task.schedule, next_us, now_us - task.misfire_window_us - 1, reason)
+        next_us, decided = plan.next_us, [*plan.decided]
+    last_us = now_us - task.misfire_threshold_us - 1
+    if task.misfire_max_runs and task.misfire_policy is MisfirePolicy.ALL and 0 < next_us <= last_us:
+        reason = f"{late}; misfire policy ALL makes up the latest {task.misfire_max_runs} at most"
+        first_us = _nth_last(task.schedule, next_us, last_us, task.misfire_max_runs)
+        plan = give_up(task.schedule, next_us, first_us - 1, reason)
+        next_us, decided = plan.next_us, [*decided, *plan.decided]
+    return next_us, decided
+
+
+def _nth_last(schedule: Schedule, first_us: int, until_us: int, nth: int) -> int:
+    """Of the nominal times from ``first_us``, a cursor, to ``until_us``, the ``nth`` from the end, or the first."""
+    found_us = until_us + 1
+    for _ in range(nth):
+        found_us = last_fire(schedule, found_us - 1)
+        if found_us <= first_us:
+            return first_us
+    return found_us
 
 
 def _due(schedule: Schedule, next_us: int, now_us: int, limit: int) -> tuple[list[int], int]:
@@ -79,7 +118,7 @@ def _due(schedule: Schedule, next_us: int, now_us: int, limit: int) -> tuple[lis
 
 def _decide_misfired(task: Task, misfired: list[int], more: bool) -> list[Decided]:
     """``more``: further misfired nominal times follow that are not decided yet."""
-    late = f"misfired: more than {task.misfire_threshold_us / SECOND_US:g} s late"
+    late = _late(task)
     if task.misfire_policy is MisfirePolicy.SKIP:
         return [_range(misfired, Decision.SKIPPED, f"{late}; misfire policy SKIP")]
     if task.misfire_policy is MisfirePolicy.ALL:
@@ -90,15 +129,19 @@ def _decide_misfired(task: Task, misfired: list[int], more: bool) -> list[Decide
     ran = [_ran(latest, f"{late}; misfire policy ONE runs the latest")]
     if not earlier:
         return ran
-    return [_range(earlier, Decision.COALESCED, f"coalesced into {_format(latest)}"), *ran]
+    return [_range(earlier, Decision.COALESCED, f"coalesced into {_format(latest)}", latest), *ran]
+
+
+def _late(task: Task) -> str:
+    return f"misfired: more than {task.misfire_threshold_us / SECOND_US:g} s late"
 
 
 def _ran(nominal_us: int, reason: str = "") -> Decided:
     return Decided(nominal_us, nominal_us, 1, Decision.RAN, reason)
 
 
-def _range(nominal: list[int], decision: Decision, reason: str) -> Decided:
-    return Decided(nominal[0], nominal[-1], len(nominal), decision, reason)
+def _range(nominal: list[int], decision: Decision, reason: str, into_us: int = 0) -> Decided:
+    return Decided(nominal[0], nominal[-1], len(nominal), decision, reason, into_us)
 
 
 def _format(time_us: int) -> str:

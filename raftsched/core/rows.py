@@ -13,6 +13,7 @@ from raftsched.core.model import (
     At,
     Cron,
     Cursor,
+    Decision,
     Delivery,
     FoldPolicy,
     GapPolicy,
@@ -66,6 +67,11 @@ def parse_ledger_key(key: bytes) -> tuple[str, int, bytes]:
     return key[:-25].decode(), int.from_bytes(key[-24:-16], "big"), key[-16:]
 
 
+def has_execution(row: LedgerRow) -> bool:
+    """Whether a ledger entry stands for an execution, which retention may have removed since."""
+    return row.decision in (Decision.RAN, Decision.LOST) or row.expired
+
+
 def active_value(attempt: int, executor_id: str) -> bytes:
     """Value of ``Table.ACTIVE``."""
     return attempt.to_bytes(4, "big") + executor_id.encode()
@@ -115,9 +121,12 @@ def task_from_proto(message: task_pb2.Task, uid: int = 0, revision: int = 0) -> 
         labels=dict(message.labels),
         time_limit_us=timestamp_us(message.time_limit),
         paused=message.paused,
+        resume_us=timestamp_us(message.resume_time),
         executor_labels=dict(message.executor_labels),
         misfire_policy=MisfirePolicy(message.misfire_policy or MisfirePolicy.ONE),
         misfire_threshold_us=timestamp_us(message.misfire_threshold) or DEFAULT_MISFIRE_THRESHOLD_US,
+        misfire_window_us=timestamp_us(message.misfire_window),
+        misfire_max_runs=message.misfire_max_runs,
         delivery=Delivery(message.delivery or Delivery.AT_LEAST_ONCE),
         overlap_policy=OverlapPolicy(message.overlap_policy or OverlapPolicy.ALLOW),
         max_running=message.max_running or 1,

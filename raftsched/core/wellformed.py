@@ -6,7 +6,7 @@ The proposers send nothing of the kind. The checks keep ``machine.apply`` total 
 from collections.abc import Callable
 from typing import Any
 
-from raftsched.core.model import HIGHEST_PRIORITY, Delivery, OverlapPolicy
+from raftsched.core.model import HIGHEST_PRIORITY, Delivery, MisfirePolicy, OverlapPolicy
 from raftsched.core.overlap import LARGEST_LIMIT
 from raftsched.internal.v1 import command_pb2 as pb
 
@@ -73,10 +73,12 @@ def _fire_item(item: pb.Fire.Item) -> bool:
         and 0 <= item.overlap_policy <= max(OverlapPolicy)
         and 0 <= item.max_running <= LARGEST_LIMIT
         and 0 <= item.max_queued <= LARGEST_LIMIT
+        and 0 <= item.misfire_policy <= max(MisfirePolicy)
         and _is_time(item.start_deadline_us)
+        and _is_time(item.resume_us)
         and -HIGHEST_PRIORITY <= item.priority <= HIGHEST_PRIORITY
         and all(
-            all(map(_is_time, (decided.nominal_us, decided.last_nominal_us, decided.start_us)))
+            all(map(_is_time, (decided.nominal_us, decided.last_nominal_us, decided.start_us, decided.into_us)))
             for decided in item.decided
         )
     )

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from raftsched_client.v1 import task_pb2
+from raftsched_client.v1 import policy_pb2
 
 from raftsched.core.model import ExecutionState, Task
 from raftsched.core.rows import NO_RANK, ExecutionRow
@@ -207,7 +207,7 @@ def _assignment(execution_id: bytes, row: ExecutionRow, task: Task | None) -> xp
         task=row.task,
         nominal_us=row.nominal_us,
         fencing_token=row.fencing_token,
-        at_most_once=row.delivery == task_pb2.DELIVERY_AT_MOST_ONCE,
+        at_most_once=row.delivery == policy_pb2.DELIVERY_AT_MOST_ONCE,
     )
     if task is not None:
         assignment.time_limit_us = task.time_limit_us

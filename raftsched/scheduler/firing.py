@@ -5,8 +5,8 @@ from collections.abc import Callable
 import structlog
 
 from raftsched.core.model import Cursor, Decision, Task
-from raftsched.core.policy import decide, latest_start
-from raftsched.core.rows import be64, parse_due
+from raftsched.core.policy import decide, latest_start, resume
+from raftsched.core.rows import be64, decode_cursor, parse_due
 from raftsched.core.schedule import ScheduleError
 from raftsched.internal.v1 import command_pb2 as pb
 from raftsched.ports import Clock, Fate, Reader, Table
@@ -92,7 +92,7 @@ class Firer:
             task, kept = item
             command.fire.items.append(kept)
             wanting += [(task, each) for each in command.fire.items[-1].decided if _starts(each, command.now_us)]
-            room -= len(kept.decided)
+            room -= max(1, len(kept.decided))
         else:
             self._resume = b""
         return keys, command, self._reserve(wanting)
@@ -113,16 +113,24 @@ class Firer:
         task = self._tasks.get(reader, name)
         assert task is not None, f"the due index names {name!r}, which is not in the task table"
         assert (task.uid, task.generation) == (uid, generation), f"the due index is behind the task {name!r}"
-        plan = decide(task, Cursor(next_us), now_us, room)
-        if not plan.decided:
-            return None
+        if task.paused:
+            # A due row of a paused task stands for the end of its pause.
+            resume_us, next_us = next_us, decode_cursor(_row(reader, Table.CURSORS, name)).next_us
+            plan = resume(task, Cursor(next_us))
+        else:
+            resume_us = 0
+            plan = decide(task, Cursor(next_us), now_us, room)
+            if not plan.decided:
+                return None
         item = pb.Fire.Item(
             task=name,
             uid=uid,
             generation=generation,
             expected_next_us=next_us,
             next_us=plan.next_us,
+            resume_us=resume_us,
             delivery=task.delivery,
+            misfire_policy=task.misfire_policy,
             overlap_policy=task.overlap_policy,
             max_running=task.max_running,
             max_queued=task.max_queued,
@@ -136,8 +144,9 @@ class Firer:
                 count=entry.count,
                 decision=entry.decision,
                 reason=entry.reason,
+                into_us=entry.into_us,
             )
-        if task.jitter_us:
+        if task.jitter_us and not resume_us:
             self._draw_starts(task, item)
         return task, item
 
@@ -147,6 +156,12 @@ class Firer:
             if decided.decision == Decision.RAN:
                 latest_us = latest_start(task, decided.nominal_us, next_us)
                 decided.start_us = int(self._clock.uniform(decided.nominal_us, latest_us))
+
+
+def _row(reader: Reader, table: Table, name: str) -> bytes:
+    value = reader.get(table, name.encode())
+    assert value is not None, f"the due index names {name!r}, which is not in {table}"
+    return value
 
 
 def _starts(decided: pb.Fire.Decided, now_us: int) -> bool:

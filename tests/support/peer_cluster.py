@@ -21,6 +21,7 @@ from raftsched_client.v1 import (
     cluster_pb2_grpc,
     execution_pb2,
     execution_pb2_grpc,
+    policy_pb2,
     task_pb2,
     task_pb2_grpc,
 )
@@ -446,8 +447,8 @@ class Node(
         created.CopyFrom(task)
         created.uid = str(len(self.cluster.outcomes) + len(self.cluster.tasks) + 1)
         created.create_time.GetCurrentTime()
-        created.misfire_policy = created.misfire_policy or task_pb2.MISFIRE_POLICY_ONE
-        created.delivery = created.delivery or task_pb2.DELIVERY_AT_LEAST_ONCE
+        created.misfire_policy = created.misfire_policy or policy_pb2.MISFIRE_POLICY_ONE
+        created.delivery = created.delivery or policy_pb2.DELIVERY_AT_LEAST_ONCE
         return self._store(created)
 
     def _store(self, task: task_pb2.Task) -> task_pb2.Task:

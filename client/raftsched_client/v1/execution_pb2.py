@@ -24,51 +24,52 @@ _sym_db = _symbol_database.Default()
 
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from raftsched_client.v1 import consistency_pb2 as raftsched_dot_v1_dot_consistency__pb2
+from raftsched_client.v1 import policy_pb2 as raftsched_dot_v1_dot_policy__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1craftsched/v1/execution.proto\x12\x0craftsched.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1eraftsched/v1/consistency.proto\"\x8c\x06\n\tExecution\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04task\x18\x02 \x01(\t\x12\x10\n\x08task_uid\x18\x03 \x01(\t\x12\x12\n\ngeneration\x18\x04 \x01(\x03\x12&\n\x07trigger\x18\x05 \x01(\x0e\x32\x15.raftsched.v1.Trigger\x12\x30\n\x0cnominal_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x05state\x18\x07 \x01(\x0e\x32\x1c.raftsched.v1.ExecutionState\x12\x0f\n\x07\x61ttempt\x18\x08 \x01(\x05\x12\x15\n\rfencing_token\x18\t \x01(\x03\x12\x13\n\x0b\x65xecutor_id\x18\n \x01(\t\x12-\n\tfire_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nstart_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\texit_code\x18\x0e \x01(\x05H\x00\x88\x01\x01\x12\x18\n\x0bhttp_status\x18\x0f \x01(\x05H\x01\x88\x01\x01\x12\r\n\x05\x65rror\x18\x10 \x01(\t\x12\x13\n\x0boutput_tail\x18\x11 \x01(\x0c\x12\x19\n\x11output_size_bytes\x18\x12 \x01(\x03\x12\x11\n\tleader_id\x18\x13 \x01(\t\x12\x0c\n\x04term\x18\x14 \x01(\x03\x12\x35\n\x11next_attempt_time\x18\x15 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06queued\x18\x16 \x01(\x08\x12,\n\rpast_attempts\x18\x17 \x03(\x0b\x32\x15.raftsched.v1.Attempt\x12\x37\n\x13start_deadline_time\x18\x18 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08priority\x18\x19 \x01(\x05\x42\x0c\n\n_exit_codeB\x0e\n\x0c_http_status\"\x99\x02\n\x07\x41ttempt\x12\x0f\n\x07\x61ttempt\x18\x01 \x01(\x05\x12+\n\x05state\x18\x02 \x01(\x0e\x32\x1c.raftsched.v1.ExecutionState\x12\x13\n\x0b\x65xecutor_id\x18\x03 \x01(\t\x12.\n\nstart_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\texit_code\x18\x06 \x01(\x05H\x00\x88\x01\x01\x12\x18\n\x0bhttp_status\x18\x07 \x01(\x05H\x01\x88\x01\x01\x12\r\n\x05\x65rror\x18\x08 \x01(\tB\x0c\n\n_exit_codeB\x0e\n\x0c_http_status\"Q\n\x13GetExecutionRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12.\n\x0b\x63onsistency\x18\x02 \x01(\x0e\x32\x19.raftsched.v1.Consistency\"B\n\x14GetExecutionResponse\x12*\n\texecution\x18\x01 \x01(\x0b\x32\x17.raftsched.v1.Execution\"\x88\x02\n\x15ListExecutionsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0c\n\x04task\x18\x03 \x01(\t\x12,\n\x06states\x18\x04 \x03(\x0e\x32\x1c.raftsched.v1.ExecutionState\x12.\n\nstart_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\x0b\x63onsistency\x18\x07 \x01(\x0e\x32\x19.raftsched.v1.Consistency\"^\n\x16ListExecutionsResponse\x12+\n\nexecutions\x18\x01 \x03(\x0b\x32\x17.raftsched.v1.Execution\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"2\n\x16WatchExecutionsRequest\x12\x0c\n\x04task\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\"V\n\x17WatchExecutionsResponse\x12*\n\texecution\x18\x01 \x01(\x0b\x32\x17.raftsched.v1.Execution\x12\x0f\n\x07\x64ropped\x18\x02 \x01(\x03\".\n\x10GetOutputRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06\x66ollow\x18\x02 \x01(\x08\":\n\x11GetOutputResponse\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12\x17\n\x0ftruncated_bytes\x18\x02 \x01(\x03\"8\n\x16\x43\x61ncelExecutionRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"E\n\x17\x43\x61ncelExecutionResponse\x12*\n\texecution\x18\x01 \x01(\x0b\x32\x17.raftsched.v1.Execution\"\xef\x02\n\x0bLedgerEntry\x12\x0c\n\x04task\x18\x01 \x01(\t\x12\x10\n\x08task_uid\x18\x02 \x01(\t\x12\x30\n\x0cnominal_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x35\n\x11last_nominal_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x63ount\x18\x05 \x01(\x03\x12(\n\x08\x64\x65\x63ision\x18\x06 \x01(\x0e\x32\x16.raftsched.v1.Decision\x12\x0e\n\x06reason\x18\x07 \x01(\t\x12\x14\n\x0c\x65xecution_id\x18\x08 \x01(\t\x12&\n\x07trigger\x18\t \x01(\x0e\x32\x15.raftsched.v1.Trigger\x12/\n\x0b\x64\x65\x63ide_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tleader_id\x18\x0b \x01(\t\x12\x0c\n\x04term\x18\x0c \x01(\x03\"\xd6\x01\n\x11ListLedgerRequest\x12\x0c\n\x04task\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12.\n\nstart_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\x0b\x63onsistency\x18\x06 \x01(\x0e\x32\x19.raftsched.v1.Consistency\"Y\n\x12ListLedgerResponse\x12*\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x19.raftsched.v1.LedgerEntry\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*L\n\x07Trigger\x12\x17\n\x13TRIGGER_UNSPECIFIED\x10\x00\x12\x14\n\x10TRIGGER_SCHEDULE\x10\x01\x12\x12\n\x0eTRIGGER_MANUAL\x10\x02*\xb9\x02\n\x0e\x45xecutionState\x12\x1f\n\x1b\x45XECUTION_STATE_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x45XECUTION_STATE_PENDING\x10\x01\x12\x1c\n\x18\x45XECUTION_STATE_ASSIGNED\x10\x02\x12\x1b\n\x17\x45XECUTION_STATE_RUNNING\x10\x03\x12\x1d\n\x19\x45XECUTION_STATE_SUCCEEDED\x10\x04\x12\x1a\n\x16\x45XECUTION_STATE_FAILED\x10\x05\x12\x1d\n\x19\x45XECUTION_STATE_TIMED_OUT\x10\x06\x12\x1d\n\x19\x45XECUTION_STATE_CANCELLED\x10\x07\x12\x18\n\x14\x45XECUTION_STATE_LOST\x10\x08\x12\x1b\n\x17\x45XECUTION_STATE_EXPIRED\x10\t*d\n\x08\x44\x65\x63ision\x12\x18\n\x14\x44\x45\x43ISION_UNSPECIFIED\x10\x00\x12\x10\n\x0c\x44\x45\x43ISION_RAN\x10\x01\x12\x14\n\x10\x44\x45\x43ISION_SKIPPED\x10\x02\x12\x16\n\x12\x44\x45\x43ISION_COALESCED\x10\x03\x32\xa9\x04\n\x10\x45xecutionService\x12U\n\x0cGetExecution\x12!.raftsched.v1.GetExecutionRequest\x1a\".raftsched.v1.GetExecutionResponse\x12[\n\x0eListExecutions\x12#.raftsched.v1.ListExecutionsRequest\x1a$.raftsched.v1.ListExecutionsResponse\x12`\n\x0fWatchExecutions\x12$.raftsched.v1.WatchExecutionsRequest\x1a%.raftsched.v1.WatchExecutionsResponse0\x01\x12N\n\tGetOutput\x12\x1e.raftsched.v1.GetOutputRequest\x1a\x1f.raftsched.v1.GetOutputResponse0\x01\x12^\n\x0f\x43\x61ncelExecution\x12$.raftsched.v1.CancelExecutionRequest\x1a%.raftsched.v1.CancelExecutionResponse\x12O\n\nListLedger\x12\x1f.raftsched.v1.ListLedgerRequest\x1a .raftsched.v1.ListLedgerResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1craftsched/v1/execution.proto\x12\x0craftsched.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1eraftsched/v1/consistency.proto\x1a\x19raftsched/v1/policy.proto\"\x8c\x06\n\tExecution\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04task\x18\x02 \x01(\t\x12\x10\n\x08task_uid\x18\x03 \x01(\t\x12\x12\n\ngeneration\x18\x04 \x01(\x03\x12&\n\x07trigger\x18\x05 \x01(\x0e\x32\x15.raftsched.v1.Trigger\x12\x30\n\x0cnominal_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x05state\x18\x07 \x01(\x0e\x32\x1c.raftsched.v1.ExecutionState\x12\x0f\n\x07\x61ttempt\x18\x08 \x01(\x05\x12\x15\n\rfencing_token\x18\t \x01(\x03\x12\x13\n\x0b\x65xecutor_id\x18\n \x01(\t\x12-\n\tfire_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nstart_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\texit_code\x18\x0e \x01(\x05H\x00\x88\x01\x01\x12\x18\n\x0bhttp_status\x18\x0f \x01(\x05H\x01\x88\x01\x01\x12\r\n\x05\x65rror\x18\x10 \x01(\t\x12\x13\n\x0boutput_tail\x18\x11 \x01(\x0c\x12\x19\n\x11output_size_bytes\x18\x12 \x01(\x03\x12\x11\n\tleader_id\x18\x13 \x01(\t\x12\x0c\n\x04term\x18\x14 \x01(\x03\x12\x35\n\x11next_attempt_time\x18\x15 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06queued\x18\x16 \x01(\x08\x12,\n\rpast_attempts\x18\x17 \x03(\x0b\x32\x15.raftsched.v1.Attempt\x12\x37\n\x13start_deadline_time\x18\x18 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08priority\x18\x19 \x01(\x05\x42\x0c\n\n_exit_codeB\x0e\n\x0c_http_status\"\x99\x02\n\x07\x41ttempt\x12\x0f\n\x07\x61ttempt\x18\x01 \x01(\x05\x12+\n\x05state\x18\x02 \x01(\x0e\x32\x1c.raftsched.v1.ExecutionState\x12\x13\n\x0b\x65xecutor_id\x18\x03 \x01(\t\x12.\n\nstart_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\texit_code\x18\x06 \x01(\x05H\x00\x88\x01\x01\x12\x18\n\x0bhttp_status\x18\x07 \x01(\x05H\x01\x88\x01\x01\x12\r\n\x05\x65rror\x18\x08 \x01(\tB\x0c\n\n_exit_codeB\x0e\n\x0c_http_status\"Q\n\x13GetExecutionRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12.\n\x0b\x63onsistency\x18\x02 \x01(\x0e\x32\x19.raftsched.v1.Consistency\"B\n\x14GetExecutionResponse\x12*\n\texecution\x18\x01 \x01(\x0b\x32\x17.raftsched.v1.Execution\"\x88\x02\n\x15ListExecutionsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0c\n\x04task\x18\x03 \x01(\t\x12,\n\x06states\x18\x04 \x03(\x0e\x32\x1c.raftsched.v1.ExecutionState\x12.\n\nstart_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\x0b\x63onsistency\x18\x07 \x01(\x0e\x32\x19.raftsched.v1.Consistency\"^\n\x16ListExecutionsResponse\x12+\n\nexecutions\x18\x01 \x03(\x0b\x32\x17.raftsched.v1.Execution\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"2\n\x16WatchExecutionsRequest\x12\x0c\n\x04task\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\"V\n\x17WatchExecutionsResponse\x12*\n\texecution\x18\x01 \x01(\x0b\x32\x17.raftsched.v1.Execution\x12\x0f\n\x07\x64ropped\x18\x02 \x01(\x03\".\n\x10GetOutputRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06\x66ollow\x18\x02 \x01(\x08\":\n\x11GetOutputResponse\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12\x17\n\x0ftruncated_bytes\x18\x02 \x01(\x03\"8\n\x16\x43\x61ncelExecutionRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"E\n\x17\x43\x61ncelExecutionResponse\x12*\n\texecution\x18\x01 \x01(\x0b\x32\x17.raftsched.v1.Execution\"\xd0\x04\n\x0bLedgerEntry\x12\x0c\n\x04task\x18\x01 \x01(\t\x12\x10\n\x08task_uid\x18\x02 \x01(\t\x12\x30\n\x0cnominal_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x35\n\x11last_nominal_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x63ount\x18\x05 \x01(\x03\x12(\n\x08\x64\x65\x63ision\x18\x06 \x01(\x0e\x32\x16.raftsched.v1.Decision\x12\x0e\n\x06reason\x18\x07 \x01(\t\x12\x14\n\x0c\x65xecution_id\x18\x08 \x01(\t\x12&\n\x07trigger\x18\t \x01(\x0e\x32\x15.raftsched.v1.Trigger\x12/\n\x0b\x64\x65\x63ide_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tleader_id\x18\x0b \x01(\t\x12\x0c\n\x04term\x18\x0c \x01(\x03\x12\x12\n\ngeneration\x18\r \x01(\x03\x12\x33\n\x0emisfire_policy\x18\x0e \x01(\x0e\x32\x1b.raftsched.v1.MisfirePolicy\x12\x33\n\x0eoverlap_policy\x18\x0f \x01(\x0e\x32\x1b.raftsched.v1.OverlapPolicy\x12(\n\x08\x64\x65livery\x18\x10 \x01(\x0e\x32\x16.raftsched.v1.Delivery\x12\x37\n\x13\x63oalesced_into_time\x18\x13 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xd6\x01\n\x11ListLedgerRequest\x12\x0c\n\x04task\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12.\n\nstart_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\x0b\x63onsistency\x18\x06 \x01(\x0e\x32\x19.raftsched.v1.Consistency\"Y\n\x12ListLedgerResponse\x12*\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x19.raftsched.v1.LedgerEntry\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*L\n\x07Trigger\x12\x17\n\x13TRIGGER_UNSPECIFIED\x10\x00\x12\x14\n\x10TRIGGER_SCHEDULE\x10\x01\x12\x12\n\x0eTRIGGER_MANUAL\x10\x02*\xb9\x02\n\x0e\x45xecutionState\x12\x1f\n\x1b\x45XECUTION_STATE_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x45XECUTION_STATE_PENDING\x10\x01\x12\x1c\n\x18\x45XECUTION_STATE_ASSIGNED\x10\x02\x12\x1b\n\x17\x45XECUTION_STATE_RUNNING\x10\x03\x12\x1d\n\x19\x45XECUTION_STATE_SUCCEEDED\x10\x04\x12\x1a\n\x16\x45XECUTION_STATE_FAILED\x10\x05\x12\x1d\n\x19\x45XECUTION_STATE_TIMED_OUT\x10\x06\x12\x1d\n\x19\x45XECUTION_STATE_CANCELLED\x10\x07\x12\x18\n\x14\x45XECUTION_STATE_LOST\x10\x08\x12\x1b\n\x17\x45XECUTION_STATE_EXPIRED\x10\t*w\n\x08\x44\x65\x63ision\x12\x18\n\x14\x44\x45\x43ISION_UNSPECIFIED\x10\x00\x12\x10\n\x0c\x44\x45\x43ISION_RAN\x10\x01\x12\x14\n\x10\x44\x45\x43ISION_SKIPPED\x10\x02\x12\x16\n\x12\x44\x45\x43ISION_COALESCED\x10\x03\x12\x11\n\rDECISION_LOST\x10\x04\x32\xa9\x04\n\x10\x45xecutionService\x12U\n\x0cGetExecution\x12!.raftsched.v1.GetExecutionRequest\x1a\".raftsched.v1.GetExecutionResponse\x12[\n\x0eListExecutions\x12#.raftsched.v1.ListExecutionsRequest\x1a$.raftsched.v1.ListExecutionsResponse\x12`\n\x0fWatchExecutions\x12$.raftsched.v1.WatchExecutionsRequest\x1a%.raftsched.v1.WatchExecutionsResponse0\x01\x12N\n\tGetOutput\x12\x1e.raftsched.v1.GetOutputRequest\x1a\x1f.raftsched.v1.GetOutputResponse0\x01\x12^\n\x0f\x43\x61ncelExecution\x12$.raftsched.v1.CancelExecutionRequest\x1a%.raftsched.v1.CancelExecutionResponse\x12O\n\nListLedger\x12\x1f.raftsched.v1.ListLedgerRequest\x1a .raftsched.v1.ListLedgerResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'raftsched.v1.execution_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_TRIGGER']._serialized_start=2747
-  _globals['_TRIGGER']._serialized_end=2823
-  _globals['_EXECUTIONSTATE']._serialized_start=2826
-  _globals['_EXECUTIONSTATE']._serialized_end=3139
-  _globals['_DECISION']._serialized_start=3141
-  _globals['_DECISION']._serialized_end=3241
-  _globals['_EXECUTION']._serialized_start=112
-  _globals['_EXECUTION']._serialized_end=892
-  _globals['_ATTEMPT']._serialized_start=895
-  _globals['_ATTEMPT']._serialized_end=1176
-  _globals['_GETEXECUTIONREQUEST']._serialized_start=1178
-  _globals['_GETEXECUTIONREQUEST']._serialized_end=1259
-  _globals['_GETEXECUTIONRESPONSE']._serialized_start=1261
-  _globals['_GETEXECUTIONRESPONSE']._serialized_end=1327
-  _globals['_LISTEXECUTIONSREQUEST']._serialized_start=1330
-  _globals['_LISTEXECUTIONSREQUEST']._serialized_end=1594
-  _globals['_LISTEXECUTIONSRESPONSE']._serialized_start=1596
-  _globals['_LISTEXECUTIONSRESPONSE']._serialized_end=1690
-  _globals['_WATCHEXECUTIONSREQUEST']._serialized_start=1692
-  _globals['_WATCHEXECUTIONSREQUEST']._serialized_end=1742
-  _globals['_WATCHEXECUTIONSRESPONSE']._serialized_start=1744
-  _globals['_WATCHEXECUTIONSRESPONSE']._serialized_end=1830
-  _globals['_GETOUTPUTREQUEST']._serialized_start=1832
-  _globals['_GETOUTPUTREQUEST']._serialized_end=1878
-  _globals['_GETOUTPUTRESPONSE']._serialized_start=1880
-  _globals['_GETOUTPUTRESPONSE']._serialized_end=1938
-  _globals['_CANCELEXECUTIONREQUEST']._serialized_start=1940
-  _globals['_CANCELEXECUTIONREQUEST']._serialized_end=1996
-  _globals['_CANCELEXECUTIONRESPONSE']._serialized_start=1998
-  _globals['_CANCELEXECUTIONRESPONSE']._serialized_end=2067
-  _globals['_LEDGERENTRY']._serialized_start=2070
-  _globals['_LEDGERENTRY']._serialized_end=2437
-  _globals['_LISTLEDGERREQUEST']._serialized_start=2440
-  _globals['_LISTLEDGERREQUEST']._serialized_end=2654
-  _globals['_LISTLEDGERRESPONSE']._serialized_start=2656
-  _globals['_LISTLEDGERRESPONSE']._serialized_end=2745
-  _globals['_EXECUTIONSERVICE']._serialized_start=3244
-  _globals['_EXECUTIONSERVICE']._serialized_end=3797
+  _globals['_TRIGGER']._serialized_start=2999
+  _globals['_TRIGGER']._serialized_end=3075
+  _globals['_EXECUTIONSTATE']._serialized_start=3078
+  _globals['_EXECUTIONSTATE']._serialized_end=3391
+  _globals['_DECISION']._serialized_start=3393
+  _globals['_DECISION']._serialized_end=3512
+  _globals['_EXECUTION']._serialized_start=139
+  _globals['_EXECUTION']._serialized_end=919
+  _globals['_ATTEMPT']._serialized_start=922
+  _globals['_ATTEMPT']._serialized_end=1203
+  _globals['_GETEXECUTIONREQUEST']._serialized_start=1205
+  _globals['_GETEXECUTIONREQUEST']._serialized_end=1286
+  _globals['_GETEXECUTIONRESPONSE']._serialized_start=1288
+  _globals['_GETEXECUTIONRESPONSE']._serialized_end=1354
+  _globals['_LISTEXECUTIONSREQUEST']._serialized_start=1357
+  _globals['_LISTEXECUTIONSREQUEST']._serialized_end=1621
+  _globals['_LISTEXECUTIONSRESPONSE']._serialized_start=1623
+  _globals['_LISTEXECUTIONSRESPONSE']._serialized_end=1717
+  _globals['_WATCHEXECUTIONSREQUEST']._serialized_start=1719
+  _globals['_WATCHEXECUTIONSREQUEST']._serialized_end=1769
+  _globals['_WATCHEXECUTIONSRESPONSE']._serialized_start=1771
+  _globals['_WATCHEXECUTIONSRESPONSE']._serialized_end=1857
+  _globals['_GETOUTPUTREQUEST']._serialized_start=1859
+  _globals['_GETOUTPUTREQUEST']._serialized_end=1905
+  _globals['_GETOUTPUTRESPONSE']._serialized_start=1907
+  _globals['_GETOUTPUTRESPONSE']._serialized_end=1965
+  _globals['_CANCELEXECUTIONREQUEST']._serialized_start=1967
+  _globals['_CANCELEXECUTIONREQUEST']._serialized_end=2023
+  _globals['_CANCELEXECUTIONRESPONSE']._serialized_start=2025
+  _globals['_CANCELEXECUTIONRESPONSE']._serialized_end=2094
+  _globals['_LEDGERENTRY']._serialized_start=2097
+  _globals['_LEDGERENTRY']._serialized_end=2689
+  _globals['_LISTLEDGERREQUEST']._serialized_start=2692
+  _globals['_LISTLEDGERREQUEST']._serialized_end=2906
+  _globals['_LISTLEDGERRESPONSE']._serialized_start=2908
+  _globals['_LISTLEDGERRESPONSE']._serialized_end=2997
+  _globals['_EXECUTIONSERVICE']._serialized_start=3515
+  _globals['_EXECUTIONSERVICE']._serialized_end=4068
 # @@protoc_insertion_point(module_scope)

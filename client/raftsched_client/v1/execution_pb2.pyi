@@ -10,6 +10,7 @@ from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from raftsched_client.v1 import consistency_pb2 as _consistency_pb2
+from raftsched_client.v1 import policy_pb2 as _policy_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -89,15 +90,26 @@ class _DecisionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Decision.Val
     DESCRIPTOR: _descriptor.EnumDescriptor
     DECISION_UNSPECIFIED: _Decision.ValueType  # 0
     DECISION_RAN: _Decision.ValueType  # 1
+    """It was to run: its execution says how far it got."""
     DECISION_SKIPPED: _Decision.ValueType  # 2
+    """It did not run; the reason says why."""
     DECISION_COALESCED: _Decision.ValueType  # 3
+    """A later nominal time ran instead."""
+    DECISION_LOST: _Decision.ValueType  # 4
+    """It was to run, but its executor vanished, and nobody can tell how far it got."""
 
-class Decision(_Decision, metaclass=_DecisionEnumTypeWrapper): ...
+class Decision(_Decision, metaclass=_DecisionEnumTypeWrapper):
+    """What became of a nominal time."""
 
 DECISION_UNSPECIFIED: Decision.ValueType  # 0
 DECISION_RAN: Decision.ValueType  # 1
+"""It was to run: its execution says how far it got."""
 DECISION_SKIPPED: Decision.ValueType  # 2
+"""It did not run; the reason says why."""
 DECISION_COALESCED: Decision.ValueType  # 3
+"""A later nominal time ran instead."""
+DECISION_LOST: Decision.ValueType  # 4
+"""It was to run, but its executor vanished, and nobody can tell how far it got."""
 Global___Decision: _TypeAlias = Decision  # noqa: Y015
 
 @_typing.final
@@ -546,6 +558,11 @@ class LedgerEntry(_message.Message):
     DECIDE_TIME_FIELD_NUMBER: _builtins.int
     LEADER_ID_FIELD_NUMBER: _builtins.int
     TERM_FIELD_NUMBER: _builtins.int
+    GENERATION_FIELD_NUMBER: _builtins.int
+    MISFIRE_POLICY_FIELD_NUMBER: _builtins.int
+    OVERLAP_POLICY_FIELD_NUMBER: _builtins.int
+    DELIVERY_FIELD_NUMBER: _builtins.int
+    COALESCED_INTO_TIME_FIELD_NUMBER: _builtins.int
     task: _builtins.str
     task_uid: _builtins.str
     count: _builtins.int
@@ -554,10 +571,16 @@ class LedgerEntry(_message.Message):
     reason: _builtins.str
     """Why, where the decision is not RAN."""
     execution_id: _builtins.str
-    """Of a RAN entry, and of a SKIPPED one whose execution expired; a COALESCED entry is coalesced into the next RAN entry of the task."""
+    """Of a RAN and of a LOST entry, and of a SKIPPED one whose execution expired."""
     trigger: Global___Trigger.ValueType
     leader_id: _builtins.str
     term: _builtins.int
+    generation: _builtins.int
+    """Of the schedule that gave the nominal time."""
+    misfire_policy: _policy_pb2.MisfirePolicy.ValueType
+    """The policies of the task that decided. Unspecified where the schedule had no say, as for a manual run."""
+    overlap_policy: _policy_pb2.OverlapPolicy.ValueType
+    delivery: _policy_pb2.Delivery.ValueType
     @_builtins.property
     def nominal_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -566,6 +589,10 @@ class LedgerEntry(_message.Message):
 
     @_builtins.property
     def decide_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def coalesced_into_time(self) -> _timestamp_pb2.Timestamp:
+        """Of a COALESCED entry: the nominal time that ran instead. Unset: that of the next RAN entry of the task."""
+
     def __init__(
         self,
         *,
@@ -581,10 +608,15 @@ class LedgerEntry(_message.Message):
         decide_time: _timestamp_pb2.Timestamp | None = ...,
         leader_id: _builtins.str = ...,
         term: _builtins.int = ...,
+        generation: _builtins.int = ...,
+        misfire_policy: _policy_pb2.MisfirePolicy.ValueType = ...,
+        overlap_policy: _policy_pb2.OverlapPolicy.ValueType = ...,
+        delivery: _policy_pb2.Delivery.ValueType = ...,
+        coalesced_into_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["decide_time", b"decide_time", "last_nominal_time", b"last_nominal_time", "nominal_time", b"nominal_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["coalesced_into_time", b"coalesced_into_time", "decide_time", b"decide_time", "last_nominal_time", b"last_nominal_time", "nominal_time", b"nominal_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "decide_time", b"decide_time", "decision", b"decision", "execution_id", b"execution_id", "last_nominal_time", b"last_nominal_time", "leader_id", b"leader_id", "nominal_time", b"nominal_time", "reason", b"reason", "task", b"task", "task_uid", b"task_uid", "term", b"term", "trigger", b"trigger"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["coalesced_into_time", b"coalesced_into_time", "count", b"count", "decide_time", b"decide_time", "decision", b"decision", "delivery", b"delivery", "execution_id", b"execution_id", "generation", b"generation", "last_nominal_time", b"last_nominal_time", "leader_id", b"leader_id", "misfire_policy", b"misfire_policy", "nominal_time", b"nominal_time", "overlap_policy", b"overlap_policy", "reason", b"reason", "task", b"task", "task_uid", b"task_uid", "term", b"term", "trigger", b"trigger"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -14,6 +14,7 @@ from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from raftsched_client.v1 import consistency_pb2 as _consistency_pb2
 from raftsched_client.v1 import error_pb2 as _error_pb2
 from raftsched_client.v1 import execution_pb2 as _execution_pb2
+from raftsched_client.v1 import policy_pb2 as _policy_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -47,84 +48,6 @@ TASK_STATE_PAUSED: TaskState.ValueType  # 2
 TASK_STATE_FINISHED: TaskState.ValueType  # 3
 """Its schedule has no nominal time left."""
 Global___TaskState: _TypeAlias = TaskState  # noqa: Y015
-
-class _MisfirePolicy:
-    ValueType = _typing.NewType("ValueType", _builtins.int)
-    V: _TypeAlias = ValueType  # noqa: Y015
-
-class _MisfirePolicyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MisfirePolicy.ValueType], _builtins.type):
-    DESCRIPTOR: _descriptor.EnumDescriptor
-    MISFIRE_POLICY_UNSPECIFIED: _MisfirePolicy.ValueType  # 0
-    MISFIRE_POLICY_SKIP: _MisfirePolicy.ValueType  # 1
-    """Record misfired nominal times as skipped."""
-    MISFIRE_POLICY_ONE: _MisfirePolicy.ValueType  # 2
-    """Run the latest misfired nominal time once; record the earlier ones as coalesced into it."""
-    MISFIRE_POLICY_ALL: _MisfirePolicy.ValueType  # 3
-    """Run every misfired nominal time."""
-
-class MisfirePolicy(_MisfirePolicy, metaclass=_MisfirePolicyEnumTypeWrapper): ...
-
-MISFIRE_POLICY_UNSPECIFIED: MisfirePolicy.ValueType  # 0
-MISFIRE_POLICY_SKIP: MisfirePolicy.ValueType  # 1
-"""Record misfired nominal times as skipped."""
-MISFIRE_POLICY_ONE: MisfirePolicy.ValueType  # 2
-"""Run the latest misfired nominal time once; record the earlier ones as coalesced into it."""
-MISFIRE_POLICY_ALL: MisfirePolicy.ValueType  # 3
-"""Run every misfired nominal time."""
-Global___MisfirePolicy: _TypeAlias = MisfirePolicy  # noqa: Y015
-
-class _Delivery:
-    ValueType = _typing.NewType("ValueType", _builtins.int)
-    V: _TypeAlias = ValueType  # noqa: Y015
-
-class _DeliveryEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Delivery.ValueType], _builtins.type):
-    DESCRIPTOR: _descriptor.EnumDescriptor
-    DELIVERY_UNSPECIFIED: _Delivery.ValueType  # 0
-    DELIVERY_AT_LEAST_ONCE: _Delivery.ValueType  # 1
-    """Run again, as the next attempt with a higher fencing token."""
-    DELIVERY_AT_MOST_ONCE: _Delivery.ValueType  # 2
-    """End as LOST; never run again."""
-
-class Delivery(_Delivery, metaclass=_DeliveryEnumTypeWrapper): ...
-
-DELIVERY_UNSPECIFIED: Delivery.ValueType  # 0
-DELIVERY_AT_LEAST_ONCE: Delivery.ValueType  # 1
-"""Run again, as the next attempt with a higher fencing token."""
-DELIVERY_AT_MOST_ONCE: Delivery.ValueType  # 2
-"""End as LOST; never run again."""
-Global___Delivery: _TypeAlias = Delivery  # noqa: Y015
-
-class _OverlapPolicy:
-    ValueType = _typing.NewType("ValueType", _builtins.int)
-    V: _TypeAlias = ValueType  # noqa: Y015
-
-class _OverlapPolicyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OverlapPolicy.ValueType], _builtins.type):
-    DESCRIPTOR: _descriptor.EnumDescriptor
-    OVERLAP_POLICY_UNSPECIFIED: _OverlapPolicy.ValueType  # 0
-    OVERLAP_POLICY_ALLOW: _OverlapPolicy.ValueType  # 1
-    """Run it all the same."""
-    OVERLAP_POLICY_SKIP: _OverlapPolicy.ValueType  # 2
-    """Record it as skipped."""
-    OVERLAP_POLICY_QUEUE: _OverlapPolicy.ValueType  # 3
-    """Let it wait for an end, as the last of at most `max_queued`; record it as skipped when so many wait."""
-    OVERLAP_POLICY_CANCEL_RUNNING: _OverlapPolicy.ValueType  # 4
-    """Cancel the oldest open executions, and run it when they have ended."""
-
-class OverlapPolicy(_OverlapPolicy, metaclass=_OverlapPolicyEnumTypeWrapper):
-    """What happens to a nominal time that comes while as many executions of the task are open as may be. An execution is open
-    from its decision to its end, between its attempts too. Manual runs are not held back, but count.
-    """
-
-OVERLAP_POLICY_UNSPECIFIED: OverlapPolicy.ValueType  # 0
-OVERLAP_POLICY_ALLOW: OverlapPolicy.ValueType  # 1
-"""Run it all the same."""
-OVERLAP_POLICY_SKIP: OverlapPolicy.ValueType  # 2
-"""Record it as skipped."""
-OVERLAP_POLICY_QUEUE: OverlapPolicy.ValueType  # 3
-"""Let it wait for an end, as the last of at most `max_queued`; record it as skipped when so many wait."""
-OVERLAP_POLICY_CANCEL_RUNNING: OverlapPolicy.ValueType  # 4
-"""Cancel the oldest open executions, and run it when they have ended."""
-Global___OverlapPolicy: _TypeAlias = OverlapPolicy  # noqa: Y015
 
 class _GapPolicy:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -232,6 +155,9 @@ class Task(_message.Message):
     START_DEADLINE_FIELD_NUMBER: _builtins.int
     PRIORITY_FIELD_NUMBER: _builtins.int
     JITTER_FIELD_NUMBER: _builtins.int
+    RESUME_TIME_FIELD_NUMBER: _builtins.int
+    MISFIRE_WINDOW_FIELD_NUMBER: _builtins.int
+    MISFIRE_MAX_RUNS_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     GENERATION_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
@@ -244,11 +170,11 @@ class Task(_message.Message):
     uid: _builtins.str
     """Output only. Differs when a name is deleted and registered again."""
     paused: _builtins.bool
-    misfire_policy: Global___MisfirePolicy.ValueType
+    misfire_policy: _policy_pb2.MisfirePolicy.ValueType
     """What happens to nominal times that lie further back than `misfire_threshold`. Default ONE."""
-    delivery: Global___Delivery.ValueType
+    delivery: _policy_pb2.Delivery.ValueType
     """What happens when the executor of an attempt vanishes. Default AT_LEAST_ONCE."""
-    overlap_policy: Global___OverlapPolicy.ValueType
+    overlap_policy: _policy_pb2.OverlapPolicy.ValueType
     """What happens to a nominal time that comes while `max_running` executions of the task are open. Default ALLOW."""
     max_running: _builtins.int
     """How many executions of the task may be open at once, 1 to 100. Default 1. Not with ALLOW."""
@@ -257,6 +183,10 @@ class Task(_message.Message):
     priority: _builtins.int
     """Which pending executions are given to executors first: higher before lower, and of the same, the older nominal time.
     From -9 to 9.
+    """
+    misfire_max_runs: _builtins.int
+    """How many misfired nominal times are made up at most under ALL, the latest of them, 1 to 10,000; the others are skipped.
+    Unset: all.
     """
     etag: _builtins.str
     """Output only. Changes with every change of the task; send it with UpdateTask or DeleteTask to act
@@ -303,6 +233,16 @@ class Task(_message.Message):
         """
 
     @_builtins.property
+    def resume_time(self) -> _timestamp_pb2.Timestamp:
+        """Of a paused task: when it resumes by itself. Nominal times from then on count again. Unset: when somebody resumes it."""
+
+    @_builtins.property
+    def misfire_window(self) -> _duration_pb2.Duration:
+        """How late a nominal time may be and still be made up under ONE and ALL; an older one is skipped. At least
+        `misfire_threshold`, at most 366 days. Unset: however late.
+        """
+
+    @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """Output only."""
 
@@ -329,16 +269,19 @@ class Task(_message.Message):
         time_limit: _duration_pb2.Duration | None = ...,
         paused: _builtins.bool = ...,
         executor_labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
-        misfire_policy: Global___MisfirePolicy.ValueType = ...,
+        misfire_policy: _policy_pb2.MisfirePolicy.ValueType = ...,
         misfire_threshold: _duration_pb2.Duration | None = ...,
-        delivery: Global___Delivery.ValueType = ...,
-        overlap_policy: Global___OverlapPolicy.ValueType = ...,
+        delivery: _policy_pb2.Delivery.ValueType = ...,
+        overlap_policy: _policy_pb2.OverlapPolicy.ValueType = ...,
         max_running: _builtins.int = ...,
         max_queued: _builtins.int = ...,
         retry: Global___RetryPolicy | None = ...,
         start_deadline: _duration_pb2.Duration | None = ...,
         priority: _builtins.int = ...,
         jitter: _duration_pb2.Duration | None = ...,
+        resume_time: _timestamp_pb2.Timestamp | None = ...,
+        misfire_window: _duration_pb2.Duration | None = ...,
+        misfire_max_runs: _builtins.int = ...,
         etag: _builtins.str = ...,
         generation: _builtins.int = ...,
         state: Global___TaskState.ValueType = ...,
@@ -347,9 +290,9 @@ class Task(_message.Message):
         next_fire_time: _timestamp_pb2.Timestamp | None = ...,
         last_fire_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "create_time", b"create_time", "jitter", b"jitter", "last_fire_time", b"last_fire_time", "misfire_threshold", b"misfire_threshold", "next_fire_time", b"next_fire_time", "retry", b"retry", "schedule", b"schedule", "start_deadline", b"start_deadline", "time_limit", b"time_limit", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "create_time", b"create_time", "jitter", b"jitter", "last_fire_time", b"last_fire_time", "misfire_threshold", b"misfire_threshold", "misfire_window", b"misfire_window", "next_fire_time", b"next_fire_time", "resume_time", b"resume_time", "retry", b"retry", "schedule", b"schedule", "start_deadline", b"start_deadline", "time_limit", b"time_limit", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "create_time", b"create_time", "delivery", b"delivery", "etag", b"etag", "executor_labels", b"executor_labels", "generation", b"generation", "jitter", b"jitter", "labels", b"labels", "last_fire_time", b"last_fire_time", "max_queued", b"max_queued", "max_running", b"max_running", "misfire_policy", b"misfire_policy", "misfire_threshold", b"misfire_threshold", "name", b"name", "next_fire_time", b"next_fire_time", "overlap_policy", b"overlap_policy", "paused", b"paused", "priority", b"priority", "retry", b"retry", "schedule", b"schedule", "start_deadline", b"start_deadline", "state", b"state", "time_limit", b"time_limit", "uid", b"uid", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "create_time", b"create_time", "delivery", b"delivery", "etag", b"etag", "executor_labels", b"executor_labels", "generation", b"generation", "jitter", b"jitter", "labels", b"labels", "last_fire_time", b"last_fire_time", "max_queued", b"max_queued", "max_running", b"max_running", "misfire_max_runs", b"misfire_max_runs", "misfire_policy", b"misfire_policy", "misfire_threshold", b"misfire_threshold", "misfire_window", b"misfire_window", "name", b"name", "next_fire_time", b"next_fire_time", "overlap_policy", b"overlap_policy", "paused", b"paused", "priority", b"priority", "resume_time", b"resume_time", "retry", b"retry", "schedule", b"schedule", "start_deadline", b"start_deadline", "state", b"state", "time_limit", b"time_limit", "uid", b"uid", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -988,7 +931,7 @@ class UpdateTaskRequest(_message.Message):
     def update_mask(self) -> _field_mask_pb2.FieldMask:
         """Top-level fields of Task to replace: labels, schedule, action, time_limit, paused, executor_labels,
         misfire_policy, misfire_threshold, delivery, overlap_policy, max_running, max_queued, retry,
-        start_deadline, priority, jitter. Required.
+        start_deadline, priority, jitter, resume_time, misfire_window, misfire_max_runs. Required.
         """
 
     def __init__(
@@ -1057,17 +1000,23 @@ class PauseTaskRequest(_message.Message):
 
     NAME_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    RESUME_TIME_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     request_id: _builtins.str
+    @_builtins.property
+    def resume_time(self) -> _timestamp_pb2.Timestamp:
+        """When the task resumes by itself, in the future. Unset: when somebody resumes it."""
+
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         request_id: _builtins.str = ...,
+        resume_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["resume_time", b"resume_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "request_id", b"request_id", "resume_time", b"resume_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -13,7 +13,7 @@ from raftsched.core.machine.placement import (
     write_execution,
 )
 from raftsched.core.machine.queueing import open_executions, queued_executions
-from raftsched.core.model import Decision, Delivery, ExecutionState, OverlapPolicy, Trigger
+from raftsched.core.model import Decision, ExecutionState, OverlapPolicy, Trigger
 from raftsched.core.rows import ExecutionRow, open_key, queue_key
 from raftsched.internal.v1 import command_pb2 as pb
 from raftsched.ports import Table
@@ -25,11 +25,9 @@ def admit(context: Context, item: pb.Fire.Item, decided: pb.Fire.Decided, execut
     Only the tables know what is open: the proposer may have other fires and reports under way.
     """
     policy = OverlapPolicy(item.overlap_policy or OverlapPolicy.ALLOW)
-    delivery = Delivery(item.delivery or Delivery.AT_LEAST_ONCE)
-    row = new_execution(context, item.task, item.uid, item.generation, delivery)
+    row = new_execution(context, item)
     row.trigger = Trigger.SCHEDULE
     row.nominal_us = decided.nominal_us
-    row.priority = item.priority
     if item.start_deadline_us:
         row.start_by_us = row.nominal_us + item.start_deadline_us
         if row.start_by_us <= context.command.now_us:

@@ -3,7 +3,7 @@
 from raftsched.core import retry
 from raftsched.core.lifecycle import MAX_ATTEMPTS, may_follow
 from raftsched.core.machine.context import Context
-from raftsched.core.machine.ending import end, end_expired
+from raftsched.core.machine.ending import end, end_expired, end_lost
 from raftsched.core.machine.placement import find_execution, place, put_off, take_out, write_execution
 from raftsched.core.model import Delivery, ExecutionState
 from raftsched.core.rows import ExecutionRow, retry_from_proto, timer_key
@@ -133,7 +133,7 @@ def _vanished(context: Context, execution_id: bytes, row: ExecutionRow, reason: 
     if row.cancel_requested:
         end(context, execution_id, row, ExecutionState.CANCELLED)
     elif row.delivery == Delivery.AT_MOST_ONCE or _vanished_too_often(context, row):
-        end(context, execution_id, row, ExecutionState.LOST)
+        end_lost(context, execution_id, row)
     else:
         _again(context, execution_id, row, ExecutionState.LOST, 0)
 

@@ -1,11 +1,11 @@
 """How an execution ends, or is asked to."""
 
 from raftsched.core.machine.context import FAILED_PRECONDITION, NOT_FOUND, Context, rejected
-from raftsched.core.machine.ledger import expiry_reason
+from raftsched.core.machine.ledger import amend_ledger, expiry_reason
 from raftsched.core.machine.placement import find_execution, take_out, write_execution
 from raftsched.core.machine.queueing import promote
 from raftsched.core.model import Decision, ExecutionState
-from raftsched.core.rows import ExecutionRow, LedgerRow, failure_key, ledger_key, open_key
+from raftsched.core.rows import ExecutionRow, failure_key, open_key
 from raftsched.internal.v1 import command_pb2 as pb
 from raftsched.ports import Table
 
@@ -29,15 +29,14 @@ def end(context: Context, execution_id: bytes, row: ExecutionRow, state: Executi
 def end_expired(context: Context, execution_id: bytes, row: ExecutionRow) -> None:
     """It never started, so that its nominal time is a skipped one."""
     row.error = expiry_reason(row)
-    key = ledger_key(row.task, row.nominal_us, execution_id)
-    found = context.batch.get(Table.LEDGER, key)
-    if found is not None:
-        entry = LedgerRow.FromString(found)
-        entry.decision = Decision.SKIPPED
-        entry.reason = "; ".join(filter(None, (entry.reason, row.error)))
-        entry.expired = True
-        context.batch.put(Table.LEDGER, key, entry.SerializeToString())
+    amend_ledger(context, execution_id, row, Decision.SKIPPED, row.error)
     end(context, execution_id, row, ExecutionState.EXPIRED)
+
+
+def end_lost(context: Context, execution_id: bytes, row: ExecutionRow) -> None:
+    """Its executor vanished, and it may not be run again."""
+    amend_ledger(context, execution_id, row, Decision.LOST, row.error)
+    end(context, execution_id, row, ExecutionState.LOST)
 
 
 def cancel(context: Context, execution_id: bytes, row: ExecutionRow, reason: str) -> None:

@@ -2,13 +2,13 @@
 
 from raftsched.core import ids, overlap
 from raftsched.core.machine.admission import admit
-from raftsched.core.machine.context import NOT_FOUND, Context, rejected
+from raftsched.core.machine.context import NOT_FOUND, Context, rejected, required
 from raftsched.core.machine.ledger import write_ledger
 from raftsched.core.machine.placement import new_execution, place
-from raftsched.core.machine.tasks import set_cursor
-from raftsched.core.model import HIGHEST_PRIORITY, Decision, Delivery, OverlapPolicy, Trigger
-from raftsched.core.rows import be64, due_key, due_value, open_key, timestamp_us
-from raftsched.core.wellformed import MAX_US
+from raftsched.core.machine.tasks import resume, set_cursor
+from raftsched.core.machine.terms import terms_of
+from raftsched.core.model import Decision, OverlapPolicy, Trigger
+from raftsched.core.rows import be64, decode_cursor, due_key, due_value, open_key
 from raftsched.internal.v1 import command_pb2 as pb
 from raftsched.ports import Table
 
@@ -26,18 +26,24 @@ def _fire_one(context: Context, item: pb.Fire.Item) -> None:
     The due row is the guard: it goes away when the task is paused, changed, deleted or fired by somebody else.
     """
     batch, name = context.batch, item.task.encode()
-    key = due_key(item.expected_next_us, name)
-    if batch.get(Table.DUE, key) != due_value(item.uid, item.generation) or not item.decided:
+    key = due_key(item.resume_us or item.expected_next_us, name)
+    if batch.get(Table.DUE, key) != due_value(item.uid, item.generation) or not (item.decided or item.resume_us):
         return
     batch.delete(Table.DUE, key)
-    set_cursor(context, name, item.uid, item.generation, item.next_us, item.decided[-1].last_nominal_us, paused=False)
+    if item.resume_us:
+        resume(context, item)
+    if item.decided:
+        last_us = item.decided[-1].last_nominal_us
+    else:
+        last_us = decode_cursor(required(batch, Table.CURSORS, name)).last_us
+    set_cursor(context, name, item.uid, item.generation, item.next_us, last_us, item.next_us)
     if not item.next_us:
         context.applied.tasks.append(item.task)
     for decided in item.decided:
         execution_id = ids.execution_id(item.uid, item.generation, decided.nominal_us)
         if decided.decision == Decision.RAN:
             admit(context, item, decided, execution_id)
-        write_ledger(context, item.task, item.uid, execution_id, decided, Trigger.SCHEDULE)
+        write_ledger(context, item, execution_id, decided, Trigger.SCHEDULE)
 
 
 def run_task(context: Context, body: pb.RunTask) -> pb.Outcome:
@@ -45,21 +51,19 @@ def run_task(context: Context, body: pb.RunTask) -> pb.Outcome:
     found = context.batch.get(Table.TASKS, body.name.encode())
     if found is None:
         return rejected(NOT_FOUND, f"there is no task named {body.name!r}")
-    task = pb.TaskRow.FromString(found)
+    item = terms_of(pb.TaskRow.FromString(found))
     now_us = context.command.now_us
-    execution_id = ids.execution_id(task.uid, task.task.generation, now_us, be64(context.index))
-    delivery = Delivery(task.task.delivery or Delivery.AT_LEAST_ONCE)
-    row = new_execution(context, body.name, task.uid, task.task.generation, delivery)
+    execution_id = ids.execution_id(item.uid, item.generation, now_us, be64(context.index))
+    row = new_execution(context, item)
     row.trigger = Trigger.MANUAL
     row.nominal_us = now_us
-    row.priority = min(max(-HIGHEST_PRIORITY, task.task.priority), HIGHEST_PRIORITY)
-    start_deadline_us = timestamp_us(task.task.start_deadline)
-    if 0 < start_deadline_us < MAX_US:
-        row.start_by_us = now_us + start_deadline_us
-    if task.task.overlap_policy > OverlapPolicy.ALLOW:
-        row.max_running = overlap.limit(task.task.max_running)
-        context.batch.put(Table.OPEN, open_key(task.uid, execution_id), b"")
+    if item.start_deadline_us:
+        row.start_by_us = now_us + item.start_deadline_us
+    if item.overlap_policy > OverlapPolicy.ALLOW:
+        row.max_running = overlap.limit(item.max_running)
+        context.batch.put(Table.OPEN, open_key(item.uid, execution_id), b"")
     place(context, execution_id, row, body.executor_id)
+    item.misfire_policy = item.overlap_policy = 0
     ran = pb.Fire.Decided(nominal_us=now_us, last_nominal_us=now_us, count=1, decision=Decision.RAN)
-    write_ledger(context, body.name, task.uid, execution_id, ran, Trigger.MANUAL)
+    write_ledger(context, item, execution_id, ran, Trigger.MANUAL)
     return pb.Outcome(execution_id=execution_id)

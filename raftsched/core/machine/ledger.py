@@ -1,16 +1,20 @@
-"""What the fire ledger keeps of a decision."""
+"""What the fire ledger keeps of a decision, and of an end that changes it."""
 
 from raftsched.core.machine.context import Context
-from raftsched.core.model import SECOND_US, Trigger
+from raftsched.core.model import SECOND_US, Decision, Trigger
 from raftsched.core.rows import ExecutionRow, LedgerRow, ledger_key
 from raftsched.internal.v1 import command_pb2 as pb
 from raftsched.ports import Table
 
 
 def write_ledger(
-    context: Context, task: str, uid: int, execution_id: bytes, decided: pb.Fire.Decided, trigger: Trigger
+    context: Context,
+    item: pb.Fire.Item,
+    execution_id: bytes,
+    decided: pb.Fire.Decided,
+    trigger: Trigger,
 ) -> None:
-    """Record a decision about one nominal time or a range of them."""
+    """Record a decision about one nominal time or a range of them, and the policies of ``item`` that made it."""
     command = context.command
     row = LedgerRow(
         last_nominal_us=decided.last_nominal_us,
@@ -21,12 +25,29 @@ def write_ledger(
         decide_us=command.now_us,
         leader_id=command.leader_id,
         term=command.term,
-        uid=uid,
+        uid=item.uid,
+        generation=item.generation,
+        misfire_policy=item.misfire_policy,
+        overlap_policy=item.overlap_policy,
+        delivery=item.delivery,
+        into_us=decided.into_us,
     )
-    context.batch.put(Table.LEDGER, ledger_key(task, decided.nominal_us, execution_id), row.SerializeToString())
+    context.batch.put(Table.LEDGER, ledger_key(item.task, decided.nominal_us, execution_id), row.SerializeToString())
 
 
 def expiry_reason(row: ExecutionRow) -> str:
     """Why an execution with a start deadline never started."""
     deadline_s = (row.start_by_us - row.nominal_us) / SECOND_US
     return f"could not be given to an executor within its start deadline of {deadline_s:g} s"
+
+
+def amend_ledger(context: Context, execution_id: bytes, row: ExecutionRow, decision: Decision, reason: str) -> None:
+    """Say in the entry of an execution that its nominal time was skipped or lost after all."""
+    key = ledger_key(row.task, row.nominal_us, execution_id)
+    found = context.batch.get(Table.LEDGER, key)
+    if found is not None:
+        entry = LedgerRow.FromString(found)
+        entry.decision = decision
+        entry.reason = "; ".join(filter(None, (entry.reason, reason)))
+        entry.expired = decision is Decision.SKIPPED
+        context.batch.put(Table.LEDGER, key, entry.SerializeToString())

@@ -3,21 +3,23 @@
 from raftsched.core.machine.context import Context
 from raftsched.core.model import Delivery, ExecutionState
 from raftsched.core.rows import ExecutionRow, active_value, queue_key, rank_key, timer_key
+from raftsched.internal.v1 import command_pb2 as pb
 from raftsched.ports import Table
 
 
-def new_execution(context: Context, task: str, uid: int, generation: int, delivery: Delivery) -> ExecutionRow:
+def new_execution(context: Context, item: pb.Fire.Item) -> ExecutionRow:
     """The row of an execution that is being decided, without its place."""
     command = context.command
     return ExecutionRow(
-        task=task,
-        uid=uid,
-        generation=generation,
+        task=item.task,
+        uid=item.uid,
+        generation=item.generation,
         attempt=1,
         fire_us=command.now_us,
         leader_id=command.leader_id,
         term=command.term,
-        delivery=delivery,
+        delivery=item.delivery or Delivery.AT_LEAST_ONCE,
+        priority=item.priority,
     )
 
 

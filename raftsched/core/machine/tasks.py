@@ -13,6 +13,7 @@ from raftsched.core.machine.context import (
     required,
 )
 from raftsched.core.machine.ledger import write_ledger
+from raftsched.core.machine.terms import due_us, terms_of
 from raftsched.core.model import Decision, Trigger
 from raftsched.core.rows import decode_cursor, due_key, due_value, encode_cursor
 from raftsched.core.wellformed import is_task
@@ -43,25 +44,37 @@ def _register(context: Context, item: pb.RegisterTasks.Item, uid: int) -> pb.Out
     task.generation = 1
     task.create_time.FromMicroseconds(context.command.now_us)
     task.update_time.CopyFrom(task.create_time)
-    _write_task(context, name, task, uid)
-    set_cursor(context, name, uid, 1, item.next_us, 0, paused=task.paused)
+    write_task(context, name, task, uid)
+    set_cursor(context, name, uid, 1, item.next_us, 0, due_us(task, item.next_us))
     context.applied.tasks.append(task.name)
     return pb.Outcome(uid=uid)
 
 
-def _write_task(context: Context, name: bytes, task: task_pb2.Task, uid: int) -> None:
+def write_task(context: Context, name: bytes, task: task_pb2.Task, uid: int) -> None:
+    """Write a definition as of this entry."""
     row = pb.TaskRow(task=task, uid=uid, revision=context.index)
     # Maps have no order of their own: without `deterministic` each process would write its own.
     context.batch.put(Table.TASKS, name, row.SerializeToString(deterministic=True))
 
 
 def set_cursor(
-    context: Context, name: bytes, uid: int, generation: int, next_us: int, last_us: int, *, paused: bool
+    context: Context, name: bytes, uid: int, generation: int, next_us: int, last_us: int, due_us: int
 ) -> None:
-    """Move the cursor of a task, and make it due at ``next_us`` unless it is paused."""
+    """Move the cursor of a task, and make it due at ``due_us`` (0: never)."""
     context.batch.put(Table.CURSORS, name, encode_cursor(next_us, last_us))
-    if next_us and not paused:
-        context.batch.put(Table.DUE, due_key(next_us, name), due_value(uid, generation))
+    if due_us:
+        context.batch.put(Table.DUE, due_key(due_us, name), due_value(uid, generation))
+
+
+def resume(context: Context, item: pb.Fire.Item) -> None:
+    """End the pause of a task whose time to resume has come. Its due row says that it is still paused."""
+    name = item.task.encode()
+    row = pb.TaskRow.FromString(required(context.batch, Table.TASKS, name))
+    row.task.paused = False
+    row.task.ClearField("resume_time")
+    row.task.update_time.FromMicroseconds(context.command.now_us)
+    write_task(context, name, row.task, row.uid)
+    context.applied.tasks.append(item.task)
 
 
 def replace_task(context: Context, body: pb.ReplaceTask) -> pb.Outcome:
@@ -78,20 +91,20 @@ def replace_task(context: Context, body: pb.ReplaceTask) -> pb.Outcome:
     task.generation = row.task.generation + body.schedule_changed
     task.create_time.CopyFrom(row.task.create_time)
     task.update_time.FromMicroseconds(context.command.now_us)
-    _write_task(context, name, task, row.uid)
-    batch.delete(Table.DUE, due_key(cursor.next_us, name))
+    write_task(context, name, task, row.uid)
+    batch.delete(Table.DUE, due_key(due_us(row.task, cursor.next_us), name))
     next_us, last_us = cursor.next_us, cursor.last_us
     if body.moves_cursor:
         if body.skipped_last_us >= next_us > 0:
-            _give_up(context, task.name, row.uid, row.task.generation, next_us, body)
+            _give_up(context, row, next_us, body)
             last_us = body.skipped_last_us
         next_us = body.next_us
-    set_cursor(context, name, row.uid, task.generation, next_us, last_us, paused=task.paused)
+    set_cursor(context, name, row.uid, task.generation, next_us, last_us, due_us(task, next_us))
     context.applied.tasks.append(task.name)
     return pb.Outcome(uid=row.uid)
 
 
-def _give_up(context: Context, name: str, uid: int, generation: int, first_us: int, body: pb.ReplaceTask) -> None:
+def _give_up(context: Context, row: pb.TaskRow, first_us: int, body: pb.ReplaceTask) -> None:
     decided = pb.Fire.Decided(
         nominal_us=first_us,
         last_nominal_us=body.skipped_last_us,
@@ -99,7 +112,8 @@ def _give_up(context: Context, name: str, uid: int, generation: int, first_us: i
         decision=Decision.SKIPPED,
         reason=body.skip_reason,
     )
-    write_ledger(context, name, uid, ids.execution_id(uid, generation, first_us), decided, Trigger.SCHEDULE)
+    execution_id = ids.execution_id(row.uid, row.task.generation, first_us)
+    write_ledger(context, terms_of(row), execution_id, decided, Trigger.SCHEDULE)
 
 
 def delete_task(context: Context, body: pb.DeleteTask) -> pb.Outcome:
@@ -114,7 +128,7 @@ def delete_task(context: Context, body: pb.DeleteTask) -> pb.Outcome:
     cursor = decode_cursor(required(batch, Table.CURSORS, name))
     batch.delete(Table.TASKS, name)
     batch.delete(Table.CURSORS, name)
-    batch.delete(Table.DUE, due_key(cursor.next_us, name))
+    batch.delete(Table.DUE, due_key(due_us(row.task, cursor.next_us), name))
     if 0 < cursor.next_us <= context.command.now_us:
         lapsed = pb.Fire.Decided(
             nominal_us=cursor.next_us,
@@ -123,6 +137,6 @@ def delete_task(context: Context, body: pb.DeleteTask) -> pb.Outcome:
             reason="the task was deleted",
         )
         execution_id = ids.execution_id(row.uid, row.task.generation, cursor.next_us)
-        write_ledger(context, body.name, row.uid, execution_id, lapsed, Trigger.SCHEDULE)
+        write_ledger(context, terms_of(row), execution_id, lapsed, Trigger.SCHEDULE)
     context.applied.tasks.append(body.name)
     return pb.Outcome(uid=row.uid)

@@ -283,6 +283,8 @@ class Fire(_message.Message):
         MAX_QUEUED_FIELD_NUMBER: _builtins.int
         START_DEADLINE_US_FIELD_NUMBER: _builtins.int
         PRIORITY_FIELD_NUMBER: _builtins.int
+        MISFIRE_POLICY_FIELD_NUMBER: _builtins.int
+        RESUME_US_FIELD_NUMBER: _builtins.int
         task: _builtins.str
         uid: _builtins.int
         generation: _builtins.int
@@ -299,6 +301,10 @@ class Fire(_message.Message):
         start_deadline_us: _builtins.int
         """0: none."""
         priority: _builtins.int
+        misfire_policy: _builtins.int
+        """raftsched.v1.MisfirePolicy, for the ledger."""
+        resume_us: _builtins.int
+        """Of a paused task: when it was to resume, and does now. The item then stands under this time instead of the cursor."""
         @_builtins.property
         def decided(self) -> _containers.RepeatedCompositeFieldContainer[Global___Fire.Decided]: ...
         def __init__(
@@ -316,10 +322,12 @@ class Fire(_message.Message):
             max_queued: _builtins.int = ...,
             start_deadline_us: _builtins.int = ...,
             priority: _builtins.int = ...,
+            misfire_policy: _builtins.int = ...,
+            resume_us: _builtins.int = ...,
         ) -> None: ...
         _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["decided", b"decided", "delivery", b"delivery", "expected_next_us", b"expected_next_us", "generation", b"generation", "max_queued", b"max_queued", "max_running", b"max_running", "next_us", b"next_us", "overlap_policy", b"overlap_policy", "priority", b"priority", "start_deadline_us", b"start_deadline_us", "task", b"task", "uid", b"uid"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["decided", b"decided", "delivery", b"delivery", "expected_next_us", b"expected_next_us", "generation", b"generation", "max_queued", b"max_queued", "max_running", b"max_running", "misfire_policy", b"misfire_policy", "next_us", b"next_us", "overlap_policy", b"overlap_policy", "priority", b"priority", "resume_us", b"resume_us", "start_deadline_us", b"start_deadline_us", "task", b"task", "uid", b"uid"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -334,6 +342,7 @@ class Fire(_message.Message):
         REASON_FIELD_NUMBER: _builtins.int
         EXECUTOR_ID_FIELD_NUMBER: _builtins.int
         START_US_FIELD_NUMBER: _builtins.int
+        INTO_US_FIELD_NUMBER: _builtins.int
         nominal_us: _builtins.int
         last_nominal_us: _builtins.int
         count: _builtins.int
@@ -344,6 +353,8 @@ class Fire(_message.Message):
         """Of a RAN decision; empty: it stays pending."""
         start_us: _builtins.int
         """Of a RAN decision: does not start before this; 0: at once."""
+        into_us: _builtins.int
+        """Of a COALESCED decision: the nominal time that runs instead; 0: that of the task's next RAN decision."""
         def __init__(
             self,
             *,
@@ -354,10 +365,11 @@ class Fire(_message.Message):
             reason: _builtins.str = ...,
             executor_id: _builtins.str = ...,
             start_us: _builtins.int = ...,
+            into_us: _builtins.int = ...,
         ) -> None: ...
         _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "decision", b"decision", "executor_id", b"executor_id", "last_nominal_us", b"last_nominal_us", "nominal_us", b"nominal_us", "reason", b"reason", "start_us", b"start_us"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "decision", b"decision", "executor_id", b"executor_id", "into_us", b"into_us", "last_nominal_us", b"last_nominal_us", "nominal_us", b"nominal_us", "reason", b"reason", "start_us", b"start_us"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -844,6 +856,11 @@ class LedgerRow(_message.Message):
     TERM_FIELD_NUMBER: _builtins.int
     UID_FIELD_NUMBER: _builtins.int
     EXPIRED_FIELD_NUMBER: _builtins.int
+    GENERATION_FIELD_NUMBER: _builtins.int
+    MISFIRE_POLICY_FIELD_NUMBER: _builtins.int
+    OVERLAP_POLICY_FIELD_NUMBER: _builtins.int
+    DELIVERY_FIELD_NUMBER: _builtins.int
+    INTO_US_FIELD_NUMBER: _builtins.int
     last_nominal_us: _builtins.int
     count: _builtins.int
     decision: _builtins.int
@@ -855,6 +872,13 @@ class LedgerRow(_message.Message):
     uid: _builtins.int
     expired: _builtins.bool
     """A SKIPPED entry whose execution was made and expired."""
+    generation: _builtins.int
+    misfire_policy: _builtins.int
+    """The policies that decided, as raftsched.v1 numbers them; 0: an entry of an older version."""
+    overlap_policy: _builtins.int
+    delivery: _builtins.int
+    into_us: _builtins.int
+    """Of a COALESCED entry: the nominal time that ran instead; 0: that of the task's next RAN entry."""
     def __init__(
         self,
         *,
@@ -868,10 +892,15 @@ class LedgerRow(_message.Message):
         term: _builtins.int = ...,
         uid: _builtins.int = ...,
         expired: _builtins.bool = ...,
+        generation: _builtins.int = ...,
+        misfire_policy: _builtins.int = ...,
+        overlap_policy: _builtins.int = ...,
+        delivery: _builtins.int = ...,
+        into_us: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "decide_us", b"decide_us", "decision", b"decision", "expired", b"expired", "last_nominal_us", b"last_nominal_us", "leader_id", b"leader_id", "reason", b"reason", "term", b"term", "trigger", b"trigger", "uid", b"uid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "decide_us", b"decide_us", "decision", b"decision", "delivery", b"delivery", "expired", b"expired", "generation", b"generation", "into_us", b"into_us", "last_nominal_us", b"last_nominal_us", "leader_id", b"leader_id", "misfire_policy", b"misfire_policy", "overlap_policy", b"overlap_policy", "reason", b"reason", "term", b"term", "trigger", b"trigger", "uid", b"uid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

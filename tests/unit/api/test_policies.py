@@ -5,13 +5,16 @@ from collections.abc import Callable
 import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.field_mask_pb2 import FieldMask
-from raftsched_client.v1 import execution_pb2, task_pb2
+from google.protobuf.timestamp_pb2 import Timestamp
+from raftsched_client.v1 import execution_pb2, policy_pb2, task_pb2
 
 from raftsched.api.validate import changed_task, new_task
 from tests.unit.api.test_validate import NOW_US, edited, refusal, valid
 
 Edit = Callable[[task_pb2.Task], object]
-ALLOW, SKIP, QUEUE = (task_pb2.OVERLAP_POLICY_ALLOW, task_pb2.OVERLAP_POLICY_SKIP, task_pb2.OVERLAP_POLICY_QUEUE)
+ALLOW, SKIP, QUEUE = (policy_pb2.OVERLAP_POLICY_ALLOW, policy_pb2.OVERLAP_POLICY_SKIP, policy_pb2.OVERLAP_POLICY_QUEUE)
+
+MISFIRE_SKIP, MISFIRE_ALL = policy_pb2.MISFIRE_POLICY_SKIP, policy_pb2.MISFIRE_POLICY_ALL
 
 
 def with_fields(**fields: object) -> Edit:
@@ -39,6 +42,13 @@ def backoff(field: str, seconds: int) -> Edit:
         ("task.max_running", with_fields(overlap_policy=SKIP, max_running=-1)),
         ("task.max_queued", with_fields(overlap_policy=SKIP, max_queued=1)),
         ("task.max_queued", with_fields(overlap_policy=QUEUE, max_queued=101)),
+        ("task.misfire_window", with_fields(misfire_window=Duration(seconds=9))),
+        ("task.misfire_window", with_fields(misfire_window=Duration(seconds=367 * 86_400))),
+        ("task.misfire_window", with_fields(misfire_policy=MISFIRE_SKIP, misfire_window=Duration(seconds=60))),
+        ("task.misfire_max_runs", with_fields(misfire_max_runs=3)),
+        ("task.misfire_max_runs", with_fields(misfire_policy=MISFIRE_ALL, misfire_max_runs=-1)),
+        ("task.resume_time", with_fields(resume_time=Timestamp(seconds=NOW_US // 1_000_000 + 60))),
+        ("task.resume_time", with_fields(paused=True, resume_time=Timestamp(seconds=-1))),
         ("task.retry.max_attempts", retry(max_attempts=0)),
         ("task.retry.max_attempts", retry(max_attempts=101)),
         ("task.retry.multiplier", retry(multiplier=11)),
@@ -62,7 +72,7 @@ def test_refused_with_the_name_of_the_field(field: str, edit: Edit) -> None:
 
 def test_at_most_once_allows_one_attempt() -> None:
     task = edited(retry())
-    task.delivery = task_pb2.DELIVERY_AT_MOST_ONCE
+    task.delivery = policy_pb2.DELIVERY_AT_MOST_ONCE
     assert "allows one attempt" in refusal(task)["task.retry.max_attempts"]
     task.retry.max_attempts = 1
     new_task(task, NOW_US)

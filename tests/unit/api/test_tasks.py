@@ -5,7 +5,8 @@ import asyncio
 import grpc
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
-from raftsched_client.v1 import consistency_pb2, execution_pb2, task_pb2
+from google.protobuf.timestamp_pb2 import Timestamp
+from raftsched_client.v1 import consistency_pb2, execution_pb2, policy_pb2, task_pb2
 
 from raftsched.core.model import Decision
 from raftsched.core.rows import LedgerRow
@@ -51,9 +52,9 @@ async def test_create_fills_defaults_and_output_only_fields(cluster: ApiCluster)
     assert not created.HasField("last_fire_time")
     assert created.create_time == created.update_time
     assert created.schedule.cron.time_zone == "UTC"
-    assert created.misfire_policy == task_pb2.MISFIRE_POLICY_ONE
+    assert created.misfire_policy == policy_pb2.MISFIRE_POLICY_ONE
     assert created.misfire_threshold.seconds == 10
-    assert created.delivery == task_pb2.DELIVERY_AT_LEAST_ONCE
+    assert created.delivery == policy_pb2.DELIVERY_AT_LEAST_ONCE
     assert (await tasks.GetTask(task_pb2.GetTaskRequest(name="backup"))).task == created
 
 
@@ -260,6 +261,20 @@ async def test_pause_and_resume(cluster: ApiCluster) -> None:
     resumed = (await tasks.ResumeTask(task_pb2.ResumeTaskRequest(name="tick"))).task
     assert resumed.state == task_pb2.TASK_STATE_ACTIVE
     assert resumed.generation == 1
+
+
+@on_cluster()
+async def test_pause_until_a_time_to_come(cluster: ApiCluster) -> None:
+    tasks = cluster.caller().tasks
+    await tasks.CreateTask(create(task("tick", schedule=interval(1))))
+    later = Timestamp(seconds=4_000_000_000)
+    paused = (await tasks.PauseTask(task_pb2.PauseTaskRequest(name="tick", resume_time=later))).task
+    assert (paused.paused, paused.resume_time) == (True, later)
+    passed = task_pb2.PauseTaskRequest(name="tick", resume_time=Timestamp(seconds=1))
+    told = await refused(tasks.PauseTask(passed))
+    assert list(told.fields) == ["resume_time"]
+    resumed = (await tasks.ResumeTask(task_pb2.ResumeTaskRequest(name="tick"))).task
+    assert (resumed.paused, resumed.HasField("resume_time")) == (False, False)
 
 
 @on_cluster()

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.timestamp_pb2 import Timestamp
-from raftsched_client.v1 import task_pb2
+from raftsched_client.v1 import policy_pb2, task_pb2
 
 from raftsched.api.errors import ApiError
 from raftsched.api.validate import INPUT_FIELDS, changed_task, new_task
@@ -169,8 +169,8 @@ def test_defaults_are_written_out() -> None:
     assert task.schedule.cron.time_zone == "UTC"
     assert task.action.http.method == "GET"
     assert task.misfire_threshold.seconds == 10
-    assert task.misfire_policy == task_pb2.MISFIRE_POLICY_ONE
-    assert task.delivery == task_pb2.DELIVERY_AT_LEAST_ONCE
+    assert task.misfire_policy == policy_pb2.MISFIRE_POLICY_ONE
+    assert task.delivery == policy_pb2.DELIVERY_AT_LEAST_ONCE
 
 
 def test_times_are_kept_to_the_microsecond() -> None:

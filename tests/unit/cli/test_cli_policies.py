@@ -1,7 +1,7 @@
 """The options of policies, through the client, against real servers."""
 
 from google.protobuf.json_format import MessageToDict
-from raftsched_client.v1 import execution_pb2, task_pb2
+from raftsched_client.v1 import execution_pb2, policy_pb2
 
 EVERY = ("--every", "1m")
 
@@ -34,7 +34,19 @@ def test_a_policy_without_limits_takes_them_away(cli, cluster):
     cli("task", "create", "t", *EVERY, "--overlap", "queue", "--max-running", "2", "--max-queued", "3", "--noop")
     assert cli("task", "update", "t", "--overlap", "allow").code == 0
     task = cluster.tasks["t"]
-    assert (task.overlap_policy, task.max_running, task.max_queued) == (task_pb2.OVERLAP_POLICY_ALLOW, 0, 0)
+    assert (task.overlap_policy, task.max_running, task.max_queued) == (policy_pb2.OVERLAP_POLICY_ALLOW, 0, 0)
+
+
+def test_create_sends_the_bounds_of_the_misfire_policy_and_another_policy_takes_them_away(cli, cluster):
+    bounds = ("--misfire", "all", "--misfire-window", "1h", "--misfire-max-runs", "20")
+    assert cli("task", "create", "t", *EVERY, *bounds, "--noop").code == 0
+    task = MessageToDict(cluster.tasks["t"])
+    assert (task["misfireWindow"], task["misfireMaxRuns"]) == ("3600s", 20)
+    assert "ALL, within 1h, the latest 20" in cli("task", "show", "t").out
+    assert cli("task", "update", "t", "--misfire", "skip").code == 0
+    task = MessageToDict(cluster.tasks["t"])
+    assert "misfireWindow" not in task
+    assert "misfireMaxRuns" not in task
 
 
 def test_options_of_retries_need_a_number_of_attempts(cli):

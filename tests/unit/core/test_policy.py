@@ -1,9 +1,11 @@
 """What is decided for due nominal times, policy by policy."""
 
+from dataclasses import replace
+
 import pytest
 
 from raftsched.core.model import SECOND_US, At, Cron, Cursor, Decision, Interval, MisfirePolicy, Schedule, Task
-from raftsched.core.policy import Decided, FirePlan, decide, give_up, latest_start
+from raftsched.core.policy import Decided, FirePlan, decide, give_up, latest_start, resume
 from raftsched.core.schedule import MAX_COUNT, ScheduleError
 
 RAN, SKIPPED, COALESCED = Decision.RAN, Decision.SKIPPED, Decision.COALESCED
@@ -17,13 +19,15 @@ def at(step: int) -> int:
     return START_US + step * EVERY_US
 
 
-def task(policy: MisfirePolicy, schedule: Schedule | None = None) -> Task:
+def task(policy: MisfirePolicy, schedule: Schedule | None = None, window_s: int = 0, max_runs: int = 0) -> Task:
     return Task(
         name="t",
         schedule=schedule or Schedule(Interval(EVERY_US, START_US)),
         action=b"",
         misfire_policy=policy,
         misfire_threshold_us=10 * SECOND_US,
+        misfire_window_us=window_s * SECOND_US,
+        misfire_max_runs=max_runs,
     )
 
 
@@ -173,3 +177,48 @@ def test_give_up_of_a_finished_schedule_leaves_no_cursor() -> None:
 def test_jitter_ends_at_the_next_nominal_time(jitter_us: int, next_us: int, latest_us: int) -> None:
     jittered = Task(name="t", schedule=Schedule(At(at(0))), action=b"", jitter_us=jitter_us)
     assert latest_start(jittered, at(0), next_us) == latest_us
+
+
+@pytest.mark.parametrize(
+    ("policy", "window_s", "max_runs", "wanted"),
+    [
+        # Decided at step 10: the threshold is step 8, a window of 25 s begins at step 5.
+        (ONE, 25, 0, [(0, 4, 5, SKIPPED), (5, 6, 2, COALESCED), (7, 7, 1, RAN)]),
+        (ALL, 25, 0, [(0, 4, 5, SKIPPED), (5, 5, 1, RAN), (6, 6, 1, RAN), (7, 7, 1, RAN)]),
+        (ALL, 0, 2, [(0, 5, 6, SKIPPED), (6, 6, 1, RAN), (7, 7, 1, RAN)]),
+        (ALL, 25, 1, [(0, 4, 5, SKIPPED), (5, 6, 2, SKIPPED), (7, 7, 1, RAN)]),
+        (ALL, 0, 99, [(step, step, 1, RAN) for step in range(8)]),
+        (SKIP, 25, 3, [(0, 7, 8, SKIPPED)]),
+        (ONE, 10, 0, [(0, 7, 8, SKIPPED)]),
+    ],
+)
+def test_what_lies_beyond_window_or_cap_is_skipped(
+    policy: MisfirePolicy, window_s: int, max_runs: int, wanted: list[tuple[int, int, int, Decision]]
+) -> None:
+    plan = decide(task(policy, window_s=window_s, max_runs=max_runs), cursor(at(0)), at(10))
+    assert brief(plan) == [*wanted, (8, 8, 1, RAN), (9, 9, 1, RAN), (10, 10, 1, RAN)]
+    assert plan.next_us == at(11)
+
+
+def test_the_reasons_name_window_and_cap() -> None:
+    first, second, *_ = decide(task(ALL, window_s=25, max_runs=1), cursor(at(0)), at(10)).decided
+    assert first.reason == "misfired: more than 10 s late, and more than the misfire window of 25 s"
+    assert second.reason == "misfired: more than 10 s late; misfire policy ALL makes up the latest 1 at most"
+
+
+def test_an_outage_of_years_costs_one_range() -> None:
+    plan = decide(task(ALL, max_runs=2), cursor(at(0)), at(10_000_000), limit=5)
+    assert brief(plan)[0] == (0, 9_999_995, 0, SKIPPED)
+    assert [entry.decision for entry in plan.decided] == [SKIPPED] + [RAN] * 5
+
+
+def test_a_coalesced_decision_names_the_nominal_time_that_runs() -> None:
+    plan = decide(task(ONE), cursor(at(0)), at(6))
+    assert [entry.into_us for entry in plan.decided] == [at(3), 0, 0, 0, 0]
+
+
+def test_times_before_the_end_of_a_pause_are_skipped_and_that_time_is_not() -> None:
+    paused = replace(task(ONE), paused=True, resume_us=at(3))
+    plan = resume(paused, cursor(at(0)))
+    assert (brief(plan), plan.next_us) == ([(0, 2, 3, SKIPPED)], at(3))
+    assert resume(paused, cursor(at(4))) == FirePlan(at(4), ())

@@ -4,7 +4,8 @@ from collections import deque
 from collections.abc import Callable
 
 import pytest
-from raftsched_client.v1 import execution_pb2, task_pb2
+from google.protobuf.timestamp_pb2 import Timestamp
+from raftsched_client.v1 import execution_pb2, policy_pb2, task_pb2
 
 from raftsched.core import ids
 from raftsched.core.machine import COMMAND_VERSION, Applied, apply
@@ -291,7 +292,7 @@ def test_an_at_most_once_execution_is_lost_when_its_executor_vanishes(world: Wor
     link = world.connect("e1")
     schedule = task_pb2.Schedule()
     schedule.at.FromMicroseconds(START_US + SECOND_US)
-    world.register("once", schedule=schedule, delivery=task_pb2.DELIVERY_AT_MOST_ONCE)
+    world.register("once", schedule=schedule, delivery=policy_pb2.DELIVERY_AT_MOST_ONCE)
     world.run(1.0)
     (item,) = link.take_assignments()
     world.scheduler.disconnect(world.sessions["e1"])
@@ -424,3 +425,62 @@ def test_retention_removes_old_executions_and_their_ledger_rows(world: World) ->
     world.run(23 * 86_400)
     with world.store.read() as reader:
         assert reader.count(Table.LEDGER) == 0
+
+
+def test_a_pause_ends_at_its_resume_date_whoever_leads_and_what_passed_is_skipped(world: World) -> None:
+    world.connect("e1")
+    resume_time = Timestamp(seconds=START_US // SECOND_US + 4)
+    world.register("tick", paused=True, resume_time=resume_time)
+    world.run(2.0)
+    assert world.ledger("tick") == []
+    world.lead(2)
+    world.connect("e1")
+    world.run(3.0)
+    rows = world.ledger("tick")
+    assert [(at, row.count, row.decision) for at, row in rows] == [
+        (1, 3, Decision.SKIPPED),
+        (4, 1, Decision.RAN),
+        (5, 1, Decision.RAN),
+    ]
+    assert rows[0][1].reason == "the task was paused"
+    with world.store.read() as reader:
+        task = pb.TaskRow.FromString(reader.get(Table.TASKS, b"tick") or b"").task
+    assert (task.paused, task.HasField("resume_time")) == (False, False)
+
+
+def test_a_task_that_is_resumed_or_deleted_before_its_resume_date_leaves_no_due_row(world: World) -> None:
+    for name in ("resumed", "deleted"):
+        world.register(name, paused=True, resume_time=Timestamp(seconds=START_US // SECOND_US + 4))
+    with world.store.read() as reader:
+        row = pb.TaskRow.FromString(reader.get(Table.TASKS, b"resumed") or b"")
+    command = pb.Command(version=COMMAND_VERSION, now_us=world.clock.us)
+    command.replace_task.CopyFrom(pb.ReplaceTask(task=row.task, expected_revision=row.revision))
+    command.replace_task.task.paused = False
+    command.replace_task.task.ClearField("resume_time")
+    world.log.propose(command.SerializeToString(), lambda fate, outcome: None)
+    command = pb.Command(version=COMMAND_VERSION, now_us=world.clock.us)
+    command.delete_task.name = "deleted"
+    world.log.propose(command.SerializeToString(), lambda fate, outcome: None)
+    world.log.pump()
+    with world.store.read() as reader:
+        assert [key[8:] for key, _ in reader.scan(Table.DUE)] == [b"resumed"]
+        assert int.from_bytes(next(iter(reader.scan(Table.DUE)))[0][:8], "big") == START_US + SECOND_US
+
+
+def test_the_ledger_keeps_generation_and_the_policies_that_decided(world: World) -> None:
+    world.connect("e1")
+    world.register("tick", misfire_policy=1, overlap_policy=2, delivery=2)
+    world.run(1.0)
+    ((_, row),) = world.ledger("tick")
+    assert (row.generation, row.misfire_policy, row.overlap_policy, row.delivery) == (1, 1, 2, 2)
+
+
+def test_the_entry_of_an_execution_that_is_lost_says_so(world: World) -> None:
+    world.connect("e1")
+    world.register("once", delivery=policy_pb2.DELIVERY_AT_MOST_ONCE)
+    world.run(1.0)
+    world.run(6.0)
+    world.run(6.0)
+    _, row = world.ledger("once")[0]
+    assert row.decision == Decision.LOST
+    assert row.reason == "the executor e1 was not heard of for 5 s"

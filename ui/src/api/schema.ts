@@ -354,8 +354,15 @@ export interface components {
             /** @description Default: FIRST for fixed-time expressions, BOTH for those whose minute or hour field begins with `*`. */
             fold?: components["schemas"]["FoldPolicy"];
         };
-        /** @enum {string} */
-        Decision: "DECISION_UNSPECIFIED" | "DECISION_RAN" | "DECISION_SKIPPED" | "DECISION_COALESCED";
+        /**
+         * @description What became of a nominal time.
+         *     - `DECISION_RAN`: It was to run: its execution says how far it got.
+         *     - `DECISION_SKIPPED`: It did not run; the reason says why.
+         *     - `DECISION_COALESCED`: A later nominal time ran instead.
+         *     - `DECISION_LOST`: It was to run, but its executor vanished, and nobody can tell how far it got.
+         * @enum {string}
+         */
+        Decision: "DECISION_UNSPECIFIED" | "DECISION_RAN" | "DECISION_SKIPPED" | "DECISION_COALESCED" | "DECISION_LOST";
         /**
          * @description - `DELIVERY_AT_LEAST_ONCE`: Run again, as the next attempt with a higher fencing token.
          *     - `DELIVERY_AT_MOST_ONCE`: End as LOST; never run again.
@@ -561,7 +568,7 @@ export interface components {
             decision: components["schemas"]["Decision"];
             /** @description Why, where the decision is not RAN. */
             reason: string;
-            /** @description Of a RAN entry, and of a SKIPPED one whose execution expired; a COALESCED entry is coalesced into the next RAN entry of the task. */
+            /** @description Of a RAN and of a LOST entry, and of a SKIPPED one whose execution expired. */
             executionId: string;
             trigger: components["schemas"]["Trigger"];
             /**
@@ -572,6 +579,21 @@ export interface components {
             leaderId: string;
             /** Format: int64 */
             term: string;
+            /**
+             * Format: int64
+             * @description Of the schedule that gave the nominal time.
+             */
+            generation: string;
+            /** @description The policies of the task that decided. Unspecified where the schedule had no say, as for a manual run. */
+            misfirePolicy: components["schemas"]["MisfirePolicy"];
+            overlapPolicy: components["schemas"]["OverlapPolicy"];
+            delivery: components["schemas"]["Delivery"];
+            /**
+             * Format: date-time
+             * @description Of a COALESCED entry: the nominal time that ran instead. Unset: that of the next RAN entry of the task.
+             * @example 2030-01-31T12:00:00Z
+             */
+            coalescedIntoTime?: string;
         };
         /** @description The connection from one node to another. */
         LinkStatus: {
@@ -794,6 +816,22 @@ export interface components {
              * @example 90s
              */
             jitter?: string;
+            /**
+             * Format: date-time
+             * @description Of a paused task: when it resumes by itself. Nominal times from then on count again. Unset: when somebody resumes it.
+             * @example 2030-01-31T12:00:00Z
+             */
+            resumeTime?: string;
+            /**
+             * @description How late a nominal time may be and still be made up under ONE and ALL; an older one is skipped. At least `misfire_threshold`, at most 366 days. Unset: however late.
+             * @example 90s
+             */
+            misfireWindow?: string;
+            /**
+             * Format: int32
+             * @description How many misfired nominal times are made up at most under ALL, the latest of them, 1 to 10,000; the others are skipped. Unset: all.
+             */
+            misfireMaxRuns?: number;
             /** @description Output only. Changes with every change of the task; send it with UpdateTask or DeleteTask to act only if nobody changed the task in between. */
             readonly etag?: string;
             /**
@@ -1274,7 +1312,7 @@ export interface operations {
     UpdateTask: {
         parameters: {
             query?: {
-                /** @description Top-level fields of Task to replace: labels, schedule, action, time_limit, paused, executor_labels, misfire_policy, misfire_threshold, delivery, overlap_policy, max_running, max_queued, retry, start_deadline, priority, jitter. Required. */
+                /** @description Top-level fields of Task to replace: labels, schedule, action, time_limit, paused, executor_labels, misfire_policy, misfire_threshold, delivery, overlap_policy, max_running, max_queued, retry, start_deadline, priority, jitter, resume_time, misfire_window, misfire_max_runs. Required. */
                 updateMask?: string;
                 requestId?: string;
             };
@@ -1326,6 +1364,12 @@ export interface operations {
             content: {
                 "application/json": {
                     requestId?: string;
+                    /**
+                     * Format: date-time
+                     * @description When the task resumes by itself, in the future. Unset: when somebody resumes it.
+                     * @example 2030-01-31T12:00:00Z
+                     */
+                    resumeTime?: string;
                 };
             };
         };
