@@ -19,8 +19,20 @@ HTTP_PORT_OFFSET = 1_000
 _OTHER_VARIABLES = frozenset(
     # The client's, and those that every attempt gets.
     ENV_PREFIX + name
-    for name in ("ENDPOINTS", "CONFIG", "TASK", "EXECUTION_ID", "NOMINAL_TIME", "ATTEMPT", "FENCING_TOKEN")
+    for name in (
+        "ENDPOINTS",
+        "CONFIG",
+        "TASK",
+        "EXECUTOR_ID",
+        "EXECUTION_ID",
+        "NOMINAL_TIME",
+        "ATTEMPT",
+        "FENCING_TOKEN",
+        "PARENT_EXECUTION_ID",
+    )
 )
+_SECRET_PREFIX = ENV_PREFIX + "SECRET_"
+"""Variables that hold secrets of tasks, and no settings."""
 
 
 class ConfigError(Exception):
@@ -106,6 +118,12 @@ class ExecutorConfig(_Section):
     """Callables that tasks may name: `package.module:function` or `package.module:*`."""
     kill_grace_ms: int = Field(5_000, ge=0, le=600_000)
     """Between TERM and KILL."""
+    remote_slots: int = Field(200, ge=1, le=10_000)
+    """Attempts at once of actions that hold no slot, such as AWS Lambda."""
+    secrets_dir: str = ""
+    """Directory of files, each with the value of the secret that it is named for. Left out: none."""
+    container_socket: str = Field("", pattern=r"^((unix|tcp)://.+)?$")
+    """Where the Docker API is served, such as unix:///run/docker.sock. Left out: as DOCKER_HOST says."""
 
 
 class NodeConfig(_Section):
@@ -192,7 +210,7 @@ def load(
     """
     values: dict[str, Any] = _read_file(file)
     for name, value in (env or {}).items():
-        if name.startswith(ENV_PREFIX) and name not in _OTHER_VARIABLES:
+        if name.startswith(ENV_PREFIX) and name not in _OTHER_VARIABLES and not name.startswith(_SECRET_PREFIX):
             _set(values, tuple(name.removeprefix(ENV_PREFIX).lower().split("__")), value)
     for name, flag in (flags or {}).items():
         _set(values, _FLAG_PATHS.get(name, (name,)), flag)

@@ -226,6 +226,9 @@ def _executor_settings(config: ExecutorConfig, data_dir: Path, name: str, *, nod
         version=VERSION,
         kill_grace_s=config.kill_grace_ms / 1000,
         python_allow=tuple(config.python_allow),
+        remote_slots=config.remote_slots,
+        secrets_dir=Path(config.secrets_dir) if config.secrets_dir else None,
+        container_socket=config.container_socket,
     )
 
 

@@ -1,12 +1,21 @@
-"""Checks of what a task does: command, HTTP request, Python callable."""
+"""Checks of what a task does: command, HTTP request, Python callable, and references to secrets in any action."""
 
-import json
 import re
 from urllib.parse import urlsplit
 
 from raftsched_client.v1 import task_pb2
 
 from raftsched.api.fields import Violations, quoted
+from raftsched.api.remote_actions import (
+    check_container,
+    check_environment,
+    check_extension,
+    check_grpc,
+    check_json,
+    check_lambda,
+    filled,
+)
+from raftsched.core import references
 
 MAX_INPUT_BYTES = 128 << 10
 """Of a command's standard input and of an HTTP body."""
@@ -22,15 +31,34 @@ _CALLABLE = re.compile(rf"[A-Za-z0-9_][A-Za-z0-9._-]{{0,199}}|{_IDENTIFIERS}:{_I
 
 def check_action(violations: Violations, field: str, action: task_pb2.Action) -> None:
     """Note what is wrong with the action, and write its defaults out."""
-    kind = action.WhichOneof("kind")
-    if kind == "command":
-        _check_command(violations, f"{field}.command", action.command)
-    elif kind == "http":
-        _check_http(violations, f"{field}.http", action.http)
-    elif kind == "python":
-        _check_python(violations, f"{field}.python", action.python)
-    elif kind is None:
-        violations.add(field, "is required: one of command, http, python, noop")
+    match kind := action.WhichOneof("kind"):
+        case "command":
+            _check_command(violations, f"{field}.command", action.command)
+        case "http":
+            _check_http(violations, f"{field}.http", action.http)
+        case "python":
+            _check_python(violations, f"{field}.python", action.python)
+        case "grpc":
+            check_grpc(violations, f"{field}.grpc", action.grpc)
+        case "aws_lambda":
+            check_lambda(violations, f"{field}.aws_lambda", action.aws_lambda)
+        case "container":
+            check_container(violations, f"{field}.container", action.container)
+        case "extension":
+            check_extension(violations, f"{field}.extension", action.extension)
+        case None:
+            violations.add(field, f"is required: one of {', '.join(each.name for each in action.DESCRIPTOR.fields)}")
+    _check_references(violations, f"{field}.{kind}", action)
+
+
+def _check_references(violations: Violations, field: str, action: task_pb2.Action) -> None:
+    for path, text in references.texts(action):
+        if wrong := references.malformed(text):
+            violations.add(
+                f"{field}.{path.partition('.')[2]}",
+                f"{quoted(wrong)} names no secret: write ${{secret:NAME}} with 1 to 128 of [A-Za-z0-9._-], "
+                "or $${secret:... for the text itself",
+            )
 
 
 def _check_command(violations: Violations, field: str, command: task_pb2.CommandAction) -> None:
@@ -39,8 +67,7 @@ def _check_command(violations: Violations, field: str, command: task_pb2.Command
     if any("\0" in argument for argument in command.argv):
         violations.add(f"{field}.argv", "must not contain NUL characters")
     for name, value in command.env.items():
-        if not name or "=" in name or "\0" in name + value:
-            violations.add(f"{field}.env", f"{quoted(name)} is no variable that an environment can hold")
+        check_environment(violations, f"{field}.env", name, value)
     directory = command.working_directory
     if directory and (not directory.startswith("/") or "\0" in directory):
         violations.add(f"{field}.working_directory", "must be an absolute path")
@@ -67,6 +94,7 @@ def _check_http(violations: Violations, field: str, http: task_pb2.HttpAction) -
 
 
 def _url_problem(url: str) -> str:
+    url = filled(url)
     if not _URL.fullmatch(url):
         return "must be 1 to 8000 printable ASCII characters without spaces"
     try:
@@ -85,10 +113,4 @@ def _check_python(violations: Violations, field: str, python: task_pb2.PythonAct
             f"{field}.callable",
             f"{quoted(python.callable)} is neither the name of an entry point nor package.module:function",
         )
-    try:
-        keywords = json.loads(python.kwargs_json or "{}")
-    except (ValueError, RecursionError) as error:
-        violations.add(f"{field}.kwargs_json", f"is not JSON: {error}")
-        return
-    if not isinstance(keywords, dict):
-        violations.add(f"{field}.kwargs_json", "must be a JSON object")
+    check_json(violations, f"{field}.kwargs_json", python.kwargs_json)

@@ -8,10 +8,8 @@ from itertools import cycle
 import grpc
 import structlog
 
-from raftsched.executor.actions.base import Runner
-from raftsched.executor.actions.command import CommandRunner
-from raftsched.executor.actions.http import HttpRunner
-from raftsched.executor.actions.python import PythonRunner
+from raftsched.executor.actions.base import Surroundings
+from raftsched.executor.actions.registry import Runners
 from raftsched.executor.attempts import Attempts
 from raftsched.executor.session import Redirected, Session, SessionOver
 from raftsched.executor.settings import ExecutorSettings
@@ -79,7 +77,7 @@ class ExecutorAgent:
         self._address = ""
         self._troubles: dict[str, str] = {}
         """Why there was no connection, by address, since there last was one."""
-        self._runners: dict[str, Runner] = {}
+        self._runners: Runners | None = None
         self._attempts: Attempts | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._over: asyncio.Future[None] | None = None
@@ -87,17 +85,8 @@ class ExecutorAgent:
     async def start(self) -> None:
         """Open the data directory and begin to connect. Raises ports.StoreRefused."""
         settings = self._settings
-        self._runners = {
-            "command": CommandRunner(self._clock, settings.kill_grace_s),
-            "http": HttpRunner(
-                settings.slots,
-                settings.http_connect_timeout_s,
-                use_environment=settings.http_use_environment,
-                version=settings.version,
-            ),
-            "python": PythonRunner(settings.python_allow, settings.kill_grace_s),
-        }
-        attempts = self._attempts = Attempts(settings, self._clock, self._runners, self._wake)
+        runners = self._runners = Runners(Surroundings(settings, self._clock))
+        attempts = self._attempts = Attempts(settings, self._clock, runners, self._wake)
         loop = asyncio.get_running_loop()
         self._over = loop.create_future()
         for work in (
@@ -164,8 +153,8 @@ class ExecutorAgent:
         except StoreFailed as error:
             self._fail(error)
         attempts.close()
-        for runner in self._runners.values():
-            await runner.close()
+        if self._runners is not None:
+            await self._runners.close()
         if self._over is not None and not self._over.done():
             self._over.set_result(None)
 

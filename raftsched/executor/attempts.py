@@ -2,18 +2,20 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 import structlog
 
 from raftsched.core.model import ExecutionState
 from raftsched.executor import leftovers
 from raftsched.executor.actions import noop
-from raftsched.executor.actions.base import AttemptContext, Result, Runner, StopSignal
+from raftsched.executor.actions.base import AttemptContext, Result, StopSignal
+from raftsched.executor.actions.registry import EXTENSION
 from raftsched.executor.journal import Journal, Verdict
 from raftsched.executor.keys import AttemptKey, describe
 from raftsched.executor.output import Outputs
-from raftsched.executor.pool import Attempt, Pool
+from raftsched.executor.pool import Attempt, Pool, RunnerSource
+from raftsched.executor.secrets import Secrets
 from raftsched.executor.settings import ExecutorSettings
 from raftsched.internal.v1 import executor_pb2 as pb
 from raftsched.ports import Clock
@@ -26,7 +28,6 @@ _RESTARTED = "the executor restarted while it ran"
 _STOPPED = "the executor was stopped while it ran"
 _CANCELLED = "cancelled"
 _GONE = "the task was deleted before the attempt started"
-_UNKNOWN = "this executor does not know this kind of action: update it"
 _NOTHING = "nothing"
 
 _log = structlog.get_logger(__name__)
@@ -39,7 +40,7 @@ class Attempts:
     """
 
     def __init__(
-        self, settings: ExecutorSettings, clock: Clock, runners: Mapping[str, Runner], wake: Callable[[], None]
+        self, settings: ExecutorSettings, clock: Clock, runners: RunnerSource, wake: Callable[[], None]
     ) -> None:
         self._settings = settings
         self._clock = clock
@@ -47,7 +48,8 @@ class Attempts:
         self._journal = Journal(
             settings.data_dir, settings.name, clock, settings.remembered, settings.journal_rewrite_bytes
         )
-        self._pool = Pool(settings.slots, runners, self, clock, settings.running_report_s)
+        self._runners = runners
+        self._pool = Pool(settings, runners, self, clock, Secrets(settings.secrets_dir))
         self._outputs = Outputs(settings.kept_output_bytes)
         self._ended: list[AttemptKey] = []
         self._ended_event = asyncio.Event()
@@ -234,18 +236,21 @@ class Attempts:
             fencing_token=item.fencing_token,
             stop=StopSignal(asyncio.get_running_loop()),
             output=self._outputs.open(key),
+            time_limit_us=item.time_limit_us,
         )
-        kind = item.action.WhichOneof("kind") if item.HasField("action") else _NOTHING
-        return Attempt(key, kind or "", item.action, item.time_limit_us, context, after=older)
+        kind = (item.action.WhichOneof("kind") or "") if item.HasField("action") else _NOTHING
+        if kind == EXTENSION:
+            kind = item.action.extension.kind
+        return Attempt(key, kind, item.action, item.time_limit_us, context, after=older)
 
     def _start(self, attempts: Iterable[Attempt]) -> None:
         for attempt in attempts:
             if attempt.kind == _NOTHING:
                 self._pool.stop(attempt, ExecutionState.CANCELLED, _GONE)
-            elif self._pool.knows(attempt.kind):
+            elif self._runners.get(attempt.kind) is not None:
                 self._pool.start(attempt)
             else:
-                self._pool.stop(attempt, ExecutionState.FAILED, _UNKNOWN)
+                self._pool.stop(attempt, ExecutionState.FAILED, self._runners.why_not(attempt.kind))
 
     def acknowledged(self, keys: Iterable[AttemptKey]) -> None:
         """These ends are in the log, or will never be wanted."""
@@ -321,6 +326,7 @@ class Attempts:
     def on_end(self, attempt: Attempt, result: Result) -> None:
         """Spool its report, unless nobody wants it."""
         output = attempt.context.output
+        # What its redactor holds back is written as it closes.
         self._outputs.close(attempt.key)
         if attempt.forsaken:
             self._journal.forget(attempt.key)

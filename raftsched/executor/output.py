@@ -3,6 +3,7 @@
 from collections import OrderedDict
 
 from raftsched.executor.keys import AttemptKey
+from raftsched.executor.secrets import Redactor
 
 KEPT_BYTES = 64 * 1024
 REPORTED_BYTES = 4 * 1024
@@ -12,15 +13,20 @@ _OVERHEAD_BYTES = 512
 class Output:
     """What one attempt wrote: all is counted, the last 64 KiB are kept. Offsets count from the first byte written."""
 
-    __slots__ = ("_kept", "ended", "size_bytes")
+    __slots__ = ("_kept", "ended", "redactor", "size_bytes")
 
     def __init__(self) -> None:
         self._kept = bytearray()
+        self.redactor: Redactor | None = None
+        """Takes secrets out of what is written; to be set before anything is."""
         self.size_bytes = 0
         self.ended = False
 
     def write(self, data: bytes) -> None:
         """Append, and drop what is further than 64 KiB from the end."""
+        self._append(data if self.redactor is None else self.redactor.feed(data))
+
+    def _append(self, data: bytes) -> None:
         self.size_bytes += len(data)
         self._kept += data
         # Cutting at twice the size makes the cost per byte constant.
@@ -47,6 +53,8 @@ class Output:
 
     def end(self) -> None:
         """Nothing more will be written: give back spare memory."""
+        if self.redactor is not None:
+            self._append(self.redactor.flush())
         self.ended = True
         del self._kept[:-KEPT_BYTES]
 

@@ -2,9 +2,8 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import structlog
@@ -13,6 +12,8 @@ from raftsched_client.v1 import task_pb2
 from raftsched.core.model import ExecutionState
 from raftsched.executor.actions.base import AttemptContext, Result, Runner
 from raftsched.executor.keys import AttemptKey, describe
+from raftsched.executor.secrets import SecretRefused, SecretSource, reveal
+from raftsched.executor.settings import ExecutorSettings
 from raftsched.ports import Clock
 
 _log = structlog.get_logger(__name__)
@@ -24,7 +25,7 @@ class Attempt:
 
     key: AttemptKey
     kind: str
-    """Name of the field of ``raftsched.v1.Action`` that is set."""
+    """Name of the field of ``raftsched.v1.Action`` that is set, or the kind of an extension."""
     action: task_pb2.Action
     time_limit_us: int
     context: AttemptContext
@@ -37,6 +38,26 @@ class Attempt:
     long: bool = False
     """It has been running long enough to be reported as running."""
     job: "asyncio.Task[None] | None" = None
+
+
+class RunnerSource(Protocol):
+    """Where the runners of a pool come from."""
+
+    def get(self, kind: str) -> Runner | None:
+        """The runner of that kind, or None."""
+
+    def why_not(self, kind: str) -> str:
+        """Why there is none."""
+
+
+@dataclass(slots=True)
+class _Lane:
+    """So many attempts run at a time; the others wait."""
+
+    slots: int
+    used: int = 0
+    """By attempts that run, and by what attempts left behind."""
+    waiting: deque[Attempt] = field(default_factory=deque)
 
 
 class PoolListener(Protocol):
@@ -53,18 +74,27 @@ class Pool:
     """Slots and what runs in them. The queue has no bound of its own: whoever adds bounds what is held."""
 
     def __init__(
-        self, slots: int, runners: Mapping[str, Runner], listener: PoolListener, clock: Clock, running_report_s: float
+        self,
+        settings: ExecutorSettings,
+        runners: RunnerSource,
+        listener: PoolListener,
+        clock: Clock,
+        secrets: SecretSource,
     ) -> None:
-        self._slots = slots
         self._runners = runners
         self._listener = listener
         self._clock = clock
-        self._running_report_s = running_report_s
-        self._waiting: deque[Attempt] = deque()
+        self._secrets = secrets
+        self._running_report_s = settings.running_report_s
+        self._here = _Lane(settings.slots)
+        self._elsewhere = _Lane(settings.remote_slots)
         self.attempts: dict[AttemptKey, Attempt] = {}
         """Those that wait or run. Not to be changed."""
-        self.slots_used = 0
-        """By attempts that run, and by what attempts left behind."""
+
+    @property
+    def slots_used(self) -> int:
+        """By attempts that run, and by what attempts left behind; without those whose work is done elsewhere."""
+        return self._here.used
 
     def add(self, attempt: Attempt) -> None:
         """Know an attempt that may not start yet."""
@@ -73,8 +103,9 @@ class Pool:
     def start(self, attempt: Attempt) -> None:
         """Run an attempt that was added, unless it was stopped since, as soon as a slot is free."""
         if not attempt.context.stop.requested.done():
-            self._waiting.append(attempt)
-            self._start_waiting()
+            lane = self._lane(attempt)
+            lane.waiting.append(attempt)
+            self._start_waiting(lane)
 
     def stop(self, attempt: Attempt, state: ExecutionState, error: str, *, at_once: bool = False) -> None:
         """End it early, in that state; one that waits ends here and now."""
@@ -84,7 +115,7 @@ class Pool:
             attempt.context.stop.request(state, error)
         if attempt.job is None:
             with suppress(ValueError):
-                self._waiting.remove(attempt)
+                self._lane(attempt).waiting.remove(attempt)
             self._end(attempt, attempt.context.stop.requested.result())
 
     def forsake(self, attempt: Attempt) -> None:
@@ -92,9 +123,8 @@ class Pool:
         attempt.forsaken = True
         self.stop(attempt, ExecutionState.CANCELLED, "the attempt was taken from this executor", at_once=True)
 
-    def knows(self, kind: str) -> bool:
-        """Whether it can run actions of that kind."""
-        return kind in self._runners
+    def _lane(self, attempt: Attempt) -> _Lane:
+        return self._here if getattr(self._runners.get(attempt.kind), "holds_slot", True) else self._elsewhere
 
     async def stop_all(self, error: str) -> None:
         """End all at once, as LOST, and wait until they are over."""
@@ -104,13 +134,13 @@ class Pool:
         if jobs:
             await asyncio.wait(jobs)
 
-    def _start_waiting(self) -> None:
-        while self._waiting and self.slots_used < self._slots:
-            attempt = self._waiting.popleft()
-            self.slots_used += 1
-            attempt.job = asyncio.get_running_loop().create_task(self._run(attempt))
+    def _start_waiting(self, lane: _Lane) -> None:
+        while lane.waiting and lane.used < lane.slots:
+            attempt = lane.waiting.popleft()
+            lane.used += 1
+            attempt.job = asyncio.get_running_loop().create_task(self._run(attempt, lane))
 
-    async def _run(self, attempt: Attempt) -> None:
+    async def _run(self, attempt: Attempt, lane: _Lane) -> None:
         if attempt.after is not None and attempt.after.job is not None:
             await asyncio.wait((attempt.after.job,))
         attempt.after = None
@@ -119,10 +149,10 @@ class Pool:
         else:
             result = await self._run_timed(attempt)
         if result.busy is None:
-            self._free_slot(None)
+            self._free_slot(lane)
         else:
             _log.warning("slot stays occupied", task=attempt.context.task, attempt=describe(attempt.key))
-            result.busy.add_done_callback(self._free_slot)
+            result.busy.add_done_callback(lambda _: self._free_slot(lane))
         self._end(attempt, result)
 
     async def _run_timed(self, attempt: Attempt) -> Result:
@@ -134,21 +164,40 @@ class Pool:
             error = f"the time limit of {limit_s:g} s has passed"
             timers.append(loop.call_later(limit_s, attempt.context.stop.request, ExecutionState.TIMED_OUT, error))
         try:
-            return await self._runners[attempt.kind].run(attempt.action, attempt.context)
-        except Exception as error:  # noqa: BLE001 - a defect of one runner must not take the others down
-            _log.exception("runner failed", task=attempt.context.task, attempt=describe(attempt.key))
-            return Result(ExecutionState.FAILED, error=f"defect of the executor: {type(error).__name__}: {error}")
+            return await self._run_revealed(attempt)
+        except SecretRefused as error:
+            return Result(ExecutionState.FAILED, error=f"not started: {error}")
         finally:
             for timer in timers:
                 timer.cancel()
+
+    async def _run_revealed(self, attempt: Attempt) -> Result:
+        """Run it with the values of its secrets, which what it shows is kept free of."""
+        runner = self._runners.get(attempt.kind)
+        assert runner is not None, "an attempt of a kind without a runner is not started"
+        action, redactor = await reveal(attempt.action, self._secrets)
+        attempt.context.output.redactor = redactor
+        try:
+            result = await runner.run(action, attempt.context)
+        except Exception as error:  # noqa: BLE001 - a defect of one runner must not take the others down
+            # A traceback might show a secret.
+            _log.error(
+                "runner failed",
+                task=attempt.context.task,
+                attempt=describe(attempt.key),
+                error=type(error).__name__,
+                exc_info=redactor is None,
+            )
+            result = Result(ExecutionState.FAILED, error=f"defect of the executor: {type(error).__name__}: {error}")
+        return result if redactor is None else replace(result, error=redactor.text(result.error))
 
     def _grow_long(self, attempt: Attempt) -> None:
         attempt.long = True
         self._listener.on_long(attempt)
 
-    def _free_slot(self, _: object) -> None:
-        self.slots_used -= 1
-        self._start_waiting()
+    def _free_slot(self, lane: _Lane) -> None:
+        lane.used -= 1
+        self._start_waiting(lane)
 
     def _end(self, attempt: Attempt, result: Result) -> None:
         del self.attempts[attempt.key]

@@ -25,6 +25,12 @@ class ExecutorSettings:
     python_allow: tuple[str, ...] = ()
     """Callables that tasks may name: ``package.module:function``, or ``package.module:*`` for the public functions that
     the module defines itself. Those of the entry point group ``raftsched.callables`` need no mention here."""
+    remote_slots: int = 200
+    """Attempts that run at a time of those kinds of action that take no slot because their work is done elsewhere."""
+    secrets_dir: Path | None = None
+    """Files with the values of secrets, named as the secrets."""
+    container_socket: str = ""
+    """Where the Docker API is served, such as ``unix:///run/docker.sock``. Empty: as DOCKER_HOST says."""
     http_connect_timeout_s: float = 10.0
     http_use_environment: bool = False
     """Obey HTTP_PROXY, HTTPS_PROXY, NO_PROXY and ~/.netrc."""
@@ -51,6 +57,7 @@ class ExecutorSettings:
     def __post_init__(self) -> None:
         for name, low, high in (
             ("slots", 1, 10_000),
+            ("remote_slots", 1, 10_000),
             ("kill_grace_s", 0, 3600),
             ("http_connect_timeout_s", 0.01, 3600),
             ("running_report_s", 0, 3600),

@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -19,47 +19,13 @@ from raftsched_client.v1 import task_pb2
 from raftsched.clock import SystemClock
 from raftsched.core import ids
 from raftsched.core.model import ExecutionState
-from raftsched.executor.actions.base import AttemptContext, Result, Runner, StopSignal
+from raftsched.executor.actions.base import AttemptContext, Result
 from raftsched.executor.actions.command import CommandRunner
 from raftsched.executor.actions.http import HttpRunner
 from raftsched.executor.actions.python import PythonRunner
 from raftsched.executor.context import current
 from raftsched.executor.output import KEPT_BYTES, Output
-
-EXECUTION_ID = ids.execution_id(7, 1, 1_700_000_000_250_000)
-DEADLINE_S = 20.0
-
-
-def new_context() -> AttemptContext:
-    return AttemptContext(
-        executor_id="e1",
-        task="nightly",
-        execution_id=EXECUTION_ID,
-        nominal_us=1_700_000_000_250_000,
-        attempt=3,
-        fencing_token=42,
-        stop=StopSignal(asyncio.get_running_loop()),
-    )
-
-
-Stopper = Callable[[AttemptContext], Awaitable[None]]
-
-
-def perform(runner: Runner, action: task_pb2.Action, stopper: Stopper | None = None) -> tuple[Result, Output]:
-    """Run one action to its end; the stopper runs beside it and may stop it."""
-
-    async def main() -> tuple[Result, Output]:
-        context = new_context()
-        running = asyncio.ensure_future(runner.run(action, context))
-        try:
-            async with asyncio.timeout(DEADLINE_S):
-                if stopper is not None:
-                    await stopper(context)
-                return await running, context.output
-        finally:
-            await runner.close()
-
-    return asyncio.run(main())
+from tests.support.action_bench import DEADLINE_S, EXECUTION_ID, TRACEPARENT, Stopper, new_context, perform
 
 
 async def until(condition: Callable[[], object]) -> None:
@@ -141,6 +107,13 @@ def test_command_is_told_its_attempt_in_the_environment(monkeypatch: pytest.Monk
     assert seen["RAFTSCHED_NOMINAL_TIME"] == "2023-11-14T22:13:20.250000Z"
     assert seen["RAFTSCHED_ATTEMPT"] == "3"
     assert seen["RAFTSCHED_FENCING_TOKEN"] == "42"
+    assert seen["TRACEPARENT"] == TRACEPARENT
+
+
+def test_command_does_not_see_the_secrets_of_its_executor(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAFTSCHED_SECRET_TOKEN", "not for everyone")
+    _, output = command("env")
+    assert b"not for everyone" not in output.tail(KEPT_BYTES)
 
 
 def test_command_runs_in_its_working_directory(tmp_path: Path) -> None:
@@ -385,6 +358,9 @@ def test_request_carries_its_attempt_and_what_the_task_says(target: tuple[str, t
     assert headers["x-mine"] == "v"
     assert headers["content-type"] == "text/plain"
     assert headers["idempotency-key"] == ids.to_text(EXECUTION_ID)
+    assert headers["traceparent"] == TRACEPARENT
+    assert headers["x-raftsched-executor-id"] == "e1"
+    assert headers["x-raftsched-execution-id"] == ids.to_text(EXECUTION_ID)
     assert headers["x-raftsched-task"] == "nightly"
     assert headers["x-raftsched-nominal-time"] == "2023-11-14T22:13:20.250000Z"
     assert headers["x-raftsched-attempt"] == "3"
@@ -600,7 +576,6 @@ def test_exception_fails_the_attempt_with_the_traceback_as_output(module: str, f
     assert text.rstrip().endswith(error)
 
 
-@pytest.mark.filterwarnings("ignore:coroutine 'told_async' was never awaited:RuntimeWarning")
 def test_synchronous_callable_that_returns_a_coroutine_is_told_so(module: str) -> None:
     result, _ = call(module, "hidden_coroutine")
     assert result.state == ExecutionState.FAILED

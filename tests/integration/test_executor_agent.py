@@ -79,7 +79,7 @@ def test_attempts_of_every_kind_are_run_and_reported(tmp_path: Path) -> None:
             assert (end.exit_code, end.output_tail, end.output_size_bytes) == (4, b"hello\n", 6)
             assert 0 < end.start_us <= end.end_us
             assert not end.HasField("http_status")
-            assert "does not know this kind" in leader.ends[key_of(4)][0].error
+            assert "does not know the kind" in leader.ends[key_of(4)][0].error
             assert "deleted" in leader.ends[key_of(5)][0].error
 
     run(test)

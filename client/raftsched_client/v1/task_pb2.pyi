@@ -91,6 +91,26 @@ FOLD_POLICY_LAST: FoldPolicy.ValueType  # 2
 FOLD_POLICY_BOTH: FoldPolicy.ValueType  # 3
 Global___FoldPolicy: _TypeAlias = FoldPolicy  # noqa: Y015
 
+class _PullPolicy:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _PullPolicyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PullPolicy.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PULL_POLICY_UNSPECIFIED: _PullPolicy.ValueType  # 0
+    PULL_POLICY_IF_NOT_PRESENT: _PullPolicy.ValueType  # 1
+    PULL_POLICY_ALWAYS: _PullPolicy.ValueType  # 2
+    PULL_POLICY_NEVER: _PullPolicy.ValueType  # 3
+
+class PullPolicy(_PullPolicy, metaclass=_PullPolicyEnumTypeWrapper):
+    """When an image is fetched from its registry."""
+
+PULL_POLICY_UNSPECIFIED: PullPolicy.ValueType  # 0
+PULL_POLICY_IF_NOT_PRESENT: PullPolicy.ValueType  # 1
+PULL_POLICY_ALWAYS: PullPolicy.ValueType  # 2
+PULL_POLICY_NEVER: PullPolicy.ValueType  # 3
+Global___PullPolicy: _TypeAlias = PullPolicy  # noqa: Y015
+
 @_typing.final
 class Task(_message.Message):
     """A command to be run by a schedule."""
@@ -469,7 +489,9 @@ Global___IntervalSchedule: _TypeAlias = IntervalSchedule  # noqa: Y015
 
 @_typing.final
 class Action(_message.Message):
-    """What an execution does."""
+    """What an execution does. A text of it may name secrets that the executor has: `${secret:NAME}` stands for the value, and
+    `$${secret:NAME}` for itself. The values are never part of a task, of the log or of an output.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -477,6 +499,10 @@ class Action(_message.Message):
     HTTP_FIELD_NUMBER: _builtins.int
     PYTHON_FIELD_NUMBER: _builtins.int
     NOOP_FIELD_NUMBER: _builtins.int
+    GRPC_FIELD_NUMBER: _builtins.int
+    AWS_LAMBDA_FIELD_NUMBER: _builtins.int
+    CONTAINER_FIELD_NUMBER: _builtins.int
+    EXTENSION_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def command(self) -> Global___CommandAction: ...
     @_builtins.property
@@ -485,6 +511,14 @@ class Action(_message.Message):
     def python(self) -> Global___PythonAction: ...
     @_builtins.property
     def noop(self) -> Global___NoopAction: ...
+    @_builtins.property
+    def grpc(self) -> Global___GrpcAction: ...
+    @_builtins.property
+    def aws_lambda(self) -> Global___AwsLambdaAction: ...
+    @_builtins.property
+    def container(self) -> Global___ContainerAction: ...
+    @_builtins.property
+    def extension(self) -> Global___ExtensionAction: ...
     def __init__(
         self,
         *,
@@ -492,12 +526,16 @@ class Action(_message.Message):
         http: Global___HttpAction | None = ...,
         python: Global___PythonAction | None = ...,
         noop: Global___NoopAction | None = ...,
+        grpc: Global___GrpcAction | None = ...,
+        aws_lambda: Global___AwsLambdaAction | None = ...,
+        container: Global___ContainerAction | None = ...,
+        extension: Global___ExtensionAction | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["command", b"command", "http", b"http", "kind", b"kind", "noop", b"noop", "python", b"python"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["aws_lambda", b"aws_lambda", "command", b"command", "container", b"container", "extension", b"extension", "grpc", b"grpc", "http", b"http", "kind", b"kind", "noop", b"noop", "python", b"python"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["command", b"command", "http", b"http", "kind", b"kind", "noop", b"noop", "python", b"python"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["aws_lambda", b"aws_lambda", "command", b"command", "container", b"container", "extension", b"extension", "grpc", b"grpc", "http", b"http", "kind", b"kind", "noop", b"noop", "python", b"python"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["command", "http", "python", "noop"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["command", "http", "python", "noop", "grpc", "aws_lambda", "container", "extension"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -667,6 +705,223 @@ class NoopAction(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___NoopAction: _TypeAlias = NoopAction  # noqa: Y015
+
+@_typing.final
+class GrpcAction(_message.Message):
+    """Makes one unary gRPC call. Succeeds on status OK. The time limit of the task is the deadline of the call."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class MetadataEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    TARGET_FIELD_NUMBER: _builtins.int
+    METHOD_FIELD_NUMBER: _builtins.int
+    REQUEST_JSON_FIELD_NUMBER: _builtins.int
+    METADATA_FIELD_NUMBER: _builtins.int
+    TLS_FIELD_NUMBER: _builtins.int
+    DESCRIPTOR_SET_FIELD_NUMBER: _builtins.int
+    target: _builtins.str
+    """host:port."""
+    method: _builtins.str
+    """package.Service/Method."""
+    request_json: _builtins.str
+    """The request in protobuf's JSON mapping. Default {}."""
+    tls: _builtins.bool
+    """Connect with TLS. The server is checked against the authorities that the executor trusts."""
+    descriptor_set: _builtins.bytes
+    """A serialised google.protobuf.FileDescriptorSet with the method's service and all that it imports. Empty: the server is
+    asked, by the reflection service.
+    """
+    @_builtins.property
+    def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Keys in lower case; not those that end in -bin."""
+
+    def __init__(
+        self,
+        *,
+        target: _builtins.str = ...,
+        method: _builtins.str = ...,
+        request_json: _builtins.str = ...,
+        metadata: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        tls: _builtins.bool = ...,
+        descriptor_set: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["descriptor_set", b"descriptor_set", "metadata", b"metadata", "method", b"method", "request_json", b"request_json", "target", b"target", "tls", b"tls"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GrpcAction: _TypeAlias = GrpcAction  # noqa: Y015
+
+@_typing.final
+class AwsLambdaAction(_message.Message):
+    """Invokes a function of AWS Lambda, with the credentials that the executor has. Holds no slot of the executor."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FUNCTION_FIELD_NUMBER: _builtins.int
+    QUALIFIER_FIELD_NUMBER: _builtins.int
+    PAYLOAD_JSON_FIELD_NUMBER: _builtins.int
+    EVENT_FIELD_NUMBER: _builtins.int
+    REGION_FIELD_NUMBER: _builtins.int
+    ATTEMPT_KEY_FIELD_NUMBER: _builtins.int
+    function: _builtins.str
+    """Name, name:alias or ARN."""
+    qualifier: _builtins.str
+    """Version or alias. Default: $LATEST."""
+    payload_json: _builtins.str
+    """What the function is given. Default {}."""
+    event: _builtins.bool
+    """Only hand the event over: succeeds when AWS has queued it, and does not wait for the function. Otherwise succeeds when the
+    function has returned without an error.
+    """
+    region: _builtins.str
+    """Default: that of the executor's environment."""
+    attempt_key: _builtins.str
+    """Add the identity of the attempt to the payload, which must be an object, under this key."""
+    def __init__(
+        self,
+        *,
+        function: _builtins.str = ...,
+        qualifier: _builtins.str = ...,
+        payload_json: _builtins.str = ...,
+        event: _builtins.bool = ...,
+        region: _builtins.str = ...,
+        attempt_key: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt_key", b"attempt_key", "event", b"event", "function", b"function", "payload_json", b"payload_json", "qualifier", b"qualifier", "region", b"region"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AwsLambdaAction: _TypeAlias = AwsLambdaAction  # noqa: Y015
+
+@_typing.final
+class ContainerAction(_message.Message):
+    """Runs an image in a container, by the Docker API. Succeeds on exit code 0. The container is removed afterwards."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class EnvEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    IMAGE_FIELD_NUMBER: _builtins.int
+    COMMAND_FIELD_NUMBER: _builtins.int
+    ENTRYPOINT_FIELD_NUMBER: _builtins.int
+    ENV_FIELD_NUMBER: _builtins.int
+    WORKING_DIRECTORY_FIELD_NUMBER: _builtins.int
+    USER_FIELD_NUMBER: _builtins.int
+    MEMORY_LIMIT_BYTES_FIELD_NUMBER: _builtins.int
+    CPU_LIMIT_MILLIS_FIELD_NUMBER: _builtins.int
+    PULL_POLICY_FIELD_NUMBER: _builtins.int
+    NETWORK_FIELD_NUMBER: _builtins.int
+    image: _builtins.str
+    working_directory: _builtins.str
+    """Default: that of the image."""
+    user: _builtins.str
+    """Name or uid, and optionally group: user[:group]. Default: that of the image."""
+    memory_limit_bytes: _builtins.int
+    """At least 6 MiB. 0: no limit."""
+    cpu_limit_millis: _builtins.int
+    """In thousandths of a CPU. 0: no limit."""
+    pull_policy: Global___PullPolicy.ValueType
+    """Default IF_NOT_PRESENT."""
+    network: _builtins.str
+    """Name of a network. Default: that of the engine."""
+    @_builtins.property
+    def command(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Default: that of the image."""
+
+    @_builtins.property
+    def entrypoint(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Default: that of the image."""
+
+    @_builtins.property
+    def env(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        image: _builtins.str = ...,
+        command: _abc.Iterable[_builtins.str] | None = ...,
+        entrypoint: _abc.Iterable[_builtins.str] | None = ...,
+        env: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        working_directory: _builtins.str = ...,
+        user: _builtins.str = ...,
+        memory_limit_bytes: _builtins.int = ...,
+        cpu_limit_millis: _builtins.int = ...,
+        pull_policy: Global___PullPolicy.ValueType = ...,
+        network: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["command", b"command", "cpu_limit_millis", b"cpu_limit_millis", "entrypoint", b"entrypoint", "env", b"env", "image", b"image", "memory_limit_bytes", b"memory_limit_bytes", "network", b"network", "pull_policy", b"pull_policy", "user", b"user", "working_directory", b"working_directory"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ContainerAction: _TypeAlias = ContainerAction  # noqa: Y015
+
+@_typing.final
+class ExtensionAction(_message.Message):
+    """An action of a kind that the operator has added to the executors, by entry point (group `raftsched.actions`)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    PARAMETERS_JSON_FIELD_NUMBER: _builtins.int
+    kind: _builtins.str
+    """1 to 63 of [a-z0-9_-], starting with a letter."""
+    parameters_json: _builtins.str
+    """What the kind takes, as a JSON object. Default {}."""
+    def __init__(
+        self,
+        *,
+        kind: _builtins.str = ...,
+        parameters_json: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "parameters_json", b"parameters_json"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExtensionAction: _TypeAlias = ExtensionAction  # noqa: Y015
 
 @_typing.final
 class CreateTaskRequest(_message.Message):

@@ -1,6 +1,11 @@
-"""The interface between the pool and the kinds of action."""
+"""The interface between the pool and the kinds of action.
+
+A kind of action is one module with a function that makes its ``Runner``, named by an entry point of the group
+``raftsched.actions``. Those of raftsched itself are found in the same way as those of others.
+"""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Protocol, TypeVar
@@ -10,6 +15,8 @@ from raftsched_client.v1 import task_pb2
 from raftsched.core import ids
 from raftsched.core.model import ExecutionState
 from raftsched.executor.output import Output
+from raftsched.executor.settings import ExecutorSettings
+from raftsched.ports import Clock
 
 _T = TypeVar("_T")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -65,6 +72,8 @@ class AttemptContext:
     fencing_token: int
     stop: StopSignal
     output: Output = field(default_factory=Output)
+    time_limit_us: int = 0
+    """0: none. ``stop`` is requested when it has passed."""
 
     @property
     def execution_id_text(self) -> str:
@@ -82,8 +91,20 @@ class AttemptContext:
         return self.nominal_time.isoformat().replace("+00:00", "Z")
 
 
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a runner may use of the executor that it belongs to."""
+
+    settings: ExecutorSettings
+    clock: Clock
+
+
 class Runner(Protocol):
-    """Runs one kind of action."""
+    """Runs one kind of action.
+
+    ``holds_slot`` (default True, where a runner does not say) is False for a kind whose work is done elsewhere: its
+    attempts take no slot of the pool, and are bounded by ``ExecutorSettings.remote_slots``.
+    """
 
     async def run(self, action: task_pb2.Action, context: AttemptContext) -> Result:
         """Run it until it ends or ``context.stop`` is requested.
@@ -94,6 +115,10 @@ class Runner(Protocol):
 
     async def close(self) -> None:
         """Release what is kept between runs. Nothing runs any more."""
+
+
+RunnerFactory = Callable[[Surroundings], Runner]
+"""What an entry point of the group ``raftsched.actions`` names. Called once, when the executor starts."""
 
 
 async def first_of(work: "asyncio.Future[_T]", stop: StopSignal) -> bool:

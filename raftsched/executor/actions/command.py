@@ -3,19 +3,25 @@
 import asyncio
 import os
 import signal
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from raftsched_client.v1 import task_pb2
 
 from raftsched.core.model import ExecutionState
 from raftsched.executor.actions import process
-from raftsched.executor.actions.base import AttemptContext, Result, first_of
+from raftsched.executor.actions.base import AttemptContext, Result, Surroundings, first_of
+from raftsched.executor.actions.identity import environment
+from raftsched.executor.secrets import hide_from_children
 from raftsched.ports import Clock
 
 _SPAWN_THREADS = 2
 """Starting a program takes about a millisecond, most of it outside the interpreter lock: two threads keep two cores
 busy and the event loop free."""
+
+
+def create(surroundings: Surroundings) -> "CommandRunner":
+    """The runner of commands."""
+    return CommandRunner(surroundings.clock, surroundings.settings.kill_grace_s)
 
 
 class CommandRunner:
@@ -28,7 +34,7 @@ class CommandRunner:
     def __init__(self, clock: Clock, kill_grace_s: float) -> None:
         self._clock = clock
         self._kill_grace_s = kill_grace_s
-        self._environment = dict(os.environ)
+        self._environment = hide_from_children(os.environ)
         self._spawners = ThreadPoolExecutor(_SPAWN_THREADS, thread_name_prefix="spawn")
 
     async def run(self, action: task_pb2.Action, context: AttemptContext) -> Result:
@@ -53,24 +59,12 @@ class CommandRunner:
         argv = list(command.argv)
         if command.shell:
             argv = ["/bin/sh", "-c", argv[0], "sh", *argv[1:]]
-        env = {**self._environment, **command.env, **attempt_environment(context)}
+        env = {**self._environment, **command.env, **environment(context)}
         return process.start(argv, env, command.working_directory, command.stdin)
 
     async def close(self) -> None:
         """Let go of the threads."""
         self._spawners.shutdown(wait=False)
-
-
-def attempt_environment(context: AttemptContext) -> Mapping[str, str]:
-    """What every program is told about its attempt."""
-    return {
-        "RAFTSCHED_EXECUTOR_ID": context.executor_id,
-        "RAFTSCHED_TASK": context.task,
-        "RAFTSCHED_EXECUTION_ID": context.execution_id_text,
-        "RAFTSCHED_NOMINAL_TIME": context.nominal_time_text,
-        "RAFTSCHED_ATTEMPT": str(context.attempt),
-        "RAFTSCHED_FENCING_TOKEN": str(context.fencing_token),
-    }
 
 
 def _result(code: int) -> Result:

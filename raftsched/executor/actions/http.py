@@ -8,10 +8,22 @@ import httpx
 from raftsched_client.v1 import task_pb2
 
 from raftsched.core.model import ExecutionState
-from raftsched.executor.actions.base import AttemptContext, Result, first_of
+from raftsched.executor.actions import identity
+from raftsched.executor.actions.base import AttemptContext, Result, Surroundings, first_of
 
 _KEPT_CONNECTIONS = 100
 _MAX_PORT = 65535
+
+
+def create(surroundings: Surroundings) -> "HttpRunner":
+    """The runner of HTTP requests."""
+    settings = surroundings.settings
+    return HttpRunner(
+        settings.slots,
+        settings.http_connect_timeout_s,
+        use_environment=settings.http_use_environment,
+        version=settings.version,
+    )
 
 
 class HttpRunner:
@@ -77,11 +89,7 @@ class HttpRunner:
 
 def _headers(action: task_pb2.HttpAction, context: AttemptContext) -> httpx.Headers:
     headers = httpx.Headers(dict(action.headers))
-    headers["Idempotency-Key"] = context.execution_id_text
-    headers["X-Raftsched-Task"] = context.task
-    headers["X-Raftsched-Nominal-Time"] = context.nominal_time_text
-    headers["X-Raftsched-Attempt"] = str(context.attempt)
-    headers["X-Raftsched-Fencing-Token"] = str(context.fencing_token)
+    headers.update(identity.headers(context))
     return headers
 
 

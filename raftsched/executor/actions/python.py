@@ -11,7 +11,7 @@ from typing import NamedTuple
 from raftsched_client.v1 import task_pb2
 
 from raftsched.core.model import ExecutionState
-from raftsched.executor.actions.base import AttemptContext, Result, first_of
+from raftsched.executor.actions.base import AttemptContext, Result, Surroundings, first_of
 from raftsched.executor.actions.callables import Callables, Exposed, Refused, arguments, is_async
 from raftsched.executor.context import RunContext, raftsched_context
 
@@ -21,6 +21,11 @@ _CLOSE_S = 1.0
 class _Outcome(NamedTuple):
     result: Result
     written: bytes
+
+
+def create(surroundings: Surroundings) -> "PythonRunner":
+    """The runner of Python callables."""
+    return PythonRunner(surroundings.settings.python_allow, surroundings.settings.kill_grace_s)
 
 
 class PythonRunner:
@@ -113,6 +118,8 @@ class _Call:
                 self._hand_over(function)
                 return
             value = function(**arguments(self._action.kwargs_json))
+            if inspect.iscoroutine(value):
+                value.close()
             if inspect.isawaitable(value):
                 raise TypeError("a synchronous callable returned an awaitable: make it an async function")
             outcome = _Outcome(Result(ExecutionState.SUCCEEDED), _text(value))

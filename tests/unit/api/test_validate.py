@@ -9,6 +9,7 @@ from raftsched_client.v1 import policy_pb2, task_pb2
 
 from raftsched.api.errors import ApiError
 from raftsched.api.validate import INPUT_FIELDS, changed_task, new_task
+from raftsched.core import references
 
 SECOND = 1_000_000
 NOW_US = 1_800_000_000 * SECOND
@@ -56,6 +57,32 @@ def command(**fields: object) -> Edit:
     return edit
 
 
+def grpc(**fields: object) -> Edit:
+    def edit(task: task_pb2.Task) -> None:
+        values = {"target": "host:1", "method": "p.S/M", **fields}
+        task.action.grpc.CopyFrom(task_pb2.GrpcAction(**values))  # type: ignore[arg-type]
+
+    return edit
+
+
+def aws_lambda(**fields: object) -> Edit:
+    def edit(task: task_pb2.Task) -> None:
+        task.action.aws_lambda.CopyFrom(task_pb2.AwsLambdaAction(**{"function": "f", **fields}))  # type: ignore[arg-type]
+
+    return edit
+
+
+def container(**fields: object) -> Edit:
+    def edit(task: task_pb2.Task) -> None:
+        task.action.container.CopyFrom(task_pb2.ContainerAction(**{"image": "i", **fields}))  # type: ignore[arg-type]
+
+    return edit
+
+
+def extension(**fields: str) -> Edit:
+    return lambda task: task.action.extension.CopyFrom(task_pb2.ExtensionAction(**{"kind": "sql", **fields}))
+
+
 def interval(seconds: int, nanos: int = 0) -> Edit:
     def edit(task: task_pb2.Task) -> None:
         task.schedule.interval.every.seconds = seconds
@@ -65,6 +92,45 @@ def interval(seconds: int, nanos: int = 0) -> Edit:
 
 
 REFUSED: list[tuple[str, Edit]] = [
+    ("task.action.grpc.target", grpc(target="")),
+    ("task.action.grpc.target", grpc(target="host")),
+    ("task.action.grpc.target", grpc(target="host:99999")),
+    ("task.action.grpc.target", grpc(target="http://host:1")),
+    ("task.action.grpc.method", grpc(method="/p.S/M")),
+    ("task.action.grpc.method", grpc(method="S")),
+    ("task.action.grpc.request_json", grpc(request_json="[]")),
+    ("task.action.grpc.request_json", grpc(request_json="{")),
+    ("task.action.grpc.metadata", grpc(metadata={"Upper": "x"})),
+    ("task.action.grpc.metadata", grpc(metadata={"x-bin": "x"})),
+    ("task.action.grpc.metadata", grpc(metadata={"grpc-x": "x"})),
+    ("task.action.grpc.metadata", grpc(metadata={"x": "ä"})),
+    ("task.action.grpc.descriptor_set", grpc(descriptor_set=b"\xff")),
+    ("task.action.grpc.descriptor_set", grpc(descriptor_set=b"\n\x00")),
+    ("task.action.aws_lambda.function", aws_lambda(function="")),
+    ("task.action.aws_lambda.function", aws_lambda(function="a b")),
+    ("task.action.aws_lambda.qualifier", aws_lambda(qualifier="a b")),
+    ("task.action.aws_lambda.region", aws_lambda(region="EU")),
+    ("task.action.aws_lambda.attempt_key", aws_lambda(attempt_key="k" * 65)),
+    ("task.action.aws_lambda.payload_json", aws_lambda(payload_json="{")),
+    ("task.action.aws_lambda.payload_json", aws_lambda(payload_json="[]", attempt_key="k")),
+    ("task.action.container.image", container(image="")),
+    ("task.action.container.image", container(image="a b")),
+    ("task.action.container.env", container(env={"": "x"})),
+    ("task.action.container.command", container(command=["a\0"])),
+    ("task.action.container.working_directory", container(working_directory="relative")),
+    ("task.action.container.user", container(user="a b")),
+    ("task.action.container.network", container(network="a b")),
+    ("task.action.container.memory_limit_bytes", container(memory_limit_bytes=1)),
+    ("task.action.container.cpu_limit_millis", container(cpu_limit_millis=-1)),
+    ("task.action.container.pull_policy", container(pull_policy=9)),
+    ("task.action.extension.kind", extension(kind="")),
+    ("task.action.extension.kind", extension(kind="http")),
+    ("task.action.extension.parameters_json", extension(parameters_json="[]")),
+    ("task.action.command.argv", command(argv=["echo", "${secret:}"])),
+    ("task.action.command.env", command(env={"A": "${secret:a b}"})),
+    ("task.action.command.stdin", command(stdin=b"${secret:../x}")),
+    ("task.action.http.headers", http(headers={"A": "${secret:"})),
+    ("task.action.grpc.metadata", grpc(metadata={"a": "${secret:/}"})),
     ("task.name", lambda t: setattr(t, "name", "")),
     ("task.name", lambda t: setattr(t, "name", ".hidden")),
     ("task.name", lambda t: setattr(t, "name", "a/b")),
@@ -233,3 +299,27 @@ def test_messages_stay_short_and_printable() -> None:
         assert description.isascii()
         assert description.isprintable()
         assert len(description) < 300
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        grpc(target="[::1]:7101", request_json='{"a": "${secret:x}"}', metadata={"a": "Bearer ${secret:t}"}),
+        aws_lambda(function="arn:aws:lambda:eu-central-1:123456789012:function:tidy:live", payload_json="[1]"),
+        container(image="registry.example.org:5000/team/tool@sha256:00", user="1000:1000", memory_limit_bytes=6 << 20),
+        extension(kind="my_kind-2", parameters_json='{"a": 1}'),
+        http(url="https://${secret:user}:${secret:password}@host/${secret:path}?q=$${secret:x}"),
+        command(argv=["echo", "$${secret:", "${secret:API_KEY}"]),
+    ],
+)
+def test_action_with_references_to_secrets_is_accepted_as_it_is(edit: Edit) -> None:
+    sent = edited(edit)
+    accepted = new_task(sent, NOW_US).task.action
+    # Defaults are written out.
+    assert {field for field, _ in accepted.ListFields()} == {field for field, _ in sent.action.ListFields()}
+    assert set(references.texts(sent.action)) <= set(references.texts(accepted))
+
+
+def test_pull_policy_has_a_default() -> None:
+    accepted = new_task(edited(container()), NOW_US).task
+    assert accepted.action.container.pull_policy == task_pb2.PULL_POLICY_IF_NOT_PRESENT

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import pytest
 from raftsched_client.v1 import task_pb2
@@ -10,6 +11,8 @@ from raftsched.clock import SystemClock
 from raftsched.core.model import ExecutionState
 from raftsched.executor.actions.base import AttemptContext, Result, StopSignal, first_of
 from raftsched.executor.pool import Attempt, Pool
+from raftsched.executor.secrets import Secrets
+from raftsched.executor.settings import ExecutorSettings
 
 SUCCEEDED = Result(ExecutionState.SUCCEEDED)
 
@@ -18,6 +21,7 @@ class HeldRunner:
     """Runs each action until the test releases it, or it is stopped."""
 
     def __init__(self) -> None:
+        self.holds_slot = True
         self.started: list[int] = []
         self.gates: dict[int, asyncio.Future[Result]] = {}
 
@@ -38,9 +42,18 @@ class Bench:
 
     def __init__(self, slots: int, running_report_s: float = 100.0) -> None:
         self.runner = HeldRunner()
+        self.remote = HeldRunner()
+        self.remote.holds_slot = False
         self.ended: list[tuple[int, Result]] = []
         self.long: list[int] = []
-        self.pool = Pool(slots, {"command": self.runner}, self, SystemClock(), running_report_s)
+        settings = ExecutorSettings(Path(), slots=slots, running_report_s=running_report_s, remote_slots=2)
+        self.pool = Pool(settings, self, self, SystemClock(), Secrets(environment={}))
+
+    def get(self, kind: str) -> HeldRunner:
+        return self.runner if kind == "command" else self.remote
+
+    def why_not(self, kind: str) -> str:
+        raise AssertionError(kind)
 
     def on_long(self, attempt: Attempt) -> None:
         self.long.append(attempt.context.nominal_us)
@@ -48,10 +61,12 @@ class Bench:
     def on_end(self, attempt: Attempt, result: Result) -> None:
         self.ended.append((attempt.context.nominal_us, result))
 
-    def submit(self, number: int, *, time_limit_us: int = 0, after: Attempt | None = None) -> Attempt:
+    def submit(
+        self, number: int, *, time_limit_us: int = 0, after: Attempt | None = None, kind: str = "command"
+    ) -> Attempt:
         key = (number.to_bytes(16, "big"), 1)
         context = AttemptContext("e", "t", key[0], number, 1, 1, StopSignal(asyncio.get_running_loop()))
-        attempt = Attempt(key, "command", task_pb2.Action(), time_limit_us, context, after=after)
+        attempt = Attempt(key, kind, task_pb2.Action(), time_limit_us, context, after=after)
         self.pool.add(attempt)
         self.pool.start(attempt)
         return attempt
@@ -239,5 +254,25 @@ def test_stop_all_ends_everything_as_lost(slots: int) -> None:
         await bench.pool.stop_all("over")
         assert sorted(bench.states()) == [(number, ExecutionState.LOST) for number in range(4)]
         assert len(bench.runner.started) == slots
+
+    run(test)
+
+
+def test_work_done_elsewhere_takes_no_slot_and_has_a_bound_of_its_own() -> None:
+    async def test() -> None:
+        bench = Bench(slots=1)
+        for number in (1, 2):
+            bench.submit(number)
+        for number in (11, 12, 13):
+            bench.submit(number, kind="remote")
+        await bench.until(lambda: len(bench.remote.started) == 2)
+        assert bench.runner.started == [1]
+        assert bench.pool.slots_used == 1
+        bench.remote.gates[11].set_result(SUCCEEDED)
+        await bench.until(lambda: bench.remote.started == [11, 12, 13])
+        assert bench.runner.started == [1]
+        bench.runner.gates[1].set_result(SUCCEEDED)
+        await bench.until(lambda: bench.runner.started == [1, 2])
+        await bench.pool.stop_all("over")
 
     run(test)
