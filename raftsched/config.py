@@ -108,6 +108,15 @@ class SchedulerConfig(_Section):
     keep_ledger_hours: int = Field(30 * 24, ge=1, le=10 * 365 * 24)
 
 
+class StateCheckConfig(_Section):
+    """The comparison of the state tables of all nodes: passes over all rows, in small steps."""
+
+    pause_s: int = Field(600, ge=0, le=30 * 24 * 3600)
+    """Between two passes; 0: there are none."""
+    step_ms: int = Field(250, ge=1, le=60_000)
+    """Between two steps of at most 1,000 rows."""
+
+
 class ExecutorConfig(_Section):
     """The pool that runs attempts."""
 
@@ -143,6 +152,7 @@ class NodeConfig(_Section):
     log: LogConfig = LogConfig()
     raft: RaftConfig = RaftConfig()
     scheduler: SchedulerConfig = SchedulerConfig()
+    state_check: StateCheckConfig = StateCheckConfig()
     executor: ExecutorConfig = Field(default_factory=ExecutorConfig)
 
     @model_validator(mode="before")

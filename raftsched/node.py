@@ -21,14 +21,16 @@ from raftsched.consensus.group import RaftGroup
 from raftsched.consensus.matching import InvariantBroken
 from raftsched.consensus.settings import Settings
 from raftsched.consensus.transport import RaftTransport
+from raftsched.core.state_check import CheckMemory
 from raftsched.executor.agent import ExecutorAgent
 from raftsched.executor.settings import ExecutorSettings
-from raftsched.internal.v1 import executor_pb2_grpc
+from raftsched.internal.v1 import check_pb2_grpc, executor_pb2_grpc
 from raftsched.ports import Clock, Peer, Role, StoreFailed, StoreRefused
 from raftsched.replica import Replica
 from raftsched.rest.server import ListenError, RestServer
 from raftsched.scheduler.service import SchedulerService
 from raftsched.scheduler.settings import SchedulerSettings
+from raftsched.scheduler.state_check import StateChecker, StateCheckService, StateCheckSettings, ask_over
 from raftsched.store.lmdb_store import LmdbStore
 
 VERSION = distribution_version("raftsched")
@@ -93,7 +95,7 @@ class Node:
         async with AsyncExitStack() as stack:
             store = LmdbStore(config.data_dir / "state", max_size_bytes=config.max_data_gib * _GIB)
             stack.callback(store.close)
-            replica = Replica(store)
+            replica = Replica(store, config.id)
             transport = RaftTransport(
                 cluster_id=config.cluster_id, node=self._me, peers=self._members, clock=self._clock
             )
@@ -102,13 +104,15 @@ class Node:
                 group, transport=transport, store=store, clock=self._clock, settings=_raft_settings(config)
             )
             scheduler = self._scheduler(store, group)
-            replica.on_leadership = scheduler.lead
             replica.listen(scheduler.applied)
-            api = self._api(store, group, scheduler)
+            api = self._api(store, group, scheduler, replica.checks)
+            checker = self._checker(group, replica.checks, api)
+            replica.on_leadership = lambda term: _all_lead(term, scheduler.lead, checker.lead)
             replica.listen(lambda executions, _tasks: api.feed.publish(executions))
             server = ApiServer(api)
             transport.add_to_server(server.server)
             executor_pb2_grpc.add_ExecutorServiceServicer_to_server(scheduler, server.server)
+            check_pb2_grpc.add_StateCheckServiceServicer_to_server(StateCheckService(replica.checks), server.server)
             _listen(server, config.listen)
             await server.start()
             stack.push_async_callback(server.stop, _STOP_GRACE_S)
@@ -119,7 +123,7 @@ class Node:
                 stack.push_async_callback(rest.stop)
             transport.start()
             stack.push_async_callback(transport.close)
-            work = [driver.run(), transport.watch(), scheduler.run()]
+            work = [driver.run(), transport.watch(), scheduler.run(), checker.run()]
             if config.executor.slots:
                 agent = self._agent(api)
                 await agent.start()
@@ -159,7 +163,21 @@ class Node:
             ),
         )
 
-    def _api(self, store: LmdbStore, group: RaftGroup, scheduler: SchedulerService) -> ApiContext:
+    def _checker(self, group: RaftGroup, memory: CheckMemory, api: ApiContext) -> StateChecker:
+        addresses = {member.id: member.address for member in self._members if member.id != self._config.id}
+        return StateChecker(
+            log=group,
+            clock=self._clock,
+            node_id=self._config.id,
+            others=tuple(addresses),
+            memory=memory,
+            ask=lambda node_id, index: ask_over(api.channels.get(addresses[node_id]), index),
+            settings=StateCheckSettings(
+                pause_s=self._config.state_check.pause_s, step_s=self._config.state_check.step_ms / 1000
+            ),
+        )
+
+    def _api(self, store: LmdbStore, group: RaftGroup, scheduler: SchedulerService, checks: CheckMemory) -> ApiContext:
         return ApiContext(
             node_id=self._config.id,
             cluster_id=self._config.cluster_id,
@@ -169,6 +187,8 @@ class Node:
             clock=self._clock,
             output=_ExecutorOutput(scheduler),
             executors=scheduler.executors,
+            problem=checks.problem,
+            state_checked_us=lambda: checks.last_whole_end_us,
             version=VERSION,
             tzdata_version=_tzdata_version(),
         )
@@ -206,6 +226,11 @@ class _ExecutorOutput:
         if output is None:
             return OutputChunk(found=False)
         return OutputChunk(found=True, offset=output.offset, data=output.data, ended=output.ended)
+
+
+def _all_lead(term: int | None, *leaders: Callable[[int | None], None]) -> None:
+    for lead in leaders:
+        lead(term)
 
 
 def _raft_settings(config: NodeConfig) -> Settings:

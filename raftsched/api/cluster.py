@@ -76,6 +76,8 @@ class ClusterService(cluster_pb2_grpc.ClusterServiceServicer):
             problem=self._api.problem() or ("" if status.leader_id else "knows no leader"),
         )
         node.uptime.FromMilliseconds(round((self._api.clock.monotonic() - self._started_s) * 1000))
+        if checked_us := self._api.state_checked_us():
+            node.state_check_time.FromMicroseconds(checked_us)
         return node
 
     async def _ask(self, member: Peer) -> cluster_pb2.GetStatusResponse:

@@ -61,6 +61,8 @@ class ApiContext:
     """The executors that are connected to this node; none unless it leads."""
     problem: Callable[[], str] = _no_problem
     """Why this node is not healthy, beyond what its Raft group says; "" when it is."""
+    state_checked_us: Callable[[], int] = int
+    """When the last comparison of this node's state tables with those of the others ended; 0: none did."""
     version: str = ""
     tzdata_version: str = ""
 

@@ -14,7 +14,7 @@ from raftsched.cli.options import Interval
 from raftsched.cli.output import Format, enum_name, pairs, print_message
 from raftsched.cli.session import Session
 from raftsched.cli.tables import Table, console, fitted, show
-from raftsched.cli.times import show_duration
+from raftsched.cli.times import now, show_duration, show_relative
 
 if TYPE_CHECKING:
     from raftsched_client import Client, ExecutorStatus, GetStatusResponse, NodeStatus
@@ -75,6 +75,7 @@ def view(answer: GetStatusResponse) -> list[Table | str]:
     parts: list[Table | str] = [_headline(answer), "", Table(_NODE_COLUMNS, [*map(_node, answer.nodes)])]
     if answer.executors:
         parts += ["", Table(_EXECUTOR_COLUMNS, [*map(_executor, _by_node(answer.executors))])]
+    parts += ["", _state_check(answer)]
     if problems := list(_problems(answer)):
         parts += ["", *problems]
     return parts
@@ -151,6 +152,15 @@ def _problems(answer: GetStatusResponse) -> Iterator[str]:
     versions = {node.tzdata_version for node in answer.nodes if node.tzdata_version}
     if len(versions) > 1:
         yield f"the nodes have different time zone databases: {', '.join(sorted(versions))}"
+
+
+def _state_check(answer: GetStatusResponse) -> str:
+    ends = [node.state_check_time for node in answer.nodes if node.HasField("state_check_time")]
+    if not ends:
+        return "the state tables of the nodes have not been compared yet"
+    oldest = min(ends, key=lambda end: end.ToNanoseconds())
+    which = "all nodes" if len(ends) == len(answer.nodes) else f"{len(ends)} of {len(answer.nodes)} nodes"
+    return f"the state tables of {which} were compared {show_relative(oldest, now())}"
 
 
 def _size(size_bytes: int) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from raftsched.core.model import HIGHEST_PRIORITY, Delivery, MisfirePolicy, OverlapPolicy
 from raftsched.core.overlap import LARGEST_LIMIT
+from raftsched.core.state_check import is_step
 from raftsched.internal.v1 import command_pb2 as pb
 
 MAX_US = 253_402_300_799_999_999
@@ -112,4 +113,5 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
     "expire": _attempts,
     "retire": _retire,
     "wake": _wake,
+    "check_state": is_step,
 }

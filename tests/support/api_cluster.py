@@ -63,7 +63,7 @@ class ApiNode:
         self.store = store
         self.output = ScriptedOutput()
         clock = SystemClock()
-        replica = Replica(store)
+        replica = Replica(store, me.id)
         self._transport = RaftTransport(cluster_id="test", node=me, peers=members, clock=clock)
         self.group = RaftGroup(
             group_id=1,

@@ -7,6 +7,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
@@ -137,6 +138,7 @@ class NodeStatus(_message.Message):
     LINKS_FIELD_NUMBER: _builtins.int
     TZDATA_VERSION_FIELD_NUMBER: _builtins.int
     PROBLEM_FIELD_NUMBER: _builtins.int
+    STATE_CHECK_TIME_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     address: _builtins.str
     """host:port of its gRPC service."""
@@ -157,6 +159,12 @@ class NodeStatus(_message.Message):
     def uptime(self) -> _duration_pb2.Duration: ...
     @_builtins.property
     def links(self) -> _containers.RepeatedCompositeFieldContainer[Global___LinkStatus]: ...
+    @_builtins.property
+    def state_check_time(self) -> _timestamp_pb2.Timestamp:
+        """When the last comparison of all state tables with those of the other nodes ended in which this node took part
+        throughout. Absent: none since it was started.
+        """
+
     def __init__(
         self,
         *,
@@ -174,10 +182,11 @@ class NodeStatus(_message.Message):
         links: _abc.Iterable[Global___LinkStatus] | None = ...,
         tzdata_version: _builtins.str = ...,
         problem: _builtins.str = ...,
+        state_check_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["uptime", b"uptime"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["state_check_time", b"state_check_time", "uptime", b"uptime"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "applied_index", b"applied_index", "commit_index", b"commit_index", "id", b"id", "lag_entries", b"lag_entries", "links", b"links", "log_entries", b"log_entries", "log_size_bytes", b"log_size_bytes", "problem", b"problem", "role", b"role", "term", b"term", "tzdata_version", b"tzdata_version", "uptime", b"uptime", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "applied_index", b"applied_index", "commit_index", b"commit_index", "id", b"id", "lag_entries", b"lag_entries", "links", b"links", "log_entries", b"log_entries", "log_size_bytes", b"log_size_bytes", "problem", b"problem", "role", b"role", "state_check_time", b"state_check_time", "term", b"term", "tzdata_version", b"tzdata_version", "uptime", b"uptime", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -13,6 +13,7 @@ from typing import Any
 from google.protobuf.message import DecodeError
 
 from raftsched.core.machine.attempts import assign, expire, report, wake
+from raftsched.core.machine.checking import check_state
 from raftsched.core.machine.context import (
     ABORTED,
     ALREADY_EXISTS,
@@ -104,4 +105,5 @@ _HANDLERS: dict[str, Callable[[Context, Any], pb.Outcome]] = {
     "expire": expire,
     "retire": retire,
     "wake": wake,
+    "check_state": check_state,
 }

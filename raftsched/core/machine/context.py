@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from raftsched.core.rows import ExecutionRow
+from raftsched.core.state_check import Step
 from raftsched.internal.v1 import command_pb2 as pb
 from raftsched.ports import Batch, Table
 
@@ -17,6 +18,8 @@ class Applied:
     outcome: pb.Outcome
     executions: list[tuple[bytes, ExecutionRow]] = field(default_factory=list)
     tasks: list[str] = field(default_factory=list)
+    step: Step | None = None
+    """Of the comparison of the nodes' tables, if it was one."""
 
 
 @dataclass(slots=True)

@@ -7,6 +7,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from raftsched.internal.v1 import check_pb2 as _check_pb2
 from raftsched_client.v1 import task_pb2 as _task_pb2
 import builtins as _builtins
 import sys
@@ -43,6 +44,7 @@ class Command(_message.Message):
     EXPIRE_FIELD_NUMBER: _builtins.int
     RETIRE_FIELD_NUMBER: _builtins.int
     WAKE_FIELD_NUMBER: _builtins.int
+    CHECK_STATE_FIELD_NUMBER: _builtins.int
     version: _builtins.int
     """Commands of a newer format are rejected by a node that does not know them."""
     now_us: _builtins.int
@@ -72,6 +74,8 @@ class Command(_message.Message):
     def retire(self) -> Global___Retire: ...
     @_builtins.property
     def wake(self) -> Global___Wake: ...
+    @_builtins.property
+    def check_state(self) -> _check_pb2.CheckState: ...
     def __init__(
         self,
         *,
@@ -91,12 +95,13 @@ class Command(_message.Message):
         expire: Global___Expire | None = ...,
         retire: Global___Retire | None = ...,
         wake: Global___Wake | None = ...,
+        check_state: _check_pb2.CheckState | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["assign", b"assign", "cancel_execution", b"cancel_execution", "delete_task", b"delete_task", "expire", b"expire", "fire", b"fire", "kind", b"kind", "register_tasks", b"register_tasks", "replace_task", b"replace_task", "report", b"report", "retire", b"retire", "run_task", b"run_task", "wake", b"wake"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["assign", b"assign", "cancel_execution", b"cancel_execution", "check_state", b"check_state", "delete_task", b"delete_task", "expire", b"expire", "fire", b"fire", "kind", b"kind", "register_tasks", b"register_tasks", "replace_task", b"replace_task", "report", b"report", "retire", b"retire", "run_task", b"run_task", "wake", b"wake"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assign", b"assign", "cancel_execution", b"cancel_execution", "delete_task", b"delete_task", "expire", b"expire", "fire", b"fire", "kind", b"kind", "leader_id", b"leader_id", "now_us", b"now_us", "register_tasks", b"register_tasks", "replace_task", b"replace_task", "report", b"report", "request_id", b"request_id", "retire", b"retire", "run_task", b"run_task", "term", b"term", "version", b"version", "wake", b"wake"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assign", b"assign", "cancel_execution", b"cancel_execution", "check_state", b"check_state", "delete_task", b"delete_task", "expire", b"expire", "fire", b"fire", "kind", b"kind", "leader_id", b"leader_id", "now_us", b"now_us", "register_tasks", b"register_tasks", "replace_task", b"replace_task", "report", b"report", "request_id", b"request_id", "retire", b"retire", "run_task", b"run_task", "term", b"term", "version", b"version", "wake", b"wake"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["register_tasks", "replace_task", "delete_task", "run_task", "cancel_execution", "fire", "assign", "report", "expire", "retire", "wake"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["register_tasks", "replace_task", "delete_task", "run_task", "cancel_execution", "fire", "assign", "report", "expire", "retire", "wake", "check_state"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 

@@ -655,6 +655,12 @@ export interface components {
             tzdataVersion: string;
             /** @description Why the node is not healthy; empty when it is. */
             problem: string;
+            /**
+             * Format: date-time
+             * @description When the last comparison of all state tables with those of the other nodes ended in which this node took part throughout. Absent: none since it was started.
+             * @example 2030-01-31T12:00:00Z
+             */
+            stateCheckTime?: string;
         };
         /** @description Does nothing, successfully. */
         NoopAction: Record<string, never>;
