@@ -92,7 +92,7 @@ class Checks:
                 if value is None:
                     platter.log.pop(index, None)
                 else:
-                    platter.log[index] = (int.from_bytes(value[:8], "big"), value[12:])
+                    platter.log[index] = (int.from_bytes(value[:8], "big"), value[8:])
                     written.append(index)
             elif key == b"state" and value is not None:
                 platter.term, platter.vote = int.from_bytes(value[:8], "big"), value[8:].decode()
