@@ -35,6 +35,8 @@ CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.enable_http_proxy", 0),
 )
 
+_LEADER_KEY = "raftsched-leader"
+"""A node that passed a call on says in the trailing metadata to whom."""
 _ELSEWHERE = (UnavailableError, DeadlineExceededError)
 
 
@@ -87,3 +89,9 @@ class BaseClient:
         if isinstance(error, _ELSEWHERE) or error.reason == "NOT_LEADER":
             self._endpoints.leave(endpoint, error.metadata.get("leader_address", ""))
         return error
+
+    def _served(self, endpoint: str, metadata: Iterable[tuple[str, str | bytes]] | None) -> None:
+        """Go to the leader, if the call was passed on to it: the next one then needs no second hop."""
+        leader = next((value for key, value in metadata or () if key == _LEADER_KEY), "")
+        if isinstance(leader, str) and leader:
+            self._endpoints.follow(endpoint, leader)

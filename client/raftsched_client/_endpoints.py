@@ -22,6 +22,11 @@ class Endpoints:
         else:
             self.current = self.all[(self.all.index(failed) + 1) % len(self.all)]
 
+    def follow(self, asked: str, leader: str) -> None:
+        """Go to the leader, which ``asked`` had to pass a call on to, if it is one of ours."""
+        if self.current == asked and leader in self.all:
+            self.current = leader
+
 
 def parse_endpoints(endpoints: str | Sequence[str]) -> tuple[str, ...]:
     """``host:port`` of each endpoint, in order, without repetition.

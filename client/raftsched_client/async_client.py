@@ -336,14 +336,17 @@ class AsyncClient(BaseClient):
                 method.path, method.request.SerializeToString, method.response.FromString
             )
             try:
-                response = await send(
+                sent = send(
                     call.request,
                     timeout=attempts.attempt_timeout_s(time.monotonic()),
                     metadata=self._call_metadata(),
                 )
+                response = await sent
+                trailing = await sent.trailing_metadata()
             except grpc.RpcError as error:
                 delay = attempts.failed(endpoint, self._broken(endpoint, error), time.monotonic())
             else:
+                self._served(endpoint, trailing)
                 return call.result(response)
             await asyncio.sleep(delay)
 

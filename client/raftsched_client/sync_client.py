@@ -53,7 +53,7 @@ class Client(BaseClient):
 
     Args:
         endpoints: ``host:port`` of one or more nodes, as a sequence or separated by commas. Any node takes any call;
-            the client stays with one until it fails and then goes to the next.
+            the client goes on with the leader once a call had to be passed on to it, and with the next when one fails.
         timeout: default deadline of a call, retries included; seconds or a timedelta. 10 s when not given.
         metadata: called before every attempt for the gRPC metadata to send along.
 
@@ -366,7 +366,7 @@ class Client(BaseClient):
                 method.path, method.request.SerializeToString, method.response.FromString
             )
             try:
-                response = send(
+                response, sent = send.with_call(
                     call.request,
                     timeout=attempts.attempt_timeout_s(time.monotonic()),
                     metadata=self._call_metadata(),
@@ -374,6 +374,7 @@ class Client(BaseClient):
             except grpc.RpcError as error:
                 delay = attempts.failed(endpoint, self._broken(endpoint, error), time.monotonic())
             else:
+                self._served(endpoint, sent.trailing_metadata())
                 return call.result(response)
             time.sleep(delay)
 

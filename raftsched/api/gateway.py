@@ -15,6 +15,8 @@ from raftsched.api.errors import ApiError, abort, internal, no_leader, not_leade
 from raftsched.api.forward import MAX_HOPS, Call, call_of, forward_stream, forward_unary
 from raftsched.api.patience import Elections, Patience
 
+LEADER_KEY = "raftsched-leader"
+"""Tells a client in the trailing metadata that its call was passed on, and to whom."""
 _PUBLIC = "/raftsched.v1."
 _LOCAL = frozenset({"/raftsched.v1.ClusterService/GetStatus", "/raftsched.v1.TaskService/PreviewSchedule"})
 """Answered by the node that is asked, leader or not."""
@@ -103,7 +105,9 @@ class Gateway(grpc.aio.ServerInterceptor):
             try:
                 address = self._route(call, request)
                 if address:
-                    return await forward_unary(self._api.channels, call, address)
+                    response = await forward_unary(self._api.channels, call, address)
+                    call.context.set_trailing_metadata(((LEADER_KEY, address),))
+                    return response
                 return method.serialise(await method.unary(request, call.context))
             except ApiError as error:
                 await patience.wait(error)

@@ -4,6 +4,7 @@ import asyncio
 
 import grpc
 import pytest
+from raftsched_client import AsyncClient
 from raftsched_client.v1 import cluster_pb2, consistency_pb2, execution_pb2, task_pb2
 
 from raftsched.api.forward import HOPS_KEY, MAX_HOPS
@@ -45,6 +46,17 @@ async def test_a_write_through_one_follower_is_read_through_another(cluster: Api
     for number in range(20):
         await first.CreateTask(task_pb2.CreateTaskRequest(task=noop_task(f"t{number}")))
         await second.GetTask(task_pb2.GetTaskRequest(name=f"t{number}"))
+
+
+@on_cluster(3)
+async def test_a_client_goes_to_the_leader_once_a_call_was_passed_on(cluster: ApiCluster) -> None:
+    follower = cluster.followers[0]
+    leader = next(node for node in cluster.nodes if node not in cluster.followers)
+    async with AsyncClient([follower.me.address, leader.me.address]) as client:
+        await client.get_status()
+        assert client.endpoint == follower.me.address, "answered by the node that was asked"
+        await client.create_task(noop_task("t"))
+        assert client.endpoint == leader.me.address
 
 
 @on_cluster(3)

@@ -184,6 +184,16 @@ def test_endpoints_rotate_and_take_a_hint_that_they_know():
     assert endpoints.current == "b:2"
 
 
+def test_a_leader_is_followed_if_it_is_known_and_the_asked_node_is_still_the_current_one():
+    endpoints = Endpoints("a:1,b:2")
+    endpoints.follow("a:1", "stranger:9")
+    assert endpoints.current == "a:1"
+    endpoints.follow("a:1", "b:2")
+    assert endpoints.current == "b:2"
+    endpoints.follow("a:1", "a:1")
+    assert endpoints.current == "b:2"
+
+
 @pytest.mark.parametrize(
     "bad", ["", " , ", "host", "host:0", "host:65536", "host:x", ":7101", "::1:7101", "http://h:1"]
 )
