@@ -37,8 +37,6 @@ def _fire_one(context: Context, item: pb.Fire.Item) -> None:
     else:
         last_us = decode_cursor(required(batch, Table.CURSORS, name)).last_us
     set_cursor(context, name, item.uid, item.generation, item.next_us, last_us, item.next_us)
-    if not item.next_us:
-        context.applied.tasks.append(item.task)
     for decided in item.decided:
         execution_id = ids.execution_id(item.uid, item.generation, decided.nominal_us)
         if decided.decision == Decision.RAN:
