@@ -4,6 +4,7 @@ Each protocol has a real implementation and a twin for tests; both pass one conf
 """
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import Enum, IntEnum
@@ -129,6 +130,12 @@ class Store(Protocol):
         """Make the open batch durable (fsync). False when there was nothing to write.
 
         Raises StoreFailed: the disk refused; the caller must stop, the state on disk is that of the last commit.
+        """
+
+    def commit_soon(self) -> "Future[bool]":
+        """Begin a commit that may go on in another thread. Until the future is done, nothing but ``read`` is allowed.
+
+        Raises StoreFailed, also from the future.
         """
 
     def rollback(self) -> None:

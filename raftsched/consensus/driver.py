@@ -56,7 +56,10 @@ class GroupDriver:
         try:
             while not self._stopping:
                 await self._wait_for_work()
-                self._group.tick()
+                if self._group.begin_tick():
+                    # Calls and messages come in meanwhile, and gather for the next step.
+                    await asyncio.wrap_future(self._store.commit_soon())
+                self._group.end_tick()
                 self._watch_snapshot()
         finally:
             await self._end()

@@ -1,8 +1,10 @@
 """One member of one Raft group: proposals, reads, the state machine and the one commit of each step.
 
-Synchronous and without I/O but the store's: whoever drives it passes messages in, calls ``tick``, and gives it a
-function that sends. The order within a tick is the safety argument: messages in, engine, apply, ONE commit, and only
-then messages out and calls back (Raft 5: a server answers after its state is on stable storage).
+Synchronous and without I/O but the store's: whoever drives it passes messages in, calls ``begin_tick``, lets the store
+commit, calls ``end_tick``, and gives it a function that sends. The order within a tick is the safety argument: messages
+in, engine, apply, ONE commit, and only then messages out and calls back (Raft 5: a server answers after its state is on
+stable storage). The appends of a leader alone leave before the commit, since nobody counts on the leader's own disk
+before the next tick (Raft dissertation 10.2.1).
 """
 
 from collections import deque
@@ -14,7 +16,7 @@ import structlog
 from raftsched.consensus.compaction import compaction_due
 from raftsched.consensus.guard import Guard
 from raftsched.consensus.journal import Journal
-from raftsched.consensus.messages import COMMAND, Message, size_bytes
+from raftsched.consensus.messages import COMMAND, AppendEntries, Message, size_bytes
 from raftsched.consensus.pending import Call, Proposals, Reads
 from raftsched.consensus.settings import Settings
 from raftsched.consensus.snapshot import APPLIED_INDEX_KEY, SnapshotReceiver, applied_index, encode_index
@@ -103,6 +105,9 @@ class RaftGroup:
         self._announced = False
         self._applied_since: float | None = None
         self._installed = False
+        self._durable_term = self._engine.term
+        self._committing = False
+        self._gathering_until = _AT_ONCE
         self._failed = False
 
     def propose(self, command: bytes, done: Callable[[Fate, bytes], None]) -> None:
@@ -183,6 +188,8 @@ class RaftGroup:
     def install_snapshot(self, receiver: SnapshotReceiver) -> None:
         """Let the next tick install a complete snapshot, unless it is behind what is committed here."""
         self._received_snapshot = receiver
+        # At once: whoever looks before that tick would fetch another one over it.
+        self.snapshot_source = ""
         self.on_work()
 
     def snapshot_failed(self) -> None:
@@ -191,11 +198,12 @@ class RaftGroup:
 
     def next_wakeup(self) -> float:
         """When the next tick is due if nothing comes, on the clock's monotonic scale."""
-        if self._inbound or self._endings or self._proposals.waits or self._applied < self._engine.commit_index:
+        if self._inbound or self._endings or self._applied < self._engine.commit_index:
             return _AT_ONCE
         delay = self._settings.apply_commit_delay_s
         return min(
             self._guard.next_wakeup(),
+            self._gathering_until if self._proposals.waits else _NEVER,
             self._proposals.next_deadline(),
             self._reads.next_deadline(),
             self._transfer.next_deadline(),
@@ -205,15 +213,43 @@ class RaftGroup:
     def tick(self) -> None:
         """One step.
 
-        Raises StoreFailed, InvariantBroken, or what the state machine raises: nothing of this step left the node, and
-        the node must stop.
+        Raises StoreFailed, InvariantBroken, or what the state machine raises: nothing of this step left the node but
+        appends of the leader, and the node must stop.
+        """
+        if self.begin_tick():
+            try:
+                self._store.commit()
+            except BaseException:
+                self._failed = True
+                raise
+        self.end_tick()
+
+    def begin_tick(self) -> bool:
+        """The first half of a step; whether ``Store.commit`` must succeed before ``end_tick``.
+
+        Raises what ``tick`` raises.
         """
         self._refuse_after_failure()
         try:
-            self._step()
+            return self._step()
         except BaseException:
             self._failed = True
             raise
+
+    def end_tick(self) -> None:
+        """The second half of a step, when all that the first one wrote is durable: messages and callbacks."""
+        self._refuse_after_failure()
+        self._journal.dirty = False
+        self._durable_term = self._engine.term
+        if self._installed:
+            self._installed = False
+            self._machine.restored()
+        if self._applied_since is not None and self._committing:
+            self._applied_since = None
+            self._machine.committed()
+        self._announce_leadership()
+        self._send_all()
+        self._make_calls()
 
     def close(self) -> None:
         """Stop leading, and end what is under way: what was proposed may have been applied."""
@@ -227,7 +263,7 @@ class RaftGroup:
         if self._failed:
             raise GroupFailed("the Raft group failed in an earlier step or is closed; restart the node")
 
-    def _step(self) -> None:
+    def _step(self) -> bool:
         # Whoever reads a view may have met a damaged row.
         self._store.refuse_after_failure()
         self._take_inbound()
@@ -237,14 +273,15 @@ class RaftGroup:
         self._transfer.tick(lambda peer_id, message: self._guard.outbox.append((peer_id, message)))
         self._guard.tick()
         self._notice_role()
+        self._send_appends()
         self._apply()
         self._reads.confirm(self._guard.replicator.confirmed_round(), self._applied)
         self._proposals.expire()
         self._reads.expire()
-        self._commit()
-        self._announce_leadership()
-        self._send_all()
-        self._make_calls()
+        self._committing = self._journal.dirty or self._applied_is_wanted()
+        if self._committing:
+            self._journal.save_commit_index()
+        return self._committing
 
     def _take_inbound(self) -> None:
         while self._inbound:
@@ -262,7 +299,6 @@ class RaftGroup:
         receiver, self._received_snapshot = self._received_snapshot, None
         if receiver is None:
             return
-        self.snapshot_source = ""
         index, term = receiver.header.index, receiver.header.term
         if index <= self._engine.commit_index or self._leads_in is not None:
             receiver.discard()
@@ -282,9 +318,18 @@ class RaftGroup:
             self._proposals.refuse_waiting(Fate.NOT_LEADER)
         elif self._transfer.active:
             self._proposals.refuse_waiting(Fate.OVERLOADED)
-        elif self._proposals.waits:
+        elif self._proposals.waits and not self._gathers():
             self._proposals.append_waiting(self._leads_in, self._append)
             self._guard.replicator.send_soon()
+            self._gathering_until = self._clock.monotonic() + self._settings.gather_s
+
+    def _gathers(self) -> bool:
+        """Whether proposals wait for company: while earlier ones are on their way, but not for long, and not many."""
+        return (
+            self._proposals.waiting_bytes < self._settings.gather_bytes
+            and self._clock.monotonic() < self._gathering_until
+            and self._guard.replicator.confirmed_index() < self._journal.last_index
+        )
 
     def _append(self, command: bytes) -> int:
         index = self._journal.last_index + 1
@@ -305,6 +350,7 @@ class RaftGroup:
 
     def _stop_leading(self) -> None:
         self._leads_in = None
+        self._gathering_until = _AT_ONCE
         self._proposals.lose()
         self._reads.refuse(Fate.NOT_LEADER)
         if self._announced:
@@ -333,28 +379,26 @@ class RaftGroup:
             if self._applied_since is None:
                 self._applied_since = begun
 
-    def _commit(self) -> None:
-        """Make the step durable.
-
-        Neither the commit index nor what a follower applied is a reason: after a crash the log gives it again.
-        """
-        if not self._journal.dirty and not self._applied_is_wanted():
-            return
-        self._journal.save_commit_index()
-        self._store.commit()
-        self._journal.dirty = False
-        if self._installed:
-            self._installed = False
-            self._machine.restored()
-        if self._applied_since is not None:
-            self._applied_since = None
-            self._machine.committed()
-
     def _applied_is_wanted(self) -> bool:
+        """Whether what was applied is a reason to commit; else it waits for one, for the log gives it again."""
         if self._applied_since is None:
             return False
         is_late = self._clock.monotonic() >= self._applied_since + self._settings.apply_commit_delay_s
         return self._leads_in is not None or is_late
+
+    def _send_appends(self) -> None:
+        """Send what the leader of a term that is on its disk has for its followers; they write while it does.
+
+        The commit index counts this node's log, and moves when acknowledgements come: in a later step, when it is
+        durable here. An entry that this node loses by a crash before is one that followers may hold, and is no other's.
+        """
+        if self._leads_in is None or self._leads_in != self._durable_term:
+            return
+        outbox = self._guard.outbox
+        for peer_id, message in outbox:
+            if isinstance(message, AppendEntries):
+                self._send(peer_id, message)
+        outbox[:] = [each for each in outbox if not isinstance(each[1], AppendEntries)]
 
     def _send_all(self) -> None:
         outbox = self._guard.outbox

@@ -34,7 +34,12 @@ class Proposals:
         self._endings = endings
         self._waiting: list[tuple[bytes, ProposalDone]] = []
         self._appended: deque[_Proposal] = deque()
-        self._count = self._size_bytes = 0
+        self._count = self._size_bytes = self._waiting_bytes = 0
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Of the commands that wait to be appended."""
+        return self._waiting_bytes
 
     @property
     def waits(self) -> bool:
@@ -54,6 +59,7 @@ class Proposals:
             return
         self._count += 1
         self._size_bytes += len(command)
+        self._waiting_bytes += len(command)
         self._waiting.append((command, done))
 
     def append_waiting(self, term: int, append: Callable[[bytes], int]) -> None:
@@ -61,14 +67,18 @@ class Proposals:
         deadline = self._clock.monotonic() + self._settings.proposal_deadline_s
         for command, done in self._waiting:
             self._appended.append(_Proposal(append(command), term, len(command), deadline, done))
-        self._waiting.clear()
+        self._clear_waiting()
 
     def refuse_waiting(self, fate: Fate) -> None:
         """End what was never appended."""
         for command, done in self._waiting:
             self._forget(len(command))
             self._end(done, fate)
+        self._clear_waiting()
+
+    def _clear_waiting(self) -> None:
         self._waiting.clear()
+        self._waiting_bytes = 0
 
     def applied(self, index: int, term: int, outcome: bytes) -> None:
         """The entry at the index, of this term, was applied."""

@@ -99,6 +99,12 @@ class Replicator:
         others_needed = (len(acked) + 1) // 2
         return acked[others_needed - 1] if others_needed else self._round
 
+    def confirmed_index(self) -> int:
+        """The last entry that a majority, this node included, is known to hold."""
+        matches = sorted((self._engine.match_index(peer_id) for peer_id in self._progress), reverse=True)
+        others_needed = (len(matches) + 1) // 2
+        return matches[others_needed - 1] if others_needed else self._journal.last_index
+
     def before_tick(self) -> bool:
         """Whether the engine shall send appends in this tick."""
         if self._engine.role is not Role.LEADER:

@@ -23,6 +23,10 @@ class Settings:
     max_proposals: int = 8192
     """Commands that are proposed and not applied; beyond, OVERLOADED."""
     max_proposal_bytes: int = 64 * MIB
+    gather_s: float = 0.02
+    """While commands are on their way to the followers, new ones gather for at most so long to share a round."""
+    gather_bytes: int = 16 * KIB
+    """With so much gathered they leave at once."""
     proposal_deadline_s: float = 5.0
     """After it, a proposal or a read ends as UNKNOWN."""
     max_reads: int = 65_536

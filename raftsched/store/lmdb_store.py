@@ -6,9 +6,12 @@ of a snapshot, and is emptied in small steps when they are of no more use.
 
 import contextlib
 import os
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import lmdb
 import structlog
@@ -41,6 +44,7 @@ _DAMAGE = (
     verify.VerifyError,
 )
 _log = structlog.get_logger(__name__)
+_T = TypeVar("_T")
 
 
 class _Staging:
@@ -69,6 +73,9 @@ class LmdbStore:
 
     The batch belongs to one thread; read views may be taken in any, up to 512 at a time. A view that is held for long
     keeps the pages that it sees from being reused, and the file grows.
+
+    LMDB ties the lock of a write transaction to the thread that began it, so all of them begin and end in a thread of
+    the store's own. That thread can commit while the owner of the batch does something else.
     """
 
     def __init__(self, path: Path, *, max_size_bytes: int = DEFAULT_MAX_SIZE_BYTES) -> None:
@@ -82,9 +89,12 @@ class LmdbStore:
         self._failure = ""
         self._sweeping = True
         self._directory = StoreDirectory(path)
+        self._writer = ThreadPoolExecutor(1, "store")
+        self._writer_id = self._writer.submit(threading.get_ident).result()
         try:
             self._open()
         except BaseException:
+            self._writer.shutdown()
             self._directory.close()
             raise
 
@@ -93,21 +103,29 @@ class LmdbStore:
         if self._batch is None:
             self.refuse_after_failure()
             with self._failing("begin a write"):
-                self._batch = LmdbBatch(self._env.begin(write=True), self._generations[self._live], self._explained)
+                txn = self._in_writer(lambda: self._env.begin(write=True))
+                self._batch = LmdbBatch(txn, self._generations[self._live], self._explained)
         return self._batch
 
     def commit(self) -> bool:
         """See ports.Store."""
+        return self.commit_soon().result()
+
+    def commit_soon(self) -> "Future[bool]":
+        """See ports.Store."""
         self.refuse_after_failure()
         batch = self._batch
-        if batch is None:
-            return False
-        if not batch.dirty:
-            self.rollback()
-            return False
-        with self._failing("commit"):
-            swept = self._sweeping and not self._sweep(batch.txn)
+        if batch is not None and batch.dirty:
             self._batch = None
+            return self._writer.submit(self._commit, batch)
+        self.rollback()
+        nothing: Future[bool] = Future()
+        nothing.set_result(False)
+        return nothing
+
+    def _commit(self, batch: LmdbBatch) -> bool:
+        with self._failing("commit", batch):
+            swept = self._sweeping and not self._sweep(batch.txn)
             batch.txn.commit()
         self._sweeping = self._sweeping and not swept
         if batch.installed:
@@ -121,10 +139,18 @@ class LmdbStore:
         """See ports.Store."""
         batch, self._batch = self._batch, None
         if batch is not None:
-            batch.txn.abort()
-            if batch.staged:
-                self._staging = None
-                self._sweeping = True
+            self._abort(batch)
+
+    def _abort(self, batch: LmdbBatch) -> None:
+        self._in_writer(batch.txn.abort)
+        if batch.staged:
+            self._staging = None
+            self._sweeping = True
+
+    def _in_writer(self, call: Callable[[], _T]) -> _T:
+        if threading.get_ident() == self._writer_id:
+            return call()
+        return self._writer.submit(call).result()
 
     @contextmanager
     def read(self) -> Iterator[LmdbReader]:
@@ -156,6 +182,7 @@ class LmdbStore:
     def close(self) -> None:
         """See ports.Store."""
         self.rollback()
+        self._writer.shutdown()
         self._env.close()
         self._directory.close(clean=not self._failure)
 
@@ -264,9 +291,13 @@ class LmdbStore:
             self._batch.dirty = self._batch.staged = True
             write(self._batch.txn)
             return
-        with self._env.begin(write=True) as txn:
-            write(txn)
-        self._grow_file()
+
+        def write_alone() -> None:
+            with self._env.begin(write=True) as txn:
+                write(txn)
+            self._grow_file()
+
+        self._in_writer(write_alone)
 
     def _install(self, staging: _Staging) -> None:
         self._check_current(staging)
@@ -301,11 +332,13 @@ class LmdbStore:
                 os.truncate(data, self._file_bytes)
 
     @contextmanager
-    def _failing(self, attempt: str) -> Iterator[None]:
+    def _failing(self, attempt: str, batch: LmdbBatch | None = None) -> Iterator[None]:
         """Turn errors of LMDB into StoreFailed, after which only a new store will do."""
         try:
             yield
         except lmdb.Error as error:
+            if batch is not None:
+                self._abort(batch)
             self.rollback()
             raise self._fail(attempt, error) from error
 

@@ -146,6 +146,18 @@ def test_scan_streams(store: Store) -> None:
     assert next(rows)[0] == b"0501"
 
 
+def test_commits_that_go_on_elsewhere_follow_one_another(store: Store) -> None:
+    for number in range(20):
+        store.batch().put(Table.TASKS, b"%d" % number, b"")
+        committing = store.commit_soon()
+        with store.read() as view:
+            assert view.count(Table.TASKS) in (number, number + 1)
+        assert committing.result(timeout=10)
+        with store.read() as view:
+            assert view.count(Table.TASKS) == number + 1
+    assert not store.commit_soon().result(timeout=10)
+
+
 def test_view_shows_the_last_commit_only(store: Store) -> None:
     fill(store, Table.TASKS, b"a")
     store.batch().put(Table.TASKS, b"b", b"")

@@ -67,6 +67,7 @@ class Checks:
 
     def _watch(self, member: Member) -> None:
         member.disk.on_commit = lambda rows: self._on_commit(member, rows)
+        member.after_begin = self._after_begin
         member.after_tick = self._after_tick
         member.on_apply = self._on_apply
         member.on_send = self._on_send
@@ -110,6 +111,13 @@ class Checks:
             raise Violation(f"log matching: {member.id} has another command at {index}, term {term}")
         if self._before.setdefault((index, term), platter.log[index - 1][0]) != platter.log[index - 1][0]:
             raise Violation(f"log matching: {member.id} has another entry before {index}, term {term}")
+
+    def _after_begin(self, member: Member) -> None:
+        """What a leader has sent early must not make it count on its own disk early."""
+        assert member.group is not None
+        status = member.group.status()
+        if status.role is Role.LEADER and self._quorum > 1:
+            self._check_commits(member, status.commit_index, status.term, leads=True)
 
     def _after_tick(self, member: Member) -> None:
         assert member.group is not None
@@ -189,20 +197,25 @@ class Checks:
             raise Violation(f"apply: {member.id} applies {index} after {before}")
         self._applied_to[member.id] = (member.incarnation, index)
 
-    def _on_send(self, member: Member, peer_id: str, message: Message) -> None:
-        """Sync before send: what a message says is on the sender's disk."""
+    def _on_send(self, member: Member, peer_id: str, message: Message, early: bool) -> None:
+        """Sync before send: what a message says is on the sender's disk.
+
+        Only the appends of a leader may be early, and then with entries of its own term alone.
+        """
         platter = self._platters[member.id]
         if message.term > platter.term and platter.term + message.term:
             raise Violation(f"sync before send: {member.id} speaks of term {message.term}, its disk has {platter.term}")
+        if early and not isinstance(message, AppendEntries):
+            raise Violation(f"sync before send: {member.id} sends {message} before its commit")
         match message:
             case Vote(term, granted=True):
                 self._check_vote(member, term, peer_id)
             case RequestVote(term):
                 self._check_vote(member, term, member.id)
             case AppendEntries(entries=entries) if entries:
-                last = entries[-1]
-                if not platter.holds(last.index, last.term):
-                    raise Violation(f"sync before send: {member.id} sends entry {last.index} before it is on its disk")
+                for entry in entries:
+                    if not platter.holds(entry.index, entry.term) and not (early and entry.term == message.term):
+                        raise Violation(f"sync before send: {member.id} sends {entry.index}, which is not on its disk")
             case AppendReply(result=AppendResult.ACCEPTED, index=index):
                 if index > platter.last:
                     raise Violation(f"acknowledged: {member.id} claims {index}, its disk has {platter.last}")

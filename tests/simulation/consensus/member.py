@@ -76,11 +76,14 @@ class Member:
         self.resumed_at = 0.0
         self.announced: int | None = None
         self.installs = 0
+        self.after_begin: Callable[[Member], None] = lambda member: None
+        """Called when a tick has begun, before its commit."""
         self.after_tick: Callable[[Member], None] = lambda member: None
         self.on_candidacy: Callable[[Member], None] = lambda member: None
         """Called after the commit of a candidacy, before any message about it leaves."""
         self.on_apply: Callable[[Member, int, bytes], None] = lambda member, index, command: None
-        self.on_send: Callable[[Member, str, Message], None] = lambda member, peer_id, message: None
+        self.on_send: Callable[[Member, str, Message, bool], None] = lambda member, peer_id, message, early: None
+        """``early``: before the commit of its tick."""
         self.on_leadership: Callable[[Member, int | None], None] = lambda member, term: None
         self._world = world
         self._network = network
@@ -91,7 +94,8 @@ class Member:
         self._busy_until = 0.0
         self._tick_at = float("inf")
         self._ticks_at = (0.0, 0)
-        self._outbox: list[tuple[str, Message]] = []
+        self._ticks = self._begins = False
+        """Within a tick; within the part of it that is before the commit."""
         self._while_paused: list[Callable[[], None]] = []
         self._fetching = False
 
@@ -110,7 +114,7 @@ class Member:
         self.clock = NodeClock(self._world, self.id, self.incarnation)
         self.machine = Machine(self.disk, lambda index, command: self.on_apply(self, index, command))
         self.sender = SnapshotSender(self.disk, self.clock, self._settings.snapshot_chunk_bytes)
-        self._fetching = self.paused = False
+        self._fetching = self.paused = self._ticks = self._begins = False
         self._busy_until, self._tick_at = self._world.now, float("inf")
         self.group = RaftGroup(
             group_id=1,
@@ -120,7 +124,7 @@ class Member:
             clock=self.clock,
             machine=self.machine,
             on_leadership=self._leadership,
-            send=self._hold,
+            send=self._emit,
             settings=self._settings,
         )
         self.group.on_work = lambda: self._plan_tick(self._world.now)
@@ -197,7 +201,7 @@ class Member:
 
     def _plan_tick(self, time: float) -> None:
         time = max(time, self._busy_until, self._world.now)
-        if time < self._tick_at:
+        if time < self._tick_at and not self._ticks:
             self._tick_at = time
             incarnation = self.incarnation
             self._world.at(time, lambda: self._tick(time, incarnation))
@@ -209,23 +213,42 @@ class Member:
         if self.paused:
             return
         self._count_ticks()
-        commits, term = self.disk.commits, self.group.status().term
+        term = self.group.status().term
+        self._ticks = self._begins = True
+        commits = self.group.begin_tick()
+        self._begins = False
+        self.after_begin(self)
+        duration = self._duration(commits)
+        self._busy_until = self._world.now + duration
+        if not commits:
+            self._end_tick()
+            return
+        incarnation = self.incarnation
+
+        def unless_killed(what: Callable[[], None]) -> Callable[[], None]:
+            return lambda: what() if self.group is not None and incarnation == self.incarnation else None
+
+        # For a moment it is on the disk, and nobody knows.
+        self._world.after(duration * self._random.random(), unless_killed(lambda: self._commit(term)))
+        self._world.at(self._busy_until, unless_killed(lambda: self._unless_paused(self._end_tick)))
+
+    def _commit(self, term_before: int) -> None:
+        assert self.group is not None
         try:
-            self.group.tick()
+            self.disk.commit()
         except StoreFailed:
             self._world.note("disk failed", self.id)
-            self._outbox.clear()
             self.kill()
             self._world.after(self._random.uniform(0.1, 1.0), self.start)
             return
-        self.after_tick(self)
-        if self.role is Role.CANDIDATE and self.group.status().term > term:
+        if self.role is Role.CANDIDATE and self.group.status().term > term_before:
             self.on_candidacy(self)
-            if self.group is None:
-                self._outbox.clear()
-                return
-        self._spend(self.disk.commits - commits)
-        self._release_messages()
+
+    def _end_tick(self) -> None:
+        assert self.group is not None
+        self._ticks = False
+        self.group.end_tick()
+        self.after_tick(self)
         self._watch_snapshot()
         if self.group is not None:
             self._plan_tick(self.clock.world_time(self.group.next_wakeup()))
@@ -236,32 +259,18 @@ class Member:
         if count > _MAX_TICKS_AT_ONCE:
             raise Violation(f"{self.id} spins: {count} ticks at one instant")
 
-    def _spend(self, commits: int) -> None:
+    def _duration(self, commits: bool) -> float:
         """A tick takes time, and its commit more."""
         duration = 0.00005
         if commits:
             duration += self._random.uniform(0.0003, 0.003)
             if self._network.has_spikes and self._random.random() < 0.002:
                 duration += self._random.uniform(0.05, 0.6)
-        self._busy_until = self._world.now + duration
+        return duration
 
-    def _hold(self, peer_id: str, message: Message) -> None:
-        self.on_send(self, peer_id, message)
-        self._outbox.append((peer_id, message))
-
-    def _release_messages(self) -> None:
-        messages, self._outbox = self._outbox, []
-        if not messages:
-            return
-        incarnation = self.incarnation
-
-        def release() -> None:
-            # Killed meanwhile: committed, and nobody was told.
-            if self.group is not None and self.incarnation == incarnation:
-                for peer_id, message in messages:
-                    self._network.send(self.id, peer_id, message)
-
-        self._world.at(self._busy_until, release)
+    def _emit(self, peer_id: str, message: Message) -> None:
+        self.on_send(self, peer_id, message, self._begins)
+        self._network.send(self.id, peer_id, message)
 
     def _leadership(self, term: int | None) -> None:
         self._world.note("leadership", self.id, term)

@@ -119,13 +119,7 @@ def _remember_only(self: Journal, term: int, vote: str | None) -> None:
 
 
 def send_before_commit(patch: Patch) -> None:
-    commit = RaftGroup._commit
-
-    def late(self: RaftGroup) -> None:
-        self._send_all()
-        commit(self)
-
-    patch.setattr(RaftGroup, "_commit", late)
+    patch.setattr(RaftGroup, "_send_appends", lambda self: self._send_all())
 
 
 def commit_beyond_what_is_verified(patch: Patch) -> None:

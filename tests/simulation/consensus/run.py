@@ -173,6 +173,8 @@ def _settings(world: World, *, near: bool) -> Settings:
         max_unapplied_bytes=draw.choice([1500, 20_000]),
         apply_budget_s=draw.choice([0.0, 0.02]),
         snapshot_chunk_bytes=1000,
+        gather_s=draw.choice([0.0, 0.02]),
+        gather_bytes=draw.choice([300, 4000]),
     )
 
 

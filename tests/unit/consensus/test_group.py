@@ -294,14 +294,73 @@ class TestLeadership:
         assert (bench.leadership, bench.fates) == ([1, None], [Fate.UNKNOWN])
 
 
+class TestPipeline:
+    def test_appends_leave_before_the_leader_has_them_on_disk(self) -> None:
+        bench = Bench().start().become_leader()
+        bench.propose()
+        bench.sent.clear()
+        assert bench.group.begin_tick()
+        assert [peer_id for peer_id, _ in only(bench.sent, AppendEntries)] == ["b", "c"]
+        assert bench.terms == [1]
+        bench.store.commit()
+        bench.group.end_tick()
+        assert bench.terms == [1, 1]
+
+    def test_a_new_leader_says_nothing_before_its_term_is_on_disk(self) -> None:
+        bench = Bench(peers="b").start()
+        bench.become_candidate()
+        bench.group._durable_term = 0
+        bench.group.receive("b", Vote(bench.term, granted=True))
+        bench.sent.clear()
+        bench.group.begin_tick()
+        assert bench.role is Role.LEADER
+        assert bench.sent == []
+
+    def test_an_answer_of_a_follower_waits_for_its_disk(self) -> None:
+        bench = Bench().start()
+        bench.group.receive("b", append(1, (1, 0), (1,)))
+        assert bench.group.begin_tick()
+        assert bench.sent == []
+        bench.store.commit()
+        bench.group.end_tick()
+        assert [reply.index for _, reply in only(bench.sent, AppendReply)] == [2]
+
+    def test_proposals_gather_while_others_are_on_their_way(self) -> None:
+        bench = Bench().start().become_leader()
+        bench.propose(b"one")
+        [first] = appends_to("b", bench.tick())
+        for command in (b"two", b"three"):
+            bench.propose(command)
+            assert appends_to("b", bench.tick()) == []
+        [second] = [m for m in appends_to("b", bench.hear("b", accept(first))) if m.entries]
+        assert [entry.data for entry in second.entries] == [b"\x10two", b"\x10three"]
+
+    def test_proposals_do_not_gather_for_long(self) -> None:
+        bench = Bench().start().become_leader()
+        bench.propose(b"one")
+        bench.tick()
+        bench.propose(b"two")
+        assert bench.group.next_wakeup() == bench.clock.now + Settings().gather_s
+        assert [len(message.entries) for message in appends_to("b", bench.wait(0.03))] == [1]
+
+    def test_many_proposals_do_not_gather(self) -> None:
+        bench = Bench(settings=Settings(gather_bytes=10)).start().become_leader()
+        bench.propose(b"one")
+        bench.tick()
+        bench.propose(b"as large as the bound")
+        assert [len(message.entries) for message in appends_to("b", bench.tick())] == [1]
+
+
 class TestFailure:
-    def test_a_failed_commit_ends_it_and_nothing_leaves(self) -> None:
+    def test_a_failed_commit_ends_it_and_nothing_but_appends_leaves(self) -> None:
         bench = Bench().start().become_leader()
         bench.propose()
         bench.store.fail_next_commit = True
+        bench.sent.clear()
         with pytest.raises(StoreFailed):
             bench.tick()
-        assert bench.sent == []
+        assert {type(message) for _, message in bench.sent} == {AppendEntries}
+        assert bench.fates == []
         with pytest.raises(GroupFailed):
             bench.group.tick()
         with pytest.raises(GroupFailed):

@@ -197,7 +197,7 @@ class TestLeader:
         assert [m for m in appends_to("b", bench.hear("b", reject(message, hint=2))) if m.entries] == []
 
     def test_an_acknowledgement_never_moves_next_index_back(self) -> None:
-        bench = Bench().start().become_leader()
+        bench = Bench(settings=Settings(gather_s=0)).start().become_leader()
         messages = []
         for number in range(3):
             bench.propose(b"%d" % number)
