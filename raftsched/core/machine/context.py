@@ -13,8 +13,9 @@ OK, INVALID_ARGUMENT, NOT_FOUND, ALREADY_EXISTS, FAILED_PRECONDITION, ABORTED, U
 
 @dataclass(slots=True)
 class Applied:
-    """What one command did: its outcome, the executions that it changed, as they are after it, and the names of the tasks
-    whose definition it changed."""
+    """What one command did: its outcome, the executions that it changed, as they are after it, and the names of the
+    tasks whose definition it changed.
+    """
 
     outcome: pb.Outcome
     executions: list[tuple[bytes, ExecutionRow]] = field(default_factory=list)
