@@ -117,6 +117,18 @@ class StateCheckConfig(_Section):
     """Between two steps of at most 1,000 rows."""
 
 
+class HistoryConfig(_Section):
+    """The history index of this node: what it keeps. Set it alike on all nodes, so that they answer alike."""
+
+    enabled: bool = True
+    """Off: this node answers no searches, and ships nothing."""
+    keep_days: int = Field(30, ge=1, le=3_650)
+    keep_per_task: int = Field(10_000, ge=10, le=10_000_000)
+    """Records of one task."""
+    max_mib: int = Field(4_096, ge=16, le=1 << 20)
+    """Size of the index; the oldest records are deleted beyond it."""
+
+
 class ExecutorConfig(_Section):
     """The pool that runs attempts."""
 
@@ -153,6 +165,7 @@ class NodeConfig(_Section):
     raft: RaftConfig = RaftConfig()
     scheduler: SchedulerConfig = SchedulerConfig()
     state_check: StateCheckConfig = StateCheckConfig()
+    history: HistoryConfig = HistoryConfig()
     executor: ExecutorConfig = Field(default_factory=ExecutorConfig)
 
     @model_validator(mode="before")

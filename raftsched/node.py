@@ -24,6 +24,10 @@ from raftsched.consensus.transport import RaftTransport
 from raftsched.core.state_check import CheckMemory
 from raftsched.executor.agent import ExecutorAgent
 from raftsched.executor.settings import ExecutorSettings
+from raftsched.history.follow import applied_index
+from raftsched.history.process import HistoryProcess
+from raftsched.history.reader import HistoryReader
+from raftsched.history.settings import HistorySettings
 from raftsched.internal.v1 import check_pb2_grpc, executor_pb2_grpc
 from raftsched.ports import Clock, Peer, Role, StoreFailed, StoreRefused
 from raftsched.replica import Replica
@@ -105,7 +109,8 @@ class Node:
             )
             scheduler = self._scheduler(store, group)
             replica.listen(scheduler.applied)
-            api = self._api(store, group, scheduler, replica.checks)
+            history = self._history(store, group, replica)
+            api = self._api(store, group, scheduler, replica.checks, history)
             checker = self._checker(group, replica.checks, api)
             replica.on_leadership = lambda term: _all_lead(term, scheduler.lead, checker.lead)
             replica.listen(lambda executions, _tasks: api.feed.publish(executions))
@@ -124,6 +129,8 @@ class Node:
             transport.start()
             stack.push_async_callback(transport.close)
             work = [driver.run(), transport.watch(), scheduler.run(), checker.run()]
+            if history is not None:
+                work.append(history.run())
             if config.executor.slots:
                 agent = self._agent(api)
                 await agent.start()
@@ -177,7 +184,42 @@ class Node:
             ),
         )
 
-    def _api(self, store: LmdbStore, group: RaftGroup, scheduler: SchedulerService, checks: CheckMemory) -> ApiContext:
+    def _history(self, store: LmdbStore, group: RaftGroup, replica: Replica) -> HistoryProcess | None:
+        config = self._config
+        if not config.history.enabled:
+            return None
+
+        def committed_index() -> int:
+            with store.read() as reader:
+                return applied_index(reader)
+
+        settings = HistorySettings(
+            path=self._history_path,
+            store_path=config.data_dir / "state",
+            store_max_bytes=config.max_data_gib * _GIB,
+            cluster_id=config.cluster_id,
+            node_id=config.id,
+            keep_s=config.history.keep_days * 24 * _HOUR_S,
+            keep_per_task=config.history.keep_per_task,
+            keep_bytes=config.history.max_mib << 20,
+            log=config.log.model_dump(),
+        )
+        process = HistoryProcess(settings, committed_index, lambda: group.status().role is Role.LEADER)
+        replica.follow(process)
+        return process
+
+    @property
+    def _history_path(self) -> Path:
+        return self._config.data_dir / "history" / "index.sqlite"
+
+    def _api(
+        self,
+        store: LmdbStore,
+        group: RaftGroup,
+        scheduler: SchedulerService,
+        checks: CheckMemory,
+        history: HistoryProcess | None,
+    ) -> ApiContext:
         return ApiContext(
             node_id=self._config.id,
             cluster_id=self._config.cluster_id,
@@ -189,6 +231,8 @@ class Node:
             executors=scheduler.executors,
             problem=checks.problem,
             state_checked_us=lambda: checks.last_whole_end_us,
+            history=None if history is None else HistoryReader(self._history_path, self._clock),
+            history_problem=lambda: "" if history is None else history.problem,
             version=VERSION,
             tzdata_version=_tzdata_version(),
         )

@@ -63,6 +63,8 @@ class Table(Enum):
     """state (1 byte) + execution id of what ended otherwise than SUCCEEDED -> empty"""
     LEDGER = "ledger"
     """name + 0 + nominal time (8 bytes, big-endian) + execution id -> LedgerRow"""
+    TASK_CHANGES = "task_changes"
+    """name + 0 + revision (8 bytes, big-endian) -> TaskRow: definitions that were replaced, and deletions"""
     REQUESTS = "requests"
     """request id -> RequestRow"""
     REQUEST_EXPIRY = "request_expiry"

@@ -1,6 +1,8 @@
 """Joins the replicated log to the state machine of this node, and passes on what changed once it is durable."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
 
 import structlog
 
@@ -15,6 +17,27 @@ Listener = Callable[[list[tuple[bytes, ExecutionRow]], list[str]], None]
 """Takes the executions and the names of the tasks that a commit changed."""
 
 
+@dataclass(frozen=True, slots=True)
+class EntryChanges:
+    """Keys of the rows that one log entry changed; later entries may have changed them again."""
+
+    index: int
+    executions: list[bytes]
+    tasks: list[str]
+    ledger: list[bytes]
+    """Keys of the ledger entries that stand for no execution that runs or ran."""
+
+
+class Follower(Protocol):
+    """Follows the state tables, from a cursor of its own."""
+
+    def changed(self, entries: list[EntryChanges]) -> None:
+        """A commit has made these changes durable. They come in the order of the log, and none is left out."""
+
+    def replaced(self) -> None:
+        """A snapshot has replaced the tables: anything may have changed."""
+
+
 class Replica:
     """The state machine that a Raft group applies its entries to."""
 
@@ -26,6 +49,12 @@ class Replica:
         self._listeners: list[Listener] = []
         self._executions: list[tuple[bytes, ExecutionRow]] = []
         self._tasks: list[str] = []
+        self._entries: list[EntryChanges] = []
+        self._followers: list[Follower] = []
+
+    def follow(self, follower: Follower) -> None:
+        """Tell ``follower`` which rows change."""
+        self._followers.append(follower)
 
     def listen(self, listener: Listener) -> None:
         """Call ``listener`` after every commit that changed something."""
@@ -39,21 +68,31 @@ class Replica:
         if applied.step is not None:
             for divergence in self.checks.applied(applied.step):
                 _log.error("the state tables of the nodes differ", node=divergence.node_id, what=str(divergence))
+        if self._followers and (applied.executions or applied.tasks or applied.ledger):
+            ids = [key for key, _ in applied.executions]
+            self._entries.append(EntryChanges(index, ids, applied.tasks, applied.ledger))
         return applied.outcome.SerializeToString()
 
     def committed(self) -> None:
         """What was applied is durable: tell the listeners."""
         executions, self._executions = self._executions, []
         tasks, self._tasks = self._tasks, []
+        entries, self._entries = self._entries, []
         if executions or tasks:
             for listener in self._listeners:
                 listener(executions, tasks)
+        if entries:
+            for follower in self._followers:
+                follower.changed(entries)
 
     def restored(self) -> None:
         """A snapshot has replaced the tables: this node follows, and nobody waits for single changes."""
         self._executions.clear()
         self._tasks.clear()
         self.checks.forget_steps()
+        self._entries.clear()
+        for follower in self._followers:
+            follower.replaced()
 
 
 def _ignore(_term: int | None) -> None:

@@ -24,6 +24,16 @@ from raftsched_client.tasks import action, retry_policy, schedule, task
 from raftsched_client.times import Timeout, to_datetime, to_duration, to_timedelta, to_timestamp
 from raftsched_client.v1.cluster_pb2 import ExecutorStatus, GetStatusResponse, NodeStatus
 from raftsched_client.v1.execution_pb2 import Attempt, Execution, ExecutionState, GetOutputResponse, LedgerEntry
+from raftsched_client.v1.history_pb2 import (
+    CountLogsResponse,
+    DayCount,
+    GetHistoryStatusResponse,
+    LogKind,
+    LogRecord,
+    RecentRuns,
+    TaskChange,
+    TaskChangeKind,
+)
 from raftsched_client.v1.policy_pb2 import Delivery, MisfirePolicy, OverlapPolicy
 from raftsched_client.v1.task_pb2 import (
     Action,
@@ -53,7 +63,9 @@ __all__ = [
     "Client",
     "CommandAction",
     "ConflictError",
+    "CountLogsResponse",
     "CronSchedule",
+    "DayCount",
     "DeadlineExceededError",
     "Delivery",
     "Execution",
@@ -61,12 +73,15 @@ __all__ = [
     "ExecutorStatus",
     "FoldPolicy",
     "GapPolicy",
+    "GetHistoryStatusResponse",
     "GetOutputResponse",
     "GetStatusResponse",
     "HttpAction",
     "IntervalSchedule",
     "InvalidArgumentError",
     "LedgerEntry",
+    "LogKind",
+    "LogRecord",
     "MisfirePolicy",
     "NodeStatus",
     "NoopAction",
@@ -75,10 +90,13 @@ __all__ = [
     "PreviewScheduleResponse",
     "PythonAction",
     "RaftschedError",
+    "RecentRuns",
     "ResourceExhaustedError",
     "RetryPolicy",
     "Schedule",
     "Task",
+    "TaskChange",
+    "TaskChangeKind",
     "TaskState",
     "Timeout",
     "UnavailableError",

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Generic, TypeVar
 from uuid import uuid4
 
@@ -11,8 +11,8 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from raftsched_client.times import to_timestamp
-from raftsched_client.v1 import cluster_pb2, execution_pb2, task_pb2
+from raftsched_client.times import to_duration, to_timestamp
+from raftsched_client.v1 import cluster_pb2, execution_pb2, history_pb2, task_pb2
 from raftsched_client.v1.consistency_pb2 import CONSISTENCY_STALE, CONSISTENCY_UNSPECIFIED, Consistency
 
 Req = TypeVar("Req", bound=Message)
@@ -86,6 +86,18 @@ CANCEL_EXECUTION = _method(
 )
 LIST_LEDGER = _method(
     "ExecutionService", "ListLedger", execution_pb2.ListLedgerRequest, execution_pb2.ListLedgerResponse
+)
+SEARCH_LOGS = _method("HistoryService", "SearchLogs", history_pb2.SearchLogsRequest, history_pb2.SearchLogsResponse)
+COUNT_LOGS = _method("HistoryService", "CountLogs", history_pb2.CountLogsRequest, history_pb2.CountLogsResponse)
+COUNT_DAYS = _method("HistoryService", "CountDays", history_pb2.CountDaysRequest, history_pb2.CountDaysResponse)
+LIST_RECENT_RUNS = _method(
+    "HistoryService", "ListRecentRuns", history_pb2.ListRecentRunsRequest, history_pb2.ListRecentRunsResponse
+)
+LIST_TASK_CHANGES = _method(
+    "HistoryService", "ListTaskChanges", history_pb2.ListTaskChangesRequest, history_pb2.ListTaskChangesResponse
+)
+GET_HISTORY_STATUS = _method(
+    "HistoryService", "GetHistoryStatus", history_pb2.GetHistoryStatusRequest, history_pb2.GetHistoryStatusResponse
 )
 GET_STATUS = _method("ClusterService", "GetStatus", cluster_pb2.GetStatusRequest, cluster_pb2.GetStatusResponse)
 TRANSFER_LEADERSHIP = _method(
@@ -264,6 +276,120 @@ def list_ledger(
         return Call(LIST_LEDGER, request, lambda response: (list(response.entries), response.next_page_token))
 
     return Paged(page)
+
+
+def search_logs(
+    request: history_pb2.SearchLogsRequest,
+) -> Paged[history_pb2.SearchLogsRequest, history_pb2.SearchLogsResponse, history_pb2.LogRecord]:
+    """SearchLogs; the page token of the request is set."""
+
+    def page(
+        token: str,
+    ) -> Call[history_pb2.SearchLogsRequest, history_pb2.SearchLogsResponse, tuple[list[history_pb2.LogRecord], str]]:
+        asked = history_pb2.SearchLogsRequest()
+        asked.CopyFrom(request)
+        asked.page_token = token
+        return Call(SEARCH_LOGS, asked, lambda response: (list(response.records), response.next_page_token))
+
+    return Paged(page)
+
+
+def search_request(
+    *,
+    query: str,
+    kinds: Iterable[history_pb2.LogKind.ValueType],
+    task: str,
+    task_prefix: str,
+    labels: Mapping[str, str] | None,
+    states: Iterable[execution_pb2.ExecutionState.ValueType],
+    executor_id: str,
+    start: datetime | None,
+    end: datetime | None,
+    min_duration: timedelta | None,
+    max_duration: timedelta | None,
+    exit_codes: Iterable[int],
+    page_size: int,
+) -> history_pb2.SearchLogsRequest:
+    """The request of SearchLogs. Raises ValueError for a naive datetime."""
+    start_time, end_time = _range(start, end)
+    return history_pb2.SearchLogsRequest(
+        page_size=page_size,
+        query=query,
+        kinds=kinds,
+        task=task,
+        task_prefix=task_prefix,
+        labels=labels,
+        states=states,
+        executor_id=executor_id,
+        start_time=start_time,
+        end_time=end_time,
+        min_duration=None if min_duration is None else to_duration(min_duration),
+        max_duration=None if max_duration is None else to_duration(max_duration),
+        exit_codes=exit_codes,
+    )
+
+
+def count_logs(
+    start: datetime | None,
+    end: datetime | None,
+    bucket: timedelta | None,
+    task: str,
+    labels: Mapping[str, str] | None,
+    percentiles: bool,
+) -> Call[history_pb2.CountLogsRequest, history_pb2.CountLogsResponse, history_pb2.CountLogsResponse]:
+    """CountLogs."""
+    start_time, end_time = _range(start, end)
+    request = history_pb2.CountLogsRequest(
+        start_time=start_time,
+        end_time=end_time,
+        bucket=None if bucket is None else to_duration(bucket),
+        task=task,
+        labels=labels,
+        percentiles=percentiles,
+    )
+    return Call(COUNT_LOGS, request, lambda response: response)
+
+
+def count_days(
+    task: str, start: datetime | None, end: datetime | None, time_zone: str
+) -> Call[history_pb2.CountDaysRequest, history_pb2.CountDaysResponse, list[history_pb2.DayCount]]:
+    """CountDays."""
+    start_time, end_time = _range(start, end)
+    request = history_pb2.CountDaysRequest(task=task, start_time=start_time, end_time=end_time, time_zone=time_zone)
+    return Call(COUNT_DAYS, request, lambda response: list(response.days))
+
+
+def list_recent_runs(
+    tasks: Iterable[str], per_task: int
+) -> Call[history_pb2.ListRecentRunsRequest, history_pb2.ListRecentRunsResponse, list[history_pb2.RecentRuns]]:
+    """ListRecentRuns."""
+    request = history_pb2.ListRecentRunsRequest(tasks=tasks, per_task=per_task)
+    return Call(LIST_RECENT_RUNS, request, lambda response: list(response.tasks))
+
+
+def list_task_changes(
+    task: str, page_size: int
+) -> Paged[history_pb2.ListTaskChangesRequest, history_pb2.ListTaskChangesResponse, history_pb2.TaskChange]:
+    """ListTaskChanges."""
+
+    def page(
+        token: str,
+    ) -> Call[
+        history_pb2.ListTaskChangesRequest,
+        history_pb2.ListTaskChangesResponse,
+        tuple[list[history_pb2.TaskChange], str],
+    ]:
+        request = history_pb2.ListTaskChangesRequest(task=task, page_size=page_size, page_token=token)
+        return Call(LIST_TASK_CHANGES, request, lambda response: (list(response.changes), response.next_page_token))
+
+    return Paged(page)
+
+
+def get_history_status() -> Call[
+    history_pb2.GetHistoryStatusRequest, history_pb2.GetHistoryStatusResponse, history_pb2.GetHistoryStatusResponse
+]:
+    """GetHistoryStatus."""
+    return Call(GET_HISTORY_STATUS, history_pb2.GetHistoryStatusRequest(), lambda response: response)
 
 
 def get_status(

@@ -5,7 +5,7 @@ import time
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Protocol, Self, TypeVar
 from uuid import uuid4
@@ -28,6 +28,15 @@ from raftsched_client.v1.execution_pb2 import (
     GetOutputResponse,
     LedgerEntry,
     WatchExecutionsRequest,
+)
+from raftsched_client.v1.history_pb2 import (
+    CountLogsResponse,
+    DayCount,
+    GetHistoryStatusResponse,
+    LogKind,
+    LogRecord,
+    RecentRuns,
+    TaskChange,
 )
 from raftsched_client.v1.task_pb2 import (
     TASK_STATE_UNSPECIFIED,
@@ -318,6 +327,93 @@ class AsyncClient(BaseClient):
     ) -> AsyncIterator[LedgerEntry]:
         """As ``Client.list_ledger``."""
         return self._pages(_calls.list_ledger(task, start, end, page_size, stale), timeout)
+
+    def search_logs(
+        self,
+        query: str = "",
+        *,
+        kinds: Iterable[LogKind.ValueType] = (),
+        task: str = "",
+        task_prefix: str = "",
+        labels: Mapping[str, str] | None = None,
+        states: Iterable[ExecutionState.ValueType] = (),
+        executor_id: str = "",
+        start: datetime | None = None,
+        end: datetime | None = None,
+        min_duration: timedelta | None = None,
+        max_duration: timedelta | None = None,
+        exit_codes: Iterable[int] = (),
+        page_size: int = 100,
+        timeout: Timeout | None = None,
+    ) -> AsyncIterator[LogRecord]:
+        """Executions and skipped nominal times that meet all conditions, newest first, read page by page.
+
+        ``query`` is a full-text search over errors, reasons and output, such as ``"connection refused" NOT dns``. Empty
+        arguments do not filter. ``page_size`` is 1 to 1,000; ``timeout`` is that of one page. Answered from the index
+        of one node, which follows the state within about a second. Raises ValueError for a naive datetime,
+        InvalidArgumentError for a query that cannot be read.
+        """
+        request = _calls.search_request(
+            query=query,
+            kinds=kinds,
+            task=task,
+            task_prefix=task_prefix,
+            labels=labels,
+            states=states,
+            executor_id=executor_id,
+            start=start,
+            end=end,
+            min_duration=min_duration,
+            max_duration=max_duration,
+            exit_codes=exit_codes,
+            page_size=page_size,
+        )
+        return self._pages(_calls.search_logs(request), timeout)
+
+    async def count_logs(
+        self,
+        *,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        bucket: timedelta | None = None,
+        task: str = "",
+        labels: Mapping[str, str] | None = None,
+        percentiles: bool = False,
+        timeout: Timeout | None = None,
+    ) -> CountLogsResponse:
+        """Executions per bucket of time, by state; with ``percentiles`` their lateness and duration.
+
+        By default the last hour in 60 buckets. Raises ValueError for a naive datetime.
+        """
+        return await self._unary(_calls.count_logs(start, end, bucket, task, labels, percentiles), timeout)
+
+    async def count_days(
+        self,
+        task: str,
+        *,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        time_zone: str = "",
+        timeout: Timeout | None = None,
+    ) -> list[DayCount]:
+        """Executions of a task on each day of a time zone, by default of the last 365 days in UTC."""
+        return await self._unary(_calls.count_days(task, start, end, time_zone), timeout)
+
+    async def list_recent_runs(
+        self, tasks: Iterable[str], *, per_task: int = 20, timeout: Timeout | None = None
+    ) -> list[RecentRuns]:
+        """The last executions (1 to 50) of each of up to 500 tasks, newest first."""
+        return await self._unary(_calls.list_recent_runs(tasks, per_task), timeout)
+
+    def list_task_changes(
+        self, task: str, *, page_size: int = 100, timeout: Timeout | None = None
+    ) -> AsyncIterator[TaskChange]:
+        """The definitions that a task had and who made them so, newest first; ``timeout`` is that of one page."""
+        return self._pages(_calls.list_task_changes(task, page_size), timeout)
+
+    async def get_history_status(self, *, timeout: Timeout | None = None) -> GetHistoryStatusResponse:
+        """What the history index of the node that answers holds, and how far it is."""
+        return await self._unary(_calls.get_history_status(), timeout)
 
     async def get_status(self, *, local_only: bool = False, timeout: Timeout | None = None) -> GetStatusResponse:
         """As ``Client.get_status``."""

@@ -10,6 +10,7 @@ from raftsched_client.v1 import cluster_pb2
 
 from raftsched.api.channels import Channels
 from raftsched.api.feed import ExecutionFeed
+from raftsched.history.reader import HistoryReader
 from raftsched.ports import Clock, Log, Peer, Role, Store
 
 CallContext = grpc.aio.ServicerContext[Message, Message]
@@ -63,6 +64,10 @@ class ApiContext:
     """Why this node is not healthy, beyond what its Raft group says; "" when it is."""
     state_checked_us: Callable[[], int] = int
     """When the last comparison of this node's state tables with those of the others ended; 0: none did."""
+    history: HistoryReader | None = None
+    """The history index of this node."""
+    history_problem: Callable[[], str] = _no_problem
+    """Why that index does not go on; "" while it does."""
     version: str = ""
     tzdata_version: str = ""
 

@@ -12,7 +12,7 @@ from raftsched.api.errors import no_leader, relayed
 HOPS_KEY = "raftsched-hops"
 MAX_HOPS = 2
 _CONNECT_TIMEOUT_S = 1.0
-_READS = ("Get", "List", "Watch", "Preview")
+_READS = ("Get", "List", "Watch", "Preview", "Search", "Count")
 _OF_THE_CONNECTION = ("grpc-", "user-agent", ":", "te", "content-type")
 
 RawMetadata = tuple[tuple[str, str | bytes], ...]

@@ -20,6 +20,8 @@ LEADER_KEY = "raftsched-leader"
 _PUBLIC = "/raftsched.v1."
 _LOCAL = frozenset({"/raftsched.v1.ClusterService/GetStatus", "/raftsched.v1.TaskService/PreviewSchedule"})
 """Answered by the node that is asked, leader or not."""
+_HISTORY = "/raftsched.v1.HistoryService/"
+"""Answered from the index of the node that is asked."""
 MAX_CALLS = 1_000
 MAX_STREAMS = 400
 
@@ -136,7 +138,7 @@ class Gateway(grpc.aio.ServerInterceptor):
 
     def _route(self, call: Call, request: Message) -> str:
         """Where the call is answered: the leader's address, or "" for here. Raises ApiError when nobody can."""
-        if call.method in _LOCAL or self._api.leads():
+        if call.method in _LOCAL or call.method.startswith(_HISTORY) or self._api.leads():
             return ""
         if getattr(request, "consistency", None) == consistency_pb2.CONSISTENCY_STALE:
             return ""

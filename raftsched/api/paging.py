@@ -81,6 +81,7 @@ def _digest(request: Message) -> bytes:
     filters = type(request)()
     filters.CopyFrom(request)
     for name in _NO_FILTERS:
-        filters.ClearField(name)
+        if name in filters.DESCRIPTOR.fields_by_name:
+            filters.ClearField(name)
     kind = type(request).__name__.encode()
     return blake2b(kind + filters.SerializeToString(deterministic=True), digest_size=_DIGEST_BYTES).digest()

@@ -5,7 +5,7 @@ import contextlib
 
 import grpc
 from grpc_reflection.v1alpha import reflection
-from raftsched_client.v1 import cluster_pb2_grpc, execution_pb2_grpc, task_pb2_grpc
+from raftsched_client.v1 import cluster_pb2_grpc, execution_pb2_grpc, history_pb2_grpc, task_pb2_grpc
 
 from raftsched.api.channels import MAX_MESSAGE_BYTES
 from raftsched.api.cluster import ClusterService
@@ -13,6 +13,7 @@ from raftsched.api.context import ApiContext
 from raftsched.api.executions import ExecutionService
 from raftsched.api.gateway import Gateway
 from raftsched.api.health import SERVICE_NAMES, HealthMonitor
+from raftsched.api.history import HistoryService
 from raftsched.api.tasks import TaskService
 
 _OPTIONS = [
@@ -39,6 +40,7 @@ class ApiServer:
         task_pb2_grpc.add_TaskServiceServicer_to_server(TaskService(api), self.server)
         execution_pb2_grpc.add_ExecutionServiceServicer_to_server(ExecutionService(api), self.server)
         cluster_pb2_grpc.add_ClusterServiceServicer_to_server(ClusterService(api), self.server)
+        history_pb2_grpc.add_HistoryServiceServicer_to_server(HistoryService(api), self.server)
         self._health.add_to(self.server)
         reflection.enable_server_reflection(
             (*SERVICE_NAMES, "grpc.health.v1.Health", reflection.SERVICE_NAME), self.server
@@ -63,3 +65,5 @@ class ApiServer:
         await self._health.stop()
         await self.server.stop(grace_s)
         await self._api.channels.close()
+        if self._api.history is not None:
+            self._api.history.close()

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from raftsched.cli import cluster, crontab, execution, explain, ledger, process, simulate, status, task, verify
+from raftsched.cli import cluster, crontab, execution, explain, history, ledger, process, simulate, status, task, verify
 from raftsched.cli.failures import ExitCode, Failure, report
 from raftsched.cli.session import EndpointsOption, OutputOption, TimeoutOption, command, help_text
 
@@ -60,6 +60,7 @@ def root(
 app.callback(help=help_text(root))(root)
 app.add_typer(task.app, name="task", rich_help_panel=_TASKS)
 app.add_typer(execution.app, name="execution", rich_help_panel=_TASKS)
+app.add_typer(history.app, name="logs", rich_help_panel=_TASKS)
 command(app, "ledger", panel=_TASKS)(ledger.ledger)
 command(app, "explain", panel=_TASKS)(explain.explain)
 command(app, "simulate", panel=_TASKS)(simulate.simulate)

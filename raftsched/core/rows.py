@@ -72,6 +72,16 @@ def has_execution(row: LedgerRow) -> bool:
     return row.decision in (Decision.RAN, Decision.LOST) or row.expired
 
 
+def task_change_key(name: str, revision: int) -> bytes:
+    """Key of ``Table.TASK_CHANGES``: the changes of one task name, oldest first."""
+    return name.encode() + b"\0" + be64(revision)
+
+
+def parse_task_change_key(key: bytes) -> tuple[str, int]:
+    """Task name and revision of a key of ``Table.TASK_CHANGES``."""
+    return key[:-9].decode(), int.from_bytes(key[-8:], "big")
+
+
 def active_value(attempt: int, executor_id: str) -> bytes:
     """Value of ``Table.ACTIVE``."""
     return attempt.to_bytes(4, "big") + executor_id.encode()

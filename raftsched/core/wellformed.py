@@ -15,6 +15,7 @@ MAX_US = 253_402_300_799_999_999
 """The last microsecond of the year 9999."""
 MAX_NAME_BYTES = 200
 MAX_REQUEST_ID_BYTES = 400
+MAX_ACTOR_BYTES = 300
 _MAX_KEY_BYTES = 511
 _ID_BYTES = 16
 
@@ -25,6 +26,8 @@ def command_problem(command: pb.Command) -> str:
         return "now_us lies outside the years 1970 to 9999"
     if len(command.request_id.encode()) > MAX_REQUEST_ID_BYTES:
         return f"the request id is longer than {MAX_REQUEST_ID_BYTES} bytes"
+    if len(command.actor.encode()) > MAX_ACTOR_BYTES:
+        return f"the actor is longer than {MAX_ACTOR_BYTES} bytes"
     kind = command.WhichOneof("kind")
     check = _CHECKS.get(kind or "")
     if check is None or check(getattr(command, str(kind))):
@@ -97,6 +100,7 @@ def _retire(body: pb.Retire) -> bool:
     return (
         all(len(key) == _ID_BYTES for key in body.execution_ids)
         and all(0 < len(key) <= _MAX_KEY_BYTES for key in body.ledger_keys)
+        and all(0 < len(key) <= _MAX_KEY_BYTES for key in body.task_change_keys)
         and all(8 < len(key) <= _MAX_KEY_BYTES for key in body.request_expiry_keys)
     )
 

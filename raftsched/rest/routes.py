@@ -15,11 +15,11 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 # Their import puts the services into the descriptor pool.
-from raftsched_client.v1 import cluster_pb2, execution_pb2, task_pb2
+from raftsched_client.v1 import cluster_pb2, execution_pb2, history_pb2, task_pb2
 
 SERVICES = tuple(
     service
-    for module in (task_pb2, execution_pb2, cluster_pb2)
+    for module in (task_pb2, execution_pb2, history_pb2, cluster_pb2)
     for service in module.DESCRIPTOR.services_by_name.values()
 )
 _VARIABLE = re.compile(r"\{([a-z_.]+)\}")

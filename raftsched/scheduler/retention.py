@@ -2,13 +2,14 @@
 
 from raftsched.core import ids
 from raftsched.core.model import SECOND_US, ExecutionState
-from raftsched.core.rows import ExecutionRow, be64, parse_ledger_key
+from raftsched.core.rows import ExecutionRow, be64, parse_ledger_key, timestamp_us
 from raftsched.internal.v1 import command_pb2 as pb
 from raftsched.ports import Fate, Reader, Table
 from raftsched.scheduler.proposer import Proposer
 from raftsched.scheduler.settings import SchedulerSettings
 
 _LEDGER_ROWS_READ = 5_000
+_CHANGE_ROWS_READ = 500
 
 
 class Retention:
@@ -20,6 +21,7 @@ class Retention:
         self._under_way = False
         self._next_s = 0.0
         self._ledger_resume = b""
+        self._changes_resume = b""
 
     def step(self, reader: Reader, now_s: float) -> None:
         """Propose one batch, when it is time for one."""
@@ -29,10 +31,11 @@ class Retention:
         command = self._proposer.command()
         self._old_executions(reader, command)
         self._old_ledger(reader, command)
+        self._old_changes(reader, command)
         self._old_requests(reader, command)
         retire = command.retire
         full = len(retire.execution_ids) + len(retire.request_expiry_keys) >= self._settings.retention_batch_rows
-        if retire.execution_ids or retire.ledger_keys or retire.request_expiry_keys:
+        if retire.ByteSize():
             self._under_way = True
             self._proposer.propose(command, self._finish)
         if full:
@@ -63,6 +66,18 @@ class Retention:
             if rows >= _LEDGER_ROWS_READ:
                 return
         self._ledger_resume = b""
+
+    def _old_changes(self, reader: Reader, command: pb.Command) -> None:
+        """Walks as through the ledger; a replaced definition is as old as its last change."""
+        cutoff_us = command.now_us - self._settings.keep_ledger_s * SECOND_US
+        for rows, (key, value) in enumerate(reader.scan(Table.TASK_CHANGES, self._changes_resume), start=1):
+            self._changes_resume = key
+            row = pb.TaskRow.FromString(value)
+            if (row.delete_us or timestamp_us(row.task.update_time)) < cutoff_us:
+                command.retire.task_change_keys.append(key)
+            if rows >= _CHANGE_ROWS_READ:
+                return
+        self._changes_resume = b""
 
     def _old_requests(self, reader: Reader, command: pb.Command) -> None:
         for key, _ in reader.scan(Table.REQUEST_EXPIRY, stop=be64(command.now_us)):

@@ -23,7 +23,7 @@ from raftsched.store.directory import ADVICE_TO_REPLACE, StoreDirectory
 from raftsched.store.lmdb_batch import Cursor, Database, LmdbBatch, LmdbReader, Transaction
 
 DEFAULT_MAX_SIZE_BYTES = 64 << 30
-_LMDB_0_9 = 0
+ENGINE = 0
 """The engine of the 0.9 file format, which LMDB 1.x cannot read."""
 _MAX_READERS = 512
 _QUICK_CHECK_BYTES = 64 << 20
@@ -33,7 +33,8 @@ _SWEEP_PAGES = 50_000
 """A table of at most so many pages is emptied in one step, of about 10 ms."""
 _SWEEP_ROWS = 5_000
 
-_OWN = b"store"
+OWN = b"store"
+"""The database that says which generation of the state tables is live."""
 _LIVE = b"live"
 _DAMAGE = (
     lmdb.NotFoundError,
@@ -218,7 +219,7 @@ class LmdbStore:
     def _create(self) -> None:
         self._directory.remove_new_data()
         with self._open_environment(self._directory.new_data) as env, env.begin(write=True) as txn:
-            txn.put(_LIVE, sealed(OWN_SEED, _LIVE, b"0"), db=env.open_db(_OWN, txn))
+            txn.put(_LIVE, sealed(OWN_SEED, _LIVE, b"0"), db=env.open_db(OWN, txn))
         self._directory.adopt_new_data()
 
     def _open_environment(self, path: Path) -> lmdb.Environment:
@@ -229,17 +230,17 @@ class LmdbStore:
             mode=0o600,
             max_readers=_MAX_READERS,
             max_dbs=1 + 2 * len(Table),
-            lib_version=_LMDB_0_9,
+            lib_version=ENGINE,
         )
 
     def _open_tables(self) -> None:
         env = self._env
         env.reader_check()
         with env.begin(write=True) as txn:
-            self._own = env.open_db(_OWN, txn, create=False)
-            self._live = _live_generation(txn, self._own)
+            self._own = env.open_db(OWN, txn, create=False)
+            self._live = live_generation(txn, self._own)
             self._generations = tuple(
-                {table: env.open_db(_database_name(table, generation), txn) for table in Table} for generation in (0, 1)
+                {table: env.open_db(database_name(table, generation), txn) for table in Table} for generation in (0, 1)
             )
             for dbs in self._generations:
                 _check_ends(LmdbReader(txn, dbs, lambda error: error))
@@ -367,7 +368,7 @@ class LmdbStore:
 
     def _live_in(self, txn: Transaction) -> int:
         try:
-            return _live_generation(txn, self._own)
+            return live_generation(txn, self._own)
         except lmdb.Error as error:
             raise self._explained(error) from error
 
@@ -379,12 +380,14 @@ def _delete_rows(cursor: Cursor, limit: int) -> None:
         limit -= 1
 
 
-def _database_name(table: Table, generation: int) -> bytes:
+def database_name(table: Table, generation: int) -> bytes:
+    """The name of the LMDB database that holds a table."""
     suffix = f".{generation}" if table in STATE_TABLES else ""
     return f"{table.value}{suffix}".encode()
 
 
-def _live_generation(txn: Transaction, own: Database) -> int:
+def live_generation(txn: Transaction, own: Database) -> int:
+    """Which generation of the state tables counts. Raises lmdb.CorruptedError."""
     stored = txn.get(_LIVE, None, own) or b""
     if not intact(OWN_SEED, _LIVE, stored):
         raise lmdb.CorruptedError("the row that says which tables are live is not what was written")

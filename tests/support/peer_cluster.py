@@ -21,6 +21,8 @@ from raftsched_client.v1 import (
     cluster_pb2_grpc,
     execution_pb2,
     execution_pb2_grpc,
+    history_pb2,
+    history_pb2_grpc,
     policy_pb2,
     task_pb2,
     task_pb2_grpc,
@@ -108,6 +110,9 @@ class Cluster:
     executions: dict[str, execution_pb2.Execution] = field(default_factory=dict)
     outputs: dict[str, list[execution_pb2.GetOutputResponse]] = field(default_factory=dict)
     ledger: list[execution_pb2.LedgerEntry] = field(default_factory=list)
+    logs: list[history_pb2.LogRecord] = field(default_factory=list)
+    counted: history_pb2.CountLogsResponse = field(default_factory=history_pb2.CountLogsResponse)
+    changes: list[history_pb2.TaskChange] = field(default_factory=list)
     outcomes: dict[str, Message] = field(default_factory=dict)
     received: list[Received] = field(default_factory=list)
     watchers: list[asyncio.Queue[execution_pb2.WatchExecutionsResponse | Refusal | None]] = field(default_factory=list)
@@ -187,6 +192,7 @@ class Cluster:
         task_pb2_grpc.add_TaskServiceServicer_to_server(node, server)
         execution_pb2_grpc.add_ExecutionServiceServicer_to_server(node, server)
         cluster_pb2_grpc.add_ClusterServiceServicer_to_server(node, server)
+        history_pb2_grpc.add_HistoryServiceServicer_to_server(node, server)
         port = server.add_insecure_port(self.addresses[number])
         await server.start()
         return server, port
@@ -230,6 +236,7 @@ class Node(
     task_pb2_grpc.TaskServiceServicer,
     execution_pb2_grpc.ExecutionServiceServicer,
     cluster_pb2_grpc.ClusterServiceServicer,
+    history_pb2_grpc.HistoryServiceServicer,
 ):
     """The services of one node."""
 
@@ -417,6 +424,39 @@ class Node(
             return execution_pb2.ListLedgerResponse(entries=page, next_page_token=token)
 
         return await self._answer(context, request, "ListLedger", act)
+
+    async def SearchLogs(self, request, context):  # noqa: N802
+        def act() -> Message:
+            found = [each for each in self.cluster.logs if request.query in each.snippet]
+            page, token = self._page(found, request)
+            return history_pb2.SearchLogsResponse(records=page, next_page_token=token)
+
+        return await self._answer(context, request, "SearchLogs", act)
+
+    async def CountLogs(self, request, context):  # noqa: N802
+        return await self._answer(context, request, "CountLogs", lambda: self.cluster.counted)
+
+    async def CountDays(self, request, context):  # noqa: N802
+        days = [history_pb2.DayCount(date="2026-01-31")]
+        return await self._answer(context, request, "CountDays", lambda: history_pb2.CountDaysResponse(days=days))
+
+    async def ListRecentRuns(self, request, context):  # noqa: N802
+        def act() -> Message:
+            tasks = [history_pb2.RecentRuns(task=name) for name in request.tasks]
+            return history_pb2.ListRecentRunsResponse(tasks=tasks)
+
+        return await self._answer(context, request, "ListRecentRuns", act)
+
+    async def ListTaskChanges(self, request, context):  # noqa: N802
+        def act() -> Message:
+            page, token = self._page(self.cluster.changes, request)
+            return history_pb2.ListTaskChangesResponse(changes=page, next_page_token=token)
+
+        return await self._answer(context, request, "ListTaskChanges", act)
+
+    async def GetHistoryStatus(self, request, context):  # noqa: N802
+        act = lambda: history_pb2.GetHistoryStatusResponse(node_id="n1", cursor_index=7)  # noqa: E731
+        return await self._answer(context, request, "GetHistoryStatus", act)
 
     async def GetStatus(self, request, context):  # noqa: N802
         return await self._answer(context, request, "GetStatus", lambda: self.cluster.status)

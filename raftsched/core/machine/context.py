@@ -17,11 +17,15 @@ class Applied:
     tasks whose definition it changed.
     """
 
+    """What one command did: its outcome, and what it changed, as it is after it."""
+
     outcome: pb.Outcome
     executions: list[tuple[bytes, ExecutionRow]] = field(default_factory=list)
     tasks: list[str] = field(default_factory=list)
     step: Step | None = None
     """Of the comparison of the nodes' tables, if it was one."""
+    ledger: list[bytes] = field(default_factory=list)
+    """Keys of the ledger entries that stand for no execution that runs or ran."""
 
 
 @dataclass(slots=True)

@@ -32,7 +32,10 @@ def write_ledger(
         delivery=item.delivery,
         into_us=decided.into_us,
     )
-    context.batch.put(Table.LEDGER, ledger_key(item.task, decided.nominal_us, execution_id), row.SerializeToString())
+    key = ledger_key(item.task, decided.nominal_us, execution_id)
+    context.batch.put(Table.LEDGER, key, row.SerializeToString())
+    if decided.decision != Decision.RAN:
+        context.applied.ledger.append(key)
 
 
 def expiry_reason(row: ExecutionRow) -> str:

@@ -18,6 +18,8 @@ def retire(context: Context, body: pb.Retire) -> pb.Outcome:
             batch.delete(Table.FAILURES, failure_key(row.state, execution_id))
     for key in body.ledger_keys:
         batch.delete(Table.LEDGER, key)
+    for key in body.task_change_keys:
+        batch.delete(Table.TASK_CHANGES, key)
     for key in body.request_expiry_keys:
         batch.delete(Table.REQUEST_EXPIRY, key)
         batch.delete(Table.REQUESTS, key[8:])

@@ -15,12 +15,15 @@ from raftsched.core.machine.context import (
 from raftsched.core.machine.ledger import write_ledger
 from raftsched.core.machine.terms import due_us, terms_of
 from raftsched.core.model import Decision, Trigger
-from raftsched.core.rows import decode_cursor, due_key, due_value, encode_cursor
+from raftsched.core.rows import decode_cursor, due_key, due_value, encode_cursor, task_change_key
 from raftsched.core.wellformed import is_task
 from raftsched.internal.v1 import command_pb2 as pb
 from raftsched.ports import Table
 
 MAX_BATCH_TASKS = 10_000
+MAX_TASK_CHANGES = 100
+"""Replaced definitions and deletions that are kept of one task name."""
+MAX_INT64 = (1 << 63) - 1
 _UIDS_PER_ENTRY = 16_384
 
 
@@ -52,9 +55,20 @@ def _register(context: Context, item: pb.RegisterTasks.Item, uid: int) -> pb.Out
 
 def write_task(context: Context, name: bytes, task: task_pb2.Task, uid: int) -> None:
     """Write a definition as of this entry."""
-    row = pb.TaskRow(task=task, uid=uid, revision=context.index)
+    row = pb.TaskRow(task=task, uid=uid, revision=context.index, actor=context.command.actor)
     # Maps have no order of their own: without `deterministic` each process would write its own.
     context.batch.put(Table.TASKS, name, row.SerializeToString(deterministic=True))
+
+
+def _keep(context: Context, row: pb.TaskRow) -> None:
+    """Remember a definition that has been replaced, or a deletion; of one name the last 100."""
+    batch, name = context.batch, row.task.name
+    rows = batch.scan(Table.TASK_CHANGES, task_change_key(name, 0), task_change_key(name, MAX_INT64))
+    kept = [key for key, _ in rows]
+    for key in kept[: max(0, len(kept) + 1 - MAX_TASK_CHANGES)]:
+        batch.delete(Table.TASK_CHANGES, key)
+    value = row.SerializeToString(deterministic=True)
+    batch.put(Table.TASK_CHANGES, task_change_key(name, row.revision), value)
 
 
 def set_cursor(
@@ -70,6 +84,7 @@ def resume(context: Context, item: pb.Fire.Item) -> None:
     """End the pause of a task whose time to resume has come. Its due row says that it is still paused."""
     name = item.task.encode()
     row = pb.TaskRow.FromString(required(context.batch, Table.TASKS, name))
+    _keep(context, row)
     row.task.paused = False
     row.task.ClearField("resume_time")
     row.task.update_time.FromMicroseconds(context.command.now_us)
@@ -91,6 +106,7 @@ def replace_task(context: Context, body: pb.ReplaceTask) -> pb.Outcome:
     task.generation = row.task.generation + body.schedule_changed
     task.create_time.CopyFrom(row.task.create_time)
     task.update_time.FromMicroseconds(context.command.now_us)
+    _keep(context, row)
     write_task(context, name, task, row.uid)
     batch.delete(Table.DUE, due_key(due_us(row.task, cursor.next_us), name))
     next_us, last_us = cursor.next_us, cursor.last_us
@@ -126,6 +142,15 @@ def delete_task(context: Context, body: pb.DeleteTask) -> pb.Outcome:
     if body.expected_revision and body.expected_revision != row.revision:
         return rejected(ABORTED, f"the task {body.name!r} has changed since it was read")
     cursor = decode_cursor(required(batch, Table.CURSORS, name))
+    _keep(context, row)
+    deletion = pb.TaskRow(
+        task=row.task,
+        uid=row.uid,
+        revision=context.index,
+        actor=context.command.actor,
+        delete_us=context.command.now_us,
+    )
+    _keep(context, deletion)
     batch.delete(Table.TASKS, name)
     batch.delete(Table.CURSORS, name)
     batch.delete(Table.DUE, due_key(due_us(row.task, cursor.next_us), name))

@@ -33,6 +33,7 @@ class Command(_message.Message):
     LEADER_ID_FIELD_NUMBER: _builtins.int
     TERM_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
     REGISTER_TASKS_FIELD_NUMBER: _builtins.int
     REPLACE_TASK_FIELD_NUMBER: _builtins.int
     DELETE_TASK_FIELD_NUMBER: _builtins.int
@@ -52,6 +53,8 @@ class Command(_message.Message):
     term: _builtins.int
     request_id: _builtins.str
     """Deduplicates: see RequestRow. Empty: not remembered."""
+    actor: _builtins.str
+    """Who asked for it: `user@address` or the address of the caller. Empty: the scheduler, or not known."""
     @_builtins.property
     def register_tasks(self) -> Global___RegisterTasks: ...
     @_builtins.property
@@ -84,6 +87,7 @@ class Command(_message.Message):
         leader_id: _builtins.str = ...,
         term: _builtins.int = ...,
         request_id: _builtins.str = ...,
+        actor: _builtins.str = ...,
         register_tasks: Global___RegisterTasks | None = ...,
         replace_task: Global___ReplaceTask | None = ...,
         delete_task: Global___DeleteTask | None = ...,
@@ -99,7 +103,7 @@ class Command(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["assign", b"assign", "cancel_execution", b"cancel_execution", "check_state", b"check_state", "delete_task", b"delete_task", "expire", b"expire", "fire", b"fire", "kind", b"kind", "register_tasks", b"register_tasks", "replace_task", b"replace_task", "report", b"report", "retire", b"retire", "run_task", b"run_task", "wake", b"wake"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assign", b"assign", "cancel_execution", b"cancel_execution", "check_state", b"check_state", "delete_task", b"delete_task", "expire", b"expire", "fire", b"fire", "kind", b"kind", "leader_id", b"leader_id", "now_us", b"now_us", "register_tasks", b"register_tasks", "replace_task", b"replace_task", "report", b"report", "request_id", b"request_id", "retire", b"retire", "run_task", b"run_task", "term", b"term", "version", b"version", "wake", b"wake"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "assign", b"assign", "cancel_execution", b"cancel_execution", "check_state", b"check_state", "delete_task", b"delete_task", "expire", b"expire", "fire", b"fire", "kind", b"kind", "leader_id", b"leader_id", "now_us", b"now_us", "register_tasks", b"register_tasks", "replace_task", b"replace_task", "report", b"report", "request_id", b"request_id", "retire", b"retire", "run_task", b"run_task", "term", b"term", "version", b"version", "wake", b"wake"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["register_tasks", "replace_task", "delete_task", "run_task", "cancel_execution", "fire", "assign", "report", "expire", "retire", "wake", "check_state"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
@@ -617,22 +621,26 @@ class Retire(_message.Message):
     EXECUTION_IDS_FIELD_NUMBER: _builtins.int
     LEDGER_KEYS_FIELD_NUMBER: _builtins.int
     REQUEST_EXPIRY_KEYS_FIELD_NUMBER: _builtins.int
+    TASK_CHANGE_KEYS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def execution_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]: ...
     @_builtins.property
     def ledger_keys(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]: ...
     @_builtins.property
     def request_expiry_keys(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]: ...
+    @_builtins.property
+    def task_change_keys(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]: ...
     def __init__(
         self,
         *,
         execution_ids: _abc.Iterable[_builtins.bytes] | None = ...,
         ledger_keys: _abc.Iterable[_builtins.bytes] | None = ...,
         request_expiry_keys: _abc.Iterable[_builtins.bytes] | None = ...,
+        task_change_keys: _abc.Iterable[_builtins.bytes] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["execution_ids", b"execution_ids", "ledger_keys", b"ledger_keys", "request_expiry_keys", b"request_expiry_keys"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["execution_ids", b"execution_ids", "ledger_keys", b"ledger_keys", "request_expiry_keys", b"request_expiry_keys", "task_change_keys", b"task_change_keys"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -647,8 +655,15 @@ class TaskRow(_message.Message):
     TASK_FIELD_NUMBER: _builtins.int
     UID_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    DELETE_US_FIELD_NUMBER: _builtins.int
     uid: _builtins.int
     revision: _builtins.int
+    """The log index of the change that made it so."""
+    actor: _builtins.str
+    """Who asked for that change."""
+    delete_us: _builtins.int
+    """Of a row of the table of changes that stands for a deletion: when; 0 otherwise."""
     @_builtins.property
     def task(self) -> _task_pb2.Task: ...
     def __init__(
@@ -657,10 +672,12 @@ class TaskRow(_message.Message):
         task: _task_pb2.Task | None = ...,
         uid: _builtins.int = ...,
         revision: _builtins.int = ...,
+        actor: _builtins.str = ...,
+        delete_us: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["task", b"task"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["revision", b"revision", "task", b"task", "uid", b"uid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "delete_us", b"delete_us", "revision", b"revision", "task", b"task", "uid", b"uid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

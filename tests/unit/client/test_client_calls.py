@@ -23,7 +23,7 @@ from raftsched_client import (
     task,
     to_datetime,
 )
-from raftsched_client.v1 import cluster_pb2, execution_pb2, task_pb2
+from raftsched_client.v1 import cluster_pb2, execution_pb2, history_pb2, task_pb2
 
 from tests.support.peer_cluster import Fault, refusal
 
@@ -39,6 +39,7 @@ def test_every_rpc_of_the_services_has_a_method():
             (task_pb2, "TaskService"),
             (execution_pb2, "ExecutionService"),
             (cluster_pb2, "ClusterService"),
+            (history_pb2, "HistoryService"),
         )
     ]
     wanted = {
@@ -286,6 +287,25 @@ def test_executions_ledger_and_status(cluster, client):
     assert list(client.list_ledger("tidy", page_size=2)) == cluster.ledger
     cluster.status.leader_id = "n1"
     assert client.get_status().leader_id == "n1"
+
+
+def test_history_is_searched_and_counted(cluster, client):
+    cluster.logs = [history_pb2.LogRecord(snippet=f"refused {n}") for n in range(5)]
+    assert list(client.search_logs("refused", page_size=2, start=datetime(2026, 1, 1, tzinfo=UTC))) == cluster.logs
+    asked = cluster.received[-1].request
+    assert (asked.query, asked.start_time.seconds) == ("refused", 1_767_225_600)
+    assert list(client.search_logs("accepted", min_duration=timedelta(seconds=2))) == []
+    assert cluster.received[-1].request.min_duration.seconds == 2
+    cluster.counted = history_pb2.CountLogsResponse(totals=[history_pb2.StateCount(state=4, count=3)])
+    assert client.count_logs(bucket=timedelta(minutes=1), percentiles=True) == cluster.counted
+    assert cluster.received[-1].request.bucket.seconds == 60
+    assert [day.date for day in client.count_days("tidy", time_zone="Europe/Berlin")] == ["2026-01-31"]
+    assert [runs.task for runs in client.list_recent_runs(["a", "b"], per_task=3)] == ["a", "b"]
+    cluster.changes = [history_pb2.TaskChange(task="tidy", revision=n) for n in range(3)]
+    assert list(client.list_task_changes("tidy", page_size=2)) == cluster.changes
+    assert client.get_history_status().cursor_index == 7
+    with pytest.raises(ValueError, match="start"):
+        client.search_logs(start=datetime(2026, 1, 1))  # noqa: DTZ001
 
 
 def test_schedule_is_previewed(client):

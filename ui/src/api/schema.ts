@@ -123,6 +123,74 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/logs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description Executions, skipped nominal times and changes of tasks, newest first. Errors: INVALID_ARGUMENT (with field violations), UNAVAILABLE (the index of this node is being made). */
+        get: operations["SearchLogs"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/logs:count": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description How many executions there were in each bucket of time, by state, and how late they started. */
+        get: operations["CountLogs"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/logs:recentRuns": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description The last executions of each of many tasks, newest first. */
+        get: operations["ListRecentRuns"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/logs:status": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description What the index of the node that answers holds, how far it is, and what retention has deleted. */
+        get: operations["GetHistoryStatus"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/schedules:preview": {
         parameters: {
             query?: never;
@@ -228,6 +296,40 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/tasks/{task}/changes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description The definitions that a task had, newest first, and who made them so. */
+        get: operations["ListTaskChanges"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/tasks/{task}/days": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description How many executions of a task there were on each day, by state, for a calendar. */
+        get: operations["CountDays"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/tasks/{task}/ledger": {
         parameters: {
             query?: never;
@@ -266,12 +368,16 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
-        /** @description What an execution does. At most one of command, http, python, noop is given. */
+        /** @description What an execution does. A text of it may name secrets that the executor has: `${secret:NAME}` stands for the value, and `$${secret:NAME}` for itself. The values are never part of a task, of the log or of an output. At most one of command, http, python, noop, grpc, awsLambda, container, extension is given. */
         Action: {
             command?: components["schemas"]["CommandAction"];
             http?: components["schemas"]["HttpAction"];
             python?: components["schemas"]["PythonAction"];
             noop?: components["schemas"]["NoopAction"];
+            grpc?: components["schemas"]["GrpcAction"];
+            awsLambda?: components["schemas"]["AwsLambdaAction"];
+            container?: components["schemas"]["ContainerAction"];
+            extension?: components["schemas"]["ExtensionAction"];
         };
         /** @description One attempt that was followed by another. */
         Attempt: {
@@ -299,6 +405,21 @@ export interface components {
             httpStatus?: number;
             /** @description Why it did not succeed. */
             error: string;
+        };
+        /** @description Invokes a function of AWS Lambda, with the credentials that the executor has. Holds no slot of the executor. */
+        AwsLambdaAction: {
+            /** @description Name, name:alias or ARN. */
+            function?: string;
+            /** @description Version or alias. Default: $LATEST. */
+            qualifier?: string;
+            /** @description What the function is given. Default {}. */
+            payloadJson?: string;
+            /** @description Only hand the event over: succeeds when AWS has queued it, and does not wait for the function. Otherwise succeeds when the function has returned without an error. */
+            event?: boolean;
+            /** @description Default: that of the executor's environment. */
+            region?: string;
+            /** @description Add the identity of the attempt to the payload, which must be an object, under this key. */
+            attemptKey?: string;
         };
         BatchCreateTaskResult: {
             name: string;
@@ -344,6 +465,52 @@ export interface components {
          * @enum {string}
          */
         Consistency: "CONSISTENCY_UNSPECIFIED" | "CONSISTENCY_LINEARIZABLE" | "CONSISTENCY_STALE";
+        /** @description Runs an image in a container, by the Docker API. Succeeds on exit code 0. The container is removed afterwards. */
+        ContainerAction: {
+            image?: string;
+            /** @description Default: that of the image. */
+            command?: string[];
+            /** @description Default: that of the image. */
+            entrypoint?: string[];
+            env?: {
+                [key: string]: string;
+            };
+            /** @description Default: that of the image. */
+            workingDirectory?: string;
+            /** @description Name or uid, and optionally group: user[:group]. Default: that of the image. */
+            user?: string;
+            /**
+             * Format: int64
+             * @description At least 6 MiB. 0: no limit.
+             */
+            memoryLimitBytes?: string;
+            /**
+             * Format: int32
+             * @description In thousandths of a CPU. 0: no limit.
+             */
+            cpuLimitMillis?: number;
+            /** @description Default IF_NOT_PRESENT. */
+            pullPolicy?: components["schemas"]["PullPolicy"];
+            /** @description Name of a network. Default: that of the engine. */
+            network?: string;
+        };
+        CountDaysResponse: {
+            /** @description Ascending; days without executions are left out. */
+            days: components["schemas"]["DayCount"][];
+        };
+        CountLogsResponse: {
+            /** @description Ascending; those in which there was nothing are left out. */
+            buckets: components["schemas"]["LogBucket"][];
+            /**
+             * Format: date-time
+             * @example 2030-01-31T12:00:00Z
+             */
+            startTime?: string;
+            /** @example 90s */
+            bucket?: string;
+            /** @description Of all buckets together. */
+            totals: components["schemas"]["StateCount"][];
+        };
         CronSchedule: {
             /** @description Five fields (minute hour day month weekday), six with seconds first, or an alias: @yearly @annually @monthly @weekly @daily @midnight @hourly. Hashed values (H, H(1-5), H/15, 0~30) stand for numbers that follow from the name of the task. */
             expression?: string;
@@ -353,6 +520,11 @@ export interface components {
             gap?: components["schemas"]["GapPolicy"];
             /** @description Default: FIRST for fixed-time expressions, BOTH for those whose minute or hour field begins with `*`. */
             fold?: components["schemas"]["FoldPolicy"];
+        };
+        DayCount: {
+            /** @description Such as 2030-01-31. */
+            date: string;
+            counts: components["schemas"]["StateCount"][];
         };
         /**
          * @description What became of a nominal time.
@@ -484,6 +656,13 @@ export interface components {
             nodeId: string;
             version: string;
         };
+        /** @description An action of a kind that the operator has added to the executors, by entry point (group `raftsched.actions`). */
+        ExtensionAction: {
+            /** @description 1 to 63 of [a-z0-9_-], starting with a letter. */
+            kind?: string;
+            /** @description What the kind takes, as a JSON object. Default {}. */
+            parametersJson?: string;
+        };
         /** @description Same wire format as google.rpc.BadRequest.FieldViolation. */
         FieldViolation: {
             field: string;
@@ -501,6 +680,44 @@ export interface components {
          * @enum {string}
          */
         GapPolicy: "GAP_POLICY_UNSPECIFIED" | "GAP_POLICY_SHIFT" | "GAP_POLICY_SKIP";
+        GetHistoryStatusResponse: {
+            nodeId: string;
+            /**
+             * Format: int64
+             * @description Everything up to this log index is in the index of this node.
+             */
+            cursorIndex: string;
+            /**
+             * Format: int64
+             * @description Log entries that this node has applied and not indexed.
+             */
+            lagEntries: string;
+            /** @description While the index is compared with the whole replicated state: what was looked at of it so far. */
+            catchingUp: boolean;
+            /** Format: int64 */
+            caughtUpRows: string;
+            /** Format: int64 */
+            executions: string;
+            /** Format: int64 */
+            decisions: string;
+            /** Format: int64 */
+            taskChanges: string;
+            /** Format: int64 */
+            sizeBytes: string;
+            /**
+             * Format: date-time
+             * @example 2030-01-31T12:00:00Z
+             */
+            oldestTime?: string;
+            /**
+             * Format: int64
+             * @description Since the index was made.
+             */
+            deletedRecords: string;
+            sinks: components["schemas"]["SinkStatus"][];
+            /** @description Why the index does not go on; empty while it does. */
+            problem: string;
+        };
         GetOutputResponse: {
             /** Format: byte */
             data: string;
@@ -517,6 +734,26 @@ export interface components {
             nodes: components["schemas"]["NodeStatus"][];
             executors: components["schemas"]["ExecutorStatus"][];
             counts?: components["schemas"]["TableCounts"];
+        };
+        /** @description Makes one unary gRPC call. Succeeds on status OK. The time limit of the task is the deadline of the call. */
+        GrpcAction: {
+            /** @description host:port. */
+            target?: string;
+            /** @description package.Service/Method. */
+            method?: string;
+            /** @description The request in protobuf's JSON mapping. Default {}. */
+            requestJson?: string;
+            /** @description Keys in lower case; not those that end in -bin. */
+            metadata?: {
+                [key: string]: string;
+            };
+            /** @description Connect with TLS. The server is checked against the authorities that the executor trusts. */
+            tls?: boolean;
+            /**
+             * Format: byte
+             * @description A serialised google.protobuf.FileDescriptorSet with the method's service and all that it imports. Empty: the server is asked, by the reflection service.
+             */
+            descriptorSet?: string;
         };
         /** @description Makes one HTTP request. Succeeds when the status is an expected one. */
         HttpAction: {
@@ -613,10 +850,52 @@ export interface components {
             entries: components["schemas"]["LedgerEntry"][];
             nextPageToken: string;
         };
+        ListRecentRunsResponse: {
+            /** @description In the order of the request. */
+            tasks: components["schemas"]["RecentRuns"][];
+        };
+        ListTaskChangesResponse: {
+            changes: components["schemas"]["TaskChange"][];
+            nextPageToken: string;
+        };
         ListTasksResponse: {
             tasks: components["schemas"]["Task"][];
             /** @description Empty on the last page. */
             nextPageToken: string;
+        };
+        LogBucket: {
+            /**
+             * Format: date-time
+             * @example 2030-01-31T12:00:00Z
+             */
+            startTime?: string;
+            counts: components["schemas"]["StateCount"][];
+            /** @description From the nominal time to the start; unset when nothing started. */
+            lateness?: components["schemas"]["Percentiles"];
+            /** @description From the start to the end. */
+            duration?: components["schemas"]["Percentiles"];
+        };
+        /**
+         * @description - `LOG_KIND_DECISION`: A nominal time, or a run of them, that was decided otherwise than by an execution.
+         *     - `LOG_KIND_TASK_CHANGE`: A task was created, changed or deleted.
+         * @enum {string}
+         */
+        LogKind: "LOG_KIND_UNSPECIFIED" | "LOG_KIND_EXECUTION" | "LOG_KIND_DECISION" | "LOG_KIND_TASK_CHANGE";
+        /** @description At most one of execution, decision, change is given. */
+        LogRecord: {
+            kind: components["schemas"]["LogKind"];
+            task: string;
+            /**
+             * Format: date-time
+             * @description The nominal time; of a change of a task the time of the change.
+             * @example 2030-01-31T12:00:00Z
+             */
+            time?: string;
+            execution?: components["schemas"]["Execution"];
+            decision?: components["schemas"]["LedgerEntry"];
+            change?: components["schemas"]["TaskChange"];
+            /** @description Where a query matched: up to 200 characters around the first match. */
+            snippet: string;
         };
         /**
          * @description - `MISFIRE_POLICY_SKIP`: Record misfired nominal times as skipped.
@@ -673,6 +952,19 @@ export interface components {
          * @enum {string}
          */
         OverlapPolicy: "OVERLAP_POLICY_UNSPECIFIED" | "OVERLAP_POLICY_ALLOW" | "OVERLAP_POLICY_SKIP" | "OVERLAP_POLICY_QUEUE" | "OVERLAP_POLICY_CANCEL_RUNNING";
+        /** @description Each is at most 5 % too high. */
+        Percentiles: {
+            /** Format: int64 */
+            count: string;
+            /** @example 90s */
+            p50?: string;
+            /** @example 90s */
+            p90?: string;
+            /** @example 90s */
+            p99?: string;
+            /** @example 90s */
+            max?: string;
+        };
         PreviewScheduleRequest: {
             schedule?: components["schemas"]["Schedule"];
             /**
@@ -695,12 +987,35 @@ export interface components {
             /** @description Why a task with this schedule would be refused; empty when it would not be. A field is a path such as `schedule.cron.expression`. */
             problems: components["schemas"]["FieldViolation"][];
         };
+        /**
+         * @description When an image is fetched from its registry.
+         * @enum {string}
+         */
+        PullPolicy: "PULL_POLICY_UNSPECIFIED" | "PULL_POLICY_IF_NOT_PRESENT" | "PULL_POLICY_ALWAYS" | "PULL_POLICY_NEVER";
         /** @description Calls a callable that the operator has exposed by entry point (group `raftsched.callables`) or by the allow-list `executor.python_allow` of the configuration. Succeeds when it returns. */
         PythonAction: {
             /** @description Entry-point name, or `package.module:function`. */
             callable?: string;
             /** @description Keyword arguments, as a JSON object. */
             kwargsJson?: string;
+        };
+        RecentRun: {
+            executionId: string;
+            /**
+             * Format: date-time
+             * @example 2030-01-31T12:00:00Z
+             */
+            nominalTime?: string;
+            state: components["schemas"]["ExecutionState"];
+            /**
+             * @description Unset before the end.
+             * @example 90s
+             */
+            duration?: string;
+        };
+        RecentRuns: {
+            task: string;
+            runs: components["schemas"]["RecentRun"][];
         };
         /** @description When an attempt that did not succeed is followed by another. Before attempt n+1 the execution waits for `initial_backoff` * `multiplier` ^ (n-1), at most `max_backoff`; of that, a random part from half to all. */
         RetryPolicy: {
@@ -753,6 +1068,41 @@ export interface components {
              * @example 2030-01-31T12:00:00Z
              */
             endTime?: string;
+        };
+        SearchLogsResponse: {
+            records: components["schemas"]["LogRecord"][];
+            nextPageToken: string;
+        };
+        /** @description Where records are shipped to. */
+        SinkStatus: {
+            name: string;
+            kind: string;
+            /** @description Whether this node ships now. The leader does. */
+            active: boolean;
+            /** Format: int64 */
+            shippedRecords: string;
+            /**
+             * Format: int64
+             * @description Records that wait to be shipped.
+             */
+            waitingRecords: string;
+            /**
+             * Format: int64
+             * @description Records that retention deleted before they were shipped.
+             */
+            lostRecords: string;
+            /**
+             * Format: date-time
+             * @description Since when it fails, and why; unset while it does not.
+             * @example 2030-01-31T12:00:00Z
+             */
+            failingSince?: string;
+            problem: string;
+        };
+        StateCount: {
+            state: components["schemas"]["ExecutionState"];
+            /** Format: int64 */
+            count: string;
         };
         TableCounts: {
             /** Format: int64 */
@@ -872,6 +1222,29 @@ export interface components {
              */
             readonly lastFireTime?: string;
         };
+        TaskChange: {
+            task: string;
+            /**
+             * Format: int64
+             * @description The log index of the change; also the second part of the etag that the task had then, in hexadecimal.
+             */
+            revision: string;
+            /**
+             * Format: date-time
+             * @example 2030-01-31T12:00:00Z
+             */
+            time?: string;
+            kind: components["schemas"]["TaskChangeKind"];
+            /** @description Who asked for it, as far as the node that took the request knows: `user@address` or the address. Empty: not known. */
+            actor: string;
+            /** @description The definition since then. Of a deletion: the last definition. */
+            definition?: components["schemas"]["Task"];
+            taskUid: string;
+            /** @description The fields that differ from the definition before, by name. */
+            changedFields: string[];
+        };
+        /** @enum {string} */
+        TaskChangeKind: "TASK_CHANGE_KIND_UNSPECIFIED" | "TASK_CHANGE_KIND_CREATED" | "TASK_CHANGE_KIND_UPDATED" | "TASK_CHANGE_KIND_DELETED";
         /**
          * @description - `TASK_STATE_ACTIVE`: Has nominal times to come.
          *     - `TASK_STATE_FINISHED`: Its schedule has no nominal time left.
@@ -1167,6 +1540,139 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
+    SearchLogs: {
+        parameters: {
+            query?: {
+                /** @description Default 100, at most 1,000. A page may be shorter although more follows: one call looks at a bounded number of records. */
+                pageSize?: number;
+                pageToken?: string;
+                /** @description Words that the error, the reason or the output (its last 4 KiB) must contain, in any case: `connection refused`, `"connection refused"`, `refus*`, `timeout OR refused`, `error:timeout`, `output:done`, `failed NOT dns`, `(a OR b) c`. At most 1,000 characters and 32 words. */
+                query?: string;
+                /** @description Any of these. Default: executions and decisions. */
+                kinds?: components["schemas"]["LogKind"][];
+                task?: string;
+                /** @description Tasks whose names begin so. */
+                taskPrefix?: string;
+                /** @description Tasks that carry all of these labels now, or carried them last; an empty value matches any. */
+                labels?: {
+                    [key: string]: string;
+                };
+                /** @description Any of these. */
+                states?: components["schemas"]["ExecutionState"][];
+                executorId?: string;
+                /** @description At or after. */
+                startTime?: string;
+                /** @description Before. */
+                endTime?: string;
+                /** @description From the start to the end of the last attempt, at least. */
+                minDuration?: string;
+                /** @description At most. */
+                maxDuration?: string;
+                /** @description Any of these. */
+                exitCodes?: number[];
+                triggers?: components["schemas"]["Trigger"][];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SearchLogsResponse"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    CountLogs: {
+        parameters: {
+            query?: {
+                /** @description At or after. Unset: an hour before `end_time`. */
+                startTime?: string;
+                /** @description Before. Unset: now. */
+                endTime?: string;
+                /** @description Width of a bucket, at least 1 s. Unset: a sixtieth of the time. At most 1,000 buckets. */
+                bucket?: string;
+                /** @description Only of this task. */
+                task?: string;
+                /** @description Tasks that carry all of these labels now, or carried them last. */
+                labels?: {
+                    [key: string]: string;
+                };
+                /** @description Whether to tell how late executions started, and how long they ran. */
+                percentiles?: boolean;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CountLogsResponse"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    ListRecentRuns: {
+        parameters: {
+            query?: {
+                /** @description 1 to 500 names. */
+                tasks?: string[];
+                /** @description For each task, 1 to 50. Default 20. */
+                perTask?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ListRecentRunsResponse"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    GetHistoryStatus: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["GetHistoryStatusResponse"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
     PreviewSchedule: {
         parameters: {
             query?: never;
@@ -1455,6 +1961,63 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Execution"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    ListTaskChanges: {
+        parameters: {
+            query?: {
+                /** @description Default 100, at most 1,000. */
+                pageSize?: number;
+                pageToken?: string;
+            };
+            header?: never;
+            path: {
+                task: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ListTaskChangesResponse"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    CountDays: {
+        parameters: {
+            query?: {
+                /** @description At or after. Unset: 365 days before `end_time`. */
+                startTime?: string;
+                /** @description Before. Unset: now. At most 3,660 days after the start. */
+                endTime?: string;
+                /** @description Zone in which days begin (IANA name). Default UTC. */
+                timeZone?: string;
+            };
+            header?: never;
+            path: {
+                task: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CountDaysResponse"];
                 };
             };
             default: components["responses"]["Problem"];

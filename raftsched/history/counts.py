@@ -1,0 +1,121 @@
+"""Counts of executions per bucket of time, for charts."""
+
+import sqlite3
+from bisect import bisect_right
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from raftsched.core.model import ExecutionState
+from raftsched.history.records import bin_top_us
+from raftsched.history.schema import TIE_BITS, time_floor
+
+
+@dataclass(slots=True)
+class Spread:
+    """How durations are spread, by bins that grow by 5 %."""
+
+    bins: Counter[int] = field(default_factory=Counter)
+
+    def percentile_us(self, share: float) -> int:
+        """The duration below which ``share`` (0 to 1) of them lie; at most 5 % too high. There must be some."""
+        rank, seen = share * self.bins.total(), 0
+        numbers = sorted(self.bins)
+        for number in numbers:
+            seen += self.bins[number]
+            if seen >= rank:
+                return bin_top_us(number)
+        return bin_top_us(numbers[-1])
+
+
+@dataclass(slots=True)
+class Bucket:
+    """The executions whose nominal time lies in one bucket of time."""
+
+    states: Counter[int] = field(default_factory=Counter)
+    lateness: Spread = field(default_factory=Spread)
+    duration: Spread = field(default_factory=Spread)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """Buckets from a time until before another, in milliseconds."""
+
+    start_ms: int
+    end_ms: int
+    bucket_ms: int
+    task: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+def count(sql: sqlite3.Connection, span: Span, *, percentiles: bool) -> dict[int, Bucket]:
+    """The buckets that are not empty, by their number."""
+    buckets: dict[int, Bucket] = defaultdict(Bucket)
+    narrowing, narrow = _narrowing(span)
+    low, high = time_floor(span.start_ms * 1000), time_floor(span.end_ms * 1000)
+    number = f"((seq >> {TIE_BITS}) - {span.start_ms}) / {span.bucket_ms}"
+    by_state = "" if span.task or span.labels else "INDEXED BY records_state"
+    for state in ExecutionState:
+        rows = sql.execute(
+            f"SELECT {number}, count(*) FROM records {by_state} "  # noqa: S608
+            f"WHERE state = ? AND seq >= ? AND seq < ?{narrowing} GROUP BY 1",
+            (state, low, high, *narrow),
+        )
+        for bucket, found in rows:
+            buckets[bucket].states[state] += found
+    if percentiles:
+        for column in ("late_bin", "duration_bin"):
+            rows = sql.execute(
+                f"SELECT {number}, {column}, count(*) FROM records "  # noqa: S608
+                f"WHERE seq >= ? AND seq < ? AND {column} IS NOT NULL{narrowing} GROUP BY 1, 2",
+                (low, high, *narrow),
+            )
+            for bucket, bin_, found in rows:
+                spread = buckets[bucket].lateness if column == "late_bin" else buckets[bucket].duration
+                spread.bins[bin_] += found
+    return dict(sorted(buckets.items()))
+
+
+def _narrowing(span: Span) -> tuple[str, list[object]]:
+    narrowing, arguments = "", list[object]()
+    if span.task:
+        narrowing += " AND tid = (SELECT tid FROM tasks WHERE name = ?)"
+        arguments.append(span.task)
+    for key, value in span.labels.items():
+        of_value = " AND value = ?" if value else ""
+        narrowing += f" AND tid IN (SELECT tid FROM labels WHERE key = ?{of_value})"  # noqa: S608 - no text of callers
+        arguments += [key, value] if value else [key]
+    return narrowing, arguments
+
+
+def count_days(
+    sql: sqlite3.Connection, task: str, start: datetime, end: datetime, zone: ZoneInfo
+) -> dict[str, Counter[int]]:
+    """The executions of a task on each day of a zone, by state; days without any are left out."""
+    midnights = _midnights(start, end, zone)
+    days: dict[str, Counter[int]] = defaultdict(Counter)
+    low, high = (time_floor(round(each.timestamp() * 1e6)) for each in (start, end))
+    rows = sql.execute(
+        f"SELECT (seq >> {TIE_BITS}) / 900000, state, count(*) FROM records INDEXED BY records_task "  # noqa: S608
+        "WHERE tid = (SELECT tid FROM tasks WHERE name = ?) AND seq >= ? AND seq < ? AND state > 0 GROUP BY 1, 2",
+        (task, low, high),
+    )
+    # Every zone of today begins its days at a quarter of an hour of UTC.
+    for quarter, state, found in rows:
+        day = midnights[bisect_right(midnights, quarter * 900, key=lambda each: each[0]) - 1][1]
+        days[day][state] += found
+    return dict(sorted(days.items()))
+
+
+def _midnights(start: datetime, end: datetime, zone: ZoneInfo) -> list[tuple[float, str]]:
+    """When each day of the zone begins, in seconds since the Unix epoch, and its name."""
+    day = start.astimezone(zone).date()
+    found: list[tuple[float, str]] = []
+    while True:
+        midnight = datetime(day.year, day.month, day.day, tzinfo=zone)
+        if midnight.astimezone(UTC) >= end.astimezone(UTC) and found:
+            return found
+        found.append((midnight.timestamp(), day.isoformat()))
+        day += timedelta(days=1)

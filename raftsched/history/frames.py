@@ -1,0 +1,99 @@
+"""What a node tells the process that keeps its history index, over a pipe.
+
+A frame is a letter, the length of what follows (4 bytes, big-endian), and that.
+"""
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+
+_HEAD = struct.Struct(">cI")
+_ENTRY = struct.Struct(">QIII")
+_SHORT = struct.Struct(">H")
+_INDEX = struct.Struct(">Q")
+_ID_BYTES = 16
+
+
+class Word(Enum):
+    """What a frame says."""
+
+    SETTINGS = b"C"
+    """The first: JSON."""
+    START = b"S"
+    """The index up to which the state tables stand now; every change after it follows."""
+    ENTRY = b"E"
+    """The changes of one log entry."""
+    REACHED = b"I"
+    """An index up to which no changes are left to tell."""
+    GAP = b"G"
+    """Anything may have changed up to this index."""
+    LEADS = b"L"
+    """Whether this node leads: 1 or 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Keys of the rows that one log entry changed."""
+
+    index: int
+    executions: list[bytes]
+    tasks: list[str]
+    ledger: list[bytes]
+
+
+def frame(word: Word, payload: bytes) -> bytes:
+    """The bytes of a frame."""
+    return _HEAD.pack(word.value, len(payload)) + payload
+
+
+def index_frame(word: Word, index: int) -> bytes:
+    """A frame that says a log index."""
+    return frame(word, _INDEX.pack(index))
+
+
+def index_of(payload: bytes) -> int:
+    """The log index of a frame."""
+    return int(_INDEX.unpack(payload)[0])
+
+
+def entry_frame(index: int, executions: list[bytes], tasks: list[str], ledger: list[bytes]) -> bytes:
+    """A frame with the changes of one log entry."""
+    parts = [_ENTRY.pack(index, len(executions), len(tasks), len(ledger)), *executions]
+    for text in (*(task.encode() for task in tasks), *ledger):
+        parts += (_SHORT.pack(len(text)), text)
+    return frame(Word.ENTRY, b"".join(parts))
+
+
+def parse_entry(payload: bytes) -> Entry:
+    """The changes of a frame."""
+    index, executions, tasks, ledger = _ENTRY.unpack_from(payload)
+    position = _ENTRY.size + executions * _ID_BYTES
+    ids = [payload[start : start + _ID_BYTES] for start in range(_ENTRY.size, position, _ID_BYTES)]
+    texts = []
+    for _ in range(tasks + ledger):
+        (length,) = _SHORT.unpack_from(payload, position)
+        position += _SHORT.size
+        texts.append(payload[position : position + length])
+        position += length
+    return Entry(index, ids, [text.decode() for text in texts[:tasks]], texts[tasks:])
+
+
+class Parser:
+    """Cuts what arrives into frames."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[tuple[Word, bytes]]:
+        """The frames that are complete with ``data``."""
+        self._buffer += data
+        position = 0
+        while len(self._buffer) - position >= _HEAD.size:
+            letter, length = _HEAD.unpack_from(self._buffer, position)
+            end = position + _HEAD.size + length
+            if len(self._buffer) < end:
+                break
+            yield Word(letter), bytes(self._buffer[position + _HEAD.size : end])
+            position = end
+        del self._buffer[:position]

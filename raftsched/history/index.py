@@ -1,0 +1,179 @@
+"""Writes the history index. One process writes; any may read."""
+
+import sqlite3
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+
+from raftsched.core.model import ExecutionState
+from raftsched.history.records import Kind, Record, bin_of, decision_record, execution_record
+from raftsched.history.schema import first_seq
+
+_MAX_TASKS_CACHED = 200_000
+
+
+class Index:
+    """The index in one file."""
+
+    def __init__(self, connection: sqlite3.Connection, *, ships: bool = False) -> None:
+        """``ships``: note what becomes final for those who ship it."""
+        self.sql = connection
+        self._ships = ships
+        self._tids: dict[str, int] = {}
+        self._more: Counter[int] = Counter()
+        """Records that the open transaction added, by kind."""
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All of it or nothing."""
+        self.sql.execute("BEGIN IMMEDIATE")
+        self._more.clear()
+        try:
+            yield
+            for kind, more in self._more.items():
+                self.add(f"records_{int(kind)}", more)
+            self.sql.execute("COMMIT")
+        except BaseException:
+            # The failure may have ended the transaction already.
+            if self.sql.in_transaction:
+                self.sql.execute("ROLLBACK")
+            self._tids.clear()
+            raise
+
+    # Numbers
+
+    def number(self, key: str) -> int:
+        """A number of the meta table; 0 when it was never set."""
+        found = self.sql.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        return 0 if found is None else int(found[0])
+
+    def set_number(self, key: str, value: int) -> None:
+        """Set a number of the meta table."""
+        self.sql.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+
+    def add(self, key: str, value: int) -> None:
+        """Add to a number of the meta table."""
+        if value:
+            self.set_number(key, self.number(key) + value)
+
+    @property
+    def cursor(self) -> int:
+        """Everything up to this log index is in the index."""
+        return self.number("cursor")
+
+    # Records
+
+    def put(self, record: Record, log_index: int) -> None:
+        """Insert a record, or replace what was known of it. ``log_index``: of the entry that made it so, or a later."""
+        known = self._find(record.key)
+        if known is None:
+            seq, was_final = self._free(record), False
+            self._more[record.kind] += 1
+        else:
+            seq, was_final = known
+            if was_final and record.kind is Kind.EXECUTION:
+                return
+            self._remove_text(seq, record.kind, record.key)
+        self._write(seq, record)
+        if record.final and not was_final and self._ships:
+            self.sql.execute("INSERT INTO outbox (log_index, seq) VALUES (?, ?)", (log_index, seq))
+
+    def _find(self, key: bytes) -> tuple[int, bool] | None:
+        """Where a record stands, and whether it is final."""
+        found = self.sql.execute("SELECT seq, state, kind FROM records WHERE key = ?", (key,)).fetchone()
+        return None if found is None else (found[0], is_final(found[1], found[2]))
+
+    def _free(self, record: Record) -> int:
+        seq = first_seq(record.time_us, record.key)
+        while self.sql.execute("SELECT 1 FROM records WHERE seq = ?", (seq,)).fetchone():
+            seq += 1
+        return seq
+
+    def _write(self, seq: int, record: Record) -> None:
+        self.sql.execute(
+            "INSERT OR REPLACE INTO records VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                seq,
+                record.key,
+                record.kind,
+                self.tid(record.task),
+                record.state,
+                record.trigger,
+                record.executor,
+                record.duration_us,
+                record.exit_code,
+                bin_of(record.lateness_us),
+                bin_of(record.duration_us),
+            ),
+        )
+        self.sql.execute("INSERT OR REPLACE INTO bodies VALUES (?, ?)", (seq, record.body))
+        if record.error or record.output:
+            self.sql.execute(
+                "INSERT INTO texts (rowid, error, output) VALUES (?, ?, ?)", (seq, record.error, record.output)
+            )
+
+    def _remove_text(self, seq: int, kind: int, key: bytes) -> None:
+        """The text index keeps no text, and is to be given what it was given to forget it."""
+        if kind == Kind.TASK_CHANGE:
+            return
+        (body,) = self.sql.execute("SELECT body FROM bodies WHERE seq = ?", (seq,)).fetchone()
+        record = execution_record(key, body) if kind == Kind.EXECUTION else decision_record(key[1:], body)
+        if record is not None and (record.error or record.output):
+            self.sql.execute(
+                "INSERT INTO texts (texts, rowid, error, output) VALUES ('delete', ?, ?, ?)",
+                (seq, record.error, record.output),
+            )
+
+    def remove(self, seqs: Iterable[int]) -> int:
+        """Remove records; how many of them had not been shipped."""
+        unshipped = 0
+        for seq in seqs:
+            found = self.sql.execute("SELECT kind, key FROM records WHERE seq = ?", (seq,)).fetchone()
+            if found is None:
+                continue
+            self._remove_text(seq, *found)
+            self._more[found[0]] -= 1
+            self.sql.execute("DELETE FROM records WHERE seq = ?", (seq,))
+            self.sql.execute("DELETE FROM bodies WHERE seq = ?", (seq,))
+            unshipped += self.sql.execute("DELETE FROM outbox WHERE seq = ?", (seq,)).rowcount
+        return unshipped
+
+    def remove_key(self, key: bytes) -> None:
+        """Remove a record, if it is there."""
+        known = self._find(key)
+        if known is not None:
+            self.remove([known[0]])
+
+    # Tasks
+
+    def tid(self, name: str) -> int:
+        """The number that stands for a task name."""
+        tid = self._tids.get(name)
+        if tid is None:
+            if len(self._tids) >= _MAX_TASKS_CACHED:
+                self._tids.clear()
+            self.sql.execute("INSERT OR IGNORE INTO tasks (name) VALUES (?)", (name,))
+            (tid,) = self.sql.execute("SELECT tid FROM tasks WHERE name = ?", (name,)).fetchone()
+            self._tids[name] = tid
+        return tid
+
+    def set_labels(self, task: str, labels: Mapping[str, str]) -> None:
+        """The labels that a task carries from now on."""
+        tid = self.tid(task)
+        known = dict(self.sql.execute("SELECT key, value FROM labels WHERE tid = ?", (tid,)))
+        if known != labels:
+            self.sql.execute("DELETE FROM labels WHERE tid = ?", (tid,))
+            self.sql.executemany("INSERT INTO labels VALUES (?, ?, ?)", [(k, v, tid) for k, v in labels.items()])
+
+    def last_revision(self, task: str) -> int:
+        """The revision of the newest change of a task that is known; 0: none is."""
+        low, high = (b"C" + task.encode() + b"\0" + bytes((fill,)) * 8 for fill in (0, 255))
+        found = self.sql.execute(
+            "SELECT key FROM records WHERE key BETWEEN ? AND ? ORDER BY key DESC LIMIT 1", (low, high)
+        ).fetchone()
+        return 0 if found is None else int.from_bytes(found[0][-8:], "big")
+
+
+def is_final(state: int, kind: int) -> bool:
+    """Whether a record counts as one that will not change any more; only the reason of a decision may be amended."""
+    return kind != Kind.EXECUTION or state >= ExecutionState.SUCCEEDED

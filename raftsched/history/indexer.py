@@ -1,0 +1,189 @@
+"""The process that keeps the history index of a node: ``python -m raftsched.history.indexer``.
+
+It is told over its standard input what changed (``frames``), reads the rows itself, and has a lower priority than the
+node, so that a node that is busy comes first and the index lags. It ends when its input does.
+"""
+
+import contextlib
+import json
+import os
+import select
+import sqlite3
+import sys
+from collections.abc import Iterator
+
+import structlog
+
+from raftsched import logs
+from raftsched.clock import SystemClock
+from raftsched.config import LogConfig
+from raftsched.history import schema
+from raftsched.history.follow import Follower
+from raftsched.history.frames import Entry, Parser, Word, index_of, parse_entry
+from raftsched.history.index import Index
+from raftsched.history.retention import Retention
+from raftsched.history.settings import HistorySettings
+from raftsched.ports import Clock, StoreFailed
+from raftsched.store.lmdb_view import LmdbView
+
+_NICENESS = 10
+_GATHER_S = 0.25
+"""An execution that ends within it is indexed once."""
+_BATCH_ROWS = 2_000
+_MAX_PENDING_ROWS = 200_000
+_READ_BYTES = 1 << 20
+_IDLE_S = 0.5
+_INPUT = 0
+EXIT_FAILED, EXIT_CORRUPT = 1, 3
+_log = structlog.get_logger(__name__)
+
+
+class Indexer:
+    """The work of the process as steps. Nothing waits here."""
+
+    def __init__(self, index: Index, follower: Follower, retention: Retention, clock: Clock) -> None:
+        self._index = index
+        self._follower = follower
+        self._retention = retention
+        self._clock = clock
+        self._pending: list[Entry] = []
+        self._pending_rows = 0
+        self._since_s = 0.0
+        self._reached = 0
+        self._catching_up: Iterator[int] | None = None
+        self.leads = False
+
+    def hear(self, word: Word, payload: bytes) -> None:
+        """Take a frame."""
+        if word is Word.ENTRY:
+            entry = parse_entry(payload)
+            if not self._pending:
+                self._since_s = self._clock.monotonic()
+            self._pending.append(entry)
+            self._pending_rows += len(entry.executions) + len(entry.tasks) + len(entry.ledger)
+            if self._pending_rows > _MAX_PENDING_ROWS:
+                # Only while it catches up, which finds them too as long as it begins after them.
+                self._drop_pending()
+                self._begin("more was told than can be kept")
+        elif word is Word.START:
+            if index_of(payload) != self._index.cursor:
+                self._begin("entries were applied that it was not told of")
+        elif word is Word.GAP:
+            self._begin("the state was replaced or changed faster than it could be told")
+        elif word is Word.REACHED:
+            self._reached = index_of(payload)
+        elif word is Word.LEADS:
+            self.leads = payload == b"1"
+
+    def _drop_pending(self) -> None:
+        self._pending.clear()
+        self._pending_rows = 0
+
+    def _begin(self, reason: str) -> None:
+        _log.info("the history index catches up with the whole state", cursor=self._index.cursor, reason=reason)
+        self._catching_up = self._follower.catch_up()
+        with self._index.transaction():
+            self._index.set_number("catching_up", 1)
+            self._index.set_number("caught_up_rows", 0)
+
+    def step(self) -> float:
+        """Do a part of what there is to do; the seconds that may pass before the next step if nothing is heard."""
+        if self._pending:
+            wait_s = self._since_s + _GATHER_S - self._clock.monotonic()
+            if self._pending_rows >= _BATCH_ROWS or wait_s <= 0:
+                self._take()
+                return 0.0
+        if self._catching_up is not None:
+            self._catch_up()
+            return 0.0
+        if self._pending:
+            return max(0.0, wait_s)
+        if self._reached > self._index.cursor:
+            with self._index.transaction():
+                self._follower.reach(self._reached)
+        return min(_IDLE_S, self._retention.step(self._clock.now_us(), self._clock.monotonic()))
+
+    def _take(self) -> None:
+        entries: list[Entry] = []
+        rows = 0
+        for entry in self._pending:
+            if rows >= _BATCH_ROWS:
+                break
+            entries.append(entry)
+            rows += len(entry.executions) + len(entry.tasks) + len(entry.ledger)
+        del self._pending[: len(entries)]
+        self._pending_rows -= rows
+        self._follower.take(entries, move_cursor=self._catching_up is None)
+
+    def _catch_up(self) -> None:
+        assert self._catching_up is not None
+        rows = next(self._catching_up, None)
+        with self._index.transaction():
+            if rows is None:
+                self._catching_up = None
+                self._index.set_number("catching_up", 0)
+                _log.info("the history index has caught up", cursor=self._index.cursor)
+            else:
+                self._index.set_number("caught_up_rows", rows)
+
+
+def _first_frames(parser: Parser) -> tuple[HistorySettings, list[tuple[Word, bytes]]] | None:
+    """The settings and what came with them; None when the input ended before."""
+    while data := os.read(_INPUT, _READ_BYTES):
+        frames = list(parser.feed(data))
+        if frames:
+            word, payload = frames[0]
+            assert word is Word.SETTINGS, f"the first frame is {word}"
+            return HistorySettings.from_json(json.loads(payload)), frames[1:]
+    return None
+
+
+def _serve(indexer: Indexer, parser: Parser, frames: list[tuple[Word, bytes]]) -> None:
+    """Until the input ends; what has been heard is indexed before the return."""
+    for word, payload in frames:
+        indexer.hear(word, payload)
+    wait_s = 0.0
+    while True:
+        readable, _, _ = select.select([_INPUT], [], [], wait_s)
+        if readable:
+            data = os.read(_INPUT, _READ_BYTES)
+            if not data:
+                break
+            for word, payload in parser.feed(data):
+                indexer.hear(word, payload)
+        wait_s = indexer.step()
+
+
+def main() -> int:
+    """Run until the input ends; the exit code."""
+    os.nice(_NICENESS)
+    parser = Parser()
+    first = _first_frames(parser)
+    if first is None:
+        return 0
+    settings, frames = first
+    logs.configure(LogConfig.model_validate(settings.log))
+    clock = SystemClock()
+    try:
+        sql = schema.open_writer(settings.path, settings.cluster_id)
+        view = LmdbView(settings.store_path, max_size_bytes=settings.store_max_bytes)
+        index = Index(sql, ships=bool(settings.sinks))
+        follower = Follower(index, view)
+        _serve(Indexer(index, follower, Retention(index, settings), clock), parser, frames)
+        sql.close()
+    except sqlite3.DatabaseError as error:
+        if isinstance(error, sqlite3.OperationalError):
+            _log.error("the history index cannot be written; the node goes on without", reason=str(error))
+            return EXIT_FAILED
+        _log.exception("the history index is damaged; it will be made anew", path=str(settings.path))
+        schema.move_aside(settings.path)
+        return EXIT_CORRUPT
+    except StoreFailed as error:
+        _log.error("the history index cannot read the state; the node goes on without", reason=str(error))
+        return EXIT_FAILED
+    return 0
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(KeyboardInterrupt):
+        sys.exit(main())

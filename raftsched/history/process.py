@@ -1,0 +1,149 @@
+"""The node's end of the pipe to the process that keeps its history index."""
+
+import asyncio
+import contextlib
+import json
+import sys
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+import structlog
+
+from raftsched.history.frames import Word, entry_frame, frame, index_frame
+from raftsched.history.indexer import EXIT_CORRUPT
+from raftsched.history.settings import HistorySettings
+
+MAX_WAITING_BYTES = 16 << 20
+"""What may wait in the pipe: changes of about a million rows. Beyond it, the index catches up with the whole state."""
+_BEAT_S = 1.0
+_STOP_S = 3.0
+_RESTART_LOW_S, _RESTART_HIGH_S = 1.0, 60.0
+_log = structlog.get_logger(__name__)
+
+
+class EntryChanges(Protocol):
+    """Keys of the rows that one log entry changed: see ``replica.EntryChanges``."""
+
+    @property
+    def index(self) -> int:
+        """The log index of the entry."""
+
+    @property
+    def executions(self) -> list[bytes]:
+        """Ids."""
+
+    @property
+    def tasks(self) -> list[str]:
+        """Names."""
+
+    @property
+    def ledger(self) -> list[bytes]:
+        """Keys."""
+
+
+class HistoryProcess:
+    """Runs the process, and tells it what the replica says. Never waits for it: what it cannot take becomes a gap."""
+
+    def __init__(
+        self, settings: HistorySettings, committed_index: Callable[[], int], leads: Callable[[], bool]
+    ) -> None:
+        """``committed_index``: how far the durable state tables are; every change up to there has been told."""
+        self._settings = settings
+        self._committed_index = committed_index
+        self._leads = leads
+        self._input: asyncio.StreamWriter | None = None
+        self._start_index = committed_index()
+        self._early = bytearray()
+        """Changes after ``_start_index``, told while no process runs."""
+        self._gap = False
+        self._said: tuple[int, bool] | None = None
+        self.problem = ""
+        """Why the index does not go on; "" while it does."""
+
+    def changed(self, entries: Iterable[EntryChanges]) -> None:
+        """See ``replica.Follower``."""
+        if self._gap:
+            return
+        if self._waiting_bytes() > MAX_WAITING_BYTES:
+            self._gap = True
+            self._early.clear()
+            return
+        self._write(b"".join(entry_frame(each.index, each.executions, each.tasks, each.ledger) for each in entries))
+
+    def replaced(self) -> None:
+        """See ``replica.Follower``."""
+        self._gap = True
+
+    async def run(self) -> None:
+        """Keep the process running until cancelled; then let it finish what it was told."""
+        pause_s = _RESTART_LOW_S
+        while True:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "raftsched.history.indexer", stdin=asyncio.subprocess.PIPE
+            )
+            try:
+                code = await self._serve(process)
+            except asyncio.CancelledError:
+                await _end(process)
+                raise
+            corrupt = code == EXIT_CORRUPT
+            self.problem = f"the process of the history index ended with code {code}; the log of the node says why"
+            _log.warning("the process of the history index ended", code=code, starts_again_in_s=pause_s)
+            await asyncio.sleep(0 if corrupt else pause_s)
+            pause_s = min(2 * pause_s, _RESTART_HIGH_S)
+
+    async def _serve(self, process: asyncio.subprocess.Process) -> int:
+        assert process.stdin is not None
+        self._input, self._said = process.stdin, None
+        self._write(frame(Word.SETTINGS, json.dumps(self._settings.to_json()).encode()))
+        self._write(index_frame(Word.START, self._start_index) + self._early)
+        self._early.clear()
+        ended = asyncio.ensure_future(process.wait())
+        try:
+            while not ended.done():
+                self._beat()
+                await asyncio.wait((ended,), timeout=_BEAT_S)
+                self.problem = ""
+            return ended.result()
+        finally:
+            ended.cancel()
+            self._beat()
+            # What is told from now on is for the next process, which goes on from the cursor of this one.
+            self._input, self._start_index = None, self._committed_index()
+
+    def _beat(self) -> None:
+        """Say how far the state is, so that a restart after a quiet time finds no gap."""
+        if self._gap:
+            if self._waiting_bytes():
+                return
+            self._gap = False
+            self._write(index_frame(Word.GAP, self._committed_index()))
+        said = (self._committed_index(), self._leads())
+        if said != self._said:
+            self._said = said
+            self._write(index_frame(Word.REACHED, said[0]) + frame(Word.LEADS, b"%d" % said[1]))
+
+    def _waiting_bytes(self) -> int:
+        return len(self._early) if self._input is None else self._input.transport.get_write_buffer_size()
+
+    def _write(self, data: bytes) -> None:
+        if self._input is None:
+            self._early += data
+        # The process may have ended: its exit is noticed elsewhere.
+        elif not self._input.transport.is_closing():
+            self._input.write(data)
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """Close its input and wait; kill it when it takes too long, which it takes as well as a crash."""
+    if process.returncode is not None:
+        return
+    assert process.stdin is not None
+    process.stdin.close()
+    try:
+        async with asyncio.timeout(_STOP_S):
+            await process.wait()
+    except TimeoutError:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()

@@ -1,0 +1,160 @@
+"""What the index keeps of a row of the state tables."""
+
+import math
+from dataclasses import dataclass
+from enum import IntEnum
+
+from raftsched_client.v1 import history_pb2, task_pb2
+
+from raftsched.core.model import ExecutionState
+from raftsched.core.rows import ExecutionRow, LedgerRow, has_execution, parse_ledger_key, timestamp_us
+from raftsched.internal.v1 import command_pb2 as pb
+
+BIN_BASE = 1.05
+"""Bins of durations grow by 5 %, so that a percentile read off them is at most 5 % too high."""
+_LOG_BASE = math.log(BIN_BASE)
+
+
+class Kind(IntEnum):
+    """What a record is; the numbers are those of ``raftsched.v1.LogKind``."""
+
+    EXECUTION = 1
+    DECISION = 2
+    TASK_CHANGE = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record of the index."""
+
+    key: bytes
+    kind: Kind
+    task: str
+    time_us: int
+    body: bytes
+    """The row of the state tables; of a change of a task a ``raftsched.v1.TaskChange``."""
+    state: int = 0
+    trigger: int = 0
+    executor: str | None = None
+    start_us: int = 0
+    end_us: int = 0
+    exit_code: int | None = None
+    error: str = ""
+    output: str = ""
+    final: bool = True
+    """Whether it will not change any more."""
+
+    @property
+    def duration_us(self) -> int | None:
+        """From the start to the end of the last attempt."""
+        return max(0, self.end_us - self.start_us) if self.start_us and self.end_us else None
+
+    @property
+    def lateness_us(self) -> int | None:
+        """From the nominal time to the start."""
+        return max(0, self.start_us - self.time_us) if self.start_us else None
+
+
+def bin_of(duration_us: int | None) -> int | None:
+    """The number of the bin that a duration falls into."""
+    return None if duration_us is None else math.ceil(math.log(duration_us + 1) / _LOG_BASE)
+
+
+def bin_top_us(number: int) -> int:
+    """The longest duration of a bin."""
+    return max(0, int(BIN_BASE**number) - 1)
+
+
+def execution_record(execution_id: bytes, value: bytes) -> Record:
+    """The record of a row of ``Table.EXECUTIONS``."""
+    row = ExecutionRow.FromString(value)
+    errors = [row.error, *(past.error for past in reversed(row.past_attempts))]
+    return Record(
+        key=execution_id,
+        kind=Kind.EXECUTION,
+        task=row.task,
+        time_us=row.nominal_us,
+        body=value,
+        state=row.state,
+        trigger=row.trigger,
+        executor=row.executor_id or None,
+        start_us=row.start_us,
+        end_us=row.end_us,
+        exit_code=row.exit_code if row.HasField("exit_code") else None,
+        error="\n".join(dict.fromkeys(filter(None, errors))),
+        output=row.output_tail.decode(errors="replace"),
+        final=ExecutionState(row.state).ended,
+    )
+
+
+def decision_record(key: bytes, value: bytes) -> Record | None:
+    """The record of a row of ``Table.LEDGER``; None for one that an execution stands for."""
+    row = LedgerRow.FromString(value)
+    if has_execution(row):
+        return None
+    task, nominal_us, _ = parse_ledger_key(key)
+    return Record(
+        key=decision_key(key),
+        kind=Kind.DECISION,
+        task=task,
+        time_us=nominal_us,
+        body=value,
+        trigger=row.trigger,
+        error=row.reason,
+    )
+
+
+def decision_key(ledger_key: bytes) -> bytes:
+    """The key of the record of a ledger entry."""
+    return b"D" + ledger_key
+
+
+def ledger_key_of(record_key: bytes) -> bytes:
+    """The key of the ledger entry of a record."""
+    return record_key[1:]
+
+
+def change_key(task: str, revision: int) -> bytes:
+    """The key of the record of a change of a task."""
+    return b"C" + task.encode() + b"\0" + revision.to_bytes(8, "big")
+
+
+def change_record(row: pb.TaskRow, before: task_pb2.Task | None) -> Record:
+    """The record of a definition, or of a deletion, after what was there before."""
+    time_us = row.delete_us or timestamp_us(row.task.update_time)
+    created = before is None and row.task.update_time == row.task.create_time
+    change = history_pb2.TaskChange(
+        task=row.task.name,
+        revision=row.revision,
+        actor=row.actor,
+        definition=row.task,
+        task_uid=f"{row.uid:x}",
+        changed_fields=[] if before is None or row.delete_us else changed_fields(before, row.task),
+    )
+    change.time.FromMicroseconds(time_us)
+    change.kind = (
+        history_pb2.TASK_CHANGE_KIND_DELETED
+        if row.delete_us
+        else history_pb2.TASK_CHANGE_KIND_CREATED
+        if created
+        else history_pb2.TASK_CHANGE_KIND_UPDATED
+    )
+    return Record(
+        key=change_key(row.task.name, row.revision),
+        kind=Kind.TASK_CHANGE,
+        task=row.task.name,
+        time_us=time_us,
+        body=change.SerializeToString(deterministic=True),
+    )
+
+
+_BOOKKEEPING = {"generation", "create_time", "update_time", "etag", "uid", "state", "next_fire_time", "last_fire_time"}
+
+
+def changed_fields(before: task_pb2.Task, after: task_pb2.Task) -> list[str]:
+    """Names of the fields of the definition that differ."""
+    return [
+        field.name
+        for field in task_pb2.Task.DESCRIPTOR.fields
+        if field.name not in _BOOKKEEPING and getattr(before, field.name) != getattr(after, field.name)
+    ]

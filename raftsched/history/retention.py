@@ -1,0 +1,113 @@
+"""Deletes what the index no longer keeps: by age, by count for each task and by size, some records at each step."""
+
+from collections.abc import Iterator
+
+from raftsched.core.model import SECOND_US
+from raftsched.history.index import Index
+from raftsched.history.schema import time_floor
+from raftsched.history.settings import HistorySettings
+
+_STEP_RECORDS = 500
+_STEP_TASKS = 200
+_ROUND_S = 30.0
+"""Between two rounds that found nothing left to delete."""
+_PAUSE_S = 0.05
+"""Between two steps of a round: what is indexed meanwhile comes first."""
+_KEPT_CHANGES = 100
+
+
+class Retention:
+    """The work of retention, a step at a time."""
+
+    def __init__(self, index: Index, settings: HistorySettings) -> None:
+        self._index = index
+        self._settings = settings
+        self._round: Iterator[int] | None = None
+        self._next_s = 0.0
+
+    def step(self, now_us: int, now_s: float) -> float:
+        """Take a step if it is time for one; the seconds until the next."""
+        if now_s < self._next_s:
+            return self._next_s - now_s
+        if self._round is None:
+            self._round = self._steps(now_us)
+        deleted = next(self._round, None)
+        if deleted is None:
+            self._round = None
+        self._next_s = now_s + (_ROUND_S if deleted is None else _PAUSE_S)
+        return self._next_s - now_s
+
+    def _steps(self, now_us: int) -> Iterator[int]:
+        """Each step is a transaction; yields how many records it deleted."""
+        cutoff = time_floor(now_us - self._settings.keep_s * SECOND_US)
+        yield from self._oldest("SELECT seq FROM records WHERE seq < ? AND kind <> 3 ORDER BY seq LIMIT ?", cutoff)
+        yield from self._crowded()
+        yield from self._oversize()
+
+    def _oldest(self, query: str, bound: int) -> Iterator[int]:
+        while seqs := self._seqs(query, (bound, _STEP_RECORDS)):
+            yield self._remove(seqs)
+
+    def _crowded(self) -> Iterator[int]:
+        """Tasks with more records than are kept for one."""
+        resume = 0
+        while tids := self._seqs("SELECT tid FROM tasks WHERE tid > ? ORDER BY tid LIMIT ?", (resume, _STEP_TASKS)):
+            resume = tids[-1]
+            for tid in tids:
+                while seqs := self._seqs(
+                    "SELECT seq FROM records INDEXED BY records_task WHERE tid = ? ORDER BY seq DESC LIMIT ? OFFSET ?",
+                    (tid, _STEP_RECORDS, self._settings.keep_per_task),
+                ):
+                    yield self._remove(seqs)
+                while seqs := self._seqs(
+                    "SELECT seq FROM records INDEXED BY records_changes WHERE tid = ? AND kind = 3 "
+                    "ORDER BY seq DESC LIMIT ? OFFSET ?",
+                    (tid, _STEP_RECORDS, _KEPT_CHANGES),
+                ):
+                    yield self._remove(seqs)
+            yield 0
+
+    def _oversize(self) -> Iterator[int]:
+        """The text index gives space back only when it merges, so how much to delete is reckoned, not watched."""
+        excess_bytes = self.size_bytes() - self._settings.keep_bytes
+        if excess_bytes <= 0:
+            return
+        yield from self._merge()
+        excess_bytes = self.size_bytes() - self._settings.keep_bytes
+        (records,) = self._index.sql.execute("SELECT count(*) FROM records").fetchone()
+        surplus = -(-records * (excess_bytes + self._settings.keep_bytes // 50) // self.size_bytes())
+        while surplus > 0 and excess_bytes > 0:
+            step = min(surplus, _STEP_RECORDS)
+            surplus -= step
+            yield self._remove(self._seqs("SELECT seq FROM records WHERE seq > ? ORDER BY seq LIMIT ?", (-1, step)))
+        yield from self._merge()
+
+    def _merge(self) -> Iterator[int]:
+        """Let the text index forget what was deleted from it."""
+        while True:
+            before = self._index.sql.total_changes
+            with self._index.transaction():
+                self._index.sql.execute("INSERT INTO texts (texts, rank) VALUES ('merge', -500)")
+            self._index.sql.execute("PRAGMA incremental_vacuum(500)").fetchall()
+            yield 0
+            # FTS5: fewer than two changes mean that there was nothing to merge.
+            if self._index.sql.total_changes - before < 2:
+                return
+
+    def size_bytes(self) -> int:
+        """Of the pages in use."""
+        pages, free, page_bytes = (
+            self._index.sql.execute(f"PRAGMA {name}").fetchone()[0]
+            for name in ("page_count", "freelist_count", "page_size")
+        )
+        return int((pages - free) * page_bytes)
+
+    def _remove(self, seqs: list[int]) -> int:
+        with self._index.transaction():
+            self._index.add("lost_records", self._index.remove(seqs))
+            self._index.add("deleted_records", len(seqs))
+        self._index.sql.execute("PRAGMA incremental_vacuum(500)").fetchall()
+        return len(seqs)
+
+    def _seqs(self, query: str, arguments: tuple[int, ...]) -> list[int]:
+        return [row[0] for row in self._index.sql.execute(query, arguments)]

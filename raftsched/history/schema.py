@@ -1,0 +1,148 @@
+"""The file of the history index: SQLite with FTS5, in WAL mode.
+
+``seq`` orders the records: milliseconds of the time, then bits of the key, so that the newest come first by the primary
+key alone, and a full-text search, which knows nothing but row ids, gives them in this order without sorting.
+"""
+
+import contextlib
+import sqlite3
+from hashlib import blake2b
+from pathlib import Path
+
+import structlog
+
+SCHEMA_VERSION = 1
+"""A file of another version is moved aside and made anew."""
+TIE_BITS = 21
+_MAX_MS = (1 << 42) - 1
+_CACHE_KIB = 32 << 10
+_log = structlog.get_logger(__name__)
+
+_SCHEMA = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
+CREATE TABLE tasks (tid INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
+CREATE TABLE labels (
+    key TEXT, value TEXT, tid INTEGER, PRIMARY KEY (key, value, tid)
+) WITHOUT ROWID;
+CREATE INDEX labels_tid ON labels (tid);
+CREATE TABLE records (
+    seq INTEGER PRIMARY KEY,
+    key BLOB NOT NULL,
+    kind INTEGER NOT NULL,
+    tid INTEGER NOT NULL,
+    state INTEGER NOT NULL,
+    trigger INTEGER NOT NULL,
+    executor TEXT,
+    duration_us INTEGER,
+    exit_code INTEGER,
+    late_bin INTEGER,
+    duration_bin INTEGER
+);
+CREATE UNIQUE INDEX records_key ON records (key);
+CREATE INDEX records_task ON records (tid, seq, state);
+CREATE INDEX records_state ON records (state, seq);
+CREATE INDEX records_changes ON records (tid, seq) WHERE kind = 3;
+CREATE TABLE bodies (seq INTEGER PRIMARY KEY, body BLOB NOT NULL);
+CREATE VIRTUAL TABLE texts USING fts5 (
+    error, output, content = '', tokenize = "unicode61 remove_diacritics 2"
+);
+CREATE TABLE outbox (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, log_index INTEGER NOT NULL, seq INTEGER NOT NULL
+);
+CREATE INDEX outbox_seq ON outbox (seq);
+"""
+
+
+def first_seq(time_us: int, key: bytes) -> int:
+    """Where a record of this time and key stands, unless another with the same bits took the place before it."""
+    tie = int.from_bytes(blake2b(key, digest_size=4).digest(), "big") & ((1 << TIE_BITS) - 1)
+    return time_floor(time_us) | tie
+
+
+def time_floor(time_us: int) -> int:
+    """The lowest ``seq`` of a time; times of the same millisecond have the same."""
+    return min(max(0, time_us) // 1000, _MAX_MS) << TIE_BITS
+
+
+def seq_ms(seq: int) -> int:
+    """The time of a record, in milliseconds since the Unix epoch."""
+    return seq >> TIE_BITS
+
+
+def open_writer(path: Path, cluster_id: str) -> sqlite3.Connection:
+    """Open the index for writing; make it where there is none.
+
+    One that is corrupt, of another version or of another cluster is moved aside, which the log tells.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        return _open_checked(path, cluster_id)
+    except (sqlite3.DatabaseError, _Unfit) as error:
+        _log.warning(
+            "the history index cannot be used; it is moved aside and made anew from the replicated state",
+            path=str(path),
+            moved_to=str(move_aside(path)),
+            reason=str(error),
+        )
+    return _open_checked(path, cluster_id)
+
+
+def open_reader(path: Path) -> sqlite3.Connection:
+    """Open the index for reading, in any thread. Raises sqlite3.OperationalError while there is none."""
+    connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None, check_same_thread=False)
+    connection.execute("PRAGMA query_only = 1")
+    connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+    connection.execute("PRAGMA mmap_size = 268435456")
+    return connection
+
+
+class _Unfit(Exception):
+    """The file is sound, and not ours to go on with."""
+
+
+def _open_checked(path: Path, cluster_id: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, isolation_level=None)
+    try:
+        # Before the first page is written: retention gives pages back in small steps.
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        connection.execute("PRAGMA journal_mode = WAL")
+        # The cursor is in the same file: what a power failure takes from the end is indexed again.
+        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        if not version and not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+            _create(connection, cluster_id)
+        elif version != SCHEMA_VERSION:
+            raise _Unfit(f"it has version {version}; this is version {SCHEMA_VERSION}")
+        _check(connection, cluster_id)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _create(connection: sqlite3.Connection, cluster_id: str) -> None:
+    connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+    connection.execute("INSERT INTO meta VALUES ('cluster_id', ?)", (cluster_id,))
+
+
+def _check(connection: sqlite3.Connection, cluster_id: str) -> None:
+    """A look at both ends of each index. A full check would take minutes; what it would find shows in use."""
+    found = connection.execute("SELECT value FROM meta WHERE key = 'cluster_id'").fetchone()
+    if found is None or found[0] != cluster_id:
+        raise _Unfit(f"it is that of the cluster {found and found[0]!r}")
+    for column, index in (("key", "records_key"), ("tid", "records_task"), ("state", "records_state")):
+        for end in ("min", "max"):
+            connection.execute(f"SELECT {end}({column}) FROM records INDEXED BY {index}").fetchone()  # noqa: S608
+    connection.execute("SELECT max(seq) FROM bodies").fetchone()
+    connection.execute("SELECT rowid FROM texts WHERE texts MATCH 'a' LIMIT 1").fetchone()
+
+
+def move_aside(path: Path) -> Path:
+    """Give the file another name, in the place of one that was moved aside before."""
+    aside = path.with_name(f"{path.name}.bad")
+    for suffix in ("", "-wal", "-shm"):
+        aside.with_name(aside.name + suffix).unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            path.with_name(path.name + suffix).rename(aside.with_name(aside.name + suffix))
+    return aside

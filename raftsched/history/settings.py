@@ -1,0 +1,48 @@
+"""What the history index of a node may be told."""
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class SinkSettings:
+    """One place that records are shipped to."""
+
+    name: str
+    kind: str
+    """jsonl, elasticsearch or otlp."""
+    target: str
+    """A path or "-" (standard output); a URL."""
+    headers: dict[str, str] = field(default_factory=dict)
+    index: str = "raftsched"
+    """Of Elasticsearch or OpenSearch."""
+
+
+@dataclass(frozen=True, slots=True)
+class HistorySettings:
+    """Settings of the process that keeps the index of one node."""
+
+    path: Path
+    """The SQLite file."""
+    store_path: Path
+    store_max_bytes: int
+    cluster_id: str
+    node_id: str
+    keep_s: int = 30 * 24 * 3600
+    keep_per_task: int = 10_000
+    keep_bytes: int = 4 << 30
+    sinks: tuple[SinkSettings, ...] = ()
+    log: dict[str, str] = field(default_factory=dict)
+    """As ``config.LogConfig``."""
+
+    def to_json(self) -> dict[str, Any]:
+        """As the process is given them."""
+        return {**asdict(self), "path": str(self.path), "store_path": str(self.store_path)}
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> "HistorySettings":
+        """What ``to_json`` gave."""
+        sinks = tuple(SinkSettings(**sink) for sink in value.pop("sinks"))
+        path, store_path = Path(value.pop("path")), Path(value.pop("store_path"))
+        return cls(**value, path=path, store_path=store_path, sinks=sinks)

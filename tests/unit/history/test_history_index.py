@@ -1,0 +1,310 @@
+"""The index follows the state tables, whatever it missed."""
+
+import sqlite3
+
+import pytest
+from raftsched_client.v1 import history_pb2
+
+from raftsched.core import ids
+from raftsched.core.rows import ExecutionRow
+from raftsched.history import schema
+from raftsched.history.follow import Follower
+from raftsched.history.frames import Entry, Parser, Word, entry_frame, parse_entry
+from raftsched.history.index import Index
+from raftsched.history.retention import Retention
+from raftsched.history.search import Search, recent_runs, search
+from raftsched.history.settings import HistorySettings
+from raftsched.internal.v1 import command_pb2 as pb
+from raftsched.ports import Table
+from raftsched.store.memory_store import MemoryStore
+from tests.support.machine_driver import SECOND, MachineDriver
+
+NOW = 1_800_000_000 * SECOND
+SUCCEEDED, FAILED = 4, 5
+
+
+class Bench:
+    """A state machine, an index, and what the one tells the other."""
+
+    def __init__(self, path) -> None:
+        self.path = path
+        self.store = MemoryStore()
+        self.machine = MachineDriver(self.store, now_us=NOW)
+        self.index = Index(schema.open_writer(path, "test"), ships=True)
+        self.follower = Follower(self.index, self.store)
+
+    def apply(self, command: pb.Command) -> Entry:
+        applied = self.machine.apply_bytes(command.SerializeToString())
+        ids_ = [key for key, _ in applied.executions]
+        return Entry(self.machine.index, ids_, applied.tasks, applied.ledger)
+
+    def run(self, task: str, *, state: int = SUCCEEDED, error: str = "", output: bytes = b"", ran_us: int = 1000):
+        """One manual run of a task that ended; what the entries changed."""
+        self.machine.now_us += SECOND
+        command = self.machine.command()
+        command.run_task.name = task
+        command.run_task.executor_id = "e1"
+        entries = [self.apply(command)]
+        (execution_id,) = entries[0].executions
+        command = self.machine.command()
+        start_us = self.machine.now_us + 2000
+        command.report.items.add(
+            id=execution_id,
+            attempt=1,
+            state=state,
+            executor_id="e1",
+            start_us=start_us,
+            end_us=start_us + ran_us,
+            error=error,
+            output_tail=output,
+            exit_code=0 if state == SUCCEEDED else 3,
+        )
+        return [*entries, self.apply(command)]
+
+    def tell(self, entries: list[Entry]) -> None:
+        self.follower.take(entries)
+
+    def catch_up(self) -> None:
+        for _ in self.follower.catch_up():
+            pass
+
+    def keys(self, **wanted) -> list[bytes]:
+        return [hit.key for hit in search(self.index.sql, Search(**wanted), 0, 1000).hits]
+
+    def rows(self) -> list[tuple]:
+        columns = "key, kind, state, executor, duration_us, exit_code, late_bin"
+        return self.index.sql.execute(f"SELECT {columns} FROM records ORDER BY key").fetchall()
+
+
+@pytest.fixture
+def bench(tmp_path):
+    made = Bench(tmp_path / "index.sqlite")
+    made.machine.register("job", "other", next_us=NOW + 1000 * SECOND)
+    return made
+
+
+def test_what_was_told_and_what_was_found_is_the_same(bench, tmp_path):
+    entries = [bench.run("job", state=FAILED, error=f"refused {n}") for n in range(30)]
+    bench.tell([each for pair in entries for each in pair])
+    told = bench.rows()
+    bench.index = Index(schema.open_writer(tmp_path / "second.sqlite", "test"))
+    bench.follower = Follower(bench.index, bench.store)
+    bench.catch_up()
+    executions = [row for row in bench.rows() if row[1] == 1]
+    assert executions == told
+    assert bench.index.cursor > 0
+    assert len(bench.keys(query="refused")) == 30
+
+
+def test_an_execution_is_indexed_as_it_ended_even_when_its_steps_were_missed(bench):
+    started, ended = bench.run("job", output=b"all is well")
+    bench.tell([started])
+    bench.tell([ended])
+    (row,) = [row for row in bench.rows() if row[1] == 1]
+    assert (row[2], row[3], row[4]) == (SUCCEEDED, "e1", 1000)
+    assert bench.keys(query="well") == bench.keys(task="job")
+
+
+def test_text_of_an_earlier_state_is_not_found_any_more(bench):
+    (started, ended) = bench.run("job", output=b"second text")
+    execution_id = started.executions[0]
+    row = ExecutionRow.FromString(bench.store.batch().get(Table.EXECUTIONS, execution_id))
+    running = ExecutionRow(task="job", nominal_us=row.nominal_us, state=1, error="first text")
+    bench.store.batch().put(Table.EXECUTIONS, execution_id, running.SerializeToString())
+    bench.store.commit()
+    bench.tell([started])
+    assert bench.keys(query="first") == [execution_id]
+    bench.store.batch().put(Table.EXECUTIONS, execution_id, row.SerializeToString())
+    bench.store.commit()
+    bench.tell([ended])
+    assert bench.keys(query="first") == []
+    assert bench.keys(query="second") == [execution_id]
+
+
+def test_catching_up_ends_open_executions_and_removes_those_that_are_gone(bench):
+    (started, _) = bench.run("job")
+    lost_id = ids.execution_id(99, 1, NOW)
+    bench.store.batch().put(
+        Table.EXECUTIONS, lost_id, ExecutionRow(task="job", nominal_us=NOW, state=3).SerializeToString()
+    )
+    bench.store.commit()
+    bench.tell([Entry(3, [lost_id], [], [])])
+    bench.store.batch().delete(Table.EXECUTIONS, lost_id)
+    bench.store.commit()
+    bench.catch_up()
+    assert bench.keys(task="job") == started.executions
+    assert bench.index.number("deleted_records") == 1
+
+
+def test_every_version_of_a_task_is_found_after_a_gap_with_who_made_it(bench):
+    for number, actor in enumerate(("ann@10.0.0.1", "bob@10.0.0.2")):
+        revision = pb.TaskRow.FromString(bench.store.batch().get(Table.TASKS, b"job")).revision
+        command = bench.machine.command()
+        command.actor = actor
+        command.replace_task.expected_revision = revision
+        command.replace_task.task.name = "job"
+        command.replace_task.task.delivery = 1
+        command.replace_task.task.priority = number + 1
+        bench.apply(command)
+    bench.machine.delete("job")
+    bench.machine.register("job", next_us=0)
+    bench.catch_up()
+    found = search(bench.index.sql, Search(kinds=frozenset((3,)), task="job"), 0, 10).hits
+    changes = [history_pb2.TaskChange.FromString(hit.body) for hit in found]
+    assert {(change.kind, change.actor, tuple(change.changed_fields)) for change in changes} == {
+        (1, "", ()),
+        (2, "ann@10.0.0.1", ("priority",)),
+        (2, "bob@10.0.0.2", ("priority",)),
+        (3, "", ()),
+    }
+    assert len(changes) == 5
+    bench.catch_up()
+    assert len(bench.keys(kinds=frozenset((3,)), task="job")) == 5
+
+
+def test_skipped_nominal_times_are_found_by_their_reason(bench):
+    bench.machine.now_us = NOW + 2000 * SECOND
+    command = bench.machine.command()
+    command.delete_task.name = "job"
+    bench.tell([bench.apply(command)])
+    (hit,) = search(bench.index.sql, Search(query="deleted"), 0, 10).hits
+    assert (hit.kind, hit.task) == (2, "job")
+    assert "the task was deleted" in hit.snippet
+
+
+def test_pages_are_complete_and_without_repeats_under_every_filter(bench):
+    for number in range(60):
+        task, state = ("job", "other")[number % 2], (SUCCEEDED, FAILED)[number % 3 == 0]
+        bench.tell(bench.run(task, state=state, error="broken" if state == FAILED else "", ran_us=number * 1000))
+    for wanted in (
+        Search(),
+        Search(task="job"),
+        Search(task_prefix="o"),
+        Search(states=frozenset((SUCCEEDED, FAILED))),
+        Search(query="broken", task="other"),
+        Search(min_duration_us=20_000, max_duration_us=40_000),
+        Search(exit_codes=frozenset((3,))),
+        Search(start_us=NOW + 10 * SECOND, end_us=NOW + 30 * SECOND),
+    ):
+        whole = search(bench.index.sql, wanted, 0, 1000)
+        assert whole.resume == 0
+        assert whole.hits
+        before, paged = 0, []
+        while True:
+            page = search(bench.index.sql, wanted, before, 7)
+            paged += page.hits
+            before = page.resume
+            if not before:
+                break
+        assert paged == whole.hits
+        assert [hit.seq for hit in paged] == sorted((hit.seq for hit in paged), reverse=True)
+
+
+def test_labels_are_those_that_the_task_carries_now(bench):
+    command = bench.machine.command()
+    item = command.register_tasks.items.add(next_us=0)
+    item.task.name = "labelled"
+    item.task.labels.update({"team": "ops", "tier": "1"})
+    bench.tell([bench.apply(command), *bench.run("labelled"), *bench.run("job")])
+    assert len(bench.keys(labels={"team": "ops"})) == 1
+    assert len(bench.keys(labels={"team": ""})) == 1
+    assert bench.keys(labels={"team": "dev"}) == []
+
+
+def test_recent_runs_of_many_tasks_newest_first(bench):
+    for _ in range(5):
+        bench.tell(bench.run("job"))
+    runs = recent_runs(bench.index.sql, ["job", "other", "nobody"], 3)
+    assert [len(each) for each in runs] == [3, 0, 0]
+    assert runs[0] == sorted(runs[0], key=lambda run: run.nominal_ms, reverse=True)
+
+
+def settings(bench, **keep) -> HistorySettings:
+    return HistorySettings(
+        path=bench.path, store_path=bench.path, store_max_bytes=0, cluster_id="test", node_id="n1", **keep
+    )
+
+
+def retire(bench, now_us: int, **keep) -> None:
+    retention = Retention(bench.index, settings(bench, **keep))
+    now_s = 0.0
+    while (wait_s := retention.step(now_us, now_s)) < 1:
+        now_s += wait_s
+
+
+def test_retention_by_age_counts_what_it_deletes_and_what_was_not_shipped(bench):
+    for _ in range(20):
+        bench.tell(bench.run("job", output=b"words"))
+    retire(bench, bench.machine.now_us, keep_s=10)
+    assert len(bench.keys()) == 11
+    assert bench.index.number("deleted_records") == 9
+    assert bench.index.number("lost_records") == 9
+    assert len(bench.keys(query="words")) == 11
+    assert bench.index.number("records_1") == 11
+
+
+def test_retention_by_count_keeps_the_newest_of_each_task(bench):
+    for number in range(20):
+        bench.tell(bench.run("job" if number % 4 else "other"))
+    newest = bench.keys(task="job")[:10]
+    retire(bench, bench.machine.now_us, keep_per_task=10)
+    assert bench.keys(task="job") == newest
+    assert len(bench.keys(task="other")) == 5
+
+
+def test_retention_by_size_deletes_the_oldest(bench):
+    for _ in range(200):
+        bench.tell(bench.run("job", output=b"x" * 4000))
+    newest = bench.keys()[0]
+    sizes = Retention(bench.index, settings(bench))
+    for _ in range(5):
+        retire(bench, bench.machine.now_us, keep_bytes=600_000)
+    assert sizes.size_bytes() <= 600_000
+    assert bench.keys()[0] == newest
+    assert 0 < len(bench.keys()) < 200
+
+
+@pytest.mark.parametrize("damage", [b"", b"no database at all" * 1000])
+def test_a_file_that_cannot_be_used_is_moved_aside_and_made_anew(tmp_path, damage, capsys):
+    path = tmp_path / "index.sqlite"
+    path.write_bytes(damage)
+    assert schema.open_writer(path, "test").execute("SELECT count(*) FROM records").fetchone() == (0,)
+    moved = path.with_name("index.sqlite.bad")
+    assert moved.exists() == bool(damage)
+
+
+def test_a_file_of_another_cluster_is_moved_aside(tmp_path):
+    path = tmp_path / "index.sqlite"
+    schema.open_writer(path, "one").close()
+    schema.open_writer(path, "two").close()
+    assert path.with_name("index.sqlite.bad").exists()
+
+
+def test_an_index_that_lacks_a_transaction_goes_on_from_its_cursor(bench):
+    bench.tell(bench.run("job"))
+    cursor = bench.index.cursor
+    bench.index.sql.close()
+    reopened = Index(schema.open_writer(bench.path, "test"))
+    assert reopened.cursor == cursor
+
+
+def fail_within(index: Index) -> None:
+    with index.transaction():
+        index.set_number("cursor", 99)
+        index.sql.execute("SELECT * FROM nowhere")
+
+
+def test_a_failed_transaction_leaves_nothing(bench):
+    with pytest.raises(sqlite3.OperationalError):
+        fail_within(bench.index)
+    assert bench.index.cursor == 0
+
+
+def test_frames_survive_any_cut():
+    entry = Entry(7, [bytes(range(16)), bytes(16)], ["job", "other"], [b"ledger key"])
+    data = entry_frame(entry.index, entry.executions, entry.tasks, entry.ledger) * 2
+    for size in (1, 3, 17, len(data)):
+        parser = Parser()
+        frames = [each for start in range(0, len(data), size) for each in parser.feed(data[start : start + size])]
+        assert [word for word, _ in frames] == [Word.ENTRY] * 2
+        assert [parse_entry(payload) for _, payload in frames] == [entry] * 2
