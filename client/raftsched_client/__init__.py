@@ -38,6 +38,8 @@ from raftsched_client.v1.policy_pb2 import Delivery, MisfirePolicy, OverlapPolic
 from raftsched_client.v1.task_pb2 import (
     Action,
     BatchCreateTaskResult,
+    ChainCondition,
+    ChainParent,
     CommandAction,
     CronSchedule,
     FoldPolicy,
@@ -60,6 +62,8 @@ __all__ = [
     "AsyncClient",
     "Attempt",
     "BatchCreateTaskResult",
+    "ChainCondition",
+    "ChainParent",
     "Client",
     "CommandAction",
     "ConflictError",

@@ -27,6 +27,9 @@ from raftsched_client.v1.policy_pb2 import (
     OverlapPolicy,
 )
 from raftsched_client.v1.task_pb2 import (
+    CHAIN_CONDITION_COMPLETION,
+    CHAIN_CONDITION_FAILURE,
+    CHAIN_CONDITION_SUCCESS,
     FOLD_POLICY_BOTH,
     FOLD_POLICY_FIRST,
     FOLD_POLICY_LAST,
@@ -35,6 +38,8 @@ from raftsched_client.v1.task_pb2 import (
     GAP_POLICY_SKIP,
     GAP_POLICY_UNSPECIFIED,
     Action,
+    ChainCondition,
+    ChainParent,
     CommandAction,
     CronSchedule,
     FoldPolicy,
@@ -52,6 +57,7 @@ Misfire = Literal["skip", "one", "all"]
 DeliveryName = Literal["at_least_once", "at_most_once"]
 Overlap = Literal["allow", "skip", "queue", "cancel_running"]
 RetriedState = Literal["failed", "timed_out"]
+ChainOn = Literal["success", "failure", "completion"]
 Gap = Literal["shift", "skip"]
 Fold = Literal["first", "last", "both"]
 
@@ -83,6 +89,11 @@ _FOLD: dict[Fold | None, FoldPolicy.ValueType] = {
     "first": FOLD_POLICY_FIRST,
     "last": FOLD_POLICY_LAST,
     "both": FOLD_POLICY_BOTH,
+}
+_CHAIN: dict[ChainOn, ChainCondition.ValueType] = {
+    "success": CHAIN_CONDITION_SUCCESS,
+    "failure": CHAIN_CONDITION_FAILURE,
+    "completion": CHAIN_CONDITION_COMPLETION,
 }
 _RETRIED: dict[RetriedState, ExecutionState.ValueType] = {
     "failed": EXECUTION_STATE_FAILED,
@@ -126,6 +137,7 @@ def task(
     start_deadline: timedelta | None = None,
     priority: int = 0,
     jitter: timedelta | None = None,
+    after: Sequence[str] | Mapping[str, ChainOn] = (),
     paused: bool = False,
     resume_time: datetime | None = None,
 ) -> Task:
@@ -146,7 +158,8 @@ def task(
     are open; under "queue" up to ``max_queued`` (default 10) wait. ``retry`` is made by ``retry_policy``.
     An execution that no executor could be given within ``start_deadline`` after its nominal time expires; those of the
     higher ``priority`` (-9 to 9) are given first. ``jitter`` puts each start off by a random time of up to so much.
-    A ``paused`` task resumes by itself at ``resume_time``.
+    ``after`` names tasks that it runs after, on "success" unless a mapping says "failure" or "completion"; such a task
+    needs no schedule. A ``paused`` task resumes by itself at ``resume_time``.
 
     Raises ValueError, naming the argument, for a naive datetime and for what does not go together. The cluster
     checks the rest.
@@ -154,7 +167,9 @@ def task(
     return Task(
         name=name,
         labels=labels,
-        schedule=schedule(
+        schedule=None
+        if after and cron is None and every is None and at is None
+        else schedule(
             cron=cron, zone=zone, gap=gap, fold=fold, every=every, anchor=anchor, at=at, start=start, end=end
         ),
         action=action(
@@ -169,6 +184,7 @@ def task(
             noop=noop,
         ),
         time_limit=to_duration(time_limit) if time_limit is not None else None,
+        after=_chain_parents(after),
         paused=paused,
         resume_time=_stamp("resume_time", resume_time),
         executor_labels=executor_labels,
@@ -185,6 +201,13 @@ def task(
         priority=priority,
         jitter=to_duration(jitter) if jitter is not None else None,
     )
+
+
+def _chain_parents(after: Sequence[str] | Mapping[str, ChainOn]) -> list[ChainParent]:
+    if isinstance(after, str):
+        raise ValueError("after: give a sequence of task names")
+    conditions = after if isinstance(after, Mapping) else dict.fromkeys(after, "success")
+    return [ChainParent(task=name, on=_CHAIN[condition]) for name, condition in conditions.items()]  # type: ignore[index]
 
 
 def retry_policy(

@@ -44,7 +44,7 @@ def task_state(task: task_pb2.Task, cursor: Cursor) -> task_pb2.TaskState.ValueT
     """Whether nominal times are to come."""
     if task.paused:
         return task_pb2.TASK_STATE_PAUSED
-    return task_pb2.TASK_STATE_ACTIVE if cursor.next_us else task_pb2.TASK_STATE_FINISHED
+    return task_pb2.TASK_STATE_ACTIVE if cursor.next_us or task.after else task_pb2.TASK_STATE_FINISHED
 
 
 def public_execution(execution_id: bytes, row: ExecutionRow) -> execution_pb2.Execution:
@@ -76,6 +76,9 @@ def public_execution(execution_id: bytes, row: ExecutionRow) -> execution_pb2.Ex
     execution.queued = row.queued
     execution.priority = row.priority
     _set(execution.next_attempt_time, row.not_before_us)
+    execution.parent_execution_ids.extend(map(ids.to_text, row.parent_execution_ids))
+    if row.root_execution_id:
+        execution.root_execution_id = ids.to_text(row.root_execution_id)
     _set(execution.start_deadline_time, row.start_by_us)
     execution.past_attempts.extend(map(_public_attempt, row.past_attempts))
     return execution
@@ -116,6 +119,7 @@ def public_ledger_entry(key: bytes, value: bytes) -> execution_pb2.LedgerEntry:
         overlap_policy=row.overlap_policy,  # type: ignore[arg-type]
         delivery=row.delivery,  # type: ignore[arg-type]
     )
+    entry.parent_execution_ids.extend(map(ids.to_text, row.parent_execution_ids))
     _set(entry.coalesced_into_time, row.into_us)
     _set(entry.nominal_time, nominal_us)
     _set(entry.last_nominal_time, row.last_nominal_us)

@@ -4,8 +4,10 @@ from collections.abc import Iterable
 
 from raftsched_client.v1 import execution_pb2, policy_pb2, task_pb2
 
-from raftsched.api.fields import Violations, check_duration, check_enum
+from raftsched.api.fields import Violations, check_duration, check_enum, check_name
 from raftsched.core import retry
+from raftsched.core.chain import ChainCondition
+from raftsched.core.machine import MAX_PARENTS
 from raftsched.core.model import DEFAULT_MISFIRE_THRESHOLD_US, SECOND_US, MisfirePolicy, OverlapPolicy
 from raftsched.core.overlap import DEFAULT_MAX_QUEUED, LARGEST_LIMIT
 from raftsched.core.policy import LARGEST_MAX_RUNS
@@ -48,6 +50,18 @@ def check_overlap(violations: Violations, task: task_pb2.Task) -> None:
         check_number(violations, "task.max_queued", task.max_queued, 1, LARGEST_LIMIT)
     elif task.max_queued:
         violations.add("task.max_queued", "goes with overlap policy QUEUE only")
+
+
+def check_chain(violations: Violations, task: task_pb2.Task) -> None:
+    """The tasks that this one runs after. Whether they exist, and make no cycle, is seen where the entry is applied."""
+    if len(task.after) > MAX_PARENTS:
+        violations.add("task.after", f"{len(task.after)} tasks; at most {MAX_PARENTS} are allowed")
+    for number, parent in enumerate(task.after):
+        check_name(violations, f"task.after[{number}].task", parent.task)
+        parent.on = parent.on or task_pb2.CHAIN_CONDITION_SUCCESS
+        check_enum(violations, f"task.after[{number}].on", parent.on, ChainCondition)
+        if any(parent.task == other.task for other in task.after[:number]):
+            violations.add(f"task.after[{number}].task", f"{parent.task} is named twice")
 
 
 def check_retry(violations: Violations, task: task_pb2.Task) -> None:

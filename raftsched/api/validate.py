@@ -8,7 +8,7 @@ from raftsched_client.v1 import policy_pb2, task_pb2
 from raftsched.api.actions import check_action
 from raftsched.api.errors import Violation, invalid
 from raftsched.api.fields import Violations, check_duration, check_enum, check_labels, check_name, check_time
-from raftsched.api.policies import MAX_DURATION_US, check_misfire, check_number, check_overlap, check_retry
+from raftsched.api.policies import MAX_DURATION_US, check_chain, check_misfire, check_number, check_overlap, check_retry
 from raftsched.core.model import HIGHEST_PRIORITY, SECOND_US, At, Delivery, FoldPolicy, GapPolicy
 from raftsched.core.rows import schedule_from_proto, timestamp_us
 from raftsched.core.schedule import ScheduleError, next_fire
@@ -37,6 +37,7 @@ INPUT_FIELDS = (
     "resume_time",
     "misfire_window",
     "misfire_max_runs",
+    "after",
 )
 """Fields of Task that a caller sets; the others are output only and ignored on input."""
 MUTABLE_FIELDS = INPUT_FIELDS[1:]
@@ -89,6 +90,8 @@ def changed_task(current: task_pb2.Task, sent: task_pb2.Task, mask: FieldMask, n
         task.ClearField(path)  # type: ignore[arg-type]
         if path in ("labels", "executor_labels"):
             getattr(task, path).update(getattr(sent, path))
+        elif path == "after":
+            task.after.extend(sent.after)
         elif path in _SCALARS:
             setattr(task, path, getattr(sent, path))
         elif sent.HasField(path):  # type: ignore[arg-type]
@@ -125,7 +128,11 @@ def check_definition(task: task_pb2.Task, now_us: int) -> None:
     check_name(violations, "task.name", task.name)
     check_labels(violations, "task.labels", task.labels)
     check_labels(violations, "task.executor_labels", task.executor_labels)
-    check_schedule(violations, task.schedule, task.name, now_us)
+    if task.schedule.WhichOneof("kind") or not task.after:
+        check_schedule(violations, task.schedule, task.name, now_us)
+    else:
+        task.ClearField("schedule")
+    check_chain(violations, task)
     check_action(violations, "task.action", task.action)
     _check_policies(violations, task)
     size = task.ByteSize()
@@ -197,9 +204,11 @@ def _check_schedule_times(violations: Violations, schedule: task_pb2.Schedule) -
 def first_fire(task: task_pb2.Task, now_us: int) -> int:
     """The first nominal time of a valid definition that is registered now, or given a new schedule now.
 
-    Raises ApiError (INVALID_ARGUMENT) when there is none: all of them have passed. A one-time task may come late by
-    its misfire threshold, which is what a slow registration costs, and then fires at once.
+    0 for one that has no schedule. Raises ApiError (INVALID_ARGUMENT) when all have passed. A one-time task may come
+    late by its misfire threshold, which is what a slow registration costs, and then fires at once.
     """
+    if task.schedule.WhichOneof("kind") is None:
+        return 0
     schedule = schedule_from_proto(task.schedule, task.name)
     if isinstance(schedule.kind, At):
         if schedule.kind.at_us >= now_us - timestamp_us(task.misfire_threshold):

@@ -20,7 +20,17 @@ def schedule(task: Task) -> str:
         return _cron(kind.cron, task.name)
     if kind.HasField("interval"):
         return f"every {show_duration(kind.interval.every)}"
-    return f"at {show_instant(kind.at)}"
+    if kind.HasField("at"):
+        return f"at {show_instant(kind.at)}"
+    return f"after {after(task)}"
+
+
+def after(task: Task) -> str:
+    """The tasks that it runs after: ``import, check (completion)``."""
+    return ", ".join(
+        parent.task if enum_name(parent, "on") == "SUCCESS" else f"{parent.task} ({enum_name(parent, 'on').lower()})"
+        for parent in task.after
+    )
 
 
 def _cron(kind: CronSchedule, task_name: str) -> str:

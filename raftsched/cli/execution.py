@@ -175,6 +175,8 @@ def _fields(execution: Execution) -> list[tuple[str, str]]:
         ("waits for", _waits_for(execution)),
         *((f"attempt {past.attempt}", describe.past_attempt(past)) for past in execution.past_attempts),
         ("fencing token", str(execution.fencing_token)),
+        ("runs after", " ".join(execution.parent_execution_ids)),
+        ("root", execution.root_execution_id),
         ("executor", execution.executor_id),
         ("leader", f"{execution.leader_id} (term {execution.term})" if execution.leader_id else ""),
         ("task uid", execution.task_uid),

@@ -125,6 +125,7 @@ def _decision(entry: LedgerEntry, task: Task | None) -> list[tuple[str, str]]:
         ("decision", enum_name(entry, "decision")),
         ("reason", entry.reason),
         ("trigger", enum_name(entry, "trigger")),
+        ("after", " ".join(entry.parent_execution_ids)),
         ("decided", show_instant(entry.decide_time, zone) + after),
         ("decided by", f"{entry.leader_id} (term {entry.term})"),
     ]

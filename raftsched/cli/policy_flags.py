@@ -13,7 +13,7 @@ from raftsched.cli.options import DeliveryChoice, Misfire, OverlapChoice, RetryO
 from raftsched.cli.session import duration
 
 if TYPE_CHECKING:
-    from raftsched_client import Task
+    from raftsched_client import ChainParent, Task
 
 _POLICY = "How it runs"
 
@@ -81,6 +81,16 @@ class PolicyFlags:
             min=1,
             max=10_000,
             help="Under --misfire all, make up the latest N at most. Default: all.",
+            rich_help_panel=_POLICY,
+        ),
+    ] = None
+    after: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--after",
+            metavar="TASK[=ON]",
+            help="Run when this task has ended: on success (default), failure or completion of it. Repeatable: it then "
+            "waits for all of them. Needs no schedule.",
             rich_help_panel=_POLICY,
         ),
     ] = None
@@ -234,6 +244,10 @@ class PolicyFlags:
         if self.time_limit is not None:
             task.time_limit.FromTimedelta(self.time_limit)
             paths.append("time_limit")
+        if self.after is not None:
+            del task.after[:]
+            task.after.extend(map(_parent, self.after))
+            paths.append("after")
         if self.delivery is not None:
             task.delivery = Delivery.Value(f"DELIVERY_{self.delivery.name}")
             paths.append("delivery")
@@ -319,3 +333,13 @@ class PolicyFlags:
         if self.retry_status is not None:
             task.retry.http_statuses[:] = self.retry_status
         return ["retry"]
+
+
+def _parent(text: str) -> ChainParent:
+    from raftsched_client import ChainCondition, ChainParent
+
+    name, _, on = text.partition("=")
+    condition = f"CHAIN_CONDITION_{(on or 'success').upper()}"
+    if condition not in ChainCondition.keys() or on == "unspecified":  # noqa: SIM118 - an enum wrapper, not a dict
+        raise usage(f"--after: {on!r} is none of success, failure, completion")
+    return ChainParent(task=name, on=ChainCondition.Value(condition))

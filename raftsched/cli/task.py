@@ -60,6 +60,7 @@ def create(
       raftsched task create report --cron '30 2 * * *' --zone Europe/Berlin --shell 'cd /srv && ./report'
       raftsched task create ping --every 1m --http https://example.org/ping --expect 204
       raftsched task create once --at +30s --noop
+      raftsched task create publish --after report --after check=completion --noop
       raftsched task create -f tasks.yaml
     """
     if file is not None:
@@ -72,7 +73,8 @@ def create(
         raise usage("give the NAME of the task, or -f FILE")
     from raftsched_client import Task
 
-    task = Task(name=name, schedule=schedule.schedule(), action=action.action(program), paused=paused)
+    when = schedule.schedule() if schedule.given or not policy.after else None
+    task = Task(name=name, schedule=when, action=action.action(program), paused=paused)
     policy.apply(task)
     _show_change(session, "created", session.client.create_task(task))
 
@@ -144,6 +146,7 @@ def update(
     ] = None,
     no_time_limit: Annotated[bool, typer.Option("--no-time-limit", help="Let attempts run without a limit.")] = False,
     no_start: Annotated[bool, typer.Option("--no-start", help="Remove the start of the schedule.")] = False,
+    no_after: Annotated[bool, typer.Option("--no-after", help="Run after no other task any more.")] = False,
     no_end: Annotated[bool, typer.Option("--no-end", help="Remove the end of the schedule.")] = False,
     etag: Annotated[
         str, typer.Option("--etag", metavar="ETAG", help="Change it only if it still has this etag, as shown before.")
@@ -172,6 +175,9 @@ def update(
     if action.given(program):
         task.action.CopyFrom(action.action(program))
         paths.add("action")
+    if no_after:
+        del task.after[:]
+        paths.add("after")
     for key in remove_label or []:
         task.labels.pop(key, None)
         paths.add("labels")
@@ -293,6 +299,7 @@ def _fields(task: Task) -> list[tuple[str, str]]:
         ("name", task.name),
         ("state", enum_name(task, "state")),
         ("schedule", describe.schedule(task)),
+        ("after", describe.after(task)),
         ("start", show_instant(task.schedule.start_time, zone)),
         ("end", show_instant(task.schedule.end_time, zone)),
         ("next fire", describe.next_fire(task, at)),

@@ -85,6 +85,7 @@ class Trigger(IntEnum):
 
     SCHEDULE = 1
     MANUAL = 2
+    CHAIN = 3
 
 
 @dataclass(frozen=True, slots=True)

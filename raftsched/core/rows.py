@@ -107,6 +107,16 @@ def rank_key(priority: int, execution_id: bytes) -> bytes:
     return bytes((NO_RANK - priority,)) + execution_id
 
 
+def child_key(parent: str, child: str) -> bytes:
+    """Key of ``Table.CHILDREN``."""
+    return parent.encode() + b"\0" + child.encode()
+
+
+def round_key(uid: int, root_id: bytes) -> bytes:
+    """Key of ``Table.ROUNDS``."""
+    return be64(uid) + root_id
+
+
 def timer_key(due_us: int, execution_id: bytes) -> bytes:
     """Key of ``Table.TIMERS``."""
     return be64(due_us) + execution_id
@@ -165,6 +175,8 @@ def schedule_from_proto(message: task_pb2.Schedule, task_name: str) -> Schedule:
                 GapPolicy(message.cron.gap) if message.cron.gap else None,
                 FoldPolicy(message.cron.fold) if message.cron.fold else None,
             )
+        case None:
+            kind = At(0)  # never: the task runs after others
         case _:
             kind = Interval(timestamp_us(message.interval.every), timestamp_us(message.interval.anchor))
     return Schedule(kind, timestamp_us(message.start_time), timestamp_us(message.end_time))

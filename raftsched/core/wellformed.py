@@ -6,6 +6,9 @@ The proposers send nothing of the kind. The checks keep ``machine.apply`` total 
 from collections.abc import Callable
 from typing import Any
 
+from raftsched_client.v1 import task_pb2
+
+from raftsched.core.chain import ChainCondition
 from raftsched.core.model import HIGHEST_PRIORITY, Delivery, MisfirePolicy, OverlapPolicy
 from raftsched.core.overlap import LARGEST_LIMIT
 from raftsched.core.state_check import is_step
@@ -35,9 +38,19 @@ def command_problem(command: pb.Command) -> str:
     return f"a field of {kind} is out of range"
 
 
+def is_definition(task: task_pb2.Task, *times_us: int) -> bool:
+    """Whether a task can be kept as it is, and be given these times."""
+    return is_task(task.name, task.delivery, *times_us) and _is_chain(task)
+
+
 def is_task(task_name: str, delivery: int, *times_us: int) -> bool:
     """Whether a task can stand under this name, and be given these times."""
     return _is_name(task_name) and _is_delivery(delivery) and all(map(_is_time, times_us))
+
+
+def _is_chain(task: task_pb2.Task) -> bool:
+    """Names become keys, and an end is compared with each condition."""
+    return all(_is_name(parent.task) and 0 <= parent.on <= max(ChainCondition) for parent in task.after)
 
 
 def _is_time(value_us: int) -> bool:
@@ -53,8 +66,7 @@ def _is_delivery(delivery: int) -> bool:
 
 
 def _replace_task(body: pb.ReplaceTask) -> bool:
-    task = body.task
-    return is_task(task.name, task.delivery, body.next_us, body.expected_next_us, body.skipped_last_us)
+    return is_definition(body.task, body.next_us, body.expected_next_us, body.skipped_last_us)
 
 
 def _named(body: pb.DeleteTask | pb.RunTask) -> bool:
@@ -102,6 +114,7 @@ def _retire(body: pb.Retire) -> bool:
         and all(0 < len(key) <= _MAX_KEY_BYTES for key in body.ledger_keys)
         and all(0 < len(key) <= _MAX_KEY_BYTES for key in body.task_change_keys)
         and all(8 < len(key) <= _MAX_KEY_BYTES for key in body.request_expiry_keys)
+        and all(len(key) == 8 + _ID_BYTES for key in body.round_keys)
     )
 
 

@@ -234,6 +234,7 @@ class Attempts:
             nominal_us=item.nominal_us,
             attempt=key[1],
             fencing_token=item.fencing_token,
+            parent_execution_ids=tuple(item.parent_execution_ids),
             stop=StopSignal(asyncio.get_running_loop()),
             output=self._outputs.open(key),
             time_limit_us=item.time_limit_us,

@@ -208,6 +208,7 @@ def _assignment(execution_id: bytes, row: ExecutionRow, task: Task | None) -> xp
         nominal_us=row.nominal_us,
         fencing_token=row.fencing_token,
         at_most_once=row.delivery == policy_pb2.DELIVERY_AT_MOST_ONCE,
+        parent_execution_ids=row.parent_execution_ids,
     )
     if task is not None:
         assignment.time_limit_us = task.time_limit_us

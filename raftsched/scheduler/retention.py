@@ -22,6 +22,7 @@ class Retention:
         self._next_s = 0.0
         self._ledger_resume = b""
         self._changes_resume = b""
+        self._rounds_resume = b""
 
     def step(self, reader: Reader, now_s: float) -> None:
         """Propose one batch, when it is time for one."""
@@ -33,6 +34,7 @@ class Retention:
         self._old_ledger(reader, command)
         self._old_changes(reader, command)
         self._old_requests(reader, command)
+        self._old_rounds(reader, command)
         retire = command.retire
         full = len(retire.execution_ids) + len(retire.request_expiry_keys) >= self._settings.retention_batch_rows
         if retire.ByteSize():
@@ -84,3 +86,14 @@ class Retention:
             if len(command.retire.request_expiry_keys) >= self._settings.retention_batch_rows:
                 return
             command.retire.request_expiry_keys.append(key)
+
+    def _old_rounds(self, reader: Reader, command: pb.Command) -> None:
+        """Rounds of chains in which a task has waited for longer than executions are kept."""
+        cutoff_us = command.now_us - self._settings.keep_executions_s * SECOND_US
+        for rows, (key, value) in enumerate(reader.scan(Table.ROUNDS, self._rounds_resume), start=1):
+            self._rounds_resume = key
+            if pb.RoundRow.FromString(value).begin_us < cutoff_us:
+                command.retire.round_keys.append(key)
+            if rows >= self._settings.retention_batch_rows:
+                return
+        self._rounds_resume = b""

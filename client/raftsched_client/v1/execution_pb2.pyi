@@ -32,6 +32,8 @@ class _TriggerEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Trigger.Value
     TRIGGER_SCHEDULE: _Trigger.ValueType  # 1
     TRIGGER_MANUAL: _Trigger.ValueType  # 2
     """RunTask."""
+    TRIGGER_CHAIN: _Trigger.ValueType  # 3
+    """The end of the executions that it runs after."""
 
 class Trigger(_Trigger, metaclass=_TriggerEnumTypeWrapper): ...
 
@@ -39,6 +41,8 @@ TRIGGER_UNSPECIFIED: Trigger.ValueType  # 0
 TRIGGER_SCHEDULE: Trigger.ValueType  # 1
 TRIGGER_MANUAL: Trigger.ValueType  # 2
 """RunTask."""
+TRIGGER_CHAIN: Trigger.ValueType  # 3
+"""The end of the executions that it runs after."""
 Global___Trigger: _TypeAlias = Trigger  # noqa: Y015
 
 class _ExecutionState:
@@ -143,6 +147,8 @@ class Execution(_message.Message):
     PAST_ATTEMPTS_FIELD_NUMBER: _builtins.int
     START_DEADLINE_TIME_FIELD_NUMBER: _builtins.int
     PRIORITY_FIELD_NUMBER: _builtins.int
+    PARENT_EXECUTION_IDS_FIELD_NUMBER: _builtins.int
+    ROOT_EXECUTION_ID_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """A ULID whose time part is the nominal time; the same decision always has the same id."""
     task: _builtins.str
@@ -171,6 +177,8 @@ class Execution(_message.Message):
     queued: _builtins.bool
     """Whether a pending execution waits for another of its task to end."""
     priority: _builtins.int
+    root_execution_id: _builtins.str
+    """Of an execution that a chain made: the one that its round began with."""
     @_builtins.property
     def nominal_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -192,6 +200,10 @@ class Execution(_message.Message):
     @_builtins.property
     def start_deadline_time(self) -> _timestamp_pb2.Timestamp:
         """Of a pending execution: ends as EXPIRED then."""
+
+    @_builtins.property
+    def parent_execution_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Of an execution that a chain made: those that it ran after, in the order in which they ended."""
 
     def __init__(
         self,
@@ -221,10 +233,12 @@ class Execution(_message.Message):
         past_attempts: _abc.Iterable[Global___Attempt] | None = ...,
         start_deadline_time: _timestamp_pb2.Timestamp | None = ...,
         priority: _builtins.int = ...,
+        parent_execution_ids: _abc.Iterable[_builtins.str] | None = ...,
+        root_execution_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "_http_status", b"_http_status", "end_time", b"end_time", "exit_code", b"exit_code", "fire_time", b"fire_time", "http_status", b"http_status", "next_attempt_time", b"next_attempt_time", "nominal_time", b"nominal_time", "start_deadline_time", b"start_deadline_time", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "_http_status", b"_http_status", "attempt", b"attempt", "end_time", b"end_time", "error", b"error", "executor_id", b"executor_id", "exit_code", b"exit_code", "fencing_token", b"fencing_token", "fire_time", b"fire_time", "generation", b"generation", "http_status", b"http_status", "id", b"id", "leader_id", b"leader_id", "next_attempt_time", b"next_attempt_time", "nominal_time", b"nominal_time", "output_size_bytes", b"output_size_bytes", "output_tail", b"output_tail", "past_attempts", b"past_attempts", "priority", b"priority", "queued", b"queued", "start_deadline_time", b"start_deadline_time", "start_time", b"start_time", "state", b"state", "task", b"task", "task_uid", b"task_uid", "term", b"term", "trigger", b"trigger"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "_http_status", b"_http_status", "attempt", b"attempt", "end_time", b"end_time", "error", b"error", "executor_id", b"executor_id", "exit_code", b"exit_code", "fencing_token", b"fencing_token", "fire_time", b"fire_time", "generation", b"generation", "http_status", b"http_status", "id", b"id", "leader_id", b"leader_id", "next_attempt_time", b"next_attempt_time", "nominal_time", b"nominal_time", "output_size_bytes", b"output_size_bytes", "output_tail", b"output_tail", "parent_execution_ids", b"parent_execution_ids", "past_attempts", b"past_attempts", "priority", b"priority", "queued", b"queued", "root_execution_id", b"root_execution_id", "start_deadline_time", b"start_deadline_time", "start_time", b"start_time", "state", b"state", "task", b"task", "task_uid", b"task_uid", "term", b"term", "trigger", b"trigger"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__exit_code: _TypeAlias = _typing.Literal["exit_code"]  # noqa: Y015
     _WhichOneofArgType__exit_code: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code"]  # noqa: Y015
@@ -562,6 +576,7 @@ class LedgerEntry(_message.Message):
     MISFIRE_POLICY_FIELD_NUMBER: _builtins.int
     OVERLAP_POLICY_FIELD_NUMBER: _builtins.int
     DELIVERY_FIELD_NUMBER: _builtins.int
+    PARENT_EXECUTION_IDS_FIELD_NUMBER: _builtins.int
     COALESCED_INTO_TIME_FIELD_NUMBER: _builtins.int
     task: _builtins.str
     task_uid: _builtins.str
@@ -590,6 +605,10 @@ class LedgerEntry(_message.Message):
     @_builtins.property
     def decide_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
+    def parent_execution_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Of a CHAIN: the executions that it ran after."""
+
+    @_builtins.property
     def coalesced_into_time(self) -> _timestamp_pb2.Timestamp:
         """Of a COALESCED entry: the nominal time that ran instead. Unset: that of the next RAN entry of the task."""
 
@@ -612,11 +631,12 @@ class LedgerEntry(_message.Message):
         misfire_policy: _policy_pb2.MisfirePolicy.ValueType = ...,
         overlap_policy: _policy_pb2.OverlapPolicy.ValueType = ...,
         delivery: _policy_pb2.Delivery.ValueType = ...,
+        parent_execution_ids: _abc.Iterable[_builtins.str] | None = ...,
         coalesced_into_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["coalesced_into_time", b"coalesced_into_time", "decide_time", b"decide_time", "last_nominal_time", b"last_nominal_time", "nominal_time", b"nominal_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["coalesced_into_time", b"coalesced_into_time", "count", b"count", "decide_time", b"decide_time", "decision", b"decision", "delivery", b"delivery", "execution_id", b"execution_id", "generation", b"generation", "last_nominal_time", b"last_nominal_time", "leader_id", b"leader_id", "misfire_policy", b"misfire_policy", "nominal_time", b"nominal_time", "overlap_policy", b"overlap_policy", "reason", b"reason", "task", b"task", "task_uid", b"task_uid", "term", b"term", "trigger", b"trigger"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["coalesced_into_time", b"coalesced_into_time", "count", b"count", "decide_time", b"decide_time", "decision", b"decision", "delivery", b"delivery", "execution_id", b"execution_id", "generation", b"generation", "last_nominal_time", b"last_nominal_time", "leader_id", b"leader_id", "misfire_policy", b"misfire_policy", "nominal_time", b"nominal_time", "overlap_policy", b"overlap_policy", "parent_execution_ids", b"parent_execution_ids", "reason", b"reason", "task", b"task", "task_uid", b"task_uid", "term", b"term", "trigger", b"trigger"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -34,7 +34,7 @@ class _TaskStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TaskState.V
     DESCRIPTOR: _descriptor.EnumDescriptor
     TASK_STATE_UNSPECIFIED: _TaskState.ValueType  # 0
     TASK_STATE_ACTIVE: _TaskState.ValueType  # 1
-    """Has nominal times to come."""
+    """Has nominal times to come, or runs after other tasks."""
     TASK_STATE_PAUSED: _TaskState.ValueType  # 2
     TASK_STATE_FINISHED: _TaskState.ValueType  # 3
     """Its schedule has no nominal time left."""
@@ -43,11 +43,35 @@ class TaskState(_TaskState, metaclass=_TaskStateEnumTypeWrapper): ...
 
 TASK_STATE_UNSPECIFIED: TaskState.ValueType  # 0
 TASK_STATE_ACTIVE: TaskState.ValueType  # 1
-"""Has nominal times to come."""
+"""Has nominal times to come, or runs after other tasks."""
 TASK_STATE_PAUSED: TaskState.ValueType  # 2
 TASK_STATE_FINISHED: TaskState.ValueType  # 3
 """Its schedule has no nominal time left."""
 Global___TaskState: _TypeAlias = TaskState  # noqa: Y015
+
+class _ChainCondition:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ChainConditionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ChainCondition.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CHAIN_CONDITION_UNSPECIFIED: _ChainCondition.ValueType  # 0
+    CHAIN_CONDITION_SUCCESS: _ChainCondition.ValueType  # 1
+    CHAIN_CONDITION_FAILURE: _ChainCondition.ValueType  # 2
+    """FAILED, TIMED_OUT, LOST or EXPIRED."""
+    CHAIN_CONDITION_COMPLETION: _ChainCondition.ValueType  # 3
+    """However it ended."""
+
+class ChainCondition(_ChainCondition, metaclass=_ChainConditionEnumTypeWrapper):
+    """How an execution must end for another task to run after it. Where the parent was skipped none of them holds."""
+
+CHAIN_CONDITION_UNSPECIFIED: ChainCondition.ValueType  # 0
+CHAIN_CONDITION_SUCCESS: ChainCondition.ValueType  # 1
+CHAIN_CONDITION_FAILURE: ChainCondition.ValueType  # 2
+"""FAILED, TIMED_OUT, LOST or EXPIRED."""
+CHAIN_CONDITION_COMPLETION: ChainCondition.ValueType  # 3
+"""However it ended."""
+Global___ChainCondition: _TypeAlias = ChainCondition  # noqa: Y015
 
 class _GapPolicy:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -175,6 +199,7 @@ class Task(_message.Message):
     START_DEADLINE_FIELD_NUMBER: _builtins.int
     PRIORITY_FIELD_NUMBER: _builtins.int
     JITTER_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
     RESUME_TIME_FIELD_NUMBER: _builtins.int
     MISFIRE_WINDOW_FIELD_NUMBER: _builtins.int
     MISFIRE_MAX_RUNS_FIELD_NUMBER: _builtins.int
@@ -253,6 +278,12 @@ class Task(_message.Message):
         """
 
     @_builtins.property
+    def after(self) -> _containers.RepeatedCompositeFieldContainer[Global___ChainParent]:
+        """Tasks that this one runs after, up to 32: when all of them have ended in a round, as each was to. A round is an execution
+        that no chain made, and all that runs after it. Such a task needs no schedule. A cycle is refused.
+        """
+
+    @_builtins.property
     def resume_time(self) -> _timestamp_pb2.Timestamp:
         """Of a paused task: when it resumes by itself. Nominal times from then on count again. Unset: when somebody resumes it."""
 
@@ -299,6 +330,7 @@ class Task(_message.Message):
         start_deadline: _duration_pb2.Duration | None = ...,
         priority: _builtins.int = ...,
         jitter: _duration_pb2.Duration | None = ...,
+        after: _abc.Iterable[Global___ChainParent] | None = ...,
         resume_time: _timestamp_pb2.Timestamp | None = ...,
         misfire_window: _duration_pb2.Duration | None = ...,
         misfire_max_runs: _builtins.int = ...,
@@ -312,11 +344,37 @@ class Task(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "create_time", b"create_time", "jitter", b"jitter", "last_fire_time", b"last_fire_time", "misfire_threshold", b"misfire_threshold", "misfire_window", b"misfire_window", "next_fire_time", b"next_fire_time", "resume_time", b"resume_time", "retry", b"retry", "schedule", b"schedule", "start_deadline", b"start_deadline", "time_limit", b"time_limit", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "create_time", b"create_time", "delivery", b"delivery", "etag", b"etag", "executor_labels", b"executor_labels", "generation", b"generation", "jitter", b"jitter", "labels", b"labels", "last_fire_time", b"last_fire_time", "max_queued", b"max_queued", "max_running", b"max_running", "misfire_max_runs", b"misfire_max_runs", "misfire_policy", b"misfire_policy", "misfire_threshold", b"misfire_threshold", "misfire_window", b"misfire_window", "name", b"name", "next_fire_time", b"next_fire_time", "overlap_policy", b"overlap_policy", "paused", b"paused", "priority", b"priority", "resume_time", b"resume_time", "retry", b"retry", "schedule", b"schedule", "start_deadline", b"start_deadline", "state", b"state", "time_limit", b"time_limit", "uid", b"uid", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "after", b"after", "create_time", b"create_time", "delivery", b"delivery", "etag", b"etag", "executor_labels", b"executor_labels", "generation", b"generation", "jitter", b"jitter", "labels", b"labels", "last_fire_time", b"last_fire_time", "max_queued", b"max_queued", "max_running", b"max_running", "misfire_max_runs", b"misfire_max_runs", "misfire_policy", b"misfire_policy", "misfire_threshold", b"misfire_threshold", "misfire_window", b"misfire_window", "name", b"name", "next_fire_time", b"next_fire_time", "overlap_policy", b"overlap_policy", "paused", b"paused", "priority", b"priority", "resume_time", b"resume_time", "retry", b"retry", "schedule", b"schedule", "start_deadline", b"start_deadline", "state", b"state", "time_limit", b"time_limit", "uid", b"uid", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Task: _TypeAlias = Task  # noqa: Y015
+
+@_typing.final
+class ChainParent(_message.Message):
+    """A task that another runs after."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TASK_FIELD_NUMBER: _builtins.int
+    ON_FIELD_NUMBER: _builtins.int
+    task: _builtins.str
+    """Its name. It must exist, and cannot be deleted while another task runs after it."""
+    on: Global___ChainCondition.ValueType
+    """Default SUCCESS."""
+    def __init__(
+        self,
+        *,
+        task: _builtins.str = ...,
+        on: Global___ChainCondition.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["on", b"on", "task", b"task"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ChainParent: _TypeAlias = ChainParent  # noqa: Y015
 
 @_typing.final
 class RetryPolicy(_message.Message):
@@ -1186,7 +1244,8 @@ class UpdateTaskRequest(_message.Message):
     def update_mask(self) -> _field_mask_pb2.FieldMask:
         """Top-level fields of Task to replace: labels, schedule, action, time_limit, paused, executor_labels,
         misfire_policy, misfire_threshold, delivery, overlap_policy, max_running, max_queued, retry,
-        start_deadline, priority, jitter, resume_time, misfire_window, misfire_max_runs. Required.
+        start_deadline, priority, jitter, resume_time, misfire_window,
+        misfire_max_runs, after. Required.
         """
 
     def __init__(

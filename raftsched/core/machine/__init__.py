@@ -13,6 +13,7 @@ from typing import Any
 from google.protobuf.message import DecodeError
 
 from raftsched.core.machine.attempts import assign, expire, report, wake
+from raftsched.core.machine.chains import MAX_PARENTS, follow_ends
 from raftsched.core.machine.checking import check_state
 from raftsched.core.machine.context import (
     ABORTED,
@@ -42,6 +43,7 @@ __all__ = [
     "FAILED_PRECONDITION",
     "INVALID_ARGUMENT",
     "MAX_BATCH_TASKS",
+    "MAX_PARENTS",
     "NOT_FOUND",
     "OK",
     "REQUEST_MEMORY_US",
@@ -80,6 +82,7 @@ def apply(batch: Batch, index: int, data: bytes) -> Applied:
         return applied
     context = Context(batch, index, command, applied)
     applied.outcome = _HANDLERS[kind](context, getattr(command, kind))
+    follow_ends(context)
     # A rejected command changed nothing: when it comes again it is judged again.
     if request and not applied.outcome.code:
         _remember(context, request)

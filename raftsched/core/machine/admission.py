@@ -6,34 +6,30 @@ from raftsched.core.machine.ending import cancel
 from raftsched.core.machine.ledger import expiry_reason
 from raftsched.core.machine.placement import (
     find_execution,
-    new_execution,
     place,
     put_off,
     set_deadline,
     write_execution,
 )
 from raftsched.core.machine.queueing import open_executions, queued_executions
-from raftsched.core.model import Decision, ExecutionState, OverlapPolicy, Trigger
+from raftsched.core.model import Decision, ExecutionState, OverlapPolicy
 from raftsched.core.rows import ExecutionRow, open_key, queue_key
 from raftsched.internal.v1 import command_pb2 as pb
 from raftsched.ports import Table
 
 
-def admit(context: Context, item: pb.Fire.Item, decided: pb.Fire.Decided, execution_id: bytes) -> None:
+def admit(
+    context: Context, item: pb.Fire.Item, decided: pb.Fire.Decided, execution_id: bytes, row: ExecutionRow
+) -> None:
     """Start, queue or skip a nominal time that is to run, by the overlap policy and what is open at this entry.
 
     Only the tables know what is open: the proposer may have other fires and reports under way.
     """
     policy = OverlapPolicy(item.overlap_policy or OverlapPolicy.ALLOW)
-    row = new_execution(context, item)
-    row.trigger = Trigger.SCHEDULE
-    row.nominal_us = decided.nominal_us
-    if item.start_deadline_us:
-        row.start_by_us = row.nominal_us + item.start_deadline_us
-        if row.start_by_us <= context.command.now_us:
-            decided.decision = Decision.SKIPPED
-            decided.reason = expiry_reason(row)
-            return
+    if 0 < row.start_by_us <= context.command.now_us:
+        decided.decision = Decision.SKIPPED
+        decided.reason = expiry_reason(row)
+        return
     if policy is not OverlapPolicy.ALLOW:
         row.max_running = overlap.limit(item.max_running)
         if policy is OverlapPolicy.CANCEL_RUNNING:

@@ -36,6 +36,8 @@ class Context:
     index: int
     command: pb.Command
     applied: Applied
+    ended: list[tuple[bytes, ExecutionRow]] = field(default_factory=list)
+    """Executions that the command has ended so far."""
 
 
 def rejected(code: int, message: str, field_name: str = "") -> pb.Outcome:

@@ -21,6 +21,7 @@ def end(context: Context, execution_id: bytes, row: ExecutionRow, state: Executi
     if state != ExecutionState.SUCCEEDED:
         context.batch.put(Table.FAILURES, failure_key(state, execution_id), b"")
     write_execution(context, execution_id, row)
+    context.ended.append((execution_id, row))
     if row.max_running:
         context.batch.delete(Table.OPEN, open_key(row.uid, execution_id))
         promote(context, row.uid)

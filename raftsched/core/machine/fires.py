@@ -40,7 +40,8 @@ def _fire_one(context: Context, item: pb.Fire.Item) -> None:
     for decided in item.decided:
         execution_id = ids.execution_id(item.uid, item.generation, decided.nominal_us)
         if decided.decision == Decision.RAN:
-            admit(context, item, decided, execution_id)
+            row = new_execution(context, item, Trigger.SCHEDULE, decided.nominal_us)
+            admit(context, item, decided, execution_id, row)
         write_ledger(context, item, execution_id, decided, Trigger.SCHEDULE)
 
 
@@ -52,11 +53,7 @@ def run_task(context: Context, body: pb.RunTask) -> pb.Outcome:
     item = terms_of(pb.TaskRow.FromString(found))
     now_us = context.command.now_us
     execution_id = ids.execution_id(item.uid, item.generation, now_us, be64(context.index))
-    row = new_execution(context, item)
-    row.trigger = Trigger.MANUAL
-    row.nominal_us = now_us
-    if item.start_deadline_us:
-        row.start_by_us = now_us + item.start_deadline_us
+    row = new_execution(context, item, Trigger.MANUAL, now_us)
     if item.overlap_policy > OverlapPolicy.ALLOW:
         row.max_running = overlap.limit(item.max_running)
         context.batch.put(Table.OPEN, open_key(item.uid, execution_id), b"")

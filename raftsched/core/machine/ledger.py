@@ -1,5 +1,7 @@
 """What the fire ledger keeps of a decision, and of an end that changes it."""
 
+from collections.abc import Iterable
+
 from raftsched.core.machine.context import Context
 from raftsched.core.model import SECOND_US, Decision, Trigger
 from raftsched.core.rows import ExecutionRow, LedgerRow, ledger_key
@@ -13,6 +15,7 @@ def write_ledger(
     execution_id: bytes,
     decided: pb.Fire.Decided,
     trigger: Trigger,
+    parent_ids: Iterable[bytes] = (),
 ) -> None:
     """Record a decision about one nominal time or a range of them, and the policies of ``item`` that made it."""
     command = context.command
@@ -31,6 +34,7 @@ def write_ledger(
         overlap_policy=item.overlap_policy,
         delivery=item.delivery,
         into_us=decided.into_us,
+        parent_execution_ids=parent_ids,
     )
     key = ledger_key(item.task, decided.nominal_us, execution_id)
     context.batch.put(Table.LEDGER, key, row.SerializeToString())

@@ -1,19 +1,22 @@
 """Where an execution stands: its row, and the index that its state and its fields put it in."""
 
 from raftsched.core.machine.context import Context
-from raftsched.core.model import Delivery, ExecutionState
+from raftsched.core.model import Delivery, ExecutionState, Trigger
 from raftsched.core.rows import ExecutionRow, active_value, queue_key, rank_key, timer_key
 from raftsched.internal.v1 import command_pb2 as pb
 from raftsched.ports import Table
 
 
-def new_execution(context: Context, item: pb.Fire.Item) -> ExecutionRow:
+def new_execution(context: Context, item: pb.Fire.Item, trigger: Trigger, nominal_us: int) -> ExecutionRow:
     """The row of an execution that is being decided, without its place."""
     command = context.command
     return ExecutionRow(
         task=item.task,
         uid=item.uid,
         generation=item.generation,
+        trigger=trigger,
+        nominal_us=nominal_us,
+        start_by_us=nominal_us + item.start_deadline_us if item.start_deadline_us else 0,
         attempt=1,
         fire_us=command.now_us,
         leader_id=command.leader_id,

@@ -1,5 +1,6 @@
 """The command that removes what is no longer kept."""
 
+from raftsched.core.machine.chains import retire_rounds
 from raftsched.core.machine.context import Context
 from raftsched.core.machine.placement import find_execution
 from raftsched.core.model import ExecutionState
@@ -23,4 +24,5 @@ def retire(context: Context, body: pb.Retire) -> pb.Outcome:
     for key in body.request_expiry_keys:
         batch.delete(Table.REQUEST_EXPIRY, key)
         batch.delete(Table.REQUESTS, key[8:])
+    retire_rounds(context, iter(body.round_keys))
     return pb.Outcome()

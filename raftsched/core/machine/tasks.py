@@ -3,9 +3,11 @@
 from raftsched_client.v1 import task_pb2
 
 from raftsched.core import ids
+from raftsched.core.machine.chains import check_parents, children_of, give_up_rounds, link, unlink
 from raftsched.core.machine.context import (
     ABORTED,
     ALREADY_EXISTS,
+    FAILED_PRECONDITION,
     INVALID_ARGUMENT,
     NOT_FOUND,
     Context,
@@ -16,7 +18,7 @@ from raftsched.core.machine.ledger import write_ledger
 from raftsched.core.machine.terms import due_us, terms_of
 from raftsched.core.model import Decision, Trigger
 from raftsched.core.rows import decode_cursor, due_key, due_value, encode_cursor, task_change_key
-from raftsched.core.wellformed import is_task
+from raftsched.core.wellformed import is_definition
 from raftsched.internal.v1 import command_pb2 as pb
 from raftsched.ports import Table
 
@@ -39,16 +41,19 @@ def register_tasks(context: Context, body: pb.RegisterTasks) -> pb.Outcome:
 
 def _register(context: Context, item: pb.RegisterTasks.Item, uid: int) -> pb.Outcome:
     batch, task = context.batch, item.task
-    if not is_task(task.name, task.delivery, item.next_us):
+    if not is_definition(task, item.next_us):
         return rejected(INVALID_ARGUMENT, "the task was refused before it was proposed")
     name = task.name.encode()
     if batch.get(Table.TASKS, name) is not None:
         return rejected(ALREADY_EXISTS, f"a task named {task.name!r} exists", "task.name")
+    if problem := check_parents(context, task):
+        return problem
     task.generation = 1
     task.create_time.FromMicroseconds(context.command.now_us)
     task.update_time.CopyFrom(task.create_time)
     write_task(context, name, task, uid)
     set_cursor(context, name, uid, 1, item.next_us, 0, due_us(task, item.next_us))
+    link(context, task)
     context.applied.tasks.append(task.name)
     return pb.Outcome(uid=uid)
 
@@ -103,6 +108,12 @@ def replace_task(context: Context, body: pb.ReplaceTask) -> pb.Outcome:
     cursor = decode_cursor(required(batch, Table.CURSORS, name))
     if row.revision != body.expected_revision or (body.moves_cursor and cursor.next_us != body.expected_next_us):
         return rejected(ABORTED, f"the task {task.name!r} has changed since it was read")
+    if problem := check_parents(context, task):
+        return problem
+    if list(task.after) != list(row.task.after):
+        give_up_rounds(context, row, "the tasks it runs after were changed")
+        unlink(context, row.task)
+        link(context, task)
     task.generation = row.task.generation + body.schedule_changed
     task.create_time.CopyFrom(row.task.create_time)
     task.update_time.FromMicroseconds(context.command.now_us)
@@ -141,7 +152,13 @@ def delete_task(context: Context, body: pb.DeleteTask) -> pb.Outcome:
     row = pb.TaskRow.FromString(found)
     if body.expected_revision and body.expected_revision != row.revision:
         return rejected(ABORTED, f"the task {body.name!r} has changed since it was read")
+    if children := children_of(context, body.name):
+        others = f" and {len(children) - 3} more" if len(children) > 3 else ""
+        message = f"{', '.join(children[:3])}{others} run after the task {body.name!r}: delete or change them first"
+        return rejected(FAILED_PRECONDITION, message)
     cursor = decode_cursor(required(batch, Table.CURSORS, name))
+    give_up_rounds(context, row, "the task was deleted")
+    unlink(context, row.task)
     _keep(context, row)
     deletion = pb.TaskRow(
         task=row.task,

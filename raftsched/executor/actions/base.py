@@ -74,11 +74,18 @@ class AttemptContext:
     output: Output = field(default_factory=Output)
     time_limit_us: int = 0
     """0: none. ``stop`` is requested when it has passed."""
+    parent_execution_ids: tuple[bytes, ...] = ()
+    """Of an execution that a chain made: those that it runs after."""
 
     @property
     def execution_id_text(self) -> str:
         """The execution id as a ULID."""
         return ids.to_text(self.execution_id)
+
+    @property
+    def parent_execution_ids_text(self) -> str:
+        """Their ids as ULIDs, separated by commas; empty when no chain made the execution."""
+        return ",".join(map(ids.to_text, self.parent_execution_ids))
 
     @property
     def nominal_time(self) -> datetime:

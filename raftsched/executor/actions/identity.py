@@ -15,6 +15,7 @@ _TOLD: tuple[tuple[str, Callable[[AttemptContext], str]], ...] = (
     ("nominal-time", lambda context: context.nominal_time_text),
     ("attempt", lambda context: str(context.attempt)),
     ("fencing-token", lambda context: str(context.fencing_token)),
+    ("parent-execution-id", lambda context: context.parent_execution_ids_text),
 )
 """Names and values; those that are empty are left out."""
 _SAMPLED = "01"

@@ -622,6 +622,7 @@ class Retire(_message.Message):
     LEDGER_KEYS_FIELD_NUMBER: _builtins.int
     REQUEST_EXPIRY_KEYS_FIELD_NUMBER: _builtins.int
     TASK_CHANGE_KEYS_FIELD_NUMBER: _builtins.int
+    ROUND_KEYS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def execution_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]: ...
     @_builtins.property
@@ -630,6 +631,8 @@ class Retire(_message.Message):
     def request_expiry_keys(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]: ...
     @_builtins.property
     def task_change_keys(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]: ...
+    @_builtins.property
+    def round_keys(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]: ...
     def __init__(
         self,
         *,
@@ -637,10 +640,11 @@ class Retire(_message.Message):
         ledger_keys: _abc.Iterable[_builtins.bytes] | None = ...,
         request_expiry_keys: _abc.Iterable[_builtins.bytes] | None = ...,
         task_change_keys: _abc.Iterable[_builtins.bytes] | None = ...,
+        round_keys: _abc.Iterable[_builtins.bytes] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["execution_ids", b"execution_ids", "ledger_keys", b"ledger_keys", "request_expiry_keys", b"request_expiry_keys", "task_change_keys", b"task_change_keys"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["execution_ids", b"execution_ids", "ledger_keys", b"ledger_keys", "request_expiry_keys", b"request_expiry_keys", "round_keys", b"round_keys", "task_change_keys", b"task_change_keys"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -738,6 +742,8 @@ class ExecutionRow(_message.Message):
     PAST_ATTEMPTS_FIELD_NUMBER: _builtins.int
     START_BY_US_FIELD_NUMBER: _builtins.int
     PRIORITY_FIELD_NUMBER: _builtins.int
+    PARENT_EXECUTION_IDS_FIELD_NUMBER: _builtins.int
+    ROOT_EXECUTION_ID_FIELD_NUMBER: _builtins.int
     task: _builtins.str
     uid: _builtins.int
     generation: _builtins.int
@@ -769,8 +775,14 @@ class ExecutionRow(_message.Message):
     start_by_us: _builtins.int
     """Ends as EXPIRED when it has not been given to an executor by then; 0: never."""
     priority: _builtins.int
+    root_execution_id: _builtins.bytes
+    """Of an execution that a chain made: the first of its round. Empty: it is that itself."""
     @_builtins.property
     def past_attempts(self) -> _containers.RepeatedCompositeFieldContainer[Global___AttemptRow]: ...
+    @_builtins.property
+    def parent_execution_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """Of an execution that a chain made."""
+
     def __init__(
         self,
         *,
@@ -801,10 +813,12 @@ class ExecutionRow(_message.Message):
         past_attempts: _abc.Iterable[Global___AttemptRow] | None = ...,
         start_by_us: _builtins.int = ...,
         priority: _builtins.int = ...,
+        parent_execution_ids: _abc.Iterable[_builtins.bytes] | None = ...,
+        root_execution_id: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "_http_status", b"_http_status", "exit_code", b"exit_code", "http_status", b"http_status"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "_http_status", b"_http_status", "attempt", b"attempt", "cancel_requested", b"cancel_requested", "delivery", b"delivery", "end_us", b"end_us", "error", b"error", "executor_id", b"executor_id", "exit_code", b"exit_code", "fencing_token", b"fencing_token", "fire_us", b"fire_us", "generation", b"generation", "http_status", b"http_status", "leader_id", b"leader_id", "max_running", b"max_running", "nominal_us", b"nominal_us", "not_before_us", b"not_before_us", "output_size_bytes", b"output_size_bytes", "output_tail", b"output_tail", "past_attempts", b"past_attempts", "priority", b"priority", "queued", b"queued", "start_by_us", b"start_by_us", "start_us", b"start_us", "state", b"state", "task", b"task", "term", b"term", "trigger", b"trigger", "uid", b"uid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "_http_status", b"_http_status", "attempt", b"attempt", "cancel_requested", b"cancel_requested", "delivery", b"delivery", "end_us", b"end_us", "error", b"error", "executor_id", b"executor_id", "exit_code", b"exit_code", "fencing_token", b"fencing_token", "fire_us", b"fire_us", "generation", b"generation", "http_status", b"http_status", "leader_id", b"leader_id", "max_running", b"max_running", "nominal_us", b"nominal_us", "not_before_us", b"not_before_us", "output_size_bytes", b"output_size_bytes", "output_tail", b"output_tail", "parent_execution_ids", b"parent_execution_ids", "past_attempts", b"past_attempts", "priority", b"priority", "queued", b"queued", "root_execution_id", b"root_execution_id", "start_by_us", b"start_by_us", "start_us", b"start_us", "state", b"state", "task", b"task", "term", b"term", "trigger", b"trigger", "uid", b"uid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__exit_code: _TypeAlias = _typing.Literal["exit_code"]  # noqa: Y015
     _WhichOneofArgType__exit_code: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code"]  # noqa: Y015
@@ -816,6 +830,65 @@ class ExecutionRow(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__http_status) -> _WhichOneofReturnType__http_status | None: ...
 
 Global___ExecutionRow: _TypeAlias = ExecutionRow  # noqa: Y015
+
+@_typing.final
+class RoundRow(_message.Message):
+    """A round in which a task waits for further parents."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Arrival(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        TASK_FIELD_NUMBER: _builtins.int
+        EXECUTION_ID_FIELD_NUMBER: _builtins.int
+        STATE_FIELD_NUMBER: _builtins.int
+        task: _builtins.str
+        execution_id: _builtins.bytes
+        """Empty: it was skipped."""
+        state: _builtins.int
+        """raftsched.v1.ExecutionState; 0: it was skipped."""
+        def __init__(
+            self,
+            *,
+            task: _builtins.str = ...,
+            execution_id: _builtins.bytes = ...,
+            state: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["execution_id", b"execution_id", "state", b"state", "task", b"task"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    TASK_FIELD_NUMBER: _builtins.int
+    ARRIVALS_FIELD_NUMBER: _builtins.int
+    AWAITED_FIELD_NUMBER: _builtins.int
+    BEGIN_US_FIELD_NUMBER: _builtins.int
+    task: _builtins.str
+    begin_us: _builtins.int
+    @_builtins.property
+    def arrivals(self) -> _containers.RepeatedCompositeFieldContainer[Global___RoundRow.Arrival]: ...
+    @_builtins.property
+    def awaited(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of the parents that the round reaches."""
+
+    def __init__(
+        self,
+        *,
+        task: _builtins.str = ...,
+        arrivals: _abc.Iterable[Global___RoundRow.Arrival] | None = ...,
+        awaited: _abc.Iterable[_builtins.str] | None = ...,
+        begin_us: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arrivals", b"arrivals", "awaited", b"awaited", "begin_us", b"begin_us", "task", b"task"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RoundRow: _TypeAlias = RoundRow  # noqa: Y015
 
 @_typing.final
 class AttemptRow(_message.Message):
@@ -882,6 +955,7 @@ class LedgerRow(_message.Message):
     MISFIRE_POLICY_FIELD_NUMBER: _builtins.int
     OVERLAP_POLICY_FIELD_NUMBER: _builtins.int
     DELIVERY_FIELD_NUMBER: _builtins.int
+    PARENT_EXECUTION_IDS_FIELD_NUMBER: _builtins.int
     INTO_US_FIELD_NUMBER: _builtins.int
     last_nominal_us: _builtins.int
     count: _builtins.int
@@ -901,6 +975,10 @@ class LedgerRow(_message.Message):
     delivery: _builtins.int
     into_us: _builtins.int
     """Of a COALESCED entry: the nominal time that ran instead; 0: that of the task's next RAN entry."""
+    @_builtins.property
+    def parent_execution_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """Of a CHAIN."""
+
     def __init__(
         self,
         *,
@@ -918,11 +996,12 @@ class LedgerRow(_message.Message):
         misfire_policy: _builtins.int = ...,
         overlap_policy: _builtins.int = ...,
         delivery: _builtins.int = ...,
+        parent_execution_ids: _abc.Iterable[_builtins.bytes] | None = ...,
         into_us: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "decide_us", b"decide_us", "decision", b"decision", "delivery", b"delivery", "expired", b"expired", "generation", b"generation", "into_us", b"into_us", "last_nominal_us", b"last_nominal_us", "leader_id", b"leader_id", "misfire_policy", b"misfire_policy", "overlap_policy", b"overlap_policy", "reason", b"reason", "term", b"term", "trigger", b"trigger", "uid", b"uid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "decide_us", b"decide_us", "decision", b"decision", "delivery", b"delivery", "expired", b"expired", "generation", b"generation", "into_us", b"into_us", "last_nominal_us", b"last_nominal_us", "leader_id", b"leader_id", "misfire_policy", b"misfire_policy", "overlap_policy", b"overlap_policy", "parent_execution_ids", b"parent_execution_ids", "reason", b"reason", "term", b"term", "trigger", b"trigger", "uid", b"uid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -302,6 +302,7 @@ class Assignment(_message.Message):
     ACTION_FIELD_NUMBER: _builtins.int
     TIME_LIMIT_US_FIELD_NUMBER: _builtins.int
     AT_MOST_ONCE_FIELD_NUMBER: _builtins.int
+    PARENT_EXECUTION_IDS_FIELD_NUMBER: _builtins.int
     task: _builtins.str
     nominal_us: _builtins.int
     fencing_token: _builtins.int
@@ -314,6 +315,10 @@ class Assignment(_message.Message):
     def action(self) -> _task_pb2.Action:
         """Unset: the task is gone, and the attempt ends as CANCELLED."""
 
+    @_builtins.property
+    def parent_execution_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """Of an execution that a chain made."""
+
     def __init__(
         self,
         *,
@@ -324,10 +329,11 @@ class Assignment(_message.Message):
         action: _task_pb2.Action | None = ...,
         time_limit_us: _builtins.int = ...,
         at_most_once: _builtins.bool = ...,
+        parent_execution_ids: _abc.Iterable[_builtins.bytes] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "key", b"key"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "at_most_once", b"at_most_once", "fencing_token", b"fencing_token", "key", b"key", "nominal_us", b"nominal_us", "task", b"task", "time_limit_us", b"time_limit_us"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "at_most_once", b"at_most_once", "fencing_token", b"fencing_token", "key", b"key", "nominal_us", b"nominal_us", "parent_execution_ids", b"parent_execution_ids", "task", b"task", "time_limit_us", b"time_limit_us"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -442,6 +442,20 @@ export interface components {
             /** @description One per task of the request, in its order. */
             results: components["schemas"]["BatchCreateTaskResult"][];
         };
+        /**
+         * @description How an execution must end for another task to run after it. Where the parent was skipped none of them holds.
+         *     - `CHAIN_CONDITION_FAILURE`: FAILED, TIMED_OUT, LOST or EXPIRED.
+         *     - `CHAIN_CONDITION_COMPLETION`: However it ended.
+         * @enum {string}
+         */
+        ChainCondition: "CHAIN_CONDITION_UNSPECIFIED" | "CHAIN_CONDITION_SUCCESS" | "CHAIN_CONDITION_FAILURE" | "CHAIN_CONDITION_COMPLETION";
+        /** @description A task that another runs after. */
+        ChainParent: {
+            /** @description Its name. It must exist, and cannot be deleted while another task runs after it. */
+            task?: string;
+            /** @description Default SUCCESS. */
+            on?: components["schemas"]["ChainCondition"];
+        };
         /** @description Runs a program. Succeeds on exit code 0. */
         CommandAction: {
             /** @description The program and its arguments; no shell is involved unless `shell` is set. */
@@ -625,6 +639,10 @@ export interface components {
             startDeadlineTime?: string;
             /** Format: int32 */
             priority: number;
+            /** @description Of an execution that a chain made: those that it ran after, in the order in which they ended. */
+            parentExecutionIds: string[];
+            /** @description Of an execution that a chain made: the one that its round began with. */
+            rootExecutionId: string;
         };
         /**
          * @description - `EXECUTION_STATE_PENDING`: Decided; waits for an executor, for its next attempt, or in the queue of its task.
@@ -825,6 +843,8 @@ export interface components {
             misfirePolicy: components["schemas"]["MisfirePolicy"];
             overlapPolicy: components["schemas"]["OverlapPolicy"];
             delivery: components["schemas"]["Delivery"];
+            /** @description Of a CHAIN: the executions that it ran after. */
+            parentExecutionIds: string[];
             /**
              * Format: date-time
              * @description Of a COALESCED entry: the nominal time that ran instead. Unset: that of the next RAN entry of the task.
@@ -1172,6 +1192,8 @@ export interface components {
              * @example 90s
              */
             jitter?: string;
+            /** @description Tasks that this one runs after, up to 32: when all of them have ended in a round, as each was to. A round is an execution that no chain made, and all that runs after it. Such a task needs no schedule. A cycle is refused. */
+            after?: components["schemas"]["ChainParent"][];
             /**
              * Format: date-time
              * @description Of a paused task: when it resumes by itself. Nominal times from then on count again. Unset: when somebody resumes it.
@@ -1246,7 +1268,7 @@ export interface components {
         /** @enum {string} */
         TaskChangeKind: "TASK_CHANGE_KIND_UNSPECIFIED" | "TASK_CHANGE_KIND_CREATED" | "TASK_CHANGE_KIND_UPDATED" | "TASK_CHANGE_KIND_DELETED";
         /**
-         * @description - `TASK_STATE_ACTIVE`: Has nominal times to come.
+         * @description - `TASK_STATE_ACTIVE`: Has nominal times to come, or runs after other tasks.
          *     - `TASK_STATE_FINISHED`: Its schedule has no nominal time left.
          * @enum {string}
          */
@@ -1260,9 +1282,10 @@ export interface components {
         };
         /**
          * @description - `TRIGGER_MANUAL`: RunTask.
+         *     - `TRIGGER_CHAIN`: The end of the executions that it runs after.
          * @enum {string}
          */
-        Trigger: "TRIGGER_UNSPECIFIED" | "TRIGGER_SCHEDULE" | "TRIGGER_MANUAL";
+        Trigger: "TRIGGER_UNSPECIFIED" | "TRIGGER_SCHEDULE" | "TRIGGER_MANUAL" | "TRIGGER_CHAIN";
         WatchExecutionsResponse: {
             execution?: components["schemas"]["Execution"];
             /**
@@ -1824,7 +1847,7 @@ export interface operations {
     UpdateTask: {
         parameters: {
             query?: {
-                /** @description Top-level fields of Task to replace: labels, schedule, action, time_limit, paused, executor_labels, misfire_policy, misfire_threshold, delivery, overlap_policy, max_running, max_queued, retry, start_deadline, priority, jitter, resume_time, misfire_window, misfire_max_runs. Required. */
+                /** @description Top-level fields of Task to replace: labels, schedule, action, time_limit, paused, executor_labels, misfire_policy, misfire_threshold, delivery, overlap_policy, max_running, max_queued, retry, start_deadline, priority, jitter, resume_time, misfire_window, misfire_max_runs, after. Required. */
                 updateMask?: string;
                 requestId?: string;
             };
