@@ -12,7 +12,10 @@ export default defineConfig({
     include: ['**/*.test.ts'],
     globals: true,
     reporters: ['verbose'],
-    testTimeout: 90_000,
+    globalSetup: resolve(import.meta.dirname, '../tests/e2e/start.ts'),
+    // Each test makes what it needs, so any order will do; the seed that repeats this one is printed.
+    sequence: { shuffle: { files: false, tests: true } },
+    testTimeout: 60_000,
     hookTimeout: 120_000,
     fileParallelism: false,
   },

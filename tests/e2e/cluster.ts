@@ -1,6 +1,6 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
-import { createServer } from 'node:net';
+import { connect, createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 
@@ -21,10 +21,12 @@ export class Cluster {
 
   private constructor(private readonly members: Member[]) {}
 
-  static async start(): Promise<Cluster> {
-    const ports = await freePorts(6);
+  static async start(size = 3): Promise<Cluster> {
+    const ports = await freePorts(2 * size);
     const cluster = new Cluster(
-      [0, 1, 2].map((index) => ({ id: `n${String(index + 1)}`, grpc: ports[index] ?? 0, http: ports[index + 3] ?? 0 })),
+      Array.from({ length: size }, (_, index) => {
+        return { id: `n${String(index + 1)}`, grpc: ports[index] ?? 0, http: ports[index + size] ?? 0 };
+      }),
     );
     for (const member of cluster.members) cluster.run(member.id);
     await until(
@@ -35,6 +37,58 @@ export class Cluster {
     return cluster;
   }
 
+  ids(): string[] {
+    return this.members.map((member) => member.id);
+  }
+
+  /** Wait until all nodes run and answer, and one leads. */
+  async settled(): Promise<void> {
+    for (const member of this.members) if (!member.process) this.run(member.id);
+    await until(
+      async () => {
+        const answers = this.members.map((member) => this.status(member));
+        const leaders = new Set((await Promise.all(answers)).map((status) => status?.leaderId ?? ''));
+        return leaders.size === 1 && !leaders.has('');
+      },
+      READY_MS,
+      () => this.logs(),
+    );
+  }
+
+  /** One address for several nodes: each connection goes to the first of them that takes it. */
+  async balancer(ids: string[]): Promise<{ url: string; close: () => Promise<void> }> {
+    const ports = ids.map((id) => this.member(id).http);
+    const open = new Set<Socket>();
+    const server = createServer((client) => {
+      const join = ([port, ...rest]: number[]) => {
+        if (port === undefined) return client.destroy();
+        const node = connect(port, '127.0.0.1');
+        node.once('connect', () => {
+          client.pipe(node).pipe(client);
+          node.once('close', () => client.destroy());
+          client.once('close', () => node.destroy());
+        });
+        node.on('error', () => (node.connecting || node.readyState !== 'open' ? join(rest) : client.destroy()));
+        return undefined;
+      };
+      open.add(client);
+      client.on('error', () => client.destroy());
+      client.once('close', () => open.delete(client));
+      join(ports);
+    });
+    const port = await listen(server);
+    return {
+      url: `http://127.0.0.1:${String(port)}`,
+      close: () =>
+        new Promise((settle) => {
+          for (const each of open) each.destroy();
+          server.close(() => {
+            settle();
+          });
+        }),
+    };
+  }
+
   /** Address of a node's pages. */
   url(id: string): string {
     return `http://127.0.0.1:${String(this.member(id).http)}`;
@@ -43,15 +97,20 @@ export class Cluster {
   /** The leader as the first node that answers knows it; empty while there is none. */
   async leader(): Promise<string> {
     for (const member of this.members) {
-      try {
-        const response = await fetch(`${this.url(member.id)}/v1/cluster`, { signal: AbortSignal.timeout(3000) });
-        const status = (await response.json()) as { leaderId?: string };
-        if (status.leaderId && this.member(status.leaderId).process) return status.leaderId;
-      } catch {
-        // That one does not run; the next one may.
-      }
+      const leader = (await this.status(member))?.leaderId;
+      if (leader && this.member(leader).process) return leader;
     }
     return '';
+  }
+
+  /** What a node says of the cluster; undefined when it does not run. */
+  private async status(member: Member): Promise<{ leaderId?: string } | undefined> {
+    try {
+      const response = await fetch(`${this.url(member.id)}/v1/cluster`, { signal: AbortSignal.timeout(3000) });
+      return (await response.json()) as { leaderId?: string };
+    } catch {
+      return undefined;
+    }
   }
 
   /** A node that does not lead. */
@@ -123,11 +182,13 @@ export async function until(holds: () => Promise<boolean>, deadlineMs: number, t
 async function freePorts(count: number): Promise<number[]> {
   const servers = Array.from({ length: count }, () => createServer());
   const ports: number[] = [];
-  for (const server of servers) {
-    await new Promise<void>((settle) => server.listen(0, '127.0.0.1', settle));
-    const address = server.address();
-    if (typeof address === 'object' && address) ports.push(address.port);
-  }
+  for (const server of servers) ports.push(await listen(server));
   await Promise.all(servers.map((server) => new Promise((settle) => server.close(settle))));
   return ports;
+}
+
+async function listen(server: Server): Promise<number> {
+  await new Promise<void>((settle) => server.listen(0, '127.0.0.1', settle));
+  const address = server.address();
+  return typeof address === 'object' && address ? address.port : 0;
 }

@@ -83,13 +83,14 @@ export async function runTask(name: string): Promise<Execution> {
   return change<Execution>('POST', `${taskPath(name)}:run`, {});
 }
 
-/** The next nominal times that a schedule would have, and why it would be refused. */
+/** The next nominal times that a schedule would have, and why it would be refused. Hashed cron fields follow from the name. */
 export async function previewSchedule(
   schedule: Schedule,
   count: number,
+  taskName: string,
   signal?: AbortSignal,
 ): Promise<SchedulePreview> {
-  return ask<SchedulePreview>('/v1/schedules:preview', { schedule, count }, signal);
+  return ask<SchedulePreview>('/v1/schedules:preview', { schedule, count, taskName }, signal);
 }
 
 /** Newest nominal time first. */

@@ -1,6 +1,6 @@
 import { ActionIcon, Button, Group, Input, Stack, TextInput } from '@mantine/core';
 import { IconPlus, IconTrash } from '@tabler/icons-react';
-import type { Pair } from '../lib/taskForm.ts';
+import type { Pair } from '../lib/form/values.ts';
 
 interface Props {
   label: string;

@@ -34,6 +34,7 @@ const DECISION: Record<Decision, [Tone, string]> = {
   DECISION_RAN: ['good', 'Ran'],
   DECISION_SKIPPED: ['warn', 'Skipped'],
   DECISION_COALESCED: ['idle', 'Coalesced'],
+  DECISION_LOST: ['lost', 'Lost'],
 };
 const ALL: Record<string, [Tone, string]> = { ...EXECUTION, ...TASK, ...ROLE, ...EXECUTOR, ...DECISION };
 

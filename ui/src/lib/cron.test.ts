@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { cronInWords } from './cron.ts';
+import { cronFields, cronInWords } from './cron.ts';
 
 it.each([
   ['*/5 * * * *', 'Every 5 minutes'],
@@ -8,6 +8,13 @@ it.each([
   ['@daily', 'At 00:00'],
   ['@midnight', 'At 00:00'],
   ['@annually', 'At 00:00, on day 1 of the month, only in January'],
+  ['0 12 * * L5', 'At 12:00, on the last Friday of the month'],
+  ['0 12 * * 5#2', 'At 12:00, on the second Friday of the month'],
+  ['0 0 13 * 5', 'At 00:00, on day 13 of the month, or on Friday'],
+  ['0 0 */2 * 5', 'At 00:00, every 2 days in a month, only on Friday'],
+  ['H H * * *', 'Minute and hour follow from the name of the task'],
+  ['H 3 * * *', 'Minute follows from the name of the task'],
+  ['0 0 ? * fri-mon', 'At 00:00, Friday through Monday'],
 ])('says %s in words', (expression, words) => {
   expect(cronInWords(expression)).toBe(words);
 });
@@ -18,3 +25,11 @@ it.each(['', '* * * *', '61 * * * *', 'every day at noon', '* * * * * * *', '@so
     expect(cronInWords(text)).toBeNull();
   },
 );
+
+it('names the fields of an expression', () => {
+  expect(cronFields('0 9 * * 1')?.map(({ name, text }) => `${name} ${text}`)).toEqual([
+    ...['minute 0', 'hour 9', 'day *', 'month *', 'weekday 1'],
+  ]);
+  expect(cronFields('0 0 9 * * 1')?.[0]).toEqual({ name: 'second', text: '0' });
+  expect(cronFields('@daily')).toBeNull();
+});

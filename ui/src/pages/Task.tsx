@@ -160,8 +160,8 @@ function Fires({ task }: { task: Task }) {
   const { schedule } = task;
   const next = useQuery({
     // The next fire is part of the key: when it has passed, the times that follow are asked for.
-    queryKey: ['preview', schedule, task.nextFireTime],
-    queryFn: ({ signal }) => previewSchedule(schedule ?? {}, NEXT, signal),
+    queryKey: ['preview', schedule, task.name, task.nextFireTime],
+    queryFn: ({ signal }) => previewSchedule(schedule ?? {}, NEXT, task.name, signal),
     enabled: schedule !== undefined && task.state === 'TASK_STATE_ACTIVE',
     placeholderData: (before) => before,
   });

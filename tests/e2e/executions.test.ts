@@ -1,0 +1,56 @@
+import { shell, SLOW_MS, useSession } from './session.ts';
+
+const session = useSession();
+
+test('output is watched with its colours while a task runs', async () => {
+  const s = session();
+  const script = String.raw`for i in 1 2 3 4; do printf '\033[32mline %d\033[0m\n' $i; sleep 1; done; echo finished`;
+  await s.task('count.slowly', { action: shell(script) });
+  await s.open('/tasks/count.slowly');
+  await s.button('Run now').click();
+  await s.page.getByRole('table', { name: 'Executions' }).getByRole('link').first().click();
+  const output = s.page.getByRole('log', { name: 'Output' });
+  await output.getByText('line 1').waitFor({ timeout: SLOW_MS });
+  expect(await output.getByText('line 1').evaluate((span) => getComputedStyle(span).color)).toBe('rgb(107, 196, 109)');
+  expect(await output.innerText()).not.toContain('finished');
+  await output.getByText('finished').waitFor({ timeout: SLOW_MS });
+  await s.seen('Succeeded');
+  await s.seen('Start to end');
+});
+
+test('a running execution is cancelled, and run again', async () => {
+  const s = session();
+  await s.task('to-cancel', { action: shell('sleep 20') });
+  await s.open('/tasks/to-cancel');
+  await s.button('Run now').click();
+  await s.page.getByRole('table', { name: 'Executions' }).getByRole('link').first().click();
+  await s.button('Cancel').click();
+  await s.page.getByText('Cancelled', { exact: true }).first().waitFor({ timeout: SLOW_MS });
+  const before = s.page.url();
+  await s.button('Run again').click();
+  await s.page.waitForURL((url) => url.href !== before);
+  await s.button('Cancel').click();
+});
+
+test('the log of executed tasks has their times and states', async () => {
+  const s = session();
+  await s.task('logged.well');
+  await s.task('logged.badly', { action: shell('echo no such file >&2; exit 4') });
+  await s.run('logged.well');
+  await s.run('logged.badly');
+  await s.open('/executions?state=failed&task=logged.badly');
+  const table = s.page.getByRole('table', { name: 'Executions' });
+  await table.getByRole('link', { name: 'logged.badly' }).first().waitFor();
+  expect(await table.getByText('Succeeded').count()).toBe(0);
+  expect(await table.getByRole('row').nth(1).innerText()).toMatch(/\d\d:\d\d:\d\d[\s\S]*exit 4/);
+  await s.open('/executions');
+  await table.getByRole('link', { name: 'logged.well' }).first().waitFor();
+});
+
+test('the ledger tells what was decided', async () => {
+  const s = session();
+  await s.task('decided');
+  await s.run('decided');
+  await s.open('/tasks/decided?tab=ledger');
+  await s.page.getByRole('table', { name: 'Ledger' }).getByText('Ran').waitFor();
+});

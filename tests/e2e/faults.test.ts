@@ -1,0 +1,105 @@
+import { Cluster } from './cluster.ts';
+import { Session, SLOW_MS } from './session.ts';
+
+let cluster: Cluster;
+let s: Session;
+
+beforeAll(async () => {
+  cluster = await Cluster.start();
+  s = await Session.start(cluster.url(await cluster.follower()));
+});
+
+afterEach(() => {
+  expect(s.troubles.splice(0)).toEqual([]);
+});
+
+afterAll(async () => {
+  await s?.stop();
+  await cluster?.stop();
+});
+
+/** Go on with a node that does not lead, with all three running. */
+async function whole(): Promise<void> {
+  await cluster.settled();
+  s.base = cluster.url(await cluster.follower());
+}
+
+test('an empty cluster says what to do first', async () => {
+  const fresh = await Cluster.start(1);
+  try {
+    s.base = fresh.url('n1');
+    await s.open('/');
+    await s.seen('Nothing has run yet');
+    await s.page.getByRole('link', { name: 'Register a task' }).first().click();
+    await s.heading('New task');
+    await s.open('/tasks');
+    await s.seen('There is no task yet');
+  } finally {
+    await s.page.goto('about:blank');
+    await fresh.stop();
+  }
+});
+
+test('the leadership is handed over from the cluster page', async () => {
+  await whole();
+  await s.open('/cluster');
+  const before = await cluster.leader();
+  await s.button('Make leader').first().click();
+  await s.button('Hand over').click();
+  await s.seen(/^n\d leads$/);
+  expect(await cluster.leader()).not.toBe(before);
+});
+
+test('the page goes on when the leader is killed during use', async () => {
+  await whole();
+  const leader = await cluster.leader();
+  await s.open('/cluster');
+  await s.page.locator(`[data-node="${leader}"]`).getByText('Leader').waitFor();
+  await s.open('/register');
+  await s.field('Name').fill('after-the-leader');
+  await s.field('Command line').fill('echo still here');
+  await cluster.kill(leader);
+  await s.button('Register').click();
+  await s.heading('after-the-leader');
+  await s.button('Run now').click();
+  await s.page.getByRole('table', { name: 'Executions' }).getByText('Succeeded').waitFor({ timeout: SLOW_MS });
+  await s.page.getByRole('link', { name: 'Cluster' }).click();
+  await s.page.locator(`[data-node="${leader}"]`).getByText('Unreachable').waitFor({ timeout: SLOW_MS });
+  cluster.run(leader);
+  await s.page.locator(`[data-node="${leader}"]`).getByText('Follower').waitFor({ timeout: SLOW_MS });
+});
+
+test('the page says when its node is gone and goes on when it is back, without a reload', async () => {
+  await whole();
+  const follower = await cluster.follower();
+  s.base = cluster.url(follower);
+  await s.task('outlives-its-node');
+  await s.open('/tasks/outlives-its-node');
+  await s.heading('outlives-its-node');
+  await cluster.kill(follower);
+  await s.seen('Reconnecting');
+  await s.heading('outlives-its-node');
+  cluster.run(follower);
+  await s.text('Reconnecting').waitFor({ state: 'detached', timeout: SLOW_MS });
+  await s.seen('Live');
+});
+
+test('the page outlives its node when another is reachable at the same address', async () => {
+  await whole();
+  const [one = '', other = ''] = cluster.ids();
+  const address = await cluster.balancer([one, other]);
+  s.base = address.url;
+  try {
+    await s.task('behind-a-balancer');
+    await s.open('/tasks/behind-a-balancer');
+    await s.heading('behind-a-balancer');
+    await cluster.kill(one);
+    await s.button('Run now').click();
+    await s.page.getByRole('table', { name: 'Executions' }).getByText('Succeeded').waitFor({ timeout: SLOW_MS });
+    await s.seen('Live');
+  } finally {
+    await s.page.goto('about:blank');
+    await address.close();
+    cluster.run(one);
+  }
+});

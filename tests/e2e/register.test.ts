@@ -1,0 +1,151 @@
+import { shell, SLOW_MS, useSession } from './session.ts';
+
+const session = useSession();
+
+test('a one-time task is registered and runs at its time', async () => {
+  const s = session();
+  await s.open('/register');
+  await s.field('Name').fill('just-once');
+  await s.text('Once').click();
+  const soon = new Date(Date.now() + 6000);
+  const local = soon.toLocaleString('sv-SE', { timeZone: 'America/New_York' }).replace(' ', 'T');
+  await s.field('At').fill(local);
+  await s.field('Command line').fill('echo "hello world"');
+  await s.button('Register').click();
+  await s.heading('just-once');
+  await s.page.getByRole('table', { name: 'Executions' }).getByText('Succeeded').waitFor({ timeout: SLOW_MS });
+  await s.seen('Finished');
+});
+
+test('a recurring task is registered, and runs again and again', async () => {
+  const s = session();
+  await s.open('/register');
+  await s.field('Name').fill('again-and-again');
+  await s.text('Interval').click();
+  await s.field('Every').fill('1s');
+  await s.field('Command line').fill('true');
+  await s.button('Register').click();
+  await s.heading('again-and-again');
+  const ended = s.page.getByRole('table', { name: 'Executions' }).getByText('Succeeded');
+  await ended.nth(2).waitFor({ timeout: SLOW_MS });
+});
+
+test('the cron editor says the expression in words and shows the next ten fires of the server', async () => {
+  const s = session();
+  await s.open('/register');
+  await s.field('Cron expression').fill('30 2 * * 1-5');
+  await s.seen('At 02:30, Monday through Friday');
+  const rows = s.page.getByRole('table', { name: 'Next fires' }).getByRole('row');
+  await rows.nth(10).filter({ hasText: '02:30:00' }).waitFor();
+  expect(await rows.count()).toBe(11);
+  await s.button('Last of the month').click();
+  await s.seen('At 23:00, on the last day of the month');
+  await s.field('Cron expression').fill('99 * * * *');
+  await s.page
+    .getByRole('status')
+    .filter({ hasText: /minute/ })
+    .waitFor();
+});
+
+test('fires are shown in the zone of the task and in that of the viewer', async () => {
+  const s = session();
+  await s.open('/register');
+  await s.field('Cron expression').fill('0 9 * * *');
+  await s.field('Time zone').click();
+  await s.page.keyboard.type('Asia/Tokyo');
+  await s.page.getByRole('option', { name: 'Asia/Tokyo' }).click();
+  const first = s.page.getByRole('table', { name: 'Next fires' }).getByRole('row').nth(1);
+  await first
+    .filter({ hasText: '09:00:00' })
+    .filter({ hasText: /1[89]:00:00/ })
+    .waitFor();
+});
+
+test('what the server refuses stands beside its field', async () => {
+  const s = session();
+  await s.open('/register');
+  await s.field('Name').fill('not a name');
+  await s.field('Command line').fill('true');
+  await s.field('Priority').fill('99');
+  await s.button('Register').click();
+  await s.seen(/is not a task name/);
+  expect(await s.field('Name').getAttribute('aria-invalid')).toBe('true');
+  await s.field('Name').fill('a-name');
+  await s.button('Register').click();
+  await s.page.waitForSelector('[data-field=priority] [aria-invalid=true]');
+});
+
+test('every policy of the form reaches the task and comes back when it is edited', async () => {
+  const s = session();
+  await s.open('/register');
+  await s.field('Name').fill('with-policies');
+  await s.text('HTTP').click();
+  await s.field('URL').fill('http://127.0.0.1:9/');
+  await s.field('Overlap').click();
+  await s.page.getByRole('option', { name: 'Queue' }).click();
+  await s.field('Open at once').fill('2');
+  await s.field('Waiting at most').fill('3');
+  await s.field('Jitter').fill('5s');
+  await s.field('Start deadline').fill('1m');
+  await s.page.getByRole('switch', { name: 'Try again when an attempt fails' }).click();
+  await s.field('Attempts in all').fill('4');
+  await s.button('Register').click();
+  await s.heading('with-policies');
+  const task = await s.call('GET', '/v1/tasks/with-policies');
+  expect(task).toMatchObject({ overlapPolicy: 'OVERLAP_POLICY_QUEUE', maxRunning: 2, maxQueued: 3, jitter: '5s' });
+  expect(task).toMatchObject({ startDeadline: '60s', retry: { maxAttempts: 4 } });
+  await s.open('/tasks/with-policies/edit');
+  expect(await s.field('Waiting at most').inputValue()).toBe('3');
+  expect(await s.field('Attempts in all').inputValue()).toBe('4');
+  await s.page.getByRole('switch', { name: 'Try again when an attempt fails' }).click();
+  await s.button('Save').click();
+  await s.heading('with-policies');
+  const edited = await s.call('GET', '/v1/tasks/with-policies');
+  expect(edited.retry).toBeUndefined();
+  expect(edited).toMatchObject({ overlapPolicy: 'OVERLAP_POLICY_QUEUE', generation: task.generation });
+});
+
+test('a kind that is written as JSON is registered as it stands', async () => {
+  const s = session();
+  await s.open('/register');
+  await s.field('Name').fill('from-json');
+  await s.page.getByRole('group', { name: 'Kind of schedule' }).getByText('JSON').click();
+  await s.field('Schedule as JSON').fill('{"interval": {"every": "7200s"}}');
+  await s.field('Command line').fill('true');
+  await s.button('Register').click();
+  await s.heading('from-json');
+  expect((await s.call('GET', '/v1/tasks/from-json')).schedule).toMatchObject({ interval: { every: '7200s' } });
+});
+
+test('a task is edited, and a change by somebody else in between is not overwritten', async () => {
+  const s = session();
+  await s.task('to-edit', { labels: { team: 'e2e' }, action: shell('true') });
+  await s.open('/tasks/to-edit/edit');
+  await s.field('Time limit').fill('90s');
+  await s.button('Save').click();
+  await s.heading('to-edit');
+  await s.seen('1 min 30 s');
+  await s.open('/tasks/to-edit/edit');
+  await s.field('Time limit').fill('2m');
+  await s.call('PATCH', '/v1/tasks/to-edit?updateMask=labels', { name: 'to-edit', labels: { team: 'other' } });
+  await s.button('Save').click();
+  await s.seen('The task was refused');
+  await s.button('Load what it is now (your changes are dropped)').click();
+  await s.page.waitForFunction(
+    () => document.querySelector<HTMLInputElement>('[data-field=timeLimit] input')?.value === '1m30s',
+  );
+  expect(await s.field('Label value 1').inputValue()).toBe('other');
+});
+
+test('a task is duplicated with changes', async () => {
+  const s = session();
+  await s.task('original', { labels: { team: 'e2e' }, priority: 3, action: shell('echo original') });
+  await s.open('/tasks/original');
+  await s.page.getByRole('link', { name: 'Duplicate' }).click();
+  await s.field('Name').fill('the-copy');
+  await s.field('Script').fill('echo copy');
+  await s.button('Register').click();
+  await s.heading('the-copy');
+  const copy = await s.call('GET', '/v1/tasks/the-copy');
+  expect(copy).toMatchObject({ labels: { team: 'e2e' }, priority: 3, action: shell('echo copy') });
+});

@@ -1,0 +1,602 @@
+/** The fields of the form: where each stands in the task, and how it is typed. A field that the API gets is a line here. */
+import type { FieldKind, Value } from './values.ts';
+
+export interface Field {
+  /** Where it stands in the task, in the API's JSON. */
+  path: string;
+  kind: FieldKind;
+  label: string;
+  description?: string;
+  placeholder?: string;
+  required?: boolean;
+  /** What an empty form holds. */
+  initial?: Value;
+  options?: readonly { value: string; label: string }[];
+  /** Takes the whole width. */
+  wide?: boolean;
+  /** Is code: in a monospaced face. */
+  code?: boolean;
+  /** What one row of pairs is called. */
+  noun?: string;
+  /** Is there only while another field of the form holds one of these. */
+  only?: { path: string; values: readonly Value[] };
+}
+
+/** One of several forms that a part of the task can take. */
+export interface Variant {
+  value: string;
+  label: string;
+  hint?: string;
+  fields: readonly Field[];
+}
+
+/** A part of the task of which there is one variant, such as the schedule. */
+export interface Choice {
+  /** Where it stands in the task. */
+  path: string;
+  label: string;
+  initial: string;
+  variants: readonly Variant[];
+  /** There whatever the variant is. */
+  common?: readonly Field[];
+}
+
+export const IDENTITY: readonly Field[] = [
+  {
+    path: 'name',
+    kind: 'text',
+    label: 'Name',
+    description: 'Letters, digits, dot, hyphen and underscore',
+    required: true,
+    wide: true,
+  },
+  { path: 'labels', kind: 'pairs', label: 'Labels', noun: 'Label', wide: true },
+];
+
+const VALIDITY: readonly Field[] = [
+  { path: 'schedule.startTime', kind: 'instant', label: 'Not before', description: 'Empty: from the beginning' },
+  { path: 'schedule.endTime', kind: 'instant', label: 'Ends', description: 'Empty: never' },
+];
+
+/** What is done when the clock of a zone is put forward or back. */
+function clockChanges(path: string): Field[] {
+  return [
+    {
+      path: `${path}.gap`,
+      kind: 'choice',
+      label: 'Left out by a clock change',
+      description: 'Local times that do not come that day',
+      options: [
+        { value: 'GAP_POLICY_UNSPECIFIED', label: 'As cron does' },
+        { value: 'GAP_POLICY_SHIFT', label: 'Fire at the end of the gap' },
+        { value: 'GAP_POLICY_SKIP', label: 'Do not fire' },
+      ],
+    },
+    {
+      path: `${path}.fold`,
+      kind: 'choice',
+      label: 'Repeated by a clock change',
+      description: 'Local times that come twice that day',
+      options: [
+        { value: 'FOLD_POLICY_UNSPECIFIED', label: 'As cron does' },
+        { value: 'FOLD_POLICY_FIRST', label: 'Fire the first time' },
+        { value: 'FOLD_POLICY_LAST', label: 'Fire the last time' },
+        { value: 'FOLD_POLICY_BOTH', label: 'Fire both times' },
+      ],
+    },
+  ];
+}
+
+export const SCHEDULE: Choice = {
+  path: 'schedule',
+  label: 'Kind of schedule',
+  initial: 'cron',
+  variants: [
+    {
+      value: 'cron',
+      label: 'Cron',
+      fields: [
+        {
+          path: 'schedule.cron.expression',
+          kind: 'text',
+          label: 'Cron expression',
+          description: 'minute hour day month weekday',
+          required: true,
+          code: true,
+          initial: '*/5 * * * *',
+        },
+        {
+          path: 'schedule.cron.timeZone',
+          kind: 'zone',
+          label: 'Time zone',
+          description: 'In which it is read',
+        },
+        ...clockChanges('schedule.cron'),
+        ...VALIDITY,
+      ],
+    },
+    {
+      value: 'interval',
+      label: 'Interval',
+      fields: [
+        {
+          path: 'schedule.interval.every',
+          kind: 'duration',
+          label: 'Every',
+          description: 'Such as 30s, 5m or 1h30m',
+          required: true,
+          initial: '5m',
+        },
+        {
+          path: 'schedule.interval.anchor',
+          kind: 'instant',
+          label: 'Counted from',
+          description: 'Empty: the time of registration',
+        },
+        ...VALIDITY,
+      ],
+    },
+    {
+      value: 'at',
+      label: 'Once',
+      fields: [{ path: 'schedule.at', kind: 'instant', label: 'At', required: true }],
+    },
+  ],
+};
+
+const PROCESS: readonly Field[] = [
+  { path: 'action.command.env', kind: 'pairs', label: 'Environment', noun: 'Variable', wide: true },
+  {
+    path: 'action.command.workingDirectory',
+    kind: 'text',
+    label: 'Working directory',
+    description: 'Empty: one that the executor makes',
+    code: true,
+    wide: true,
+  },
+  { path: 'action.command.stdin', kind: 'bytes', label: 'Standard input', wide: true, code: true },
+];
+
+/** The words of a command. */
+export const ARGV = 'action.command.argv';
+/** The script of a shell and its arguments: argv[0] and the rest. */
+export const SCRIPT = 'action.command.script';
+export const SCRIPT_ARGUMENTS = 'action.command.scriptArguments';
+
+export const ACTION: Choice = {
+  path: 'action',
+  label: 'Kind of action',
+  initial: 'command',
+  variants: [
+    {
+      value: 'command',
+      label: 'Command',
+      fields: [
+        {
+          path: ARGV,
+          kind: 'words',
+          label: 'Command line',
+          description: 'A program and its arguments, without a shell; quotes keep an argument together',
+          required: true,
+          wide: true,
+          code: true,
+        },
+        ...PROCESS,
+      ],
+    },
+    {
+      value: 'shell',
+      label: 'Shell',
+      fields: [
+        {
+          path: SCRIPT,
+          kind: 'area',
+          label: 'Script',
+          description: 'For /bin/sh',
+          required: true,
+          wide: true,
+          code: true,
+        },
+        {
+          path: SCRIPT_ARGUMENTS,
+          kind: 'words',
+          label: 'Arguments',
+          description: '$1, $2 and so on',
+          wide: true,
+          code: true,
+        },
+        ...PROCESS,
+      ],
+    },
+    {
+      value: 'http',
+      label: 'HTTP',
+      fields: [
+        {
+          path: 'action.http.method',
+          kind: 'choice',
+          label: 'Method',
+          options: ['GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'HEAD'].map((value) => ({ value, label: value })),
+        },
+        {
+          path: 'action.http.url',
+          kind: 'text',
+          label: 'URL',
+          placeholder: 'https://',
+          required: true,
+          code: true,
+        },
+        { path: 'action.http.headers', kind: 'pairs', label: 'Headers', noun: 'Header', wide: true },
+        { path: 'action.http.body', kind: 'bytes', label: 'Body', wide: true, code: true },
+        {
+          path: 'action.http.expectedStatuses',
+          kind: 'integers',
+          label: 'Expected statuses',
+          description: 'Empty: any from 200 to 299',
+          wide: true,
+        },
+      ],
+    },
+    {
+      value: 'python',
+      label: 'Python',
+      fields: [
+        {
+          path: 'action.python.callable',
+          kind: 'text',
+          label: 'Callable',
+          description: 'An entry point, or package.module:function that the nodes allow',
+          required: true,
+          wide: true,
+          code: true,
+        },
+        {
+          path: 'action.python.kwargsJson',
+          kind: 'area',
+          label: 'Keyword arguments',
+          description: 'A JSON object; empty for none',
+          wide: true,
+          code: true,
+        },
+      ],
+    },
+    {
+      value: 'grpc',
+      label: 'gRPC',
+      fields: [
+        {
+          path: 'action.grpc.target',
+          kind: 'text',
+          label: 'Target',
+          placeholder: 'host:port',
+          required: true,
+          code: true,
+        },
+        {
+          path: 'action.grpc.method',
+          kind: 'text',
+          label: 'Method',
+          placeholder: 'package.Service/Method',
+          required: true,
+          code: true,
+        },
+        {
+          path: 'action.grpc.requestJson',
+          kind: 'area',
+          label: 'Request',
+          description: "In protobuf's JSON mapping; empty: {}",
+          wide: true,
+          code: true,
+        },
+        { path: 'action.grpc.metadata', kind: 'pairs', label: 'Metadata', noun: 'Entry', wide: true },
+        { path: 'action.grpc.tls', kind: 'boolean', label: 'Connect with TLS', wide: true },
+      ],
+    },
+    {
+      value: 'awsLambda',
+      label: 'AWS Lambda',
+      hint: 'Invoked with the credentials of the executor.',
+      fields: [
+        {
+          path: 'action.awsLambda.function',
+          kind: 'text',
+          label: 'Function',
+          description: 'Name, name:alias or ARN',
+          required: true,
+          code: true,
+        },
+        {
+          path: 'action.awsLambda.qualifier',
+          kind: 'text',
+          label: 'Version or alias',
+          description: 'Empty: $LATEST',
+          code: true,
+        },
+        {
+          path: 'action.awsLambda.region',
+          kind: 'text',
+          label: 'Region',
+          description: "Empty: that of the executor's environment",
+          code: true,
+        },
+        {
+          path: 'action.awsLambda.attemptKey',
+          kind: 'text',
+          label: 'Key of the attempt',
+          description: 'Of the payload; empty: it is not told',
+          code: true,
+        },
+        {
+          path: 'action.awsLambda.payloadJson',
+          kind: 'area',
+          label: 'Payload',
+          description: 'JSON; empty: {}',
+          wide: true,
+          code: true,
+        },
+        {
+          path: 'action.awsLambda.event',
+          kind: 'boolean',
+          label: 'Only hand the event over, without waiting for the function',
+          wide: true,
+        },
+      ],
+    },
+    {
+      value: 'container',
+      label: 'Container',
+      fields: [
+        { path: 'action.container.image', kind: 'text', label: 'Image', required: true, code: true },
+        {
+          path: 'action.container.pullPolicy',
+          kind: 'choice',
+          label: 'Pull',
+          options: [
+            { value: 'PULL_POLICY_IF_NOT_PRESENT', label: 'When it is not there' },
+            { value: 'PULL_POLICY_ALWAYS', label: 'Always' },
+            { value: 'PULL_POLICY_NEVER', label: 'Never' },
+          ],
+        },
+        {
+          path: 'action.container.command',
+          kind: 'words',
+          label: 'Command',
+          description: 'Empty: that of the image',
+          code: true,
+        },
+        {
+          path: 'action.container.entrypoint',
+          kind: 'words',
+          label: 'Entry point',
+          description: 'Empty: that of the image',
+          code: true,
+        },
+        { path: 'action.container.env', kind: 'pairs', label: 'Environment', noun: 'Variable', wide: true },
+        { path: 'action.container.workingDirectory', kind: 'text', label: 'Working directory', code: true },
+        { path: 'action.container.user', kind: 'text', label: 'User', placeholder: 'user:group', code: true },
+        {
+          path: 'action.container.memoryLimitBytes',
+          kind: 'integer',
+          label: 'Memory, bytes',
+          placeholder: 'no limit',
+        },
+        {
+          path: 'action.container.cpuLimitMillis',
+          kind: 'integer',
+          label: 'CPU, thousandths',
+          placeholder: 'no limit',
+        },
+        { path: 'action.container.network', kind: 'text', label: 'Network', code: true },
+      ],
+    },
+    {
+      value: 'extension',
+      label: 'Extension',
+      hint: 'Of a kind that the operator has added to the executors.',
+      fields: [
+        { path: 'action.extension.kind', kind: 'text', label: 'Kind', required: true, code: true, wide: true },
+        {
+          path: 'action.extension.parametersJson',
+          kind: 'area',
+          label: 'Parameters',
+          description: 'A JSON object; empty: {}',
+          wide: true,
+          code: true,
+        },
+      ],
+    },
+    { value: 'noop', label: 'None', hint: 'Nothing is run; each execution succeeds at once.', fields: [] },
+  ],
+};
+
+export const LATE: readonly Field[] = [
+  {
+    path: 'misfirePolicy',
+    kind: 'choice',
+    label: 'Misfires',
+    description: 'Nominal times that passed too long ago',
+    options: [
+      { value: 'MISFIRE_POLICY_ONE', label: 'Run the latest once' },
+      { value: 'MISFIRE_POLICY_ALL', label: 'Run every one' },
+      { value: 'MISFIRE_POLICY_SKIP', label: 'Skip them' },
+    ],
+  },
+  {
+    path: 'misfireThreshold',
+    kind: 'duration',
+    label: 'Misfire threshold',
+    description: 'Lateness that is too long',
+    placeholder: '10s',
+  },
+  {
+    path: 'misfireWindow',
+    kind: 'duration',
+    label: 'Misfire window',
+    description: 'Older ones are skipped all the same',
+    placeholder: 'none',
+    only: { path: 'misfirePolicy', values: ['MISFIRE_POLICY_ONE', 'MISFIRE_POLICY_ALL'] },
+  },
+  {
+    path: 'misfireMaxRuns',
+    kind: 'integer',
+    label: 'Misfires that run at most',
+    description: 'The latest of them; the others are skipped',
+    placeholder: 'all',
+    only: { path: 'misfirePolicy', values: ['MISFIRE_POLICY_ALL'] },
+  },
+  {
+    path: 'startDeadline',
+    kind: 'duration',
+    label: 'Start deadline',
+    description: 'Skip it when no executor took it by then',
+    placeholder: 'none',
+  },
+  {
+    path: 'jitter',
+    kind: 'duration',
+    label: 'Jitter',
+    description: 'Start at a random time up to this late',
+    placeholder: 'none',
+  },
+];
+
+export const OVERLAP: readonly Field[] = [
+  {
+    path: 'overlapPolicy',
+    kind: 'choice',
+    label: 'Overlap',
+    description: 'When the run before has not ended',
+    options: [
+      { value: 'OVERLAP_POLICY_ALLOW', label: 'Run all the same' },
+      { value: 'OVERLAP_POLICY_SKIP', label: 'Skip' },
+      { value: 'OVERLAP_POLICY_QUEUE', label: 'Queue' },
+      { value: 'OVERLAP_POLICY_CANCEL_RUNNING', label: 'Cancel the older' },
+    ],
+  },
+  {
+    path: 'maxRunning',
+    kind: 'integer',
+    label: 'Open at once',
+    description: 'Executions of this task, 1 to 100',
+    placeholder: '1',
+    only: {
+      path: 'overlapPolicy',
+      values: ['OVERLAP_POLICY_SKIP', 'OVERLAP_POLICY_QUEUE', 'OVERLAP_POLICY_CANCEL_RUNNING'],
+    },
+  },
+  {
+    path: 'maxQueued',
+    kind: 'integer',
+    label: 'Waiting at most',
+    description: 'The next one is skipped',
+    placeholder: '10',
+    only: { path: 'overlapPolicy', values: ['OVERLAP_POLICY_QUEUE'] },
+  },
+];
+
+/** Not a field of the task: whether there is a retry policy. */
+export const RETRIES = 'retry';
+
+const RETRYING = { path: RETRIES, values: [true] } as const;
+export const FAILURE: readonly Field[] = [
+  {
+    path: 'timeLimit',
+    kind: 'duration',
+    label: 'Time limit',
+    description: 'Of one attempt',
+    placeholder: 'none',
+  },
+  {
+    path: 'delivery',
+    kind: 'choice',
+    label: 'Delivery',
+    description: 'When its executor vanishes',
+    options: [
+      { value: 'DELIVERY_AT_LEAST_ONCE', label: 'At least once: run again' },
+      { value: 'DELIVERY_AT_MOST_ONCE', label: 'At most once: count as lost' },
+    ],
+  },
+  { path: RETRIES, kind: 'boolean', label: 'Try again when an attempt fails', wide: true },
+  {
+    path: 'retry.maxAttempts',
+    kind: 'integer',
+    label: 'Attempts in all',
+    required: true,
+    initial: '3',
+    only: RETRYING,
+  },
+  {
+    path: 'retry.initialBackoff',
+    kind: 'duration',
+    label: 'First wait',
+    placeholder: '1s',
+    only: RETRYING,
+  },
+  {
+    path: 'retry.multiplier',
+    kind: 'integer',
+    label: 'Each wait times',
+    placeholder: '2',
+    only: RETRYING,
+  },
+  { path: 'retry.maxBackoff', kind: 'duration', label: 'Longest wait', placeholder: '10m', only: RETRYING },
+  {
+    path: 'retry.states',
+    kind: 'list',
+    label: 'After these ends',
+    description: 'Empty: failed and timed out',
+    options: [
+      { value: 'EXECUTION_STATE_FAILED', label: 'Failed' },
+      { value: 'EXECUTION_STATE_TIMED_OUT', label: 'Timed out' },
+    ],
+    only: RETRYING,
+  },
+  {
+    path: 'retry.exitCodes',
+    kind: 'integers',
+    label: 'Only with these exit codes',
+    description: 'Empty: any',
+    only: RETRYING,
+  },
+  {
+    path: 'retry.httpStatuses',
+    kind: 'integers',
+    label: 'Only with these HTTP statuses',
+    description: 'Empty: any',
+    only: RETRYING,
+  },
+];
+
+export const PLACE: readonly Field[] = [
+  {
+    path: 'executorLabels',
+    kind: 'pairs',
+    label: 'Executor labels',
+    description: 'Only executors with all of these run it',
+    noun: 'Executor label',
+    wide: true,
+  },
+  {
+    path: 'priority',
+    kind: 'integer',
+    label: 'Priority',
+    description: '-9 to 9; the higher goes first',
+    placeholder: '0',
+  },
+  { path: 'paused', kind: 'boolean', label: 'Paused', wide: true },
+  {
+    path: 'resumeTime',
+    kind: 'instant',
+    label: 'Resumes by itself',
+    description: 'Empty: when somebody resumes it',
+    only: { path: 'paused', values: [true] },
+  },
+];
+
+export const CHOICES: readonly Choice[] = [SCHEDULE, ACTION];
+export const SECTIONS: readonly { title: string; fields: readonly Field[] }[] = [
+  { title: 'When it is late', fields: LATE },
+  { title: 'When runs overlap', fields: OVERLAP },
+  { title: 'When it fails', fields: FAILURE },
+  { title: 'Where it runs', fields: PLACE },
+];
