@@ -231,6 +231,7 @@ class ExecutorAgent:
             version=settings.version,
             node_id=settings.node_id,
             draining=self._draining,
+            remote_slots=settings.remote_slots,
             held=[pb.AttemptKey(execution_id=key[0], attempt=key[1]) for key in attempts.held],
         )
 

@@ -22,6 +22,8 @@ def hello_problem(hello: xpb.Hello) -> str:
         return f"hello.incarnation, node_id and version have at most {MAX_ID_CHARACTERS} characters"
     if not 0 <= hello.slots <= MAX_SLOTS:
         return f"hello.slots is 0 to {MAX_SLOTS}"
+    if not 0 <= hello.remote_slots <= MAX_SLOTS:
+        return f"hello.remote_slots is 0 to {MAX_SLOTS}"
     if len(hello.labels) > MAX_LABELS:
         return f"hello.labels has at most {MAX_LABELS} labels"
     if any(max(len(key), len(value)) > MAX_LABEL_CHARACTERS for key, value in hello.labels.items()):

@@ -10,7 +10,7 @@ from raftsched.core.rows import NO_RANK, ExecutionRow
 from raftsched.internal.v1 import command_pb2 as pb
 from raftsched.internal.v1 import executor_pb2 as xpb
 from raftsched.ports import Fate, Reader, Table
-from raftsched.scheduler.executors import AttemptKey, Executors, Session
+from raftsched.scheduler.executors import AttemptKey, Executors, Reservation, Session, holds_slot
 from raftsched.scheduler.proposer import Proposer
 from raftsched.scheduler.settings import SchedulerSettings
 from raftsched.scheduler.task_cache import TaskCache
@@ -18,6 +18,7 @@ from raftsched.scheduler.task_cache import TaskCache
 _DELETED = "the task was deleted before this execution started"
 _ACTIVE = (ExecutionState.ASSIGNED, ExecutionState.RUNNING)
 _SCAN_ROWS = 2_000
+_FULL_STEPS = 10
 
 
 @dataclass(slots=True)
@@ -41,6 +42,7 @@ class Dispatcher:
         self._settings = settings
         self._under_way: set[bytes] = set()
         self._commands = 0
+        self._full_steps = 0
         self._lanes = (
             _Lane(Table.RANKED, b"", bytes((NO_RANK,)), id_at=1),
             _Lane(Table.PENDING, b"", None),
@@ -78,7 +80,7 @@ class Dispatcher:
         items = message.assignments.items
         for execution_id, row in rows:
             task = self._tasks.get(reader, row.task)
-            session.held.add((execution_id, row.attempt))
+            session.give((execution_id, row.attempt), slot=task is None or holds_slot(task))
             items.append(_assignment(execution_id, row, task if task and task.uid == row.uid else None))
         session.link.send(message)
         if doomed := [(execution_id, row.attempt) for execution_id, row in rows if row.cancel_requested]:
@@ -107,14 +109,15 @@ class Dispatcher:
             if row.state not in _ACTIVE or row.attempt != key[1] or row.executor_id != session.executor_id:
                 revoked.append(key)
                 continue
-            session.held.add(key)
+            task = self._tasks.get(reader, row.task)
+            session.give(key, slot=task is None or holds_slot(task))
             if row.cancel_requested:
                 cancelled.append(key)
         return revoked, cancelled
 
     def assign_pending(self, reader: Reader) -> None:
         """Propose executors for executions that wait for one, by priority, then oldest nominal time first."""
-        while self._commands < self._settings.pipeline_commands and self._executors.any_free():
+        while self._commands < self._settings.pipeline_commands and (self._executors.any_free() or self._remote_turn()):
             command, ids, reserved = self._collect_pending(reader)
             if not ids:
                 return
@@ -122,16 +125,21 @@ class Dispatcher:
             self._under_way.update(ids)
             self._proposer.propose(command, self._finisher(ids, reserved))
 
-    def _collect_pending(self, reader: Reader) -> tuple[pb.Command, list[bytes], list[str]]:
+    def _remote_turn(self) -> bool:
+        """With all slots taken, what waits is looked through now and then, for attempts that hold none."""
+        self._full_steps = (self._full_steps + 1) % _FULL_STEPS
+        return not self._full_steps
+
+    def _collect_pending(self, reader: Reader) -> tuple[pb.Command, list[bytes], list[Reservation]]:
         command = self._proposer.command()
         ids: list[bytes] = []
-        reserved: list[str] = []
+        reserved: list[Reservation] = []
         for lane in self._lanes:
             self._collect_lane(reader, lane, command, ids, reserved)
         return command, ids, reserved
 
     def _collect_lane(
-        self, reader: Reader, lane: "_Lane", command: pb.Command, ids: list[bytes], reserved: list[str]
+        self, reader: Reader, lane: "_Lane", command: pb.Command, ids: list[bytes], reserved: list[Reservation]
     ) -> None:
         scanned = 0
         for key, _ in reader.scan(lane.table, max(lane.start, lane.resume), lane.stop):
@@ -147,18 +155,19 @@ class Dispatcher:
             if task is None or task.uid != row.uid:
                 self._cancel_orphan(execution_id)
                 continue
-            executor_id = self._executors.reserve(task.executor_labels)
+            slot = holds_slot(task)
+            executor_id = self._executors.reserve(task.executor_labels, slot=slot)
             if not executor_id:
-                if not self._executors.any_free():
+                if slot and not self._executors.any_free() and self._full_steps:
                     lane.resume = b""
                     return
                 continue
             ids.append(execution_id)
-            reserved.append(executor_id)
+            reserved.append((executor_id, slot))
             command.assign.items.add(id=execution_id, expected_attempt=row.attempt, executor_id=executor_id)
         lane.resume = b""
 
-    def _finisher(self, ids: list[bytes], reserved: list[str]) -> Callable[[Fate], None]:
+    def _finisher(self, ids: list[bytes], reserved: list[Reservation]) -> Callable[[Fate], None]:
         def finish(_fate: Fate) -> None:
             self._commands -= 1
             self._under_way.difference_update(ids)
@@ -180,7 +189,7 @@ class Dispatcher:
         key = (execution_id, row.attempt - 1 if waits_again else row.attempt)
         for session in self._executors:
             if key in session.held:
-                session.held.discard(key)
+                session.let_go(key)
                 session.ended_since += 1
                 return
 

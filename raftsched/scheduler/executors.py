@@ -4,10 +4,16 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from raftsched_client.v1 import task_pb2
+
+from raftsched.core.model import Task
 from raftsched.internal.v1 import executor_pb2 as xpb
 
 AttemptKey = tuple[bytes, int]
 """Execution id and attempt."""
+
+Reservation = tuple[str, bool]
+"""Executor id, and whether a slot of it is reserved."""
 
 MAX_BURST = 4_000
 _BURST_PERIOD_S = 0.1
@@ -43,15 +49,41 @@ class Session:
     """How far beyond its slots it may be filled: about what it finishes in two burst periods, so that short
     attempts follow each other without a round trip, while long ones are not queued behind each other."""
     ended_since: int = 0
+    remote_slots: int = 0
+    """Attempts that it may be given at a time of actions that hold no slot."""
+    remote_reserved: int = 0
+    remote: set[AttemptKey] = field(default_factory=set)
+    """Those of ``held`` that hold no slot."""
 
     @property
     def free(self) -> int:
         """How many more attempts it may be given."""
-        return 0 if self.draining else self.slots + self.burst - len(self.held) - self.reserved
+        return 0 if self.draining else self.slots + self.burst - len(self.held) + len(self.remote) - self.reserved
+
+    @property
+    def remote_free(self) -> int:
+        """How many more attempts that hold no slot it may be given."""
+        return 0 if self.draining else self.remote_slots - len(self.remote) - self.remote_reserved
+
+    def give(self, key: AttemptKey, *, slot: bool) -> None:
+        """It holds this attempt from now on, in a slot or without."""
+        self.held.add(key)
+        if not slot:
+            self.remote.add(key)
+
+    def let_go(self, key: AttemptKey) -> None:
+        """It holds this attempt no longer."""
+        self.held.discard(key)
+        self.remote.discard(key)
 
     def matches(self, wanted: Mapping[str, str]) -> bool:
         """Whether it carries all of these labels."""
         return all(self.labels.get(key) == value for key, value in wanted.items())
+
+
+def holds_slot(task: Task) -> bool:
+    """Whether an attempt of the task takes a slot of its executor; AWS Lambda does its work elsewhere."""
+    return not task_pb2.Action.FromString(task.action).HasField("aws_lambda")
 
 
 class Executors:
@@ -87,11 +119,22 @@ class Executors:
         """Whether any executor may be given more."""
         return any(session.free > 0 for session in self._sessions.values())
 
-    def reserve(self, wanted: Mapping[str, str]) -> str:
+    def _reserve_remote(self, wanted: Mapping[str, str]) -> str:
+        """As ``reserve``, for an attempt that holds no slot."""
+        able = [session for session in self._sessions.values() if session.remote_free > 0 and session.matches(wanted)]
+        if not able:
+            return ""
+        chosen = max(able, key=lambda session: session.remote_free)
+        chosen.remote_reserved += 1
+        return chosen.executor_id
+
+    def reserve(self, wanted: Mapping[str, str], *, slot: bool = True) -> str:
         """The id of the executor with the most room that carries the labels, or "" when none has room.
 
         The leader's own pool is the last resort: the leader has other work.
         """
+        if not slot:
+            return self._reserve_remote(wanted)
         best: Session | None = None
         last_resort: Session | None = None
         for session in self._sessions.values():
@@ -108,12 +151,16 @@ class Executors:
         chosen.reserved += 1
         return chosen.executor_id
 
-    def release(self, executor_ids: Iterable[str]) -> None:
+    def release(self, reservations: Iterable[Reservation]) -> None:
         """End reservations: the attempts are held by now, or will not be."""
-        for executor_id in executor_ids:
+        for executor_id, slot in reservations:
             session = self._sessions.get(executor_id)
-            if session is not None and session.reserved > 0:
-                session.reserved -= 1
+            if session is None:
+                continue
+            if slot:
+                session.reserved = max(0, session.reserved - 1)
+            else:
+                session.remote_reserved = max(0, session.remote_reserved - 1)
 
     def adapt_bursts(self, now_s: float) -> None:
         """Widen or narrow each window to what its executor finished lately."""

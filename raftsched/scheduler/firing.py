@@ -10,7 +10,7 @@ from raftsched.core.rows import be64, decode_cursor, parse_due
 from raftsched.core.schedule import ScheduleError
 from raftsched.internal.v1 import command_pb2 as pb
 from raftsched.ports import Clock, Fate, Reader, Table
-from raftsched.scheduler.executors import Executors
+from raftsched.scheduler.executors import Executors, Reservation, holds_slot
 from raftsched.scheduler.proposer import Proposer
 from raftsched.scheduler.settings import SchedulerSettings
 from raftsched.scheduler.task_cache import TaskCache
@@ -59,7 +59,7 @@ class Firer:
                 return int.from_bytes(key[:8], "big")
         return 0
 
-    def _finisher(self, keys: list[bytes], reserved: list[str]) -> Callable[[Fate], None]:
+    def _finisher(self, keys: list[bytes], reserved: list[Reservation]) -> Callable[[Fate], None]:
         def finish(_fate: Fate) -> None:
             self._commands -= 1
             self._under_way.difference_update(keys)
@@ -69,7 +69,7 @@ class Firer:
 
         return finish
 
-    def _collect(self, reader: Reader) -> tuple[list[bytes], pb.Command, list[str]]:
+    def _collect(self, reader: Reader) -> tuple[list[bytes], pb.Command, list[Reservation]]:
         command = self._proposer.command()
         keys: list[bytes] = []
         wanting: list[tuple[Task, pb.Fire.Decided]] = []
@@ -97,13 +97,14 @@ class Firer:
             self._resume = b""
         return keys, command, self._reserve(wanting)
 
-    def _reserve(self, wanting: list[tuple[Task, pb.Fire.Decided]]) -> list[str]:
+    def _reserve(self, wanting: list[tuple[Task, pb.Fire.Decided]]) -> list[Reservation]:
         """Name executors in the decisions as far as there is room, by priority; returns the ids of those named."""
-        reserved: list[str] = []
+        reserved: list[Reservation] = []
         for task, decided in sorted(wanting, key=lambda each: -each[0].priority):
-            decided.executor_id = self._executors.reserve(task.executor_labels)
+            slot = holds_slot(task)
+            decided.executor_id = self._executors.reserve(task.executor_labels, slot=slot)
             if decided.executor_id:
-                reserved.append(decided.executor_id)
+                reserved.append((decided.executor_id, slot))
         return reserved
 
     def _decide(

@@ -98,4 +98,4 @@ class Reporter:
             if session is not None:
                 session.link.send(message)
                 for key in message.acknowledge.keys:
-                    session.held.discard((key.execution_id, key.attempt))
+                    session.let_go((key.execution_id, key.attempt))

@@ -92,6 +92,7 @@ class Scheduler:
             incarnation=hello.incarnation,
             labels=dict(hello.labels),
             slots=hello.slots,
+            remote_slots=hello.remote_slots,
             node_id=hello.node_id,
             version=hello.version,
             link=link,

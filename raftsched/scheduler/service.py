@@ -209,7 +209,7 @@ def _executor_status(session: Session) -> cluster_pb2.ExecutorStatus:
         id=session.executor_id,
         labels=session.labels,
         slots=session.slots,
-        slots_used=min(session.slots, len(session.held)),
+        slots_used=min(session.slots, len(session.held) - len(session.remote)),
         state=state,
         node_id=session.node_id,
         version=session.version,

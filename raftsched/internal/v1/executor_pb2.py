@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from raftsched_client.v1 import task_pb2 as raftsched_dot_v1_dot_task__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$raftsched/internal/v1/executor.proto\x12\x15raftsched.internal.v1\x1a\x17raftsched/v1/task.proto\"\xe2\x01\n\x0e\x43onnectRequest\x12-\n\x05hello\x18\x01 \x01(\x0b\x32\x1c.raftsched.internal.v1.HelloH\x00\x12\x35\n\theartbeat\x18\x02 \x01(\x0b\x32 .raftsched.internal.v1.HeartbeatH\x00\x12\x31\n\x07reports\x18\x03 \x01(\x0b\x32\x1e.raftsched.internal.v1.ReportsH\x00\x12/\n\x06output\x18\x04 \x01(\x0b\x32\x1d.raftsched.internal.v1.OutputH\x00\x42\x06\n\x04kind\"\x9b\x03\n\x0f\x43onnectResponse\x12\x33\n\x08redirect\x18\x01 \x01(\x0b\x32\x1f.raftsched.internal.v1.RedirectH\x00\x12\x31\n\x07welcome\x18\x02 \x01(\x0b\x32\x1e.raftsched.internal.v1.WelcomeH\x00\x12\x39\n\x0b\x61ssignments\x18\x03 \x01(\x0b\x32\".raftsched.internal.v1.AssignmentsH\x00\x12\x39\n\x0b\x61\x63knowledge\x18\x04 \x01(\x0b\x32\".raftsched.internal.v1.AcknowledgeH\x00\x12/\n\x06\x63\x61ncel\x18\x05 \x01(\x0b\x32\x1d.raftsched.internal.v1.CancelH\x00\x12:\n\x0c\x66\x65tch_output\x18\x06 \x01(\x0b\x32\".raftsched.internal.v1.FetchOutputH\x00\x12\x35\n\theartbeat\x18\x07 \x01(\x0b\x32 .raftsched.internal.v1.HeartbeatH\x00\x42\x06\n\x04kind\"3\n\nAttemptKey\x12\x14\n\x0c\x65xecution_id\x18\x01 \x01(\x0c\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\"\x8e\x02\n\x05Hello\x12\x13\n\x0b\x65xecutor_id\x18\x01 \x01(\t\x12\x13\n\x0bincarnation\x18\x02 \x01(\t\x12\x38\n\x06labels\x18\x03 \x03(\x0b\x32(.raftsched.internal.v1.Hello.LabelsEntry\x12\r\n\x05slots\x18\x04 \x01(\x05\x12\x0f\n\x07version\x18\x05 \x01(\t\x12\x0f\n\x07node_id\x18\x06 \x01(\t\x12\x10\n\x08\x64raining\x18\x07 \x01(\x08\x12/\n\x04held\x18\x08 \x03(\x0b\x32!.raftsched.internal.v1.AttemptKey\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"C\n\tHeartbeat\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12\x10\n\x08\x64raining\x18\x02 \x01(\x08\x12\x12\n\nslots_used\x18\x03 \x01(\x05\"\"\n\x08Redirect\x12\x16\n\x0eleader_address\x18\x01 \x01(\t\"|\n\x07Welcome\x12\x0c\n\x04term\x18\x01 \x01(\x03\x12\x10\n\x08lease_ms\x18\x02 \x01(\x05\x12\x1d\n\x15heartbeat_interval_ms\x18\x03 \x01(\x05\x12\x32\n\x07revoked\x18\x04 \x03(\x0b\x32!.raftsched.internal.v1.AttemptKey\"?\n\x0b\x41ssignments\x12\x30\n\x05items\x18\x01 \x03(\x0b\x32!.raftsched.internal.v1.Assignment\"\xe6\x01\n\nAssignment\x12.\n\x03key\x18\x01 \x01(\x0b\x32!.raftsched.internal.v1.AttemptKey\x12\x0c\n\x04task\x18\x02 \x01(\t\x12\x12\n\nnominal_us\x18\x03 \x01(\x03\x12\x15\n\rfencing_token\x18\x04 \x01(\x03\x12$\n\x06\x61\x63tion\x18\x05 \x01(\x0b\x32\x14.raftsched.v1.Action\x12\x15\n\rtime_limit_us\x18\x06 \x01(\x03\x12\x14\n\x0c\x61t_most_once\x18\x07 \x01(\x08\x12\x1c\n\x14parent_execution_ids\x18\x1e \x03(\x0c\">\n\x07Reports\x12\x33\n\x05items\x18\x01 \x03(\x0b\x32$.raftsched.internal.v1.AttemptReport\"\xff\x01\n\rAttemptReport\x12.\n\x03key\x18\x01 \x01(\x0b\x32!.raftsched.internal.v1.AttemptKey\x12\r\n\x05state\x18\x02 \x01(\x05\x12\x10\n\x08start_us\x18\x03 \x01(\x03\x12\x0e\n\x06\x65nd_us\x18\x04 \x01(\x03\x12\x16\n\texit_code\x18\x05 \x01(\x05H\x00\x88\x01\x01\x12\x18\n\x0bhttp_status\x18\x06 \x01(\x05H\x01\x88\x01\x01\x12\r\n\x05\x65rror\x18\x07 \x01(\t\x12\x13\n\x0boutput_tail\x18\x08 \x01(\x0c\x12\x19\n\x11output_size_bytes\x18\t \x01(\x03\x42\x0c\n\n_exit_codeB\x0e\n\x0c_http_status\">\n\x0b\x41\x63knowledge\x12/\n\x04keys\x18\x01 \x03(\x0b\x32!.raftsched.internal.v1.AttemptKey\"9\n\x06\x43\x61ncel\x12/\n\x04keys\x18\x01 \x03(\x0b\x32!.raftsched.internal.v1.AttemptKey\"[\n\x0b\x46\x65tchOutput\x12\x0c\n\x04\x63\x61ll\x18\x01 \x01(\x03\x12.\n\x03key\x18\x02 \x01(\x0b\x32!.raftsched.internal.v1.AttemptKey\x12\x0e\n\x06offset\x18\x03 \x01(\x03\"R\n\x06Output\x12\x0c\n\x04\x63\x61ll\x18\x01 \x01(\x03\x12\r\n\x05\x66ound\x18\x02 \x01(\x08\x12\x0e\n\x06offset\x18\x03 \x01(\x03\x12\x0c\n\x04\x64\x61ta\x18\x04 \x01(\x0c\x12\r\n\x05\x65nded\x18\x05 \x01(\x08\x32o\n\x0f\x45xecutorService\x12\\\n\x07\x43onnect\x12%.raftsched.internal.v1.ConnectRequest\x1a&.raftsched.internal.v1.ConnectResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$raftsched/internal/v1/executor.proto\x12\x15raftsched.internal.v1\x1a\x17raftsched/v1/task.proto\"\xe2\x01\n\x0e\x43onnectRequest\x12-\n\x05hello\x18\x01 \x01(\x0b\x32\x1c.raftsched.internal.v1.HelloH\x00\x12\x35\n\theartbeat\x18\x02 \x01(\x0b\x32 .raftsched.internal.v1.HeartbeatH\x00\x12\x31\n\x07reports\x18\x03 \x01(\x0b\x32\x1e.raftsched.internal.v1.ReportsH\x00\x12/\n\x06output\x18\x04 \x01(\x0b\x32\x1d.raftsched.internal.v1.OutputH\x00\x42\x06\n\x04kind\"\x9b\x03\n\x0f\x43onnectResponse\x12\x33\n\x08redirect\x18\x01 \x01(\x0b\x32\x1f.raftsched.internal.v1.RedirectH\x00\x12\x31\n\x07welcome\x18\x02 \x01(\x0b\x32\x1e.raftsched.internal.v1.WelcomeH\x00\x12\x39\n\x0b\x61ssignments\x18\x03 \x01(\x0b\x32\".raftsched.internal.v1.AssignmentsH\x00\x12\x39\n\x0b\x61\x63knowledge\x18\x04 \x01(\x0b\x32\".raftsched.internal.v1.AcknowledgeH\x00\x12/\n\x06\x63\x61ncel\x18\x05 \x01(\x0b\x32\x1d.raftsched.internal.v1.CancelH\x00\x12:\n\x0c\x66\x65tch_output\x18\x06 \x01(\x0b\x32\".raftsched.internal.v1.FetchOutputH\x00\x12\x35\n\theartbeat\x18\x07 \x01(\x0b\x32 .raftsched.internal.v1.HeartbeatH\x00\x42\x06\n\x04kind\"3\n\nAttemptKey\x12\x14\n\x0c\x65xecution_id\x18\x01 \x01(\x0c\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\"\xa4\x02\n\x05Hello\x12\x13\n\x0b\x65xecutor_id\x18\x01 \x01(\t\x12\x13\n\x0bincarnation\x18\x02 \x01(\t\x12\x38\n\x06labels\x18\x03 \x03(\x0b\x32(.raftsched.internal.v1.Hello.LabelsEntry\x12\r\n\x05slots\x18\x04 \x01(\x05\x12\x0f\n\x07version\x18\x05 \x01(\t\x12\x0f\n\x07node_id\x18\x06 \x01(\t\x12\x10\n\x08\x64raining\x18\x07 \x01(\x08\x12/\n\x04held\x18\x08 \x03(\x0b\x32!.raftsched.internal.v1.AttemptKey\x12\x14\n\x0cremote_slots\x18\x19 \x01(\x05\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"C\n\tHeartbeat\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12\x10\n\x08\x64raining\x18\x02 \x01(\x08\x12\x12\n\nslots_used\x18\x03 \x01(\x05\"\"\n\x08Redirect\x12\x16\n\x0eleader_address\x18\x01 \x01(\t\"|\n\x07Welcome\x12\x0c\n\x04term\x18\x01 \x01(\x03\x12\x10\n\x08lease_ms\x18\x02 \x01(\x05\x12\x1d\n\x15heartbeat_interval_ms\x18\x03 \x01(\x05\x12\x32\n\x07revoked\x18\x04 \x03(\x0b\x32!.raftsched.internal.v1.AttemptKey\"?\n\x0b\x41ssignments\x12\x30\n\x05items\x18\x01 \x03(\x0b\x32!.raftsched.internal.v1.Assignment\"\xe6\x01\n\nAssignment\x12.\n\x03key\x18\x01 \x01(\x0b\x32!.raftsched.internal.v1.AttemptKey\x12\x0c\n\x04task\x18\x02 \x01(\t\x12\x12\n\nnominal_us\x18\x03 \x01(\x03\x12\x15\n\rfencing_token\x18\x04 \x01(\x03\x12$\n\x06\x61\x63tion\x18\x05 \x01(\x0b\x32\x14.raftsched.v1.Action\x12\x15\n\rtime_limit_us\x18\x06 \x01(\x03\x12\x14\n\x0c\x61t_most_once\x18\x07 \x01(\x08\x12\x1c\n\x14parent_execution_ids\x18\x1e \x03(\x0c\">\n\x07Reports\x12\x33\n\x05items\x18\x01 \x03(\x0b\x32$.raftsched.internal.v1.AttemptReport\"\xff\x01\n\rAttemptReport\x12.\n\x03key\x18\x01 \x01(\x0b\x32!.raftsched.internal.v1.AttemptKey\x12\r\n\x05state\x18\x02 \x01(\x05\x12\x10\n\x08start_us\x18\x03 \x01(\x03\x12\x0e\n\x06\x65nd_us\x18\x04 \x01(\x03\x12\x16\n\texit_code\x18\x05 \x01(\x05H\x00\x88\x01\x01\x12\x18\n\x0bhttp_status\x18\x06 \x01(\x05H\x01\x88\x01\x01\x12\r\n\x05\x65rror\x18\x07 \x01(\t\x12\x13\n\x0boutput_tail\x18\x08 \x01(\x0c\x12\x19\n\x11output_size_bytes\x18\t \x01(\x03\x42\x0c\n\n_exit_codeB\x0e\n\x0c_http_status\">\n\x0b\x41\x63knowledge\x12/\n\x04keys\x18\x01 \x03(\x0b\x32!.raftsched.internal.v1.AttemptKey\"9\n\x06\x43\x61ncel\x12/\n\x04keys\x18\x01 \x03(\x0b\x32!.raftsched.internal.v1.AttemptKey\"[\n\x0b\x46\x65tchOutput\x12\x0c\n\x04\x63\x61ll\x18\x01 \x01(\x03\x12.\n\x03key\x18\x02 \x01(\x0b\x32!.raftsched.internal.v1.AttemptKey\x12\x0e\n\x06offset\x18\x03 \x01(\x03\"R\n\x06Output\x12\x0c\n\x04\x63\x61ll\x18\x01 \x01(\x03\x12\r\n\x05\x66ound\x18\x02 \x01(\x08\x12\x0e\n\x06offset\x18\x03 \x01(\x03\x12\x0c\n\x04\x64\x61ta\x18\x04 \x01(\x0c\x12\r\n\x05\x65nded\x18\x05 \x01(\x08\x32o\n\x0f\x45xecutorService\x12\\\n\x07\x43onnect\x12%.raftsched.internal.v1.ConnectRequest\x1a&.raftsched.internal.v1.ConnectResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,31 +41,31 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ATTEMPTKEY']._serialized_start=731
   _globals['_ATTEMPTKEY']._serialized_end=782
   _globals['_HELLO']._serialized_start=785
-  _globals['_HELLO']._serialized_end=1055
-  _globals['_HELLO_LABELSENTRY']._serialized_start=1010
-  _globals['_HELLO_LABELSENTRY']._serialized_end=1055
-  _globals['_HEARTBEAT']._serialized_start=1057
-  _globals['_HEARTBEAT']._serialized_end=1124
-  _globals['_REDIRECT']._serialized_start=1126
-  _globals['_REDIRECT']._serialized_end=1160
-  _globals['_WELCOME']._serialized_start=1162
-  _globals['_WELCOME']._serialized_end=1286
-  _globals['_ASSIGNMENTS']._serialized_start=1288
-  _globals['_ASSIGNMENTS']._serialized_end=1351
-  _globals['_ASSIGNMENT']._serialized_start=1354
-  _globals['_ASSIGNMENT']._serialized_end=1584
-  _globals['_REPORTS']._serialized_start=1586
-  _globals['_REPORTS']._serialized_end=1648
-  _globals['_ATTEMPTREPORT']._serialized_start=1651
-  _globals['_ATTEMPTREPORT']._serialized_end=1906
-  _globals['_ACKNOWLEDGE']._serialized_start=1908
-  _globals['_ACKNOWLEDGE']._serialized_end=1970
-  _globals['_CANCEL']._serialized_start=1972
-  _globals['_CANCEL']._serialized_end=2029
-  _globals['_FETCHOUTPUT']._serialized_start=2031
-  _globals['_FETCHOUTPUT']._serialized_end=2122
-  _globals['_OUTPUT']._serialized_start=2124
-  _globals['_OUTPUT']._serialized_end=2206
-  _globals['_EXECUTORSERVICE']._serialized_start=2208
-  _globals['_EXECUTORSERVICE']._serialized_end=2319
+  _globals['_HELLO']._serialized_end=1077
+  _globals['_HELLO_LABELSENTRY']._serialized_start=1032
+  _globals['_HELLO_LABELSENTRY']._serialized_end=1077
+  _globals['_HEARTBEAT']._serialized_start=1079
+  _globals['_HEARTBEAT']._serialized_end=1146
+  _globals['_REDIRECT']._serialized_start=1148
+  _globals['_REDIRECT']._serialized_end=1182
+  _globals['_WELCOME']._serialized_start=1184
+  _globals['_WELCOME']._serialized_end=1308
+  _globals['_ASSIGNMENTS']._serialized_start=1310
+  _globals['_ASSIGNMENTS']._serialized_end=1373
+  _globals['_ASSIGNMENT']._serialized_start=1376
+  _globals['_ASSIGNMENT']._serialized_end=1606
+  _globals['_REPORTS']._serialized_start=1608
+  _globals['_REPORTS']._serialized_end=1670
+  _globals['_ATTEMPTREPORT']._serialized_start=1673
+  _globals['_ATTEMPTREPORT']._serialized_end=1928
+  _globals['_ACKNOWLEDGE']._serialized_start=1930
+  _globals['_ACKNOWLEDGE']._serialized_end=1992
+  _globals['_CANCEL']._serialized_start=1994
+  _globals['_CANCEL']._serialized_end=2051
+  _globals['_FETCHOUTPUT']._serialized_start=2053
+  _globals['_FETCHOUTPUT']._serialized_end=2144
+  _globals['_OUTPUT']._serialized_start=2146
+  _globals['_OUTPUT']._serialized_end=2228
+  _globals['_EXECUTORSERVICE']._serialized_start=2230
+  _globals['_EXECUTORSERVICE']._serialized_end=2341
 # @@protoc_insertion_point(module_scope)

@@ -158,6 +158,7 @@ class Hello(_message.Message):
     NODE_ID_FIELD_NUMBER: _builtins.int
     DRAINING_FIELD_NUMBER: _builtins.int
     HELD_FIELD_NUMBER: _builtins.int
+    REMOTE_SLOTS_FIELD_NUMBER: _builtins.int
     executor_id: _builtins.str
     """Kept in the executor's data directory: survives its restarts."""
     incarnation: _builtins.str
@@ -167,6 +168,8 @@ class Hello(_message.Message):
     node_id: _builtins.str
     """Node whose pool this is; empty for an executor-only process."""
     draining: _builtins.bool
+    remote_slots: _builtins.int
+    """How many attempts it runs at a time of actions that hold no slot."""
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
     @_builtins.property
@@ -184,10 +187,11 @@ class Hello(_message.Message):
         node_id: _builtins.str = ...,
         draining: _builtins.bool = ...,
         held: _abc.Iterable[Global___AttemptKey] | None = ...,
+        remote_slots: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["draining", b"draining", "executor_id", b"executor_id", "held", b"held", "incarnation", b"incarnation", "labels", b"labels", "node_id", b"node_id", "slots", b"slots", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["draining", b"draining", "executor_id", b"executor_id", "held", b"held", "incarnation", b"incarnation", "labels", b"labels", "node_id", b"node_id", "remote_slots", b"remote_slots", "slots", b"slots", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -484,3 +484,23 @@ def test_the_entry_of_an_execution_that_is_lost_says_so(world: World) -> None:
     _, row = world.ledger("once")[0]
     assert row.decision == Decision.LOST
     assert row.reason == "the executor e1 was not heard of for 5 s"
+
+
+def test_function_elsewhere_needs_no_free_slot_and_takes_none(world: World) -> None:
+    link = world.connect("e1", slots=1)
+    world.sessions["e1"].remote_slots = 2
+    once = task_pb2.Schedule(at=Timestamp(seconds=START_US // SECOND_US + 1))
+    world.register("busy", schedule=once, action=task_pb2.Action(command=task_pb2.CommandAction(argv=["sleep", "9"])))
+    for name in ("f1", "f2", "f3"):
+        action = task_pb2.Action(aws_lambda=task_pb2.AwsLambdaAction(function=name))
+        world.register(name, schedule=once, action=action)
+    world.run(1)
+    sent = {item.task: item for item in link.take_assignments()}
+    assert sorted(sent) == ["busy", "f1", "f2"]
+    assert world.sessions["e1"].free == 0
+    assert world.scheduler.executors.get("e1").remote_free == 0
+    world.report("e1", sent["f1"], ExecutionState.SUCCEEDED)
+    for _ in range(20):
+        world.run(0.2)
+    assert [item.task for item in link.take_assignments()] == ["f3"]
+    assert world.sessions["e1"].held - world.sessions["e1"].remote == {(sent["busy"].key.execution_id, 1)}
