@@ -38,12 +38,16 @@ from raftsched_client.v1.task_pb2 import (
     GAP_POLICY_SKIP,
     GAP_POLICY_UNSPECIFIED,
     Action,
+    AwsLambdaAction,
     ChainCondition,
     ChainParent,
     CommandAction,
+    ContainerAction,
     CronSchedule,
+    ExtensionAction,
     FoldPolicy,
     GapPolicy,
+    GrpcAction,
     HttpAction,
     IntervalSchedule,
     NoopAction,
@@ -121,6 +125,10 @@ def task(
     http: str | HttpAction | None = None,
     python: str | None = None,
     kwargs: Mapping[str, object] | None = None,
+    grpc: GrpcAction | None = None,
+    aws_lambda: AwsLambdaAction | None = None,
+    container: ContainerAction | None = None,
+    extension: ExtensionAction | None = None,
     noop: bool = False,
     labels: Mapping[str, str] | None = None,
     executor_labels: Mapping[str, str] | None = None,
@@ -150,7 +158,8 @@ def task(
 
     Actions: ``command`` (a program and its arguments) and ``shell`` (a script for /bin/sh), both with ``env``,
     ``working_directory`` and ``stdin``; ``http`` (a URL to GET, or an ``HttpAction``); ``python`` (a callable that the
-    operator has exposed, with ``kwargs``, which must be JSON values); ``noop``.
+    operator has exposed, with ``kwargs``, which must be JSON values); ``grpc``, ``aws_lambda``, ``container`` and
+    ``extension``, each as its message; ``noop``.
 
     ``misfire`` says what happens to nominal times that are more than ``misfire_threshold`` (default 10 s) late. Those
     that are more than ``misfire_window`` late are not made up, and under "all" only the latest ``misfire_max_runs``.
@@ -181,6 +190,10 @@ def task(
             http=http,
             python=python,
             kwargs=kwargs,
+            grpc=grpc,
+            aws_lambda=aws_lambda,
+            container=container,
+            extension=extension,
             noop=noop,
         ),
         time_limit=to_duration(time_limit) if time_limit is not None else None,
@@ -273,10 +286,15 @@ def action(
     http: str | HttpAction | None = None,
     python: str | None = None,
     kwargs: Mapping[str, object] | None = None,
+    grpc: GrpcAction | None = None,
+    aws_lambda: AwsLambdaAction | None = None,
+    container: ContainerAction | None = None,
+    extension: ExtensionAction | None = None,
     noop: bool = False,
 ) -> Action:
     """An action, from the arguments of ``task``. Raises ValueError as ``task`` does."""
-    _exactly_one("action", command=command, shell=shell, http=http, python=python, noop=noop or None)
+    remote = {"grpc": grpc, "aws_lambda": aws_lambda, "container": container, "extension": extension}
+    _exactly_one("action", command=command, shell=shell, http=http, python=python, **remote, noop=noop or None)
     program = command if shell is None else [shell]
     _only_with("command or shell", program, env=env, working_directory=working_directory, stdin=stdin)
     _only_with("python", python, kwargs=kwargs)
@@ -296,7 +314,9 @@ def action(
         return Action(http=HttpAction(url=http) if isinstance(http, str) else http)
     if python is not None:
         return Action(python=PythonAction(callable=python, kwargs_json=json.dumps(kwargs) if kwargs else ""))
-    return Action(noop=NoopAction())
+    if noop:
+        return Action(noop=NoopAction())
+    return Action(grpc=grpc, aws_lambda=aws_lambda, container=container, extension=extension)
 
 
 def _stamp(field: str, moment: datetime | None) -> Timestamp | None:

@@ -54,6 +54,14 @@ def action(of: Action) -> str:
         return one_line(f"{of.http.method or 'GET'} {of.http.url}")
     if kind == "python":
         return one_line(f"{of.python.callable}({of.python.kwargs_json})")
+    if kind == "grpc":
+        return one_line(f"{of.grpc.method} at {of.grpc.target}")
+    if kind == "aws_lambda":
+        return one_line(f"lambda {of.aws_lambda.function}")
+    if kind == "container":
+        return one_line(f"{of.container.image} {shlex.join(of.container.command)}".rstrip())
+    if kind == "extension":
+        return one_line(f"{of.extension.kind} {of.extension.parameters_json}".rstrip())
     return kind or ""
 
 

@@ -1,5 +1,6 @@
 """Options that several commands share."""
 
+import re
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Annotated
@@ -63,6 +64,27 @@ class RetryOn(StrEnum):
 
     FAILED = "failed"
     TIMED_OUT = "timed-out"
+
+
+class Pull(StrEnum):
+    """Short names of the pull policies."""
+
+    IF_NOT_PRESENT = "if-not-present"
+    ALWAYS = "always"
+    NEVER = "never"
+
+
+_SIZE = re.compile(r"(\d{1,12})(|[KMGT])(i?B?)")
+_POWERS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
+
+
+def size(text: str) -> int:
+    """A number of bytes, for typer: ``512MiB`` is 512 * 1024 * 1024, ``512MB`` is 512 * 1000 * 1000."""
+    match = _SIZE.fullmatch(text)
+    if match is None:
+        raise typer.BadParameter(f"{text!r} is not a size such as 512MiB")
+    base = 1000 if match[3] == "B" and match[2] else 1024
+    return int(match[1]) * int(base ** _POWERS[match[2]])
 
 
 class TaskStateChoice(StrEnum):

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from raftsched.cli import describe, tables
+from raftsched.cli.action_flags import ActionFlags
 from raftsched.cli.failures import ExitCode, Failure, usage
 from raftsched.cli.options import Limit, Stale, TaskName, TaskStateChoice, instant, parse_pairs
 from raftsched.cli.output import Format, enum_name, note, note_more, pairs, print_items, print_message
 from raftsched.cli.policy_flags import PolicyFlags
 from raftsched.cli.register import register
 from raftsched.cli.session import Session, command, complete_task
-from raftsched.cli.spec import ActionFlags, ScheduleFlags
+from raftsched.cli.spec import ScheduleFlags
 from raftsched.cli.taskfile import read_tasks
 from raftsched.cli.times import now, show_duration, show_instant, zone_of
 
