@@ -9,8 +9,8 @@ import grpc
 import structlog
 
 from raftsched.executor.actions.base import Surroundings
-from raftsched.executor.actions.registry import Runners
 from raftsched.executor.attempts import Attempts
+from raftsched.executor.machine import Machine, RunnerSet
 from raftsched.executor.session import Redirected, Session, SessionOver
 from raftsched.executor.settings import ExecutorSettings
 from raftsched.internal.v1 import executor_pb2 as pb
@@ -60,24 +60,27 @@ class ExecutorAgent:
         *,
         open_channel: Callable[[str], grpc.aio.Channel] = open_insecure,
         metadata: Callable[[], Metadata] = no_metadata,
+        machine: Machine | None = None,
     ) -> None:
         """Nothing happens before ``start``.
 
         ``find_leader`` is asked before each connection; or give endpoints, which are tried in turn. ``open_channel``
         makes the channel to an address, ``metadata`` what is sent with each connection, such as credentials.
+        ``machine`` is this one unless given.
         """
         self._settings = settings
         self._find_leader = find_leader if callable(find_leader) else _in_turn(find_leader)
         self._clock = clock
         self._open_channel = open_channel
         self._metadata = metadata
+        self._machine = machine or Machine()
         self._incarnation = clock.token()
         self._draining = False
         self._session: Session | None = None
         self._address = ""
         self._troubles: dict[str, str] = {}
         """Why there was no connection, by address, since there last was one."""
-        self._runners: Runners | None = None
+        self._runners: RunnerSet | None = None
         self._attempts: Attempts | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._over: asyncio.Future[None] | None = None
@@ -85,8 +88,8 @@ class ExecutorAgent:
     async def start(self) -> None:
         """Open the data directory and begin to connect. Raises ports.StoreRefused."""
         settings = self._settings
-        runners = self._runners = Runners(Surroundings(settings, self._clock))
-        attempts = self._attempts = Attempts(settings, self._clock, runners, self._wake)
+        runners = self._runners = self._machine.runners(Surroundings(settings, self._clock))
+        attempts = self._attempts = Attempts(settings, self._clock, runners, self._wake, self._machine)
         loop = asyncio.get_running_loop()
         self._over = loop.create_future()
         for work in (

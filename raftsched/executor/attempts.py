@@ -7,12 +7,12 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 import structlog
 
 from raftsched.core.model import ExecutionState
-from raftsched.executor import leftovers
 from raftsched.executor.actions import noop
 from raftsched.executor.actions.base import AttemptContext, Result, StopSignal
 from raftsched.executor.actions.registry import EXTENSION
 from raftsched.executor.journal import Journal, Verdict
 from raftsched.executor.keys import AttemptKey, describe
+from raftsched.executor.machine import Machine
 from raftsched.executor.output import Outputs
 from raftsched.executor.pool import Attempt, Pool, RunnerSource
 from raftsched.executor.secrets import Secrets
@@ -40,14 +40,25 @@ class Attempts:
     """
 
     def __init__(
-        self, settings: ExecutorSettings, clock: Clock, runners: RunnerSource, wake: Callable[[], None]
+        self,
+        settings: ExecutorSettings,
+        clock: Clock,
+        runners: RunnerSource,
+        wake: Callable[[], None],
+        machine: Machine,
     ) -> None:
         self._settings = settings
         self._clock = clock
         self._wake = wake
         self._journal = Journal(
-            settings.data_dir, settings.name, clock, settings.remembered, settings.journal_rewrite_bytes
+            settings.data_dir,
+            settings.name,
+            clock,
+            settings.remembered,
+            settings.journal_rewrite_bytes,
+            machine.open_file,
         )
+        self._end_leftovers = machine.end_leftovers
         self._runners = runners
         self._pool = Pool(settings, runners, self, clock, Secrets(settings.secrets_dir))
         self._outputs = Outputs(settings.kept_output_bytes)
@@ -106,7 +117,7 @@ class Attempts:
         if not self._before:
             return
         _log.warning("attempts lost by a restart", count=len(self._before))
-        await leftovers.end(self.executor_id, self._before, self._settings.kill_grace_s)
+        await self._end_leftovers(self.executor_id, self._before, self._settings.kill_grace_s)
         report = pb.AttemptReport(state=ExecutionState.LOST, end_us=self._clock.now_us(), error=_RESTARTED)
         for key in self._before:
             # A leader may have taken it back meanwhile.

@@ -10,16 +10,15 @@ of thousands of executions), so it is kept in memory. A file that has grown is w
 """
 
 import asyncio
-import fcntl
-import os
 import struct
-import threading
 import zlib
+from collections.abc import Callable, Iterator
 from enum import Enum
 from pathlib import Path
 
 import structlog
 
+from raftsched.executor.journal_file import DiskFile, JournalFile
 from raftsched.executor.journal_state import Held, Kind, State, pack
 from raftsched.executor.keys import AttemptKey
 from raftsched.ports import Clock, StoreFailed, StoreRefused
@@ -53,19 +52,24 @@ class Journal:
     (of the machine). Raises StoreRefused when the directory is in use or not ours, StoreFailed when the disk refuses.
     """
 
-    def __init__(self, directory: Path, name: str, clock: Clock, remembered: int, rewrite_bytes: int) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        name: str,
+        clock: Clock,
+        remembered: int,
+        rewrite_bytes: int,
+        open_file: Callable[[Path], JournalFile] = DiskFile,
+    ) -> None:
         """``name`` begins the executor's id when the directory is new."""
-        self._path = directory / "journal"
         self._rewrite_bytes = rewrite_bytes
         self._buffer: list[bytes] = []
         self._failure: StoreFailed | None = None
-        self._swapping = threading.Lock()
         self._since_rewrite: list[bytes] | None = None
         self._state = State(remembered)
-        self._fd = -1
-        self._lock_fd = _lock(directory)
+        self._file = open_file(directory)
         try:
-            self._fd, self._size_bytes = _open(self._path, self._state)
+            self._size_bytes = _load(self._file, self._state)
             if not self._state.executor_id:
                 self._state.executor_id = f"{name}-{clock.token()[:8]}"
                 self._put(Kind.IDENTITY, (bytes(16), 0), 0, self._state.executor_id.encode())
@@ -134,20 +138,19 @@ class Journal:
         if self._since_rewrite is not None:
             self._since_rewrite.append(frame)
         try:
-            _write(self._fd, frame)
+            self._file.append(frame)
         except OSError as error:
             # Half a frame may have been written: nothing may follow it.
-            self._failure = _failed(self._path, error)
+            self._failure = _failed(self._file.path, error)
             raise self._failure from error
         self._size_bytes += len(frame)
 
     def sync(self) -> None:
         """Put on the disk all that was committed. Blocks; may be called from another thread."""
         try:
-            with self._swapping:
-                os.fdatasync(self._fd)
+            self._file.sync()
         except OSError as error:
-            self._failure = _failed(self._path, error)
+            self._failure = _failed(self._file.path, error)
             raise self._failure from error
 
     @property
@@ -159,35 +162,19 @@ class Journal:
         """Write the file anew with what still counts. Commits go on meanwhile; nothing else may rewrite."""
         self.commit()
         self._since_rewrite = []
-        path = self._path.with_suffix(".new")
         try:
-            fd = await asyncio.to_thread(_write_state, path, self._state.copy())
-            self._swap(fd, path)
+            await asyncio.to_thread(self._file.write_new, _frames(self._state.copy()))
+            self._size_bytes = self._file.replace(b"".join(self._since_rewrite))
         except OSError as error:
-            raise _failed(path, error) from error
+            raise _failed(self._file.path, error) from error
         finally:
             self._since_rewrite = None
         # A state that stays large must not be written anew all the time.
         self._rewrite_bytes = max(self._rewrite_bytes, 2 * self._size_bytes)
 
-    def _swap(self, fd: int, path: Path) -> None:
-        """Add what was committed meanwhile, then let the new file take the place of the old one."""
-        assert self._since_rewrite is not None
-        _write(fd, b"".join(self._since_rewrite))
-        os.fdatasync(fd)
-        with self._swapping:
-            os.replace(path, self._path)
-            os.close(self._fd)
-            self._fd = fd
-        _sync_directory(self._path.parent)
-        self._size_bytes = os.fstat(fd).st_size
-
     def close(self) -> None:
         """Release the files. What was not committed is forgotten."""
-        for fd in (self._fd, self._lock_fd):
-            if fd >= 0:
-                os.close(fd)
-        self._fd = self._lock_fd = -1
+        self._file.close()
 
 
 def _failed(path: Path, error: OSError) -> StoreFailed:
@@ -196,51 +183,22 @@ def _failed(path: Path, error: OSError) -> StoreFailed:
     )
 
 
-def _lock(directory: Path) -> int:
-    """Create the directory if need be and lock it for this process."""
+def _load(file: JournalFile, state: State) -> int:
+    """Bring the state to what the file says; returns the size in bytes of what is whole, behind which it is cut."""
     try:
-        directory.mkdir(parents=True, exist_ok=True)
-        fd = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise StoreRefused(f"{directory} cannot be used as the executor's data directory: {error.strerror}") from error
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        owner = os.pread(fd, 20, 0).decode(errors="replace").strip() or "unknown"
-        os.close(fd)
-        raise StoreRefused(
-            f"{directory} is in use by another executor (process {owner}); stop it, or give each its own directory"
-        ) from None
-    os.ftruncate(fd, 0)
-    os.pwrite(fd, b"%d" % os.getpid(), 0)
-    return fd
-
-
-def _open(path: Path, state: State) -> tuple[int, int]:
-    """Open or create the file and bring the state to what it says; returns the descriptor and the size in bytes."""
-    try:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise StoreRefused(f"{path} cannot be opened: {error.strerror}") from error
-    try:
-        content = path.read_bytes()
+        content = file.read()
         if _HEADER.startswith(content):
             # New, or the machine went down while it was: nothing can have been accepted yet.
-            os.ftruncate(fd, 0)
-            _write(fd, _HEADER)
-            _sync_directory(path.parent)
-            return fd, len(_HEADER)
-        good = _replay(path, content, state)
+            file.cut(0)
+            file.append(_HEADER)
+            return len(_HEADER)
+        good = _replay(file.path, content, state)
         if good < len(content):
-            _log.warning("journal cut", path=str(path), kept_bytes=good, dropped_bytes=len(content) - good)
-            os.ftruncate(fd, good)
+            _log.warning("journal cut", path=str(file.path), kept_bytes=good, dropped_bytes=len(content) - good)
+            file.cut(good)
     except OSError as error:
-        os.close(fd)
-        raise StoreRefused(f"{path} cannot be used: {error.strerror}") from error
-    except BaseException:
-        os.close(fd)
-        raise
-    return fd, good
+        raise StoreRefused(f"{file.path} cannot be used: {error.strerror}") from error
+    return good
 
 
 def _replay(path: Path, content: bytes, state: State) -> int:
@@ -262,30 +220,9 @@ def _replay(path: Path, content: bytes, state: State) -> int:
     return position
 
 
-def _write(fd: int, data: bytes) -> None:
-    rest = memoryview(data)
-    while rest:
-        rest = rest[os.write(fd, rest) :]
-
-
-def _write_state(path: Path, state: State) -> int:
-    """Write a file with that state, synced; returns its descriptor."""
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
-    try:
-        _write(fd, _HEADER)
-        records = state.records()
-        for start in range(0, len(records), _REWRITE_FRAME_RECORDS):
-            _write(fd, _framed(b"".join(records[start : start + _REWRITE_FRAME_RECORDS])))
-        os.fdatasync(fd)
-    except BaseException:
-        os.close(fd)
-        raise
-    return fd
-
-
-def _sync_directory(directory: Path) -> None:
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+def _frames(state: State) -> Iterator[bytes]:
+    """The content of a file with that state."""
+    yield _HEADER
+    records = state.records()
+    for start in range(0, len(records), _REWRITE_FRAME_RECORDS):
+        yield _framed(b"".join(records[start : start + _REWRITE_FRAME_RECORDS]))

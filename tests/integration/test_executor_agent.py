@@ -509,7 +509,7 @@ def test_disk_that_refuses_ends_the_executor_before_anything_runs(
                 raise OSError(28, "No space left on device")
 
             with monkeypatch.context() as patch:
-                patch.setattr("raftsched.executor.journal._write", refuse)
+                patch.setattr("raftsched.executor.journal_file._write", refuse)
                 leader.assign(assignment(key_of(1), appending(evidence, "ran")))
                 with pytest.raises(StoreFailed, match="No space left on device"):
                     await agent.wait()
