@@ -41,22 +41,29 @@ class Firer:
         self._under_way: set[bytes] = set()
         self._commands = 0
         self._resume = b""
+        self._looked_us = 0
+        """Up to where the last look found nothing more to propose."""
 
     def step(self, reader: Reader) -> None:
         """Propose what is due, as far as the pipeline has room."""
         while self._commands < self._settings.pipeline_commands:
             keys, command, reserved = self._collect(reader)
             if not keys:
+                self._looked_us = command.now_us
                 return
             self._commands += 1
             self._under_way.update(keys)
             self._proposer.propose(command, self._finisher(keys, reserved))
 
     def next_due_us(self, reader: Reader) -> int:
-        """The earliest nominal time that no command under way decides; 0 when there is none."""
-        for key, _value in reader.scan(Table.DUE, self._resume):
-            if key not in self._under_way:
-                return int.from_bytes(key[:8], "big")
+        """The earliest nominal time behind the last look; 0 when there is none, and while the pipeline is full.
+
+        What is due already is being decided, or is decided when a command ends, which wakes, or cannot be decided here.
+        """
+        if self._commands >= self._settings.pipeline_commands:
+            return 0
+        for key, _value in reader.scan(Table.DUE, be64(self._looked_us + 1)):
+            return int.from_bytes(key[:8], "big")
         return 0
 
     def _finisher(self, keys: list[bytes], reserved: list[Reservation]) -> Callable[[Fate], None]:

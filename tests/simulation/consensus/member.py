@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
-from raftsched.consensus.group import RaftGroup
+from raftsched.consensus.group import RaftGroup, StateMachine
 from raftsched.consensus.messages import Message
 from raftsched.consensus.settings import Settings
 from raftsched.consensus.snapshot import SnapshotPart, SnapshotReceiver, SnapshotSender
@@ -24,6 +24,8 @@ class Disk(MemoryStore):
         super().__init__()
         self.on_commit: Callable[[list[tuple[Table, bytes, bytes | None]]], None] = lambda rows: None
         self.commits = 0
+        self.reports_failure_after_commit = False
+        """Let the next commit that has something to write be durable, and say that it failed."""
 
     def commit(self) -> bool:
         batch, changed = self._batch, []
@@ -36,6 +38,9 @@ class Disk(MemoryStore):
         if committed:
             self.commits += 1
             self.on_commit(changed)
+            if self.reports_failure_after_commit:
+                self.reports_failure_after_commit = False
+                raise StoreFailed("the disk reports an error of what it has written")
         return committed
 
 
@@ -112,7 +117,7 @@ class Member:
         self.incarnation += 1
         self._world.note("start", self.id, self.incarnation)
         self.clock = NodeClock(self._world, self.id, self.incarnation)
-        self.machine = Machine(self.disk, lambda index, command: self.on_apply(self, index, command))
+        self.machine = self.make_machine()
         self.sender = SnapshotSender(self.disk, self.clock, self._settings.snapshot_chunk_bytes)
         self._fetching = self.paused = self._ticks = self._begins = False
         self._busy_until, self._tick_at = self._world.now, float("inf")
@@ -130,6 +135,10 @@ class Member:
         self.group.on_work = lambda: self._plan_tick(self._world.now)
         self._plan_tick(self._world.now)
         self._network.node_up(self.id)
+
+    def make_machine(self) -> StateMachine:
+        """What a new process applies its entries to."""
+        return Machine(self.disk, lambda index, command: self.on_apply(self, index, command))
 
     def kill(self) -> None:
         """Lose the process, and what it had not committed."""

@@ -1,0 +1,156 @@
+"""What must hold when all is over: of the tables, of what really ran, and of what clients were told."""
+
+from collections import Counter, defaultdict
+from itertools import pairwise
+
+from raftsched.core import ids
+from raftsched.internal.v1 import command_pb2 as pb
+from raftsched.ports import Reader, Table
+from tests.simulation.consensus.world import Violation
+from tests.simulation.system.clients import Observed
+from tests.simulation.system.ground import Ground, Process
+from tests.simulation.system.ledger import (
+    AT_MOST_ONCE,
+    CANCELLED,
+    RAN,
+    SCHEDULE,
+    SUCCEEDED,
+    EXPIRED,
+    LogChecks,
+    open_executions,
+)
+from tests.support.linearizable import BudgetExceeded, describe, is_linearizable
+
+START_WITHIN_S = 10.0
+"""What the README promises, of nominal times after the last fault."""
+_TRANSIENT = (Table.PENDING, Table.RANKED, Table.HELD, Table.OPEN, Table.TIMERS, Table.ACTIVE)
+
+
+def check_end(reader: Reader, log: LogChecks, ground: Ground, observed: Observed) -> None:
+    """All checks on a cluster that is at rest."""
+    check_tables(reader, log)
+    check_runs(ground, log)
+    check_told(reader, log, observed)
+    check_registers(observed)
+
+
+def check_tables(reader: Reader, log: LogChecks) -> None:
+    """What the log was seen to do is what the tables hold, every execution has ended, and no index names one."""
+    state = log.state
+    rows = {key: pb.ExecutionRow.FromString(value) for key, value in reader.scan(Table.EXECUTIONS)}
+    still_open = open_executions(rows.items())
+    if still_open:
+        shown = [(rows[key].task, key.hex(), rows[key].state, rows[key].attempt) for key in still_open[:5]]
+        raise Violation(f"end: {len(still_open)} executions have not ended: {shown}")
+    for table in _TRANSIENT:
+        left = list(reader.scan(table))
+        if left:
+            raise Violation(f"end: all executions have ended, and {table.name} still names {left[:3]}")
+    expected = {key for key in state.executions if key not in state.retired}
+    if rows.keys() != expected:
+        raise Violation(f"end: {len(rows.keys() ^ expected)} executions are missing or nobody's")
+    for name, task in state.tasks.items():
+        row = pb.CursorRow.FromString(reader.get(Table.CURSORS, name.encode()) or b"")
+        if row.next_us != task.cursor:
+            raise Violation(f"end: the cursor of {name} is at {row.next_us}, it should be at {task.cursor}")
+    names = {key.decode() for key, _ in reader.scan(Table.TASKS)}
+    if names != state.tasks.keys():
+        raise Violation(f"end: tasks on one side only: {sorted(names ^ state.tasks.keys())[:5]}")
+    _check_decisions(log)
+
+
+def _check_decisions(log: LogChecks) -> None:
+    """Each decision to run has one execution, and none other has any that started."""
+    state = log.state
+    for key, entry in state.decided.items():
+        row = state.executions.get(key)
+        if entry.decision == RAN and row is None:
+            raise Violation(f"ledger: {entry.task} ran at {entry.nominal}, and there is no execution")
+        if row is not None and entry.decision != RAN and row.state != EXPIRED:
+            raise Violation(f"ledger: {entry.task} did not run at {entry.nominal}, and {key.hex()} is {row.state}")
+        if row is not None and row.state == EXPIRED and not entry.expired and entry.trigger == SCHEDULE:
+            raise Violation(f"ledger: {key.hex()} expired, and the entry does not say so")
+    lonely = state.executions.keys() - state.decided.keys()
+    if lonely:
+        raise Violation(f"ledger: {len(lonely)} executions have no entry")
+
+
+def check_runs(ground: Ground, log: LogChecks) -> None:
+    """What really ran: nothing twice that may run once, no attempt twice, tokens that rise, no run without a record."""
+    starts: dict[bytes, list[Process]] = defaultdict(list)
+    for process in ground.processes:
+        starts[process.execution_id].append(process)
+    for key, those in starts.items():
+        what = f"{those[0].task} {key.hex()}"
+        row = log.state.executions.get(key)
+        if row is None:
+            raise Violation(f"ghost: {what} ran and has no record")
+        if log.state.delivery[key] == AT_MOST_ONCE and len(those) > 1:
+            raise Violation(f"at most once: {what} started {len(those)} times: {_shown(those)}")
+        if row.state == EXPIRED:
+            raise Violation(f"start deadline: {what} expired and ran: {_shown(those)}")
+        _check_attempts(what, those)
+        tokens = [process.token for process in sorted(those, key=lambda each: (each.attempt, each.began))]
+        if any(later < earlier for earlier, later in pairwise(tokens)):
+            raise Violation(f"fencing: the tokens of {what} do not rise: {_shown(those)}")
+        by_attempt = {process.attempt: process.token for process in those}
+        if len(set(by_attempt.values())) != len(by_attempt):
+            raise Violation(f"fencing: two attempts of {what} have one token: {_shown(those)}")
+    for key, row in log.state.executions.items():
+        if row.state == SUCCEEDED and row.exit_code == 0 and row.HasField("exit_code"):
+            if not any(each.attempt == row.attempt and each.is_done and not each.exit_code for each in starts[key]):
+                raise Violation(f"report: {row.task} {key.hex()} succeeded, and never ran to its end")
+
+
+def _check_attempts(what: str, those: list[Process]) -> None:
+    """An attempt starts once. Only a loss of power may make an executor forget one that may run again."""
+    counted = Counter((each.attempt, each.executor_id, each.power_losses) for each in those)
+    twice = [key for key, count in counted.items() if count > 1]
+    places = Counter(attempt for attempt, _ in {(each.attempt, each.executor_id) for each in those})
+    if twice or any(count > 1 for count in places.values()):
+        raise Violation(f"attempt: one of {what} started twice: {_shown(those)}")
+
+
+def _shown(processes: list[Process]) -> str:
+    return "; ".join(f"#{each.attempt} at {each.began:.3f} on {each.machine}, token {each.token}" for each in processes)
+
+
+def check_prompt(ground: Ground, log: LogChecks, epoch_us: int, since_s: float, until_s: float) -> None:
+    """After the last fault every execution of a task without limits starts within the promised time."""
+    first: dict[bytes, float] = {}
+    for process in ground.processes:
+        first.setdefault(process.execution_id, process.began)
+    for key, row in log.state.executions.items():
+        due_s = (row.nominal_us - epoch_us) / 1e6
+        limited = row.max_running or row.state == CANCELLED or row.start_by_us
+        if row.trigger != SCHEDULE or limited or not since_s <= due_s <= until_s or key not in first:
+            continue
+        if first[key] > due_s + START_WITHIN_S:
+            raise Violation(f"late: {row.task} was due at {due_s:.3f} and started at {first[key]:.3f}")
+
+
+def check_told(reader: Reader, log: LogChecks, observed: Observed) -> None:
+    """What clients were told has happened."""
+    there = {key.decode(): pb.TaskRow.FromString(value).uid for key, value in reader.scan(Table.TASKS)}
+    for name, uid in observed.acknowledged.items():
+        if there.get(name) != int(uid, 16):
+            raise Violation(f"lost: the registration of {name} was acknowledged as {uid}, there is {there.get(name)}")
+    for text in observed.runs:
+        if ids.from_text(text) not in log.state.executions:
+            raise Violation(f"lost: the manual run {text} was acknowledged")
+    if len(set(observed.runs)) != len(observed.runs):
+        raise Violation("request id: two manual runs were told the same execution")
+    for text in observed.cancelled:
+        row = log.state.executions[ids.from_text(text)]
+        if not row.cancel_requested and row.state != CANCELLED:
+            raise Violation(f"lost: the cancellation of {text} was acknowledged, and it is {row.state}")
+
+
+def check_registers(observed: Observed) -> None:
+    """The calls to each task are linearizable."""
+    for name, calls in observed.registers.items():
+        try:
+            if not is_linearizable(calls):
+                raise Violation(f"not linearizable: {name}\n{describe(calls)}")
+        except BudgetExceeded:
+            observed.ends["not judged"] = observed.ends.get("not judged", 0) + 1

@@ -1,0 +1,230 @@
+"""A simulated node: the real Raft group, state machine, scheduler service and API services in one process."""
+
+import asyncio
+import dataclasses
+from collections.abc import Callable
+from contextlib import aclosing
+from typing import Any
+
+import grpc
+from raftsched_client.v1 import cluster_pb2
+
+from raftsched.api.context import ApiContext, OutputChunk
+from raftsched.api.executions import ExecutionService
+from raftsched.api.tasks import TaskService
+from raftsched.consensus.settings import Settings
+from raftsched.internal.v1 import executor_pb2 as xpb
+from raftsched.ports import Peer, StoreFailed, Table
+from raftsched.replica import Replica
+from raftsched.scheduler.service import SchedulerService
+from raftsched.scheduler.settings import SchedulerSettings
+from tests.simulation.consensus.member import Disk, Member, Members
+from tests.simulation.consensus.network import Network
+from tests.simulation.consensus.world import NodeClock, World
+from tests.simulation.system.lines import Aborted, Connection, ServicerContext, messages
+from tests.simulation.system.loop import VirtualLoop
+
+Write = tuple[Table, bytes, bytes | None, bytes | None]
+"""Table, key, and the value before and after."""
+
+
+class Observed:
+    """The state machine of a node, with an observer of what each entry does."""
+
+    def __init__(self, node: "Node", replica: Replica) -> None:
+        self._node = node
+        self._replica = replica
+
+    def apply(self, index: int, command: bytes) -> bytes:
+        node = self._node
+        node.on_apply(node, index, command)
+        batch = node.disk.batch()
+        before = len(batch.undo)
+        outcome = self._replica.apply(index, command)
+        node.on_applied(node, index, command, outcome, _writes(batch, before))
+        return outcome
+
+    def committed(self) -> None:
+        self._replica.committed()
+
+    def restored(self) -> None:
+        self._replica.restored()
+
+
+def _writes(batch: Any, since: int) -> list[Write]:
+    """What was written to the tables that are watched, each row once: entries of the ledger, then executions.
+
+    Entries come in the order in which they were first written, executions in that in which they were last.
+    """
+    assert batch.tables is not None
+    ledger, executions = batch.tables[Table.LEDGER], batch.tables[Table.EXECUTIONS]
+    entries: dict[bytes, Write] = {}
+    changes: dict[bytes, Write] = {}
+    for rows, key, value in batch.undo[since:]:
+        if rows is ledger:
+            entries.setdefault(key, (Table.LEDGER, key, value, rows.values.get(key)))
+        elif rows is executions:
+            first = changes.pop(key, None)
+            before = value if first is None else first[2]
+            changes[key] = (Table.EXECUTIONS, key, before, rows.values.get(key))
+    return [*entries.values(), *changes.values()]
+
+
+class _NoOutput:
+    async def fetch(self, execution_id: bytes, attempt: int, offset: int) -> OutputChunk:
+        return OutputChunk(found=False)
+
+
+class Node(Member):
+    """One node with all that it offers, up, down or paused."""
+
+    def __init__(
+        self,
+        world: World,
+        network: Network,
+        node_id: str,
+        node_ids: list[str],
+        settings: Settings,
+        members: Members,
+        scheduler_settings: SchedulerSettings,
+    ) -> None:
+        super().__init__(world, network, node_id, node_ids, settings, members)
+        self.on_applied: Callable[[Node, int, bytes, bytes, list[Write]], None] = lambda *_: None
+        self.on_start: Callable[[], None] = lambda: None
+        self.on_kill: Callable[[], None] = lambda: None
+        self.wall_error_us = 0
+        self.loop: VirtualLoop | None = None
+        self.connections: list[Connection] = []
+        self._scheduler_settings = scheduler_settings
+        self._replica: Replica | None = None
+
+    def start(self) -> None:
+        if self.group is not None:
+            return
+        super().start()
+        assert self.group is not None
+        assert self._replica is not None
+        self.clock.wall_error_us = self.wall_error_us
+        loop = self.loop = VirtualLoop(self._world, self.clock, f"{self.id} {self.incarnation}")
+        group = self.group
+        addresses = {peer.id: peer.id for peer in self._peers}
+        self.scheduler = SchedulerService(
+            log=group,
+            store=self.disk,
+            clock=self.clock,
+            node_id=self.id,
+            leader_address=lambda: addresses.get(group.status().leader_id, ""),
+            settings=self._scheduler_settings,
+        )
+        self._replica.on_leadership = self.scheduler.lead
+        self._replica.listen(self.scheduler.applied)
+        api = ApiContext(
+            node_id=self.id,
+            cluster_id="simulated",
+            members=tuple(Peer(peer.id, peer.id) for peer in self._peers),
+            log=group,
+            store=self.disk,
+            clock=self.clock,
+            output=_NoOutput(),
+            executors=_no_executors,
+        )
+        self.tasks, self.executions = TaskService(api), ExecutionService(api)
+        loop.on_defect = self._defect
+        running = loop.create_task(self.scheduler.run())
+        running.add_done_callback(self._scheduler_ended)
+        self.on_start()
+
+    def make_machine(self) -> Observed:
+        self._replica = Replica(self.disk)
+        return Observed(self, self._replica)
+
+    def set_wall_error(self, error_us: int) -> None:
+        """Step the wall clock of the machine; a restart of the process does not mend it."""
+        self.wall_error_us = error_us
+        if self.group is not None:
+            self.clock.wall_error_us = error_us
+
+    def kill(self) -> None:
+        if self.group is None:
+            return
+        super().kill()
+        assert self.loop is not None
+        self.loop.kill()
+        connections, self.connections = self.connections, []
+        for connection in connections:
+            connection.server_gone()
+        self.on_kill()
+
+    def pause(self) -> None:
+        super().pause()
+        if self.paused and self.loop is not None:
+            self.loop.pause()
+
+    def resume(self) -> None:
+        was_paused = self.paused
+        super().resume()
+        if was_paused and self.loop is not None:
+            self.loop.resume()
+
+    def accept(self, connection: Connection) -> None:
+        """An executor dials."""
+        assert self.loop is not None
+        connection.server_loop = self.loop
+        self.connections.append(connection)
+        connection.serving = self.loop.create_task(self._serve(connection))
+
+    async def _serve(self, connection: Connection) -> None:
+        requests = messages(connection.to_server, xpb.ConnectRequest.FromString)
+        context = ServicerContext(connection.machines[0])
+        code, details = grpc.StatusCode.OK, ""
+        try:
+            async with aclosing(self.scheduler.Connect(requests, context)) as answers:  # type: ignore[arg-type, type-var]
+                async for answer in answers:
+                    connection.answer(answer.SerializeToString())
+        except Aborted as error:
+            code, details = error.code, error.details
+        except asyncio.CancelledError:
+            code = grpc.StatusCode.CANCELLED
+        if connection in self.connections:
+            self.connections.remove(connection)
+        connection.finish(code, details)
+
+    def _leadership(self, term: int | None) -> None:
+        super()._leadership(term)
+        assert self._replica is not None
+        self._replica.on_leadership(term)
+
+    def _scheduler_ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._defect(error)
+
+    def _defect(self, error: BaseException) -> None:
+        """As the composition root has it: a failed disk ends the process; anything else is a defect of ours."""
+        if not isinstance(error, StoreFailed):
+            raise error
+        self._world.note("disk failed", self.id)
+        self.kill()
+        self._world.after(self._random.uniform(0.1, 1.0), self.start)
+
+
+def _no_executors() -> list[cluster_pb2.ExecutorStatus]:
+    return []
+
+
+def scheduler_settings(world: World) -> SchedulerSettings:
+    """Small bounds, so that each of them is met."""
+    draw = world.random("scheduler settings")
+    lease_ms = draw.choice([1_500, 3_000, 5_000])
+    return dataclasses.replace(
+        SchedulerSettings(),
+        lease_ms=lease_ms,
+        heartbeat_interval_ms=min(1_000, lease_ms // 3),
+        fire_batch_items=draw.choice([2, 10, 500]),
+        report_batch_items=draw.choice([2, 500]),
+        pipeline_commands=draw.choice([1, 4]),
+        keep_executions_count=draw.choice([60, 1_000_000, 1_000_000]),
+        retention_batch_rows=draw.choice([5, 1_000]),
+    )
+
+
+__all__ = ["Disk", "Node", "NodeClock", "Write", "scheduler_settings"]

@@ -1,0 +1,239 @@
+"""One seed of the whole system: faults for a while, then peace, in which everything ends and all nodes agree."""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import structlog
+
+from raftsched.consensus.settings import Settings
+from raftsched.executor.settings import ExecutorSettings
+from raftsched.ports import STATE_TABLES, Role, Table
+from tests.simulation.consensus.checks import Checks
+from tests.simulation.consensus.member import Members
+from tests.simulation.consensus.network import Network
+from tests.simulation.consensus.run import Result
+from tests.simulation.consensus.world import Violation, World
+from tests.simulation.system.checks import check_end, check_prompt
+from tests.simulation.system.clients import PATIENCE_S, Clients
+from tests.simulation.system.executor import Executor
+from tests.simulation.system.faults import SYSTEM_PROFILES, SystemFaults
+from tests.simulation.system.ground import Ground
+from tests.simulation.system.ledger import SUCCEEDED, LogChecks
+from tests.simulation.system.lines import Lines
+from tests.simulation.system.node import Node, Write, scheduler_settings
+from tests.simulation.system.workload import EPOCH_US, Workload
+
+FAULT_S = 14.0
+PEACE_S = 8.0
+"""What recurs goes on for so long after the last fault."""
+END_S = 60.0
+"""Within so much virtual time after that, every execution has ended and all nodes hold the same."""
+
+
+_SILENT = 50
+"""CRITICAL, which nothing is."""
+
+
+class SystemSimulation:
+    """The parts of one run."""
+
+    def __init__(self, seed: int, profile: str, nodes: int) -> None:
+        world = self.world = World(seed)
+        ids = ["a", "b", "c", "d", "e"][:nodes]
+        self.settings = _raft_settings(world)
+        self.network = Network(world, ids)
+        self.nodes: dict[str, Node] = {}
+        members: Members = {}
+        firing = scheduler_settings(world)
+        for node_id in ids:
+            node = Node(world, self.network, node_id, ids, self.settings, members, firing)
+            self.nodes[node_id] = members[node_id] = node
+        self.network.stations.update(members)
+        self.checks = Checks(world, self.network, members, self.settings.election_timeout_max_s)
+        self.log = LogChecks()
+        for node in self.nodes.values():
+            node.on_applied = self._on_applied
+        self.ground = Ground(world)
+        self.lines = Lines(world, self.network)
+        self.executors = self._make_executors()
+        self.clients = Clients(world, self.lines, self.nodes)
+        self.workload = Workload(world, self.clients, ids, FAULT_S + PEACE_S)
+        self.faults = SystemFaults(
+            world, self.network, self.nodes, self.executors, self.lines, SYSTEM_PROFILES[profile]
+        )
+
+    def _make_executors(self) -> list[Executor]:
+        """Pools of nodes, processes of their own, or both."""
+        draw = self.world.random("executors")
+        slots, held, rewrite = draw.choice([2, 8]), draw.choice([6, 20_000]), draw.choice([4096, 1 << 20])
+
+        def settings(machine: str) -> ExecutorSettings:
+            return ExecutorSettings(
+                Path("/simulated"),
+                name=machine,
+                slots=slots,
+                node_id=machine if machine in self.nodes else "",
+                max_held=held,
+                journal_rewrite_bytes=rewrite,
+                kill_grace_s=0.2,
+            )
+
+        hosts: list[Node | None] = [None, None, None]
+        kind = draw.choice(["pools", "apart", "both"])
+        if kind != "apart":
+            hosts = [*self.nodes.values(), *([None] if kind == "both" else [])]
+        return [
+            Executor(
+                self.world, self.lines, self.ground, self.nodes, host.id if host else f"x{number}", settings, host
+            )
+            for number, host in enumerate(hosts)
+        ]
+
+    def _on_applied(self, node: Node, index: int, command: bytes, outcome: bytes, writes: list[Write]) -> None:
+        self.log.take(node.id, index, command, outcome, writes)
+
+    def start(self) -> None:
+        for node in self.nodes.values():
+            node.start()
+        for executor in self.executors:
+            executor.start()
+        self.workload.begin()
+
+    def run(self) -> None:
+        """Faults, then peace."""
+        self.start()
+        self.faults.begin()
+        self.world.run_until(FAULT_S)
+        self.faults.end()
+        self.world.run_until(FAULT_S + PEACE_S)
+        self.workload.stop()
+        self.come_to_rest()
+
+    def come_to_rest(self) -> None:
+        """Everything ends, and then nothing is left to be said against it."""
+        world = self.world
+        end = world.now + PATIENCE_S + END_S
+        rested = False
+        while world.now < end and not rested:
+            world.run_until(world.now + 0.5)
+            rested = not self.clients.under_way and self._all_ended() and self._agree()
+        if not rested:
+            raise Violation(self._why())
+        # Time for what was forgotten to show itself.
+        world.run_until(world.now + 6.0)
+        if not self._agree():
+            raise Violation(f"the nodes do not stay agreed: {self._states()}")
+        leader = next(node for node in self.nodes.values() if node.role is Role.LEADER)
+        with leader.disk.read() as reader:
+            check_end(reader, self.log, self.ground, self.clients.observed)
+        check_prompt(self.ground, self.log, EPOCH_US, FAULT_S + 2.0, FAULT_S + PEACE_S)
+
+    def _all_ended(self) -> bool:
+        decided = all(not 0 < t.cursor <= self._now_us() or t.paused for t in self.log.state.tasks.values())
+        state = self.log.state
+        return decided and all(row.state >= SUCCEEDED for row in state.executions.values())
+
+    def _now_us(self) -> int:
+        return EPOCH_US + int(self.world.now * 1e6)
+
+    def _agree(self) -> bool:
+        groups = [node.group for node in self.nodes.values() if node.group is not None]
+        if len(groups) < len(self.nodes) or sum(n.role is Role.LEADER for n in self.nodes.values()) != 1:
+            return False
+        statuses = [group.status() for group in groups]
+        heads = {(s.term, s.leader_id, s.commit_index, s.applied_index, s.last_index) for s in statuses}
+        if len(heads) != 1 or statuses[0].applied_index != statuses[0].last_index:
+            return False
+        return len({state_digest(node) for node in self.nodes.values()}) == 1
+
+    def _why(self) -> str:
+        if self.clients.under_way:
+            return f"end: {self.clients.under_way} calls have no answer"
+        if self._all_ended():
+            return f"no convergence: {self._states()}"
+        state = self.log.state
+        late = [t.name for t in state.tasks.values() if 0 < t.cursor <= self._now_us() and not t.paused]
+        left = [(row.task, row.state, row.attempt) for row in state.executions.values() if row.state < SUCCEEDED]
+        return f"end: undecided {late[:5]}, not ended {left[:5]}; {self._states()}"
+
+    def _states(self) -> str:
+        return "; ".join(f"{n.id}: {n.group.status() if n.group else 'down'}" for n in self.nodes.values())
+
+
+def simulate_system(
+    seed: int,
+    *,
+    profile: str = "everything",
+    nodes: int = 3,
+    stage: Callable[[SystemSimulation], None] = SystemSimulation.run,
+) -> Result:
+    """Run one seed to its end, or to the first violation."""
+    result = Result(seed, profile, nodes)
+    simulation = SystemSimulation(seed, profile, nodes)
+    logging = structlog.get_config()
+    # What processes log of the faults that they meet is no news here.
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(_SILENT))
+    try:
+        stage(simulation)
+    except Violation as violation:
+        result.violation = str(violation)
+    except Exception as error:
+        result.violation = f"{type(error).__name__}: {error}"
+        result.facts["error"] = error
+    finally:
+        for executor in simulation.executors:
+            executor.kill()
+        for node in simulation.nodes.values():
+            node.kill()
+        structlog.configure(**logging)
+    world, log = simulation.world, simulation.log
+    result.trace = world.trace
+    result.digest = hashlib.sha256(repr(result.trace).encode()).hexdigest()[:16]
+    result.facts |= {
+        "virtual_s": round(world.now, 1),
+        "entries": simulation.checks.last_committed,
+        "terms": simulation.checks.last_term,
+        "fires": log.fires,
+        "executions": len(log.state.executions),
+        "starts": len(simulation.ground.processes),
+        "snapshots": sum(node.installs for node in simulation.nodes.values()),
+        **{f"calls {what}": count for what, count in sorted(simulation.clients.observed.ends.items())},
+        **simulation.faults.counts,
+    }
+    return result
+
+
+def _raft_settings(world: World) -> Settings:
+    """Small bounds, so that each of them is met."""
+    draw = world.random("settings")
+    shortest_s, longest_s = draw.choice([(0.7, 1.4), (0.4, 0.6)])
+    return Settings(
+        election_timeout_min_s=shortest_s,
+        election_timeout_max_s=longest_s,
+        batch_bytes=draw.choice([2_000, 100_000]),
+        in_flight_bytes=draw.choice([4_000, 1_000_000]),
+        max_command_bytes=256 * 1024,
+        max_proposals=draw.choice([12, 1_000]),
+        max_proposal_bytes=1 << 20,
+        proposal_deadline_s=3.0,
+        log_keep_entries=draw.choice([20, 100, 1_000]),
+        log_keep_bytes=1 << 20,
+        log_hard_factor=2,
+        max_unapplied_bytes=draw.choice([20_000, 1 << 20]),
+        apply_budget_s=draw.choice([0.0, 0.02]),
+        snapshot_chunk_bytes=4_000,
+    )
+
+
+def state_digest(node: Node) -> bytes:
+    """Of all state tables of a node, with what it has applied and not committed."""
+    digest = hashlib.sha256()
+    batch = node.disk.batch()
+    for table in STATE_TABLES:
+        for key, value in batch.scan(table):
+            digest.update(b"%d %d " % (len(key), len(value)) + key + value)
+    return digest.digest()
+
+
+__all__ = ["SystemSimulation", "Table", "simulate_system"]
