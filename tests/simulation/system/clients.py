@@ -90,7 +90,6 @@ class Clients:
         attempt = operation.attempts
         name = only or (self._leader if self._random.random() < 0.85 and self._leader else "")
         node = self._nodes[name or self._random.choice(list(self._nodes))]
-        incarnation = node.incarnation
 
         def again(delay_s: float, doubtful: bool) -> None:
             if operation.attempts == attempt and not operation.over:
@@ -103,11 +102,10 @@ class Clients:
             if node.group is None or node.loop is None:
                 again(self._random.uniform(0.02, 0.3), doubtful=False)
             elif not self._lines.is_cut("clients", node.id) and self._random.random() > _LOST:
-                task = node.loop.create_task(operation.request(node))
-                task.add_done_callback(lambda task: answer(task))
+                node.loop.create_task(operation.request(node)).add_done_callback(answer)
 
         def answer(task: asyncio.Task[Any]) -> None:
-            if task.cancelled() or node.incarnation != incarnation:
+            if task.cancelled():
                 return
             error = task.exception()
             value = None if error is not None else task.result()

@@ -9,7 +9,7 @@ from raftsched.executor.agent import ExecutorAgent
 from raftsched.executor.keys import AttemptKey
 from raftsched.executor.machine import Machine
 from raftsched.executor.settings import ExecutorSettings
-from raftsched.ports import StoreFailed
+from raftsched.ports import StoreFailed, StoreRefused
 from tests.simulation.consensus.world import NodeClock, World
 from tests.simulation.system.ground import CommandRunner, Ground
 from tests.simulation.system.lines import GIVE_UP_S, Channel, Connection, Lines
@@ -128,7 +128,6 @@ class Executor:
             self._clock = NodeClock(self._world, name, self.incarnation)
             self._clock.wall_error_us = self.wall_error_us
             self.loop = VirtualLoop(self._world, self._clock, f"{name} {self.incarnation}")
-            self.loop.on_defect = self._defect
         self._world.note("executor starts", self.machine, self.incarnation)
         loop = self.loop
         machine = Machine(
@@ -209,7 +208,7 @@ class Executor:
 
     def _defect(self, error: BaseException) -> None:
         """As the composition root has it: a refusing disk ends the process; anything else is a defect of ours."""
-        if not isinstance(error, StoreFailed):
+        if not isinstance(error, StoreFailed) and not (isinstance(error, StoreRefused) and self.platter.refuses):
             raise error
         self._world.note("executor's disk failed", self.machine)
         self.kill()

@@ -46,8 +46,6 @@ class VirtualLoop(asyncio.AbstractEventLoop):
     def __init__(self, world: World, clock: NodeClock, name: str) -> None:
         self.over = False
         self.paused = False
-        self.on_defect: Callable[[BaseException], None] = _raise
-        """Told of an exception that nobody awaited."""
         self._world = world
         self._clock = clock
         self._random = world.random(f"loop {name}")
@@ -133,9 +131,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         return self.over
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
-        error = context.get("exception")
-        if not self.over and isinstance(error, BaseException):
-            self.on_defect(error)
+        """Told by the garbage collector, at no certain time, of what nobody awaited: no part of a run."""
 
     # What the simulation does with it
 
@@ -209,6 +205,3 @@ def _close(coroutine: Coroutine[Any, Any, Any]) -> None:
     with contextlib.suppress(BaseException):
         coroutine.throw(GeneratorExit)
 
-
-def _raise(error: BaseException) -> None:
-    raise error

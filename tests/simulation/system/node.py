@@ -129,7 +129,6 @@ class Node(Member):
             executors=_no_executors,
         )
         self.tasks, self.executions = TaskService(api), ExecutionService(api)
-        loop.on_defect = self._defect
         running = loop.create_task(self.scheduler.run())
         running.add_done_callback(self._scheduler_ended)
         self.on_start()
