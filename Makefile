@@ -35,8 +35,8 @@ layers: ## Do imports point down?
 unit: ## Unit, property and conformance tests
 	$(PYTHON) -m pytest -q -n 2 tests/unit tests/property tests/conformance
 
-sim: ## Simulated clusters: SEEDS=1000 for so many, SEED=7 for one
-	$(PYTHON) -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
+sim: ## Simulated clusters: SEEDS=1000 JOBS=2 NODES=5 for so many, SEED=7 for one, with a trace
+	$(PYTHON) -m tests.simulation $(if $(SEED),--seed $(SEED) --trace,--seeds $(SEEDS)) $(if $(JOBS),--jobs $(JOBS)) $(if $(NODES),--nodes $(NODES))
 
 chaos: ## Break a real cluster: MINUTES=5 SEED=7 NODES=3
 	$(PYTHON) -m tests.chaos --minutes $(or $(MINUTES),5) $(if $(SEED),--seed $(SEED)) $(if $(NODES),--nodes $(NODES))

@@ -257,6 +257,9 @@ class Attempts:
 
     def _start(self, attempts: Iterable[Attempt]) -> None:
         for attempt in attempts:
+            if attempt.context.stop.requested.done():
+                # It was ended while the journal was brought to the disk.
+                continue
             if attempt.kind == _NOTHING:
                 self._pool.stop(attempt, ExecutionState.CANCELLED, _GONE)
             elif self._runners.get(attempt.kind) is not None:

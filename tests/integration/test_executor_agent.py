@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ from raftsched_client.v1 import task_pb2
 from raftsched.clock import SystemClock
 from raftsched.core.model import ExecutionState
 from raftsched.executor.agent import ExecutorAgent
+from raftsched.executor.journal import Journal
 from raftsched.executor.output import KEPT_BYTES, REPORTED_BYTES
 from raftsched.executor.settings import ExecutorSettings
 from raftsched.internal.v1 import executor_pb2 as pb
@@ -393,8 +395,6 @@ def test_assignments_beyond_the_bound_are_not_accepted_and_can_be_given_again(tm
 
 def test_at_most_once_attempts_are_on_the_disk_before_they_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def test() -> None:
-        from raftsched.executor.journal import Journal
-
         evidence = tmp_path / "evidence"
         seen: list[list[str]] = []
         sync = Journal.sync
@@ -413,6 +413,26 @@ def test_at_most_once_attempts_are_on_the_disk_before_they_run(tmp_path: Path, m
             await leader.end_of(key_of(2))
             assert seen == [["first"]]
             assert lines(evidence) == ["first", "second"]
+
+    run(test)
+
+
+def test_attempt_of_a_deleted_task_may_be_cancelled_while_the_journal_is_synced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def test() -> None:
+        synced = threading.Event()
+
+        async with FakeLeader() as leader, executor(tmp_path, leader) as agent:
+            await leader.connected()
+            monkeypatch.setattr(Journal, "sync", lambda journal: synced.wait(20))
+            leader.assign(assignment(key_of(1), None, at_most_once=True))
+            leader.cancel(key_of(1))
+            assert (await leader.end_of(key_of(1))).state == ExecutionState.CANCELLED
+            synced.set()
+            leader.assign(assignment(key_of(2), noop()))
+            await leader.end_of(key_of(2))
+            assert agent.leader_address == leader.address
 
     run(test)
 

@@ -33,8 +33,7 @@ def calendar(schedule: task_pb2.Schedule) -> Calendar:
     start, end = micros(schedule.start_time), micros(schedule.end_time)
     kind = schedule.WhichOneof("kind") or ""
     if kind == "at":
-        at = micros(schedule.at)
-        rule: Callable[[int], int] = lambda time: at if time < at else 0
+        rule = _once(micros(schedule.at))
     elif kind == "interval":
         rule = _interval(micros(schedule.interval.every), micros(schedule.interval.anchor))
     else:
@@ -50,6 +49,10 @@ def calendar(schedule: task_pb2.Schedule) -> Calendar:
 def micros(value: object) -> int:
     """Of a protobuf Timestamp or Duration."""
     return value.seconds * SECOND + value.nanos // 1_000  # type: ignore[attr-defined, no-any-return]
+
+
+def _once(at: int) -> Callable[[int], int]:
+    return lambda time: at if time < at else 0
 
 
 def _interval(every: int, anchor: int) -> Callable[[int], int]:

@@ -12,10 +12,10 @@ from tests.simulation.system.ground import Ground, Process
 from tests.simulation.system.ledger import (
     AT_MOST_ONCE,
     CANCELLED,
+    EXPIRED,
     RAN,
     SCHEDULE,
     SUCCEEDED,
-    EXPIRED,
     LogChecks,
     open_executions,
 )
@@ -97,9 +97,13 @@ def check_runs(ground: Ground, log: LogChecks) -> None:
         if len(set(by_attempt.values())) != len(by_attempt):
             raise Violation(f"fencing: two attempts of {what} have one token: {_shown(those)}")
     for key, row in log.state.executions.items():
-        if row.state == SUCCEEDED and row.exit_code == 0 and row.HasField("exit_code"):
-            if not any(each.attempt == row.attempt and each.is_done and not each.exit_code for each in starts[key]):
-                raise Violation(f"report: {row.task} {key.hex()} succeeded, and never ran to its end")
+        is_command = row.state == SUCCEEDED and row.HasField("exit_code")
+        if is_command and not any(_succeeded(each, row.attempt) for each in starts[key]):
+            raise Violation(f"report: {row.task} {key.hex()} succeeded, and never ran to its end")
+
+
+def _succeeded(process: Process, attempt: int) -> bool:
+    return process.attempt == attempt and process.is_done and not process.exit_code
 
 
 def _check_attempts(what: str, those: list[Process]) -> None:

@@ -85,7 +85,9 @@ class Ground:
         return [
             process
             for process in self.processes
-            if process.ended is None and process.machine == machine and (process.execution_id, process.attempt) in attempts
+            if process.ended is None
+            and process.machine == machine
+            and (process.execution_id, process.attempt) in attempts
         ]
 
     def _end(self, process: Process) -> None:

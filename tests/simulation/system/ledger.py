@@ -1,7 +1,7 @@
-"""Follows the log entry by entry, and checks what each one wrote against the schedules: shares nothing with the scheduler.
+"""Follows the log entry by entry, and checks what each one wrote against the schedules.
 
-For each task it keeps where the schedule stands, by its own arithmetic. Every nominal time must be decided once and in
-order, not before its time, and never while the task is paused or gone.
+Shares nothing with the scheduler. For each task it keeps where the schedule stands, by its own arithmetic: every
+nominal time must be decided once and in order, not before its time, and never while the task is paused or gone.
 """
 
 from collections.abc import Iterable
@@ -117,10 +117,7 @@ class LogChecks:
             if done.code or (name in self.state.tasks and self.state.tasks[name].uid == done.uid):
                 continue
             times = calendar(item.task.schedule)
-            if times.kind == "at":
-                first = times.after(0)
-            else:
-                first = times.after(command.now_us)
+            first = times.after(0 if times.kind == "at" else command.now_us)
             if first != item.next_us:
                 raise Violation(f"schedule: {name} is registered to begin at {item.next_us}, it should at {first}")
             if name in self.state.tasks:
@@ -149,9 +146,8 @@ class LogChecks:
             # The outcome of a request that was carried out before: the task is gone since.
             return
         resumed = task.paused and not body.task.paused
-        if body.schedule_changed or resumed:
-            if 0 < task.cursor <= command.now_us:
-                raise Violation(f"ledger: {task.name} was changed, and {task.cursor} was never decided")
+        if (body.schedule_changed or resumed) and 0 < task.cursor <= command.now_us:
+            raise Violation(f"ledger: {task.name} was changed, and {task.cursor} was never decided")
         if body.schedule_changed and body.task.schedule != task.definition.schedule:  # type: ignore[attr-defined]
             task.calendar = calendar(body.task.schedule)
             after = max(command.now_us, task.last)

@@ -204,4 +204,3 @@ def _close(coroutine: Coroutine[Any, Any, Any]) -> None:
             return
     with contextlib.suppress(BaseException):
         coroutine.throw(GeneratorExit)
-

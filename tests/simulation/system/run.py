@@ -84,9 +84,7 @@ class SystemSimulation:
         if kind != "apart":
             hosts = [*self.nodes.values(), *([None] if kind == "both" else [])]
         return [
-            Executor(
-                self.world, self.lines, self.ground, self.nodes, host.id if host else f"x{number}", settings, host
-            )
+            Executor(self.world, self.lines, self.ground, self.nodes, host.id if host else f"x{number}", settings, host)
             for number, host in enumerate(hosts)
         ]
 

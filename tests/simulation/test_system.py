@@ -1,0 +1,61 @@
+"""Seeds of the simulation of the whole system: python -m tests.simulation runs more, and replays one."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.simulation.consensus.run import Result
+from tests.simulation.system.faults import SYSTEM_PROFILES
+from tests.simulation.system.run import simulate_system
+
+FOUND = {
+    "an attempt of a deleted task ended while the journal was synced": ("everything", 5, 21),
+}
+"""Seeds that found a defect, by what was wrong."""
+RUNS = [
+    *(("everything", 3, seed) for seed in range(1_000, 1_110)),
+    *(("everything", 5, seed) for seed in range(1_000, 1_030)),
+    *(("everything", nodes, seed) for nodes in (1, 2) for seed in range(4)),
+    *((profile, 3, seed) for profile in SYSTEM_PROFILES if profile != "everything" for seed in range(8)),
+    *FOUND.values(),
+]
+
+TROUBLE = (
+    *("fires", "starts", "snapshots", "calls ok", "calls refused", "calls unknown", "kills", "pauses", "partitions"),
+    *("executor kills", "power losses", "executor pauses", "executor disk errors", "stream breaks", "line cuts"),
+    *("wall clock steps", "commits reported as failed", "disk errors"),
+)
+
+
+def explain(result: Result) -> str:
+    return f"{result.violation}\nreplay: {result.replay} --trace"
+
+
+@pytest.mark.parametrize(("profile", "nodes", "seed"), RUNS)
+def test_no_promise_is_broken(profile: str, nodes: int, seed: int) -> None:
+    result = simulate_system(seed, profile=profile, nodes=nodes)
+    assert not result.violation, explain(result)
+
+
+def test_the_seeds_meet_every_kind_of_trouble() -> None:
+    facts: dict[str, int] = {}
+    for seed in range(8):
+        for name, count in simulate_system(seed).facts.items():
+            if isinstance(count, int):
+                facts[name] = facts.get(name, 0) + count
+    for name in TROUBLE:
+        assert facts[name] > 0, f"no seed has met: {name}"
+
+
+def test_a_seed_replays_in_any_process() -> None:
+    script = "from tests.simulation.system.run import simulate_system; print(simulate_system(5, nodes=5).digest)"
+    digests = set()
+    for hash_seed in ("0", "4242"):
+        environment = os.environ | {"PYTHONHASHSEED": hash_seed}
+        run = subprocess.run(
+            [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True
+        )
+        digests.add(run.stdout)
+    assert len(digests) == 1, digests
