@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from raftsched.executor.agent import ExecutorAgent
@@ -84,13 +84,15 @@ class Executor:
         ground: Ground,
         nodes: dict[str, Node],
         machine: str,
-        settings: Callable[[str], ExecutorSettings],
+        settings: ExecutorSettings,
         host: Node | None = None,
     ) -> None:
         self.machine = machine
         self.host = host
         self.platter = Platter()
         self.wall_error_us = 0
+        self.prefers = ""
+        """The node that an executor of its own asks; "": all in turn."""
         self.incarnation = 0
         self.agent: ExecutorAgent | None = None
         self.loop: VirtualLoop | None = None
@@ -136,7 +138,7 @@ class Executor:
             end_leftovers=self._end_leftovers,
         )
         self.agent = ExecutorAgent(
-            self._settings(self.machine),
+            self._settings,
             self._find_leader,
             self._clock,
             open_channel=lambda address: Channel(lambda: self._dial(address), loop),  # type: ignore[arg-type, return-value]
@@ -219,6 +221,8 @@ class Executor:
         if self.host is not None and self.host.group is not None:
             return self.host.group.status().leader_id or None
         self._turn += 1
+        if self.prefers:
+            return self.prefers
         ids = list(self._nodes)
         return ids[self._turn % len(ids)]
 

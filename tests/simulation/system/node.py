@@ -160,10 +160,14 @@ class Node(Member):
             self.loop.pause()
 
     def resume(self) -> None:
-        was_paused = self.paused
-        super().resume()
-        if was_paused and self.loop is not None:
-            self.loop.resume()
+        """What was waiting is done in any order: the group's step may come before or after that of the others."""
+        if not self.paused:
+            return
+        wakers = [super().resume, *([self.loop.resume] if self.loop is not None else [])]
+        if self._random.random() < 0.5:
+            wakers.reverse()
+        for wake in wakers:
+            wake()
 
     def accept(self, connection: Connection) -> None:
         """An executor dials."""

@@ -56,37 +56,36 @@ class SystemSimulation:
             node.on_applied = self._on_applied
         self.ground = Ground(world)
         self.lines = Lines(world, self.network)
-        self.executors = self._make_executors()
+        self.executors = self.make_executors()
         self.clients = Clients(world, self.lines, self.nodes)
         self.workload = Workload(world, self.clients, ids, FAULT_S + PEACE_S)
         self.faults = SystemFaults(
             world, self.network, self.nodes, self.executors, self.lines, SYSTEM_PROFILES[profile]
         )
 
-    def _make_executors(self) -> list[Executor]:
+    def make_executors(self) -> list[Executor]:
         """Pools of nodes, processes of their own, or both."""
-        draw = self.world.random("executors")
-        slots, held, rewrite = draw.choice([2, 8]), draw.choice([6, 20_000]), draw.choice([4096, 1 << 20])
+        kind = self.world.random("executors").choice(["pools", "apart", "both"])
+        pools = [self._executor(node.id, node) for node in self.nodes.values()] if kind != "apart" else []
+        apart = {"pools": 0, "apart": 3, "both": 1}[kind]
+        return [*pools, *(self.executor_apart(f"x{number}") for number in range(apart))]
 
-        def settings(machine: str) -> ExecutorSettings:
-            return ExecutorSettings(
-                Path("/simulated"),
-                name=machine,
-                slots=slots,
-                node_id=machine if machine in self.nodes else "",
-                max_held=held,
-                journal_rewrite_bytes=rewrite,
-                kill_grace_s=0.2,
-            )
+    def executor_apart(self, machine: str) -> Executor:
+        """An executor in a process of its own, on a machine of its own."""
+        return self._executor(machine, None)
 
-        hosts: list[Node | None] = [None, None, None]
-        kind = draw.choice(["pools", "apart", "both"])
-        if kind != "apart":
-            hosts = [*self.nodes.values(), *([None] if kind == "both" else [])]
-        return [
-            Executor(self.world, self.lines, self.ground, self.nodes, host.id if host else f"x{number}", settings, host)
-            for number, host in enumerate(hosts)
-        ]
+    def _executor(self, machine: str, host: Node | None) -> Executor:
+        draw = self.world.random("executor settings")
+        settings = ExecutorSettings(
+            Path("/simulated"),
+            slots=draw.choice([2, 8]),
+            max_held=draw.choice([6, 20_000]),
+            journal_rewrite_bytes=draw.choice([4096, 1 << 20]),
+            kill_grace_s=0.2,
+            name=machine,
+            node_id=host.id if host else "",
+        )
+        return Executor(self.world, self.lines, self.ground, self.nodes, machine, settings, host)
 
     def _on_applied(self, node: Node, index: int, command: bytes, outcome: bytes, writes: list[Write]) -> None:
         self.log.take(node.id, index, command, outcome, writes)

@@ -1,0 +1,104 @@
+"""Schedules made by hand, for what random faults meet too seldom; each passes, and fails without its guard."""
+
+from collections.abc import Callable
+
+from raftsched_client.v1 import task_pb2
+
+from raftsched.core import ids
+from raftsched.ports import Role
+from tests.simulation.system.executor import Executor
+from tests.simulation.system.lines import Connection
+from tests.simulation.system.node import Node
+from tests.simulation.system.run import SystemSimulation
+
+FAR_S = 10 * 365 * 86_400
+
+
+class Stage(SystemSimulation):
+    """Three nodes and one executor of its own, which do only what the schedule says."""
+
+    def __init__(self, seed: int = 7) -> None:
+        super().__init__(seed, "system-calm", 3)
+        self.network.has_spikes = False
+
+    def make_executors(self) -> list[Executor]:
+        return [self.executor_apart("x")]
+
+    @property
+    def executor(self) -> Executor:
+        return self.executors[0]
+
+    @property
+    def leader(self) -> Node:
+        return next(node for node in self.nodes.values() if node.role is Role.LEADER and not node.paused)
+
+    def begin(self) -> None:
+        for node in self.nodes.values():
+            node.start()
+        self.executor.start()
+        self.wait_for(lambda: self.is_connected_to(self.leader) if self._leads() else False)
+
+    def _leads(self) -> bool:
+        return any(node.role is Role.LEADER and not node.paused for node in self.nodes.values())
+
+    def is_connected_to(self, node: Node) -> bool:
+        agent = self.executor.agent
+        return agent is not None and agent.leader_address == node.id
+
+    def wait(self, seconds: float) -> None:
+        self.world.run_until(self.world.now + seconds)
+
+    def wait_for(self, condition: Callable[[], bool]) -> None:
+        end = self.world.now + 30.0
+        while not condition():
+            assert self.world.now < end, "the schedule does not come to pass"
+            self.wait(0.01)
+
+    def create(self, name: str, seconds: float, *, at_most_once: bool = False) -> None:
+        task = task_pb2.Task(name=name)
+        task.schedule.at.FromSeconds(1_700_000_000 + FAR_S)
+        task.action.command.argv.extend(["sleep", f"{seconds}", "0"])
+        if at_most_once:
+            task.delivery = task_pb2.DELIVERY_AT_MOST_ONCE
+        self.clients.create(task, lambda _: None)
+        self.wait_for(lambda: not self.clients.under_way)
+
+    def run_task(self, name: str) -> bytes:
+        """Fire it, and wait until it runs."""
+        told: list[str] = []
+        self.clients.run(name, lambda operation: told.append(operation.value.execution.id))
+        self.wait_for(lambda: bool(told))
+        key = ids.from_text(told[0])
+        self.wait_for(lambda: any(process.execution_id == key for process in self.ground.processes))
+        return key
+
+    def dial(self, node: Node) -> Connection:
+        """Let the executor's next connection go to this node."""
+        self.executor.prefers = node.id
+        self.executor.break_streams(0.0)
+        self.wait_for(lambda: any(connection.machines[1] == node.id for connection in self.executor.connections))
+        return self.executor.connections[-1]
+
+
+def leader_that_slept() -> None:
+    """A leader that was asleep knows nothing of what the next one started, and must not have it stopped."""
+    stage = Stage()
+    stage.begin()
+    stage.create("long", 4.0)
+    first = stage.leader
+    first.pause()
+    stage.wait_for(lambda: stage._leads() and stage.is_connected_to(stage.leader))
+    stage.run_task("long")
+    stage.dial(first)
+    stage.wait(0.1)
+    assert first.loop is not None
+    # Streams move before the group learns that it was deposed.
+    first.loop.resume()
+    stage.wait(0.1)
+    first.resume()
+    stage.wait(0.5)
+    stage.executor.prefers = ""
+    stage.come_to_rest()
+
+
+SCHEDULES = [leader_that_slept]
