@@ -25,6 +25,7 @@ _TURN_ITEMS = 250
 """Assignments that are taken before other work of the event loop gets its turn."""
 _HOUSEKEEPING_S = 1.0
 _RESTARTED = "the executor restarted while it ran"
+_DROPPED = "this executor was told to drop it"
 _STOPPED = "the executor was stopped while it ran"
 _CANCELLED = "cancelled"
 _GONE = "the task was deleted before the attempt started"
@@ -79,6 +80,10 @@ class Attempts:
         """Set while nothing is held."""
         self._before = [key for key, held in self._journal.held.items() if held.report is None]
         """Accepted by the process before this one, and not ended."""
+        self._wanted_again: dict[AttemptKey, int] = {}
+        """Fencing tokens of attempts that were assigned again while they were being killed."""
+        self.term = 0
+        """The highest term that a leader has welcomed this executor in."""
         self.left_out = False
         """Whether assignments were left out because as many were held as may be, since a leader was last connected."""
         self._tell()
@@ -176,8 +181,9 @@ class Attempts:
 
     # What the leader asks for.
 
-    def connected(self, revoked: Iterable[AttemptKey]) -> None:
+    def connected(self, term: int, revoked: Iterable[AttemptKey]) -> None:
         """A leader took this executor in: drop what is no longer ours, and send again what it may not know."""
+        self.term = term
         self.left_out = False
         self.drop(revoked)
         self._flush()
@@ -203,7 +209,7 @@ class Attempts:
             key = (item.key.execution_id, item.key.attempt)
             verdict = journal.judge(key, item.fencing_token)
             if verdict is not Verdict.NEW:
-                self._refuse(key, verdict)
+                self._refuse(key, verdict, item.fencing_token)
                 continue
             if not room:
                 self.left_out = True
@@ -229,12 +235,27 @@ class Attempts:
         else:
             self._start(to_run)
 
-    def _refuse(self, key: AttemptKey, verdict: Verdict) -> None:
+    def _refuse(self, key: AttemptKey, verdict: Verdict, fencing_token: int) -> None:
         held = self._journal.held.get(key)
         if verdict is Verdict.STALE:
             _log.warning("assignment refused: a later one was seen", attempt=describe(key))
-        elif held is not None and held.report is not None:
+        elif held is None:
+            self._give_back(key, fencing_token)
+        elif held.report is not None:
             self._ends.append(key)
+        elif (attempt := self._pool.attempts.get(key)) is not None and attempt.forsaken:
+            self._wanted_again[key] = fencing_token
+
+    def _give_back(self, key: AttemptKey, fencing_token: int) -> None:
+        """Report as lost what was dropped here and is still assigned to us.
+
+        A leader that did not know of its deposition may have revoked it. If it was dropped because its end is in the
+        log, the report changes nothing.
+        """
+        report = pb.AttemptReport(state=ExecutionState.LOST, end_us=self._clock.now_us(), error=_DROPPED)
+        self._journal.accept(key, fencing_token)
+        self._journal.end(key, report.SerializeToString())
+        self._ended.append(key)
 
     def _attempt(self, item: pb.Assignment, older: Attempt | None) -> Attempt:
         key = (item.key.execution_id, item.key.attempt)
@@ -345,6 +366,9 @@ class Attempts:
         self._outputs.close(attempt.key)
         if attempt.forsaken:
             self._journal.forget(attempt.key)
+            token = self._wanted_again.pop(attempt.key, None)
+            if token is not None:
+                self._give_back(attempt.key, token)
         else:
             report = pb.AttemptReport(
                 state=result.state,

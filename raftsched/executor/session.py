@@ -71,7 +71,10 @@ class Session:
         self._welcome = answer.welcome
         if self._welcome.lease_ms <= 0 or self._welcome.heartbeat_interval_ms <= 0:
             raise SessionOver("the welcome names no lease or no heartbeat interval")
-        self._attempts.connected(_keys(self._welcome.revoked))
+        if self._welcome.term < self._attempts.term:
+            # It does not know yet that it was deposed, nor what was assigned since.
+            raise SessionOver(f"the node leads in term {self._welcome.term}, and term {self._attempts.term} was seen")
+        self._attempts.connected(self._welcome.term, _keys(self._welcome.revoked))
 
     async def run(self) -> None:
         """Serve until the stream ends, which raises Redirected, SessionOver, StoreFailed or grpc.RpcError."""

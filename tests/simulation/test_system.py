@@ -3,10 +3,12 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 
 import pytest
 
 from tests.simulation.consensus.run import Result
+from tests.simulation.system import schedules
 from tests.simulation.system.faults import SYSTEM_PROFILES
 from tests.simulation.system.run import simulate_system
 
@@ -37,6 +39,11 @@ def explain(result: Result) -> str:
 def test_no_promise_is_broken(profile: str, nodes: int, seed: int) -> None:
     result = simulate_system(seed, profile=profile, nodes=nodes)
     assert not result.violation, explain(result)
+
+
+@pytest.mark.parametrize("schedule", schedules.SCHEDULES, ids=lambda schedule: schedule.__name__)
+def test_no_promise_is_broken_on_schedule(schedule: Callable[[], None]) -> None:
+    schedule()
 
 
 def test_the_seeds_meet_every_kind_of_trouble() -> None:

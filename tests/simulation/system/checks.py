@@ -12,9 +12,12 @@ from tests.simulation.system.ground import Ground, Process
 from tests.simulation.system.ledger import (
     AT_MOST_ONCE,
     CANCELLED,
+    DECIDED_LOST,
     EXPIRED,
+    LOST,
     RAN,
     SCHEDULE,
+    SKIPPED,
     SUCCEEDED,
     LogChecks,
     open_executions,
@@ -66,7 +69,9 @@ def _check_decisions(log: LogChecks) -> None:
         row = state.executions.get(key)
         if entry.decision == RAN and row is None:
             raise Violation(f"ledger: {entry.task} ran at {entry.nominal}, and there is no execution")
-        if row is not None and entry.decision != RAN and row.state != EXPIRED:
+        if row is not None and (entry.decision == DECIDED_LOST) != (row.state == LOST):
+            raise Violation(f"ledger: {key.hex()} ended as {row.state}, and its entry says {entry.decision}")
+        if row is not None and entry.decision == SKIPPED and row.state != EXPIRED:
             raise Violation(f"ledger: {entry.task} did not run at {entry.nominal}, and {key.hex()} is {row.state}")
         if row is not None and row.state == EXPIRED and not entry.expired and entry.trigger == SCHEDULE:
             raise Violation(f"ledger: {key.hex()} expired, and the entry does not say so")

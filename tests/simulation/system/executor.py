@@ -11,7 +11,7 @@ from raftsched.executor.machine import Machine
 from raftsched.executor.settings import ExecutorSettings
 from raftsched.ports import StoreFailed, StoreRefused
 from tests.simulation.consensus.world import NodeClock, World
-from tests.simulation.system.ground import CommandRunner, Ground
+from tests.simulation.system.ground import Commands, Ground
 from tests.simulation.system.lines import GIVE_UP_S, Channel, Connection, Lines
 from tests.simulation.system.loop import VirtualLoop
 from tests.simulation.system.node import Node
@@ -134,7 +134,7 @@ class Executor:
         loop = self.loop
         machine = Machine(
             open_file=lambda _: self.platter,
-            runners=lambda *_: {"command": CommandRunner(self._ground, self.machine)},
+            runners=lambda _: Commands(self._ground, self.machine),
             end_leftovers=self._end_leftovers,
         )
         self.agent = ExecutorAgent(
@@ -190,6 +190,10 @@ class Executor:
         for connection in connections:
             self._world.note("stream breaks", *connection.machines)
             connection.break_off(late_s)
+
+    def lose_line(self, node: Node) -> None:
+        """Nothing gets to that node or comes from it."""
+        self._lines.cuts |= {(self.machine, node.id), (node.id, self.machine)}
 
     def _die(self) -> None:
         if self.agent is None:

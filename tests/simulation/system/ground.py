@@ -99,8 +99,8 @@ class Ground:
             listener()
 
 
-class CommandRunner:
-    """Runs commands on a simulated machine."""
+class Commands:
+    """Runs commands on a simulated machine, and nothing else."""
 
     def __init__(self, ground: Ground, machine: str) -> None:
         self._ground = ground
@@ -112,13 +112,20 @@ class CommandRunner:
         over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         process.on_end.append(lambda: None if over.done() else over.set_result(None))
         if not await first_of(over, context.stop):
-            if not context.stop.forced.done():
-                await asyncio.sleep(_KILL_S)
+            await asyncio.sleep(_KILL_S)
             self._ground.kill(process)
             return context.stop.requested.result()
         if process.exit_code:
             return Result(ExecutionState.FAILED, exit_code=process.exit_code, error="as it was told")
         return Result(ExecutionState.SUCCEEDED, exit_code=0)
+
+    def get(self, kind: str) -> "Commands | None":
+        """See RunnerSource."""
+        return self if kind == "command" else None
+
+    def why_not(self, kind: str) -> str:
+        """See RunnerSource."""
+        return f"only commands are simulated, not {kind!r}"
 
     async def close(self) -> None:
         """See Runner."""

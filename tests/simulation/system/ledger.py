@@ -13,7 +13,7 @@ from tests.simulation.consensus.world import Violation
 from tests.simulation.system.calendar import Calendar, calendar
 from tests.simulation.system.node import Write
 
-RAN, SKIPPED, COALESCED = 1, 2, 3
+RAN, SKIPPED, COALESCED, DECIDED_LOST = 1, 2, 3, 4
 SCHEDULE, MANUAL = 1, 2
 AT_MOST_ONCE = 2
 ALLOW = 1
@@ -178,7 +178,8 @@ class LogChecks:
             self._decided(command, what, entry, row.count)
 
     def _rewritten(self, what: str, before: pb.LedgerRow, row: pb.LedgerRow) -> None:
-        allowed = before.decision == RAN and row.decision == SKIPPED and row.expired
+        expired = row.decision == SKIPPED and row.expired
+        allowed = before.decision == RAN and (expired or row.decision == DECIDED_LOST)
         if not allowed or before.last_nominal_us != row.last_nominal_us:
             raise Violation(f"ledger: {what} was decided as {before.decision}, then as {row.decision}")
 

@@ -134,7 +134,7 @@ class Node(Member):
         self.on_start()
 
     def make_machine(self) -> Observed:
-        self._replica = Replica(self.disk)
+        self._replica = Replica(self.disk, self.id)
         return Observed(self, self._replica)
 
     def set_wall_error(self, error_us: int) -> None:

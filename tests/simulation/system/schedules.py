@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 
-from raftsched_client.v1 import task_pb2
+from raftsched_client.v1 import policy_pb2, task_pb2
 
 from raftsched.core import ids
 from raftsched.ports import Role
+from tests.simulation.consensus.world import Violation
 from tests.simulation.system.executor import Executor
-from tests.simulation.system.lines import Connection
+from tests.simulation.system.ledger import SUCCEEDED
 from tests.simulation.system.node import Node
 from tests.simulation.system.run import SystemSimulation
 
@@ -36,9 +37,9 @@ class Stage(SystemSimulation):
         for node in self.nodes.values():
             node.start()
         self.executor.start()
-        self.wait_for(lambda: self.is_connected_to(self.leader) if self._leads() else False)
+        self.wait_for(lambda: self.is_connected_to(self.leader) if self.leads() else False)
 
-    def _leads(self) -> bool:
+    def leads(self) -> bool:
         return any(node.role is Role.LEADER and not node.paused for node in self.nodes.values())
 
     def is_connected_to(self, node: Node) -> bool:
@@ -59,7 +60,7 @@ class Stage(SystemSimulation):
         task.schedule.at.FromSeconds(1_700_000_000 + FAR_S)
         task.action.command.argv.extend(["sleep", f"{seconds}", "0"])
         if at_most_once:
-            task.delivery = task_pb2.DELIVERY_AT_MOST_ONCE
+            task.delivery = policy_pb2.DELIVERY_AT_MOST_ONCE
         self.clients.create(task, lambda _: None)
         self.wait_for(lambda: not self.clients.under_way)
 
@@ -72,33 +73,50 @@ class Stage(SystemSimulation):
         self.wait_for(lambda: any(process.execution_id == key for process in self.ground.processes))
         return key
 
-    def dial(self, node: Node) -> Connection:
-        """Let the executor's next connection go to this node."""
+    def dial_sleeping(self, node: Node) -> None:
+        """Let the executor dial this node, which wakes, and whose streams move before its group learns of anything."""
         self.executor.prefers = node.id
         self.executor.break_streams(0.0)
         self.wait_for(lambda: any(connection.machines[1] == node.id for connection in self.executor.connections))
-        return self.executor.connections[-1]
+        self.wait(0.1)
+        assert node.loop is not None
+        node.loop.resume()
+        self.wait(0.2)
+        node.resume()
+        self.executor.prefers = ""
 
 
 def leader_that_slept() -> None:
     """A leader that was asleep knows nothing of what the next one started, and must not have it stopped."""
     stage = Stage()
     stage.begin()
-    stage.create("long", 4.0)
+    stage.create("long", 4.0, at_most_once=True)
     first = stage.leader
     first.pause()
-    stage.wait_for(lambda: stage._leads() and stage.is_connected_to(stage.leader))
-    stage.run_task("long")
-    stage.dial(first)
-    stage.wait(0.1)
-    assert first.loop is not None
-    # Streams move before the group learns that it was deposed.
-    first.loop.resume()
-    stage.wait(0.1)
-    first.resume()
-    stage.wait(0.5)
-    stage.executor.prefers = ""
+    stage.wait_for(lambda: stage.leads() and stage.is_connected_to(stage.leader))
+    key = stage.run_task("long")
+    stage.dial_sleeping(first)
+    stage.come_to_rest()
+    if (state := stage.log.state.executions[key].state) != SUCCEEDED:
+        raise Violation(f"deposed: a leader that was deposed had the execution end as {state}")
+
+
+def leader_that_slept_too_long() -> None:
+    """It still has an attempt assigned that the executor has seen the successor of."""
+    stage = Stage()
+    stage.begin()
+    stage.create("long", 12.0)
+    first = stage.leader
+    key = stage.run_task("long")
+    first.pause()
+    stage.wait_for(stage.leads)
+    second = stage.leader
+    stage.executor.lose_line(second)
+    stage.wait_for(lambda: stage.log.state.executions[key].attempt == 2)
+    stage.lines.heal()
+    stage.wait_for(lambda: any(process.attempt == 2 for process in stage.ground.processes))
+    stage.dial_sleeping(first)
     stage.come_to_rest()
 
 
-SCHEDULES = [leader_that_slept]
+SCHEDULES = [leader_that_slept, leader_that_slept_too_long]

@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-from raftsched_client.v1 import task_pb2
+from raftsched_client.v1 import policy_pb2, task_pb2
 
 from tests.simulation.consensus.world import Violation, World
 from tests.simulation.system.clients import Clients, Operation, register_call
@@ -113,15 +113,15 @@ class Workload:
         if dice.random() < 0.6:
             task.misfire_threshold.FromMicroseconds(dice.choice([SECOND, 3 * SECOND]))
         if dice.random() < 0.4:
-            task.delivery = task_pb2.DELIVERY_AT_MOST_ONCE
+            task.delivery = policy_pb2.DELIVERY_AT_MOST_ONCE
         elif dice.random() < 0.5:
             task.retry.max_attempts = dice.choice([2, 3])
             task.retry.initial_backoff.FromMicroseconds(dice.choice([50_000, 500_000]))
             task.retry.max_backoff.FromMicroseconds(SECOND)
         task.overlap_policy = dice.choice([0, 1, 2, 3, 4])  # type: ignore[assignment]
-        if task.overlap_policy > task_pb2.OVERLAP_POLICY_ALLOW:
+        if task.overlap_policy > policy_pb2.OVERLAP_POLICY_ALLOW:
             task.max_running = dice.choice([1, 1, 2])
-        if task.overlap_policy == task_pb2.OVERLAP_POLICY_QUEUE:
+        if task.overlap_policy == policy_pb2.OVERLAP_POLICY_QUEUE:
             task.max_queued = dice.choice([1, 3])
         if dice.random() < 0.25:
             task.start_deadline.FromMicroseconds(dice.choice([SECOND, 4 * SECOND]))
@@ -138,7 +138,7 @@ class Workload:
         task.schedule.at.FromMicroseconds(EPOCH_US + int(self._world.now * SECOND) + ahead_us)
         _set_action(task, dice)
         if dice.random() < 0.5:
-            task.delivery = task_pb2.DELIVERY_AT_MOST_ONCE
+            task.delivery = policy_pb2.DELIVERY_AT_MOST_ONCE
         self._clients.create(task, lambda _: None)
 
     def _any_recurring(self) -> str:
