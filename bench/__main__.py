@@ -2,11 +2,15 @@
 
 import argparse
 import json
+import sys
+from datetime import UTC, datetime
 
 from bench.cluster import Cluster
+from bench.compare import COMPARISONS, compare
 from bench.measure import Figures, machine
-from bench.registry import WORKLOADS, Workload
-from bench.report import print_table
+from bench.peers import NotInstalled
+from bench.registry import EVERYTHING, WORKLOADS, Workload
+from bench.report import DOCUMENT, print_table, write_document
 
 _DEFAULT_PORT = 7601
 
@@ -14,18 +18,21 @@ _DEFAULT_PORT = 7601
 def main() -> None:
     """Run what the arguments name."""
     given = vars(_parser().parse_args())
-    name = given.pop("workload")
-    shared = {key: given.pop(key) for key in ("runs", "nodes", "base_port")}
-    print_table(measure(name, WORKLOADS[name], given, **shared))
+    command = given.pop("command")
+    if command == "all":
+        measure_everything(given["base_port"])
+    elif command == "compare":
+        compare_with(**given)
+    else:
+        shared = {key: given.pop(key) for key in ("runs", "nodes", "base_port")}
+        print_table(measure(command, given, **shared))
 
 
-def measure(
-    name: str, workload: Workload, options: dict[str, object], *, runs: int, nodes: int, base_port: int
-) -> list[Figures]:
+def measure(name: str, options: dict[str, object], *, runs: int, nodes: int, base_port: int) -> list[Figures]:
     """The figures of several runs, each of which is printed as a line of JSON when it is over."""
     results = []
     for run in range(1, runs + 1):
-        figures = run_once(workload, options, nodes, base_port)
+        figures = run_once(WORKLOADS[name], options, nodes, base_port)
         results.append(figures)
         line = {"workload": name, "run": run, "nodes": nodes, **options, **figures, "machine": machine()}
         print(json.dumps(line), flush=True)
@@ -40,9 +47,42 @@ def run_once(workload: Workload, options: dict[str, object], nodes: int, base_po
         return workload.run(cluster, **options)
 
 
+def measure_everything(base_port: int) -> None:
+    """All workloads, and docs/benchmarks.md after each of them, so that an end before the last one loses nothing.
+
+    A run that fails is told at the end, and the others go on.
+    """
+    measured, failures = [], []
+    for name, options, runs in EVERYTHING:
+        try:
+            results = measure(name, options, runs=runs, nodes=3, base_port=base_port)
+        except SystemExit as failure:
+            failures.append(f"{name} {options}: {failure}")
+            print(failures[-1], file=sys.stderr)
+            continue
+        print_table(results)
+        measured.append((name, options, results))
+        write_document(measured, datetime.now(UTC).date().isoformat())
+    print(f"\nThe tables are in {DOCUMENT}")
+    if failures:
+        sys.exit("\n".join(["Not measured:", *failures]))
+
+
+def compare_with(peer: str, workload: str, runs: int, base_port: int, count: int) -> None:
+    """A peer and raftsched in turn."""
+    options: dict[str, object] = {"count": count} if "count" in WORKLOADS[workload].options else {}
+    try:
+        lines = compare(
+            peer, workload, options, runs, lambda name, chosen: run_once(WORKLOADS[name], chosen, 3, base_port)
+        )
+    except NotInstalled as missing:
+        sys.exit(f"Skipped: {missing}")
+    print("\n" + "\n".join(lines))
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="scripts/bench", description="Measure a cluster on this machine.")
-    commands = parser.add_subparsers(dest="workload", required=True, metavar="WORKLOAD")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, workload in WORKLOADS.items():
         command = commands.add_parser(name, help=workload.help, description=workload.help)
         command.add_argument("--runs", type=int, default=3, help="each on a fresh cluster (default 3)")
@@ -51,6 +91,14 @@ def _parser() -> argparse.ArgumentParser:
         for option, default in workload.options.items():
             flag = f"--{option.replace('_', '-')}"
             command.add_argument(flag, type=type(default), default=default, help=f"default {default}")
+    everything = commands.add_parser("all", help="All workloads; writes the tables of docs/benchmarks.md.")
+    everything.add_argument("--base-port", type=int, default=_DEFAULT_PORT)
+    comparing = commands.add_parser("compare", help="Another system and raftsched in turn, and the ratio.")
+    comparing.add_argument("peer", choices=sorted({peer for peer, _ in COMPARISONS}))
+    comparing.add_argument("workload", choices=sorted({workload for _, workload in COMPARISONS}))
+    comparing.add_argument("--runs", type=int, default=2, help="of each, in turn (default 2)")
+    comparing.add_argument("--count", type=int, default=10_000, help="herd: how many tasks (default 10,000)")
+    comparing.add_argument("--base-port", type=int, default=_DEFAULT_PORT)
     return parser
 
 

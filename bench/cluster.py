@@ -1,10 +1,13 @@
 """A cluster under measurement, run by the start script that users run."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
@@ -20,6 +23,7 @@ class Cluster:
         self.nodes = nodes
         self.endpoints = [f"127.0.0.1:{base_port + number}" for number in range(nodes)]
         self._directory = tempfile.TemporaryDirectory(prefix="raftsched-bench-")
+        self._restarted: list[subprocess.Popen[bytes]] = []
         self._options = ["--nodes", str(nodes), "--base-port", str(base_port), "--data-dir", self._directory.name]
 
     def __enter__(self) -> Self:
@@ -28,6 +32,9 @@ class Cluster:
 
     def __exit__(self, *_: object) -> None:
         self.script("down")
+        for process in self._restarted:
+            process.kill()
+            process.wait()
         self._directory.cleanup()
 
     def script(self, command: str, *arguments: str) -> None:
@@ -52,8 +59,38 @@ class Cluster:
 
     def pids(self) -> list[int]:
         """The processes of the nodes that run."""
+        if self._restarted:
+            return [process.pid for process in self._restarted]
         files = Path(self._directory.name).glob("**/*.pid")
         return [int(_pid(file.read_text())) for file in files]
+
+    def restart_all(self, probe: Callable[[Client], object]) -> float:
+        """Kill all nodes (SIGKILL), start them again, and return the seconds until a call succeeds."""
+        pids = self.pids()
+        commands = [Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").split(b"\0") for pid in pids]
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+        began = time.monotonic()
+        while any(Path(f"/proc/{pid}/cmdline").exists() for pid in pids) and time.monotonic() < began + 10:
+            time.sleep(0.01)
+        began = time.monotonic()
+        self._restarted = [
+            subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            for command in commands
+        ]
+        with self.client(timeout_s=120) as client:
+            while True:
+                try:
+                    probe(client)
+                except RaftschedError:
+                    time.sleep(0.02)
+                else:
+                    return time.monotonic() - began
+
+    def data_mib(self) -> float:
+        """What the nodes keep on disk, all together."""
+        files = (file for file in Path(self._directory.name).glob("n*/**/*") if file.is_file())
+        return sum(file.stat().st_blocks * 512 for file in files) / (1 << 20)
 
     def wait_ready(self, within_s: float = 30.0) -> None:
         """Until all nodes answer and one leads."""

@@ -26,16 +26,21 @@ class Usage:
 
     cpu_s: float
     resident_mib: float
+    """With the pages of mapped files, such as those of the database, that are in memory now."""
+    private_mib: float
+    """Without them."""
 
 
 def usage(pids: Sequence[int]) -> Usage:
     """Processor time used so far, and memory at this moment, of processes that run."""
-    cpu_ticks = resident_pages = 0
+    cpu_ticks = resident_pages = shared_pages = 0
     for pid in pids:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         cpu_ticks += sum(int(field) for field in fields[11:15])
         resident_pages += int(fields[21])
-    return Usage(cpu_ticks / _TICKS_PER_S, resident_pages * _PAGE_BYTES / (1 << 20))
+        shared_pages += int(Path(f"/proc/{pid}/statm").read_text().split()[2])
+    mib = _PAGE_BYTES / (1 << 20)
+    return Usage(cpu_ticks / _TICKS_PER_S, resident_pages * mib, (resident_pages - shared_pages) * mib)
 
 
 def machine() -> dict[str, object]:

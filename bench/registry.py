@@ -5,10 +5,10 @@ strings) are its options on the command line, and the first line of its docstrin
 """
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from bench import failover, floor, herd, reads, register, steady
+from bench import failover, floor, herd, reads, register, scale, steady
 from bench.measure import Figures
 
 
@@ -19,8 +19,6 @@ class Workload:
     run: Callable[..., Figures]
     needs_cluster: bool = True
     """Whether ``run`` takes a ``bench.cluster.Cluster`` as its first argument."""
-    varies: Mapping[str, tuple[object, ...]] | None = None
-    """Values of options that ``scripts/bench all`` measures one after the other."""
 
     @property
     def options(self) -> dict[str, object]:
@@ -38,7 +36,27 @@ WORKLOADS: dict[str, Workload] = {
     "register": Workload(register.register),
     "herd": Workload(herd.herd),
     "steady": Workload(steady.steady),
+    "scale": Workload(scale.scale),
     "failover": Workload(failover.failover),
     "reads": Workload(reads.reads),
     "floor": Workload(floor.floor, needs_cluster=False),
 }
+
+EVERYTHING: tuple[tuple[str, dict[str, object], int], ...] = (
+    ("floor", {}, 3),
+    ("register", {}, 3),
+    ("reads", {}, 3),
+    ("herd", {"count": 1_000}, 3),
+    ("herd", {"count": 10_000}, 3),
+    ("steady", {"per_second": 100, "seconds": 20}, 3),
+    ("steady", {"per_second": 500, "seconds": 20}, 3),
+    ("steady", {"per_second": 1_000, "seconds": 20}, 3),
+    ("steady", {"per_second": 2_000, "seconds": 20}, 1),
+    ("failover", {"tasks": 500, "seconds": 30}, 3),
+    ("scale", {"count": 10_000}, 1),
+    ("scale", {"count": 100_000}, 1),
+    ("herd", {"count": 100_000}, 1),
+    ("scale", {"count": 1_000_000}, 1),
+    ("herd", {"count": 200_000}, 1),
+)
+"""What ``scripts/bench all`` runs: workload, options, and how many runs the median is of. Long ones run once."""

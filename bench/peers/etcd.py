@@ -1,0 +1,129 @@
+"""Three etcd nodes, and puts of the size of a task's registration.
+
+Requests are encoded by hand (etcd's rpc.proto): a PutRequest has the key as field 1 and the value as field 2, and a
+TxnRequest has RequestOp messages as field 2, whose field 2 is a PutRequest.
+"""
+
+import asyncio
+import os
+import subprocess
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+import grpc
+
+from bench.measure import Figures, Stopwatch, quantile, usage
+from bench.peers import free_ports, program
+
+_ADVICE = "on Debian: apt-get install etcd-server"
+_VALUE = b"v" * 150
+_READY_S = 20.0
+
+
+def register(*, sequential: int = 300, concurrent: int = 3_000, batched: int = 30_000, in_flight: int = 64) -> Figures:
+    """Puts per second: one by one, 64 in flight, and transactions of 100 one by one and 16 in flight."""
+    with _nodes(program("etcd", _ADVICE, "root/usr/bin/etcd")) as (ports, processes):
+        pids = [process.pid for process in processes]
+        return asyncio.run(_measure(ports[0], pids, sequential, concurrent, batched, in_flight))
+
+
+async def _measure(
+    port: int, pids: list[int], sequential: int, concurrent: int, batched: int, in_flight: int
+) -> Figures:
+    async with _client(port) as channel:
+        put: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary("/etcdserverpb.KV/Put")
+        txn: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary("/etcdserverpb.KV/Txn")
+        await _until_ready(put)
+        delays_ms = []
+        watch = Stopwatch()
+        for number in range(sequential):
+            call = Stopwatch()
+            await put(_put(b"sequential-%07d" % number))
+            delays_ms.append(call.seconds * 1000)
+        figures: Figures = {
+            "sequential_per_s": round(sequential / watch.seconds),
+            "sequential_p50_ms": round(quantile(delays_ms, 0.5), 2),
+        }
+        before = usage(pids)
+        seconds = await _all(put, (_put(b"concurrent-%07d" % number) for number in range(concurrent)), in_flight)
+        figures["concurrent_64_per_s"] = round(concurrent / seconds)
+        figures["concurrent_cpu_s_per_1000"] = round((usage(pids).cpu_s - before.cpu_s) / concurrent * 1000, 3)
+        for workers, name in ((1, "batches_of_100_per_s"), (16, "batches_of_100_16_in_flight_per_s")):
+            requests = [_txn(b"%d-%07d" % (workers, start), 100) for start in range(0, batched, 100)]
+            figures[name] = round(batched / await _all(txn, iter(requests), workers))
+    return figures
+
+
+async def _all(
+    call: "grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]", requests: Iterator[bytes], in_flight: int
+) -> float:
+    async def worker() -> None:
+        for request in requests:
+            await call(request)
+
+    watch = Stopwatch()
+    await asyncio.gather(*(worker() for _ in range(in_flight)))
+    return watch.seconds
+
+
+async def _until_ready(put: "grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]") -> None:
+    deadline = time.monotonic() + _READY_S
+    while True:
+        try:
+            await put(_put(b"ready"), timeout=1.0)
+        except grpc.aio.AioRpcError:
+            if time.monotonic() > deadline:
+                raise
+            await asyncio.sleep(0.1)
+        else:
+            return
+
+
+@asynccontextmanager
+async def _client(port: int) -> AsyncIterator[grpc.aio.Channel]:
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=[("grpc.enable_http_proxy", 0)]) as channel:
+        yield channel
+
+
+@contextmanager
+def _nodes(etcd: str) -> Iterator[tuple[list[int], list["subprocess.Popen[bytes]"]]]:
+    clients, peers = free_ports(3), free_ports(3)
+    cluster = ",".join(f"e{number}=http://127.0.0.1:{port}" for number, port in enumerate(peers))
+    with tempfile.TemporaryDirectory(prefix="raftsched-bench-etcd-") as directory:
+        processes = []
+        for number in range(3):
+            client, peer = (f"http://127.0.0.1:{ports[number]}" for ports in (clients, peers))
+            addresses = ["--listen-client-urls", client, "--advertise-client-urls", client]
+            addresses += ["--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer]
+            command = [etcd, "--name", f"e{number}", "--data-dir", f"{directory}/e{number}", *addresses]
+            command += ["--initial-cluster", cluster, "--logger", "zap", "--log-level", "error"]
+            environment = {**os.environ, "ETCD_UNSUPPORTED_ARCH": ""}
+            processes.append(
+                subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
+            )
+        try:
+            yield clients, processes
+        finally:
+            for process in processes:
+                process.kill()
+                process.wait()
+
+
+def _put(key: bytes) -> bytes:
+    return _field(1, key) + _field(2, _VALUE)
+
+
+def _txn(prefix: bytes, count: int) -> bytes:
+    return b"".join(_field(2, _field(2, _put(b"%s-%03d" % (prefix, number)))) for number in range(count))
+
+
+def _field(number: int, content: bytes) -> bytes:
+    """A length-delimited field of protobuf."""
+    length, size = bytearray(), len(content)
+    while size > 127:
+        length.append(size & 127 | 128)
+        size >>= 7
+    length.append(size)
+    return bytes((number << 3 | 2,)) + bytes(length) + content
