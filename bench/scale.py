@@ -12,7 +12,7 @@ from bench.tasks import FAR, create, far_tasks, new_task
 _IDLE_S = 10.0
 _SETTLE_S = 3.0
 _BEATS = 4
-"""Tasks that fire every second, a part of a second after one another, so that the first fire after a restart is seen."""
+"""Tasks that fire every second, a part of one apart, so that the first fire after a restart is seen."""
 
 
 def scale(cluster: Cluster, *, count: int = 100_000) -> Figures:
