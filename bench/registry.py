@@ -8,7 +8,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from bench import failover, floor, herd, reads, register, scale, steady
+from bench import failover, floor, herd, history, reads, register, scale, steady
 from bench.measure import Figures
 
 
@@ -39,6 +39,7 @@ WORKLOADS: dict[str, Workload] = {
     "scale": Workload(scale.scale),
     "failover": Workload(failover.failover),
     "reads": Workload(reads.reads),
+    "history": Workload(history.history, needs_cluster=False),
     "floor": Workload(floor.floor, needs_cluster=False),
 }
 

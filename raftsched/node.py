@@ -20,11 +20,11 @@ from raftsched.consensus.driver import GroupDriver
 from raftsched.consensus.group import RaftGroup
 from raftsched.consensus.matching import InvariantBroken
 from raftsched.consensus.settings import Settings
+from raftsched.consensus.snapshot import applied_index
 from raftsched.consensus.transport import RaftTransport
 from raftsched.core.state_check import CheckMemory
 from raftsched.executor.agent import ExecutorAgent
 from raftsched.executor.settings import ExecutorSettings
-from raftsched.history.follow import applied_index
 from raftsched.history.process import HistoryProcess
 from raftsched.history.reader import HistoryReader
 from raftsched.history.settings import HistorySettings
@@ -189,10 +189,8 @@ class Node:
         if not config.history.enabled:
             return None
 
-        def committed_index() -> int:
-            with store.read() as reader:
-                return applied_index(reader)
-
+        with store.read() as reader:
+            index = applied_index(reader)
         settings = HistorySettings(
             path=self._history_path,
             store_path=config.data_dir / "state",
@@ -204,7 +202,7 @@ class Node:
             keep_bytes=config.history.max_mib << 20,
             log=config.log.model_dump(),
         )
-        process = HistoryProcess(settings, committed_index, lambda: group.status().role is Role.LEADER)
+        process = HistoryProcess(settings, index, lambda: group.status().role is Role.LEADER)
         replica.follow(process)
         return process
 

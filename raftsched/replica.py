@@ -6,6 +6,7 @@ from typing import Protocol
 
 import structlog
 
+from raftsched.consensus.snapshot import applied_index
 from raftsched.core.machine import apply
 from raftsched.core.rows import ExecutionRow
 from raftsched.core.state_check import CheckMemory
@@ -31,8 +32,11 @@ class EntryChanges:
 class Follower(Protocol):
     """Follows the state tables, from a cursor of its own."""
 
-    def changed(self, entries: list[EntryChanges]) -> None:
-        """A commit has made these changes durable. They come in the order of the log, and none is left out."""
+    def changed(self, entries: list[EntryChanges], index: int) -> None:
+        """A commit has made these changes durable, the last of the entries up to ``index``.
+
+        They come in the order of the log, and none is left out.
+        """
 
     def replaced(self) -> None:
         """A snapshot has replaced the tables: anything may have changed."""
@@ -81,9 +85,12 @@ class Replica:
         if executions or tasks:
             for listener in self._listeners:
                 listener(executions, tasks)
-        if entries:
+        if self._followers:
+            # Nothing else commits before this returns, so the store holds what has been told and no more.
+            with self._store.read() as reader:
+                index = applied_index(reader)
             for follower in self._followers:
-                follower.changed(entries)
+                follower.changed(entries, index)
 
     def restored(self) -> None:
         """A snapshot has replaced the tables: this node follows, and nobody waits for single changes."""

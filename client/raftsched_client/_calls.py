@@ -131,7 +131,12 @@ def get_task(name: str, stale: bool) -> Call[task_pb2.GetTaskRequest, task_pb2.G
 
 
 def list_tasks(
-    name_prefix: str, labels: Mapping[str, str] | None, state: task_pb2.TaskState.ValueType, page_size: int, stale: bool
+    name_prefix: str,
+    labels: Mapping[str, str] | None,
+    state: task_pb2.TaskState.ValueType,
+    order_by: str,
+    page_size: int,
+    stale: bool,
 ) -> Paged[task_pb2.ListTasksRequest, task_pb2.ListTasksResponse, task_pb2.Task]:
     """ListTasks."""
 
@@ -144,6 +149,7 @@ def list_tasks(
             name_prefix=name_prefix,
             labels=labels,
             state=state,
+            order_by=order_by,
             consistency=_consistency(stale),
         )
         return Call(LIST_TASKS, request, lambda response: (list(response.tasks), response.next_page_token))

@@ -141,12 +141,13 @@ class AsyncClient(BaseClient):
         name_prefix: str = "",
         labels: Mapping[str, str] | None = None,
         state: TaskState.ValueType = TASK_STATE_UNSPECIFIED,
+        order_by: str = "",
         page_size: int = 1000,
         stale: bool = False,
         timeout: Timeout | None = None,
     ) -> AsyncIterator[Task]:
         """As ``Client.list_tasks``."""
-        return self._pages(_calls.list_tasks(name_prefix, labels, state, page_size, stale), timeout)
+        return self._pages(_calls.list_tasks(name_prefix, labels, state, order_by, page_size, stale), timeout)
 
     async def update_task(
         self, changes: Task, mask: Iterable[str], *, request_id: str | None = None, timeout: Timeout | None = None

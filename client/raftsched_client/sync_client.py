@@ -142,15 +142,17 @@ class Client(BaseClient):
         name_prefix: str = "",
         labels: Mapping[str, str] | None = None,
         state: TaskState.ValueType = TASK_STATE_UNSPECIFIED,
+        order_by: str = "",
         page_size: int = 1000,
         stale: bool = False,
         timeout: Timeout | None = None,
     ) -> Iterator[Task]:
-        """Tasks ordered by name, read page by page (``page_size`` 1 to 1,000); ``timeout`` is that of one page.
+        """Tasks, read page by page (``page_size`` 1 to 1,000); ``timeout`` is that of one page.
 
-        Tasks must carry all ``labels``; an empty value matches any value of that key.
+        Tasks must carry all ``labels``; an empty value matches any value of that key. ``order_by`` is ``name`` (the
+        default) or ``next_fire_time``, or one of them and `` desc``.
         """
-        return self._pages(_calls.list_tasks(name_prefix, labels, state, page_size, stale), timeout)
+        return self._pages(_calls.list_tasks(name_prefix, labels, state, order_by, page_size, stale), timeout)
 
     def update_task(
         self, changes: Task, mask: Iterable[str], *, request_id: str | None = None, timeout: Timeout | None = None

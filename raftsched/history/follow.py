@@ -6,6 +6,7 @@ from typing import Protocol
 
 from raftsched_client.v1 import task_pb2
 
+from raftsched.consensus.snapshot import applied_index
 from raftsched.core.rows import task_change_key
 from raftsched.history.frames import Entry
 from raftsched.history.index import Index, is_final
@@ -19,7 +20,6 @@ from raftsched.history.records import (
 from raftsched.internal.v1 import command_pb2 as pb
 from raftsched.ports import Reader, Table
 
-APPLIED_INDEX_KEY = b"applied_index"
 _SLICE_ROWS = 2_000
 _HIGHEST = (1 << 63) - 1
 
@@ -29,12 +29,6 @@ class Source(Protocol):
 
     def read(self) -> AbstractContextManager[Reader]:
         """A view of what was last committed."""
-
-
-def applied_index(reader: Reader) -> int:
-    """The last applied entry, as ``consensus.snapshot`` writes it."""
-    value = reader.get(Table.META, APPLIED_INDEX_KEY)
-    return 1 if value is None else int.from_bytes(value, "big")
 
 
 class Follower:

@@ -27,7 +27,7 @@ class Word(Enum):
     REACHED = b"I"
     """An index up to which no changes are left to tell."""
     GAP = b"G"
-    """Anything may have changed up to this index."""
+    """Anything may have changed."""
     LEADS = b"L"
     """Whether this node leads: 1 or 0."""
 

@@ -44,15 +44,14 @@ class EntryChanges(Protocol):
 class HistoryProcess:
     """Runs the process, and tells it what the replica says. Never waits for it: what it cannot take becomes a gap."""
 
-    def __init__(
-        self, settings: HistorySettings, committed_index: Callable[[], int], leads: Callable[[], bool]
-    ) -> None:
-        """``committed_index``: how far the durable state tables are; every change up to there has been told."""
+    def __init__(self, settings: HistorySettings, applied_index: int, leads: Callable[[], bool]) -> None:
+        """``applied_index``: how far the state tables are; every change after it will be told."""
         self._settings = settings
-        self._committed_index = committed_index
+        self._index = applied_index
+        """Every change up to this log index has been told."""
         self._leads = leads
         self._input: asyncio.StreamWriter | None = None
-        self._start_index = committed_index()
+        self._start_index = applied_index
         self._early = bytearray()
         """Changes after ``_start_index``, told while no process runs."""
         self._gap = False
@@ -60,8 +59,9 @@ class HistoryProcess:
         self.problem = ""
         """Why the index does not go on; "" while it does."""
 
-    def changed(self, entries: Iterable[EntryChanges]) -> None:
+    def changed(self, entries: Iterable[EntryChanges], index: int) -> None:
         """See ``replica.Follower``."""
+        self._index = index
         if self._gap:
             return
         if self._waiting_bytes() > MAX_WAITING_BYTES:
@@ -109,7 +109,7 @@ class HistoryProcess:
             ended.cancel()
             self._beat()
             # What is told from now on is for the next process, which goes on from the cursor of this one.
-            self._input, self._start_index = None, self._committed_index()
+            self._input, self._start_index = None, self._index
 
     def _beat(self) -> None:
         """Say how far the state is, so that a restart after a quiet time finds no gap."""
@@ -117,8 +117,8 @@ class HistoryProcess:
             if self._waiting_bytes():
                 return
             self._gap = False
-            self._write(index_frame(Word.GAP, self._committed_index()))
-        said = (self._committed_index(), self._leads())
+            self._write(frame(Word.GAP, b""))
+        said = (self._index, self._leads())
         if said != self._said:
             self._said = said
             self._write(index_frame(Word.REACHED, said[0]) + frame(Word.LEADS, b"%d" % said[1]))

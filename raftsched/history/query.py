@@ -21,6 +21,8 @@ class QuerySyntaxError(ValueError):
 
 def to_fts(text: str) -> tuple[str, list[str]]:
     """The FTS5 expression, and the words and phrases that it looks for (for a snippet). Raises QuerySyntaxError."""
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise QuerySyntaxError("holds half of a surrogate pair, which is no character")
     if len(text) > MAX_CHARACTERS:
         raise QuerySyntaxError(f"has {len(text)} characters; at most {MAX_CHARACTERS} are allowed")
     return _Reader(text).read()

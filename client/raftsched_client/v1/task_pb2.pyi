@@ -1175,6 +1175,7 @@ class ListTasksRequest(_message.Message):
     LABELS_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
     CONSISTENCY_FIELD_NUMBER: _builtins.int
+    ORDER_BY_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """Default 100, at most 1,000."""
     page_token: _builtins.str
@@ -1182,6 +1183,10 @@ class ListTasksRequest(_message.Message):
     name_prefix: _builtins.str
     state: Global___TaskState.ValueType
     consistency: _consistency_pb2.Consistency.ValueType
+    order_by: _builtins.str
+    """`name` (the default), `name desc`, `next_fire_time` or `next_fire_time desc`. By next fire time come first the tasks that
+    have one, and then the others by name.
+    """
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Tasks that carry all of these; an empty value matches any value of that key."""
@@ -1195,10 +1200,11 @@ class ListTasksRequest(_message.Message):
         labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         state: Global___TaskState.ValueType = ...,
         consistency: _consistency_pb2.Consistency.ValueType = ...,
+        order_by: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["consistency", b"consistency", "labels", b"labels", "name_prefix", b"name_prefix", "page_size", b"page_size", "page_token", b"page_token", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["consistency", b"consistency", "labels", b"labels", "name_prefix", b"name_prefix", "order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -122,7 +122,8 @@ class TaskServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListTasks(self, request, context):
-        """Ordered by name.
+        """Ordered by name, or as `order_by` says. One call looks at a bounded number of tasks: a filter that matches few gives a
+        short page and a token.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -46,7 +46,9 @@ class TaskServiceStub:
     GetTask: _grpc.UnaryUnaryMultiCallable[_task_pb2.GetTaskRequest, _task_pb2.GetTaskResponse]
     """Errors: NOT_FOUND."""
     ListTasks: _grpc.UnaryUnaryMultiCallable[_task_pb2.ListTasksRequest, _task_pb2.ListTasksResponse]
-    """Ordered by name."""
+    """Ordered by name, or as `order_by` says. One call looks at a bounded number of tasks: a filter that matches few gives a
+    short page and a token.
+    """
     UpdateTask: _grpc.UnaryUnaryMultiCallable[_task_pb2.UpdateTaskRequest, _task_pb2.UpdateTaskResponse]
     """Errors: NOT_FOUND, INVALID_ARGUMENT, ABORTED (the etag no longer matches)."""
     DeleteTask: _grpc.UnaryUnaryMultiCallable[_task_pb2.DeleteTaskRequest, _empty_pb2.Empty]
@@ -77,7 +79,9 @@ class TaskServiceAsyncStub(TaskServiceStub):
     GetTask: _aio.UnaryUnaryMultiCallable[_task_pb2.GetTaskRequest, _task_pb2.GetTaskResponse]  # type: ignore[assignment]
     """Errors: NOT_FOUND."""
     ListTasks: _aio.UnaryUnaryMultiCallable[_task_pb2.ListTasksRequest, _task_pb2.ListTasksResponse]  # type: ignore[assignment]
-    """Ordered by name."""
+    """Ordered by name, or as `order_by` says. One call looks at a bounded number of tasks: a filter that matches few gives a
+    short page and a token.
+    """
     UpdateTask: _aio.UnaryUnaryMultiCallable[_task_pb2.UpdateTaskRequest, _task_pb2.UpdateTaskResponse]  # type: ignore[assignment]
     """Errors: NOT_FOUND, INVALID_ARGUMENT, ABORTED (the etag no longer matches)."""
     DeleteTask: _aio.UnaryUnaryMultiCallable[_task_pb2.DeleteTaskRequest, _empty_pb2.Empty]  # type: ignore[assignment]
@@ -129,7 +133,9 @@ class TaskServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _task_pb2.ListTasksRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_task_pb2.ListTasksResponse, _abc.Awaitable[_task_pb2.ListTasksResponse]]:
-        """Ordered by name."""
+        """Ordered by name, or as `order_by` says. One call looks at a bounded number of tasks: a filter that matches few gives a
+        short page and a token.
+        """
 
     @_abc_1.abstractmethod
     def UpdateTask(

@@ -408,3 +408,38 @@ async def test_a_page_stays_small_however_large_its_tasks(cluster: ApiCluster) -
     pages = await names(cluster, task_pb2.ListTasksRequest(page_size=1000))
     assert [name for page in pages for name in page] == [f"t{number:02}" for number in range(20)]
     assert len(pages) > 1
+
+
+@on_cluster()
+async def test_tasks_are_listed_by_name_or_by_next_fire_both_ways_in_pages_of_any_size(cluster: ApiCluster) -> None:
+    stub = cluster.caller().tasks
+    for number, day in enumerate((3, 1, 2)):
+        made = task_pb2.Task(name=f"t{number}")
+        made.schedule.at.FromJsonString(f"2099-01-0{day}T00:00:00Z")
+        made.action.noop.SetInParent()
+        await stub.CreateTask(task_pb2.CreateTaskRequest(task=made))
+    paused = task_pb2.Task(name="p", paused=True)
+    paused.schedule.at.FromJsonString("2099-01-01T12:00:00Z")
+    paused.action.noop.SetInParent()
+    await stub.CreateTask(task_pb2.CreateTaskRequest(task=paused))
+
+    async def listed(order_by: str, size: int, **more: object) -> list[str]:
+        names: list[str] = []
+        token = ""
+        while True:
+            request = task_pb2.ListTasksRequest(order_by=order_by, page_size=size, page_token=token, **more)  # type: ignore[arg-type]
+            response = await stub.ListTasks(request)
+            names += [task.name for task in response.tasks]
+            token = response.next_page_token
+            if not token:
+                return names
+
+    for size in (1, 2, 100):
+        assert await listed("name", size) == ["p", "t0", "t1", "t2"]
+        assert await listed("name desc", size) == ["t2", "t1", "t0", "p"]
+        assert await listed("next_fire_time", size) == ["t1", "t2", "t0", "p"]
+        assert await listed("next_fire_time desc", size) == ["t0", "t2", "t1", "p"]
+        assert await listed("next_fire_time", size, state=task_pb2.TASK_STATE_PAUSED) == ["p"]
+        assert await listed("next_fire_time", size, name_prefix="t") == ["t1", "t2", "t0"]
+    told = await refused(stub.ListTasks(task_pb2.ListTasksRequest(order_by="size")))
+    assert "next_fire_time desc" in told.fields["order_by"]

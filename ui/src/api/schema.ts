@@ -215,7 +215,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** @description Ordered by name. */
+        /** @description Ordered by name, or as `order_by` says. One call looks at a bounded number of tasks: a filter that matches few gives a short page and a token. */
         get: operations["ListTasks"];
         put?: never;
         /** @description Errors: INVALID_ARGUMENT (with field violations), ALREADY_EXISTS, RESOURCE_EXHAUSTED. */
@@ -1735,6 +1735,8 @@ export interface operations {
                 };
                 state?: components["schemas"]["TaskState"];
                 consistency?: components["schemas"]["Consistency"];
+                /** @description `name` (the default), `name desc`, `next_fire_time` or `next_fire_time desc`. By next fire time come first the tasks that have one, and then the others by name. */
+                orderBy?: string;
             };
             header?: never;
             path?: never;

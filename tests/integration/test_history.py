@@ -1,0 +1,119 @@
+"""The history of a real cluster: any node answers, and nothing is missing after crashes, damage and snapshots."""
+
+import os
+import shutil
+import signal
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from raftsched_client import Client, RaftschedError, task
+from raftsched_client.v1 import history_pb2
+
+from tests.support.cluster import Cluster, eventually
+
+
+@pytest.fixture
+def cluster(tmp_path):
+    with Cluster(tmp_path) as running:
+        yield running
+
+
+def run_some(client: Client, name: str, count: int, text: str) -> list[str]:
+    """Executions of a new task, which end."""
+    client.create_task(task(name, every=timedelta(days=300), command=["sh", "-c", f"echo {text}; exit 3"]))
+    runs = [client.run_task(name).id for _ in range(count)]
+    for each in runs:
+        list(client.watch_executions(execution_id=each))
+    return runs
+
+
+def found(cluster: Cluster, node: str, query: str) -> set[str]:
+    try:
+        with cluster.client(node) as client:
+            return {record.execution.id for record in client.search_logs(query)}
+    except RaftschedError:
+        return set()
+
+
+def status(cluster: Cluster, node: str) -> history_pb2.GetHistoryStatusResponse:
+    with cluster.client(node) as client:
+        return client.get_history_status()
+
+
+def all_find(cluster: Cluster, query: str, wanted: list[str]) -> None:
+    for node in cluster.nodes:
+        eventually(lambda node=node: found(cluster, node, query) == set(wanted), what=f"{query} on {node}")
+
+
+def indexer_of(pid: int) -> int:
+    """The process that keeps the history index of a node."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    (indexer,) = (child for child in children if b"history.indexer" in Path(f"/proc/{child}/cmdline").read_bytes())
+    return int(indexer)
+
+
+def test_every_node_finds_what_ran_and_what_was_changed(cluster):
+    with cluster.client() as client:
+        runs = run_some(client, "job", 3, "connection refused")
+        client.pause_task("job")
+        all_find(cluster, '"connection refused" NOT accepted', runs)
+        for node in cluster.nodes:
+            eventually(
+                lambda node=node: (
+                    [change.changed_fields for change in client_changes(cluster, node, "job")] == [["paused"], []]
+                ),
+                what=f"changes on {node}",
+            )
+
+
+def client_changes(cluster: Cluster, node: str, name: str) -> list[history_pb2.TaskChange]:
+    with cluster.client(node) as client:
+        return list(client.list_task_changes(name))
+
+
+def test_nothing_is_missing_after_kills_of_node_and_indexer_and_a_lost_and_a_damaged_file(cluster):
+    victim = cluster.follower()
+    other = next(id_ for id_ in cluster.nodes if id_ not in (victim, cluster.leader()))
+    with cluster.client() as client:
+        runs = run_some(client, "first", 3, "needle")
+        all_find(cluster, "needle", runs)
+        # Killed while others go on; the file of another is lost meanwhile, the third's is damaged.
+        cluster.nodes[victim].kill()
+        runs += run_some(client, "second", 3, "needle")
+        cluster.nodes[victim].start()
+        all_find(cluster, "needle", runs)
+        cluster.nodes[other].kill()
+        shutil.rmtree(cluster.directory / other / "history")
+        cluster.nodes[other].start()
+        all_find(cluster, "needle", runs)
+        cluster.nodes[other].kill()
+        (cluster.directory / other / "history" / "index.sqlite").write_bytes(b"not a database" * 1000)
+        cluster.nodes[other].start()
+        all_find(cluster, "needle", runs)
+    assert (cluster.directory / other / "history" / "index.sqlite.bad").exists()
+
+
+def test_a_clean_restart_goes_on_from_the_cursor_and_compares_nothing(cluster):
+    with cluster.client() as client:
+        runs = run_some(client, "job", 2, "needle")
+    all_find(cluster, "needle", runs)
+    node = cluster.follower()
+    cluster.nodes[node].send(signal.SIGTERM)
+    cluster.nodes[node].wait()
+    cluster.nodes[node].start()
+    cluster.wait_ready()
+    eventually(lambda: found(cluster, node, "needle") == set(runs), what="the records")
+    caught_up = [line for line in cluster.log_lines(node) if "catches up" in str(line.get("event"))]
+    # Once, when the file was made.
+    assert len(caught_up) <= 1
+
+
+def test_a_killed_indexer_is_started_again_and_misses_nothing(cluster):
+    node = cluster.follower()
+    with cluster.client() as client:
+        runs = run_some(client, "first", 1, "needle")
+        all_find(cluster, "needle", runs)
+        os.kill(indexer_of(cluster.nodes[node].pid), signal.SIGKILL)
+        runs += run_some(client, "second", 2, "needle")
+        all_find(cluster, "needle", runs)
