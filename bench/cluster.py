@@ -92,6 +92,14 @@ class Cluster:
         files = (file for file in Path(self._directory.name).glob("n*/**/*") if file.is_file())
         return sum(file.stat().st_blocks * 512 for file in files) / (1 << 20)
 
+    def pid(self, id_: str) -> int:
+        """The process of a node that runs."""
+        return int(_pid((Path(self._directory.name) / f"{id_}.pid").read_text()))
+
+    def data_directory(self, id_: str) -> Path:
+        """Where a node keeps its data."""
+        return Path(self._directory.name) / id_
+
     def wait_ready(self, within_s: float = 30.0) -> None:
         """Until all nodes answer and one leads."""
         deadline = time.monotonic() + within_s

@@ -8,7 +8,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from bench import failover, floor, herd, history, reads, register, scale, steady
+from bench import elections, failover, floor, herd, history, reads, register, scale, snapshot, steady
 from bench.measure import Figures
 
 
@@ -38,6 +38,8 @@ WORKLOADS: dict[str, Workload] = {
     "steady": Workload(steady.steady),
     "scale": Workload(scale.scale),
     "failover": Workload(failover.failover),
+    "snapshot": Workload(snapshot.snapshot),
+    "elections": Workload(elections.elections),
     "reads": Workload(reads.reads),
     "history": Workload(history.history, needs_cluster=False),
     "floor": Workload(floor.floor, needs_cluster=False),
