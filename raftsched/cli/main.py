@@ -6,7 +6,20 @@ from typing import Annotated
 
 import typer
 
-from raftsched.cli import cluster, crontab, execution, explain, history, ledger, process, simulate, status, task, verify
+from raftsched.cli import (
+    apply,
+    cluster,
+    crontab,
+    execution,
+    explain,
+    history,
+    ledger,
+    process,
+    simulate,
+    status,
+    task,
+    verify,
+)
 from raftsched.cli.failures import ExitCode, Failure, report
 from raftsched.cli.session import EndpointsOption, OutputOption, TimeoutOption, command, help_text
 
@@ -65,6 +78,9 @@ command(app, "ledger", panel=_TASKS)(ledger.ledger)
 command(app, "explain", panel=_TASKS)(explain.explain)
 command(app, "simulate", panel=_TASKS)(simulate.simulate)
 command(app, "verify", panel=_TASKS)(verify.verify)
+command(app, "apply", panel=_TASKS)(apply.apply)
+command(app, "diff", panel=_TASKS)(apply.diff)
+command(app, "export", panel=_TASKS)(apply.export)
 app.add_typer(crontab.app, name="import", rich_help_panel=_TASKS)
 command(app, "status", panel=_CLUSTER)(status.status)
 app.add_typer(cluster.app, name="cluster", rich_help_panel=_CLUSTER)

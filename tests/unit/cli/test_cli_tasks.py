@@ -230,7 +230,7 @@ def test_refused_tasks_of_a_file_are_named_and_the_others_created(cli, cluster, 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("- name: a\n  shedule: {}", 'task 1 (a): Message type "raftsched.v1.Task" has no field named "shedule"'),
+        ("- name: a\n  shedule: {}", ":2: task 1 (a): there is no key 'shedule'; known are name"),
         ("- 7", "task 1 is not a mapping"),
         ("a: [", "is neither JSON nor YAML"),
         ("", "holds no task"),
