@@ -55,9 +55,11 @@ from raftsched_client.v1.task_pb2 import (
     PullPolicy,
     PythonAction,
     RetryPolicy,
+    RruleSchedule,
     Schedule,
     Task,
     TaskState,
+    UnionSchedule,
 )
 
 __all__ = [
@@ -107,6 +109,7 @@ __all__ = [
     "RecentRuns",
     "ResourceExhaustedError",
     "RetryPolicy",
+    "RruleSchedule",
     "Schedule",
     "Task",
     "TaskChange",
@@ -114,6 +117,7 @@ __all__ = [
     "TaskState",
     "Timeout",
     "UnavailableError",
+    "UnionSchedule",
     "action",
     "retry_policy",
     "schedule",

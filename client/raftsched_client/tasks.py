@@ -53,8 +53,10 @@ from raftsched_client.v1.task_pb2 import (
     NoopAction,
     PythonAction,
     RetryPolicy,
+    RruleSchedule,
     Schedule,
     Task,
+    UnionSchedule,
 )
 
 Misfire = Literal["skip", "one", "all"]
@@ -109,12 +111,14 @@ def task(
     name: str,
     *,
     cron: str | None = None,
+    rrule: str | None = None,
     zone: str | None = None,
     gap: Gap | None = None,
     fold: Fold | None = None,
     every: timedelta | None = None,
     anchor: datetime | None = None,
     at: datetime | None = None,
+    union: Sequence[Schedule] | None = None,
     start: datetime | None = None,
     end: datetime | None = None,
     command: Sequence[str] | None = None,
@@ -151,10 +155,11 @@ def task(
 ) -> Task:
     """A task, ready for ``create_task``. Takes exactly one schedule and exactly one action.
 
-    Schedules: ``cron`` (five or six fields or an alias, read in the IANA ``zone``, default UTC), ``every`` (counted
-    from ``anchor``, default the time of registration), ``at``; each from ``start`` until before ``end``. ``gap`` says
-    what happens to local times of ``cron`` that a clock change leaves out, ``fold`` which occurrence of repeated ones
-    counts.
+    Schedules: ``cron`` (five or six fields or an alias, read in the IANA ``zone``, default UTC), ``rrule`` (a rule of
+    RFC 5545, or lines with DTSTART, RRULE, RDATE and EXDATE, in the ``zone``), ``every`` (counted from ``anchor``,
+    default the time of registration), ``at``, ``union`` (all that any of several, made by ``schedule``, has); each from
+    ``start`` until before ``end``. ``gap`` says what happens to local times of ``cron`` and ``rrule`` that a clock
+    change leaves out, ``fold`` which occurrence of repeated ones counts.
 
     Actions: ``command`` (a program and its arguments) and ``shell`` (a script for /bin/sh), both with ``env``,
     ``working_directory`` and ``stdin``; ``http`` (a URL to GET, or an ``HttpAction``); ``python`` (a callable that the
@@ -177,9 +182,19 @@ def task(
         name=name,
         labels=labels,
         schedule=None
-        if after and cron is None and every is None and at is None
+        if after and all(each is None for each in (cron, rrule, every, at, union))
         else schedule(
-            cron=cron, zone=zone, gap=gap, fold=fold, every=every, anchor=anchor, at=at, start=start, end=end
+            cron=cron,
+            rrule=rrule,
+            zone=zone,
+            gap=gap,
+            fold=fold,
+            every=every,
+            anchor=anchor,
+            at=at,
+            union=union,
+            start=start,
+            end=end,
         ),
         action=action(
             command=command,
@@ -253,26 +268,32 @@ def retry_policy(
 def schedule(
     *,
     cron: str | None = None,
+    rrule: str | None = None,
     zone: str | None = None,
     gap: Gap | None = None,
     fold: Fold | None = None,
     every: timedelta | None = None,
     anchor: datetime | None = None,
     at: datetime | None = None,
+    union: Sequence[Schedule] | None = None,
     start: datetime | None = None,
     end: datetime | None = None,
 ) -> Schedule:
     """A schedule, from the arguments of ``task``. Raises ValueError as ``task`` does."""
-    _exactly_one("schedule", cron=cron, every=every, at=at)
-    _only_with("cron", cron, zone=zone, gap=gap, fold=fold)
+    _exactly_one("schedule", cron=cron, rrule=rrule, every=every, at=at, union=union)
+    _only_with("cron or rrule", cron if rrule is None else rrule, zone=zone, gap=gap, fold=fold)
     _only_with("every", every, anchor=anchor)
     built = Schedule(start_time=_stamp("start", start), end_time=_stamp("end", end))
     if cron is not None:
         built.cron.CopyFrom(CronSchedule(expression=cron, time_zone=zone or "", gap=_GAP[gap], fold=_FOLD[fold]))
+    elif rrule is not None:
+        built.rrule.CopyFrom(RruleSchedule(lines=rrule, time_zone=zone or "", gap=_GAP[gap], fold=_FOLD[fold]))
     elif every is not None:
         built.interval.CopyFrom(IntervalSchedule(every=to_duration(every), anchor=_stamp("anchor", anchor)))
     elif at is not None:
         built.at.CopyFrom(to_timestamp(at, "at"))
+    elif union is not None:
+        built.union.CopyFrom(UnionSchedule(schedules=union))
     return built
 
 

@@ -9,9 +9,11 @@ from raftsched.api.actions import check_action
 from raftsched.api.errors import Violation, invalid
 from raftsched.api.fields import Violations, check_duration, check_enum, check_labels, check_name, check_time
 from raftsched.api.policies import MAX_DURATION_US, check_chain, check_misfire, check_number, check_overlap, check_retry
+from raftsched.core import recurrence
 from raftsched.core.model import HIGHEST_PRIORITY, SECOND_US, At, Delivery, FoldPolicy, GapPolicy
 from raftsched.core.rows import schedule_from_proto, timestamp_us
-from raftsched.core.schedule import ScheduleError, next_fire
+from raftsched.core.rrule import RruleError
+from raftsched.core.schedule import MAX_UNION, ScheduleError, next_fire, validate_time_zone
 from raftsched.core.schedule import validate as validate_schedule
 
 MAX_TASK_BYTES = 256 << 10
@@ -100,7 +102,7 @@ def changed_task(current: task_pb2.Task, sent: task_pb2.Task, mask: FieldMask, n
         task.ClearField("resume_time")
     if task.schedule.HasField("interval") and not task.schedule.interval.HasField("anchor"):
         _keep_anchor(task, current)
-    check_definition(task, now_us)
+    check_definition(task, now_us, timestamp_us(current.create_time))
     return task
 
 
@@ -122,14 +124,17 @@ def check_mask(mask: FieldMask) -> None:
     violations.raise_any()
 
 
-def check_definition(task: task_pb2.Task, now_us: int) -> None:
-    """Write the defaults of a definition out. Raises ApiError (INVALID_ARGUMENT) with everything that is wrong."""
+def check_definition(task: task_pb2.Task, now_us: int, registered_us: int = 0) -> None:
+    """Write the defaults of a definition out. Raises ApiError (INVALID_ARGUMENT) with everything that is wrong.
+
+    ``registered_us``: when the task was registered; 0: it is registered now.
+    """
     violations = Violations()
     check_name(violations, "task.name", task.name)
     check_labels(violations, "task.labels", task.labels)
     check_labels(violations, "task.executor_labels", task.executor_labels)
     if task.schedule.WhichOneof("kind") or not task.after:
-        check_schedule(violations, task.schedule, task.name, now_us)
+        check_schedule(violations, task.schedule, task.name, now_us, registered_us)
     else:
         task.ClearField("schedule")
     check_chain(violations, task)
@@ -163,18 +168,15 @@ def _check_policies(violations: Violations, task: task_pb2.Task) -> None:
         check_retry(violations, task)
 
 
-def check_schedule(violations: Violations, schedule: task_pb2.Schedule, task_name: str, now_us: int) -> None:
-    """Note what is wrong with the schedule of a task, and write its defaults out."""
+def check_schedule(
+    violations: Violations, schedule: task_pb2.Schedule, task_name: str, now_us: int, registered_us: int = 0
+) -> None:
+    """Note what is wrong with the schedule of a task, and write its defaults out.
+
+    What counts from the registration counts from ``registered_us``, or from now when that is 0.
+    """
     found = Violations()
-    _check_schedule_times(found, schedule)
-    kind = schedule.WhichOneof("kind")
-    if kind is None:
-        found.add("task.schedule", "is required: one of at, cron, interval")
-    elif kind == "cron":
-        schedule.cron.time_zone = schedule.cron.time_zone or "UTC"
-        _check_clock_changes(found, "task.schedule.cron", schedule.cron)
-    elif kind == "interval" and not schedule.interval.HasField("anchor"):
-        schedule.interval.anchor.FromMicroseconds(now_us)
+    _check_kind(found, "task.schedule", schedule, registered_us or now_us)
     if not found:
         try:
             validate_schedule(schedule_from_proto(schedule, task_name))
@@ -183,22 +185,57 @@ def check_schedule(violations: Violations, schedule: task_pb2.Schedule, task_nam
     violations.extend(found)
 
 
-def _check_clock_changes(violations: Violations, field: str, kind: task_pb2.CronSchedule) -> None:
+def _check_kind(violations: Violations, path: str, schedule: task_pb2.Schedule, registered_us: int) -> None:
+    _check_schedule_times(violations, path, schedule)
+    match schedule.WhichOneof("kind"):
+        case None:
+            kinds = ", ".join(field.name for field in schedule.DESCRIPTOR.oneofs_by_name["kind"].fields)
+            violations.add(path, f"is required: one of {kinds}")
+        case "cron":
+            schedule.cron.time_zone = schedule.cron.time_zone or "UTC"
+            _check_clock_changes(violations, f"{path}.cron", schedule.cron)
+        case "rrule":
+            _check_clock_changes(violations, f"{path}.rrule", schedule.rrule)
+            _check_rrule(violations, f"{path}.rrule", schedule.rrule, registered_us)
+        case "interval" if not schedule.interval.HasField("anchor"):
+            schedule.interval.anchor.FromMicroseconds(registered_us)
+        case "union":
+            members = schedule.union.schedules
+            # More of them, or unions in them, are refused as a whole.
+            for position, each in enumerate(members if len(members) <= MAX_UNION else ()):
+                if not each.HasField("union"):
+                    _check_kind(violations, f"{path}.union.schedules[{position}]", each, registered_us)
+
+
+def _check_rrule(violations: Violations, path: str, kind: task_pb2.RruleSchedule, registered_us: int) -> None:
+    try:
+        kind.time_zone = kind.time_zone or recurrence.zone_of(kind.lines) or "UTC"
+        validate_time_zone(kind.time_zone, f"{path}.time_zone")
+        kind.lines = recurrence.with_start(kind.lines, kind.time_zone, registered_us)
+    except RruleError as error:
+        violations.add(f"{path}.lines", str(error))
+    except ScheduleError as error:
+        violations.add(error.field, str(error))
+
+
+def _check_clock_changes(
+    violations: Violations, path: str, kind: task_pb2.CronSchedule | task_pb2.RruleSchedule
+) -> None:
     if kind.gap:
-        check_enum(violations, f"{field}.gap", kind.gap, GapPolicy)
+        check_enum(violations, f"{path}.gap", kind.gap, GapPolicy)
     if kind.fold:
-        check_enum(violations, f"{field}.fold", kind.fold, FoldPolicy)
+        check_enum(violations, f"{path}.fold", kind.fold, FoldPolicy)
 
 
-def _check_schedule_times(violations: Violations, schedule: task_pb2.Schedule) -> None:
+def _check_schedule_times(violations: Violations, path: str, schedule: task_pb2.Schedule) -> None:
     for field in ("start_time", "end_time", "at"):
         if schedule.HasField(field):
-            check_time(violations, f"task.schedule.{field}", getattr(schedule, field))
+            check_time(violations, f"{path}.{field}", getattr(schedule, field))
     if schedule.HasField("interval"):
         interval = schedule.interval
-        check_duration(violations, "task.schedule.interval.every", interval.every, SECOND_US, MAX_DURATION_US)
+        check_duration(violations, f"{path}.interval.every", interval.every, SECOND_US, MAX_DURATION_US)
         if interval.HasField("anchor"):
-            check_time(violations, "task.schedule.interval.anchor", interval.anchor)
+            check_time(violations, f"{path}.interval.anchor", interval.anchor)
 
 
 def first_fire(task: task_pb2.Task, now_us: int) -> int:

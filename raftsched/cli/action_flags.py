@@ -275,7 +275,7 @@ class ActionFlags:
             shell=self.shell,
             env=self._env() if program else None,
             working_directory=self.workdir if program else None,
-            stdin=None if self.stdin is None else _text_or_file("--stdin", self.stdin),
+            stdin=None if self.stdin is None else text_or_file("--stdin", self.stdin),
             http=self._http(),
             python=self.python,
             kwargs=self._kwargs(),
@@ -310,7 +310,7 @@ class ActionFlags:
             method=self.method or "",
             url=self.http,
             headers=headers,
-            body=b"" if self.body is None else _text_or_file("--body", self.body),
+            body=b"" if self.body is None else text_or_file("--body", self.body),
             expected_statuses=self.expect,
         )
 
@@ -336,7 +336,7 @@ class ActionFlags:
             request_json=_json("--request", self.request),
             metadata=parse_pairs("--metadata", self.metadata),
             tls=self.tls or False,
-            descriptor_set=_text_or_file("--descriptor-set", self.descriptor_set) if self.descriptor_set else b"",
+            descriptor_set=text_or_file("--descriptor-set", self.descriptor_set) if self.descriptor_set else b"",
         )
 
     def _lambda(self) -> AwsLambdaAction | None:
@@ -384,14 +384,15 @@ def _json(flag: str, value: str | None) -> str:
     if value is None:
         return ""
     try:
-        text = _text_or_file(flag, value).decode()
+        text = text_or_file(flag, value).decode()
         json.loads(text)
     except ValueError as error:
         raise usage(f"{flag}: not JSON: {error}") from error
     return text
 
 
-def _text_or_file(flag: str, value: str) -> bytes:
+def text_or_file(flag: str, value: str) -> bytes:
+    """The value, or what the file holds that it names by ``@FILE``. Raises Failure: the file cannot be read."""
     if not value.startswith("@"):
         return value.encode()
     try:

@@ -10,19 +10,26 @@ from raftsched.cli.output import enum_name, one_line
 from raftsched.cli.times import show_duration, show_instant, show_relative, zone_of
 
 if TYPE_CHECKING:
-    from raftsched_client import Action, Attempt, CronSchedule, Execution, Task
+    from raftsched_client import Action, Attempt, CronSchedule, Execution, RruleSchedule, Schedule, Task
 
 
 def schedule(task: Task) -> str:
-    """Its schedule: ``30 2 * * *  Europe/Berlin``, ``every 10s``, ``at 2026-01-31 09:00:00+01:00``."""
-    kind = task.schedule
+    """Its schedule: ``30 2 * * *  Europe/Berlin``, ``every 10s``, ``at 2026-01-31 09:00:00+01:00``, or several."""
+    if task.schedule.WhichOneof("kind") is None:
+        return f"after {after(task)}"
+    parts = task.schedule.union.schedules if task.schedule.HasField("union") else [task.schedule]
+    return "; ".join(_part(each, task.name) for each in parts)
+
+
+def _part(kind: Schedule, task_name: str) -> str:
     if kind.HasField("cron"):
-        return _cron(kind.cron, task.name)
+        return _cron(kind.cron, task_name)
+    if kind.HasField("rrule"):
+        lines = [line for line in kind.rrule.lines.split() if not line.startswith("DTSTART")]
+        return one_line(" ".join(lines).replace("RRULE:", "")) + _clock(kind.rrule)
     if kind.HasField("interval"):
         return f"every {show_duration(kind.interval.every)}"
-    if kind.HasField("at"):
-        return f"at {show_instant(kind.at)}"
-    return f"after {after(task)}"
+    return f"at {show_instant(kind.at)}"
 
 
 def after(task: Task) -> str:
@@ -39,7 +46,11 @@ def _cron(kind: CronSchedule, task_name: str) -> str:
 
     resolved = resolve(kind.expression, task_name)
     words = f"{kind.expression} ({resolved})" if resolved != kind.expression else kind.expression
-    words += f"  {kind.time_zone or 'UTC'}"
+    return words + _clock(kind)
+
+
+def _clock(kind: CronSchedule | RruleSchedule) -> str:
+    words = f"  {kind.time_zone or 'UTC'}"
     if kind.gap:
         words += f", gap {enum_name(kind, 'gap')}"
     return f"{words}, fold {enum_name(kind, 'fold')}" if kind.fold else words

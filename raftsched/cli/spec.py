@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from raftsched.cli.action_flags import text_or_file
 from raftsched.cli.failures import usage
 from raftsched.cli.options import (
     FoldChoice,
@@ -17,9 +18,9 @@ from raftsched.cli.options import (
 from raftsched.cli.session import duration
 
 if TYPE_CHECKING:
-    from raftsched_client import CronSchedule, Schedule
+    from raftsched_client import CronSchedule, RruleSchedule, Schedule
 
-_SCHEDULE = "Schedule (one of --cron, --every, --at)"
+_SCHEDULE = "Schedule (--cron, --rrule, --every, --at; several are a union)"
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class ScheduleFlags:
     """When the task fires."""
 
     cron: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
             "--cron",
             metavar="EXPR",
@@ -36,12 +37,22 @@ class ScheduleFlags:
             rich_help_panel=_SCHEDULE,
         ),
     ] = None
+    rrule: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--rrule",
+            metavar="RULE|@FILE",
+            help="A recurrence rule of RFC 5545, such as FREQ=MONTHLY;BYDAY=-1FR;BYHOUR=18, or lines with DTSTART, "
+            "RRULE, RDATE and EXDATE. Default DTSTART: the beginning of this day.",
+            rich_help_panel=_SCHEDULE,
+        ),
+    ] = None
     zone: Annotated[
         str | None,
         typer.Option(
             "--zone",
             metavar="ZONE",
-            help="IANA time zone of --cron, such as Europe/Berlin. Default UTC.",
+            help="IANA time zone of --cron and --rrule, such as Europe/Berlin. Default UTC.",
             rich_help_panel=_SCHEDULE,
         ),
     ] = None
@@ -64,7 +75,7 @@ class ScheduleFlags:
         ),
     ] = None
     every: Annotated[
-        timedelta | None,
+        list[timedelta] | None,
         typer.Option(
             "--every",
             parser=duration,
@@ -84,7 +95,7 @@ class ScheduleFlags:
         ),
     ] = None
     at: Annotated[
-        datetime | None,
+        list[datetime] | None,
         typer.Option(
             "--at",
             parser=instant,
@@ -111,40 +122,80 @@ class ScheduleFlags:
 
     def schedule(self, old: Schedule | None = None) -> Schedule:
         """The schedule; what is not given stays as it is in ``old``. Raises Failure: they do not go together."""
-        from raftsched_client import schedule, to_datetime
+        from raftsched_client import Schedule, UnionSchedule, to_timestamp
 
-        kinds = [flag for flag, value in (("--cron", self.cron), ("--every", self.every), ("--at", self.at)) if value]
-        if len(kinds) > 1 or not (kinds or old):
-            raise usage(f"give exactly one of --cron, --every and --at, not {' and '.join(kinds) or 'none'}")
-        cron, every, at, zone = self.cron, self.every, self.at, self.zone
-        start, end = self.start, self.end
-        anchor = self.anchor
+        given = self._kinds()
+        if not (given or old):
+            raise usage("give at least one of --cron, --rrule, --every and --at")
+        built = Schedule()
         if old is not None:
-            start = start or (to_datetime(old.start_time) if old.HasField("start_time") else None)
-            end = end or (to_datetime(old.end_time) if old.HasField("end_time") else None)
-        if old is not None and not kinds:
-            cron = old.cron.expression if old.HasField("cron") else None
-            every = old.interval.every.ToTimedelta() if old.HasField("interval") else None
-            at = to_datetime(old.at) if old.HasField("at") else None
-            anchor = anchor or (to_datetime(old.interval.anchor) if old.interval.HasField("anchor") else None)
-        if old is not None and cron is not None:
-            zone = zone or old.cron.time_zone or None
-        for flag, value in (("--zone", zone), ("--gap", self.gap), ("--fold", self.fold)):
-            if value and cron is None:
-                raise usage(f"{flag} goes with --cron only")
-        if anchor and every is None:
-            raise usage("--anchor goes with --every only")
-        built = schedule(cron=cron, zone=zone, every=every, anchor=anchor, at=at, start=start, end=end)
-        if cron is not None:
-            self._choose_clock_changes(built.cron, old)
+            built.CopyFrom(old)
+        if len(given) > 1:
+            built.union.CopyFrom(UnionSchedule(schedules=given))
+        elif given:
+            built.ClearField(built.WhichOneof("kind") or "at")
+            built.MergeFrom(given[0])
+        parts = list(built.union.schedules) if built.HasField("union") else [built]
+        if old is not None and given:
+            _keep_clock(parts, old)
+        self._set_clock(parts)
+        if self.anchor is not None:
+            _set_anchor(parts, self.anchor)
+        if self.start is not None:
+            built.start_time.CopyFrom(to_timestamp(self.start, "start"))
+        if self.end is not None:
+            built.end_time.CopyFrom(to_timestamp(self.end, "end"))
         return built
 
-    def _choose_clock_changes(self, cron: CronSchedule, old: Schedule | None) -> None:
+    def _kinds(self) -> list[Schedule]:
+        from raftsched_client import schedule
+
+        return [
+            *(schedule(cron=each) for each in self.cron or []),
+            *(schedule(rrule=text_or_file("--rrule", each).decode()) for each in self.rrule or []),
+            *(schedule(every=each) for each in self.every or []),
+            *(schedule(at=each) for each in self.at or []),
+        ]
+
+    def _set_clock(self, parts: list[Schedule]) -> None:
         from raftsched_client import FoldPolicy, GapPolicy
 
-        if old is not None:
-            cron.gap, cron.fold = old.cron.gap, old.cron.fold
-        if self.gap is not None:
-            cron.gap = GapPolicy.Value(f"GAP_POLICY_{self.gap.name}")
-        if self.fold is not None:
-            cron.fold = FoldPolicy.Value(f"FOLD_POLICY_{self.fold.name}")
+        clocks = _clocks(parts)
+        for flag, value in (("--zone", self.zone), ("--gap", self.gap), ("--fold", self.fold)):
+            if value and not clocks:
+                raise usage(f"{flag} goes with --cron and --rrule only")
+        for clock in clocks:
+            if self.zone is not None:
+                clock.time_zone = self.zone
+            if self.gap is not None:
+                clock.gap = GapPolicy.Value(f"GAP_POLICY_{self.gap.name}")
+            if self.fold is not None:
+                clock.fold = FoldPolicy.Value(f"FOLD_POLICY_{self.fold.name}")
+
+
+def _clocks(parts: list[Schedule]) -> list[CronSchedule | RruleSchedule]:
+    """Those that follow a wall clock."""
+    found: list[CronSchedule | RruleSchedule] = []
+    for part in parts:
+        if part.HasField("cron"):
+            found.append(part.cron)
+        elif part.HasField("rrule"):
+            found.append(part.rrule)
+    return found
+
+
+def _keep_clock(parts: list[Schedule], old: Schedule) -> None:
+    """A new expression in place of an old one stays in its time zone, with its policies for clock changes."""
+    for before in _clocks([old])[:1]:
+        for clock in _clocks(parts):
+            clock.time_zone, clock.gap, clock.fold = before.time_zone, before.gap, before.fold
+
+
+def _set_anchor(parts: list[Schedule], anchor: datetime) -> None:
+    from raftsched_client import to_timestamp
+
+    intervals = [part.interval for part in parts if part.HasField("interval")]
+    if not intervals:
+        raise usage("--anchor goes with --every only")
+    for interval in intervals:
+        interval.anchor.CopyFrom(to_timestamp(anchor, "anchor"))

@@ -83,11 +83,13 @@ def show_seconds(seconds: float) -> str:
 
 
 def zone_of(task: Task) -> tzinfo | None:
-    """The zone of its cron schedule; None (this machine's) for the other kinds."""
-    if task.schedule.WhichOneof("kind") != "cron":
-        return None
-    try:
-        return ZoneInfo(task.schedule.cron.time_zone or "UTC")
-    except (ZoneInfoNotFoundError, ValueError):
-        # The cluster knows a zone that this machine does not.
-        return UTC
+    """The zone of its schedule, of the first of a union that has one; None (this machine's) when none has."""
+    for part in task.schedule.union.schedules if task.schedule.HasField("union") else [task.schedule]:
+        if part.HasField("cron") or part.HasField("rrule"):
+            name = part.cron.time_zone if part.HasField("cron") else part.rrule.time_zone
+            try:
+                return ZoneInfo(name or "UTC")
+            except (ZoneInfoNotFoundError, ValueError):
+                # The cluster knows a zone that this machine does not.
+                return UTC
+    return None

@@ -116,10 +116,30 @@ class Interval:
 
 
 @dataclass(frozen=True, slots=True)
+class Rrule:
+    """The lines DTSTART, RRULE, RDATE and EXDATE of RFC 5545, read in an IANA time zone."""
+
+    lines: str
+    time_zone: str = "UTC"
+    gap: GapPolicy | None = None
+    fold: FoldPolicy | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Union:
+    """Every nominal time of any of the schedules, none of which is a union."""
+
+    schedules: "tuple[Schedule, ...]"
+
+
+Kind = At | Cron | Interval | Rrule | Union
+
+
+@dataclass(frozen=True, slots=True)
 class Schedule:
     """When a task fires: its kind, from ``start_us`` (inclusive) until ``end_us`` (exclusive); 0 leaves an end open."""
 
-    kind: At | Cron | Interval
+    kind: Kind
     start_us: int = 0
     end_us: int = 0
 

@@ -18,10 +18,13 @@ from raftsched.core.model import (
     FoldPolicy,
     GapPolicy,
     Interval,
+    Kind,
     MisfirePolicy,
     OverlapPolicy,
+    Rrule,
     Schedule,
     Task,
+    Union,
 )
 from raftsched.internal.v1 import command_pb2 as pb
 
@@ -164,7 +167,7 @@ def task_from_proto(message: task_pb2.Task, uid: int = 0, revision: int = 0) -> 
 
 def schedule_from_proto(message: task_pb2.Schedule, task_name: str) -> Schedule:
     """The schedule that a valid ``raftsched.v1.Schedule`` describes for the task of that name."""
-    kind: At | Cron | Interval
+    kind: Kind
     match message.WhichOneof("kind"):
         case "at":
             kind = At(timestamp_us(message.at))
@@ -177,6 +180,15 @@ def schedule_from_proto(message: task_pb2.Schedule, task_name: str) -> Schedule:
             )
         case None:
             kind = At(0)  # never: the task runs after others
+        case "rrule":
+            kind = Rrule(
+                message.rrule.lines,
+                message.rrule.time_zone or "UTC",
+                GapPolicy(message.rrule.gap) if message.rrule.gap else None,
+                FoldPolicy(message.rrule.fold) if message.rrule.fold else None,
+            )
+        case "union":
+            kind = Union(tuple(schedule_from_proto(each, task_name) for each in message.union.schedules))
         case _:
             kind = Interval(timestamp_us(message.interval.every), timestamp_us(message.interval.anchor))
     return Schedule(kind, timestamp_us(message.start_time), timestamp_us(message.end_time))

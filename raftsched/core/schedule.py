@@ -6,15 +6,18 @@ nodes with different versions of it may disagree, so only the leader asks, and s
 
 from functools import lru_cache
 
-from raftsched.core import cron
-from raftsched.core.model import SECOND_US, At, Cron, Interval, Schedule
-from raftsched.core.wall_clock import next_instant
+from raftsched.core import cron, recurrence
+from raftsched.core.model import SECOND_US, At, Cron, Interval, Kind, Rrule, Schedule, Union
+from raftsched.core.rrule import RruleError
+from raftsched.core.wall_clock import WallClockRule, next_instant
 from raftsched.core.zone import is_known
 
 MIN_INTERVAL_US = SECOND_US
 MAX_TIME_US = 253_402_300_799_999_999
 """9999-12-31T23:59:59.999999Z, the last time that a protobuf Timestamp can say."""
 MAX_COUNT = 10_000
+MAX_UNION = 16
+"""How many schedules a union may have."""
 
 
 class ScheduleError(ValueError):
@@ -37,7 +40,7 @@ def validate(schedule: Schedule) -> None:
         raise _never(schedule)
 
 
-def _validate_kind(kind: At | Cron | Interval) -> None:
+def _validate_kind(kind: Kind) -> None:
     match kind:
         case At(at_us):
             if not 0 < at_us <= MAX_TIME_US:
@@ -50,15 +53,30 @@ def _validate_kind(kind: At | Cron | Interval) -> None:
                 raise ScheduleError("schedule.interval.every", message)
             if not 0 <= anchor_us <= MAX_TIME_US:
                 raise ScheduleError("schedule.interval.anchor", "the anchor must lie between 1970 and 9999")
-        case Cron(expression, time_zone):
-            _compiled(expression, time_zone)
+        case Cron() | Rrule():
+            _compiled(kind)
+        case Union(schedules):
+            _validate_union(schedules)
 
 
-def validate_time_zone(name: str) -> None:
+def _validate_union(schedules: tuple[Schedule, ...]) -> None:
+    if not 1 <= len(schedules) <= MAX_UNION:
+        message = f"has {len(schedules)} schedules; from 1 to {MAX_UNION} are allowed"
+        raise ScheduleError("schedule.union.schedules", message)
+    for position, schedule in enumerate(schedules):
+        path = f"schedule.union.schedules[{position}]"
+        if isinstance(schedule.kind, Union):
+            raise ScheduleError(f"{path}.union", "a union cannot hold another one")
+        try:
+            validate(schedule)
+        except ScheduleError as error:
+            raise ScheduleError(path + error.field.removeprefix("schedule"), str(error)) from None
+
+
+def validate_time_zone(name: str, field: str = "schedule.cron.time_zone") -> None:
     """Refuse what is not an IANA time zone. Raises ScheduleError."""
     if not is_known(name):
-        message = f"unknown time zone {name!r}; give an IANA name such as Europe/Berlin"
-        raise ScheduleError("schedule.cron.time_zone", message)
+        raise ScheduleError(field, f"unknown time zone {name!r}; give an IANA name such as Europe/Berlin")
 
 
 def _never(schedule: Schedule) -> ScheduleError:
@@ -67,6 +85,8 @@ def _never(schedule: Schedule) -> ScheduleError:
         return ScheduleError("schedule.cron.expression", f"{kind.expression!r} never fires: no such day exists")
     if isinstance(kind, Cron) and not next_fire(Schedule(kind), 0):
         return ScheduleError("schedule.cron.gap", f"{kind.expression!r} never fires: it names times that are left out")
+    if isinstance(kind, Rrule) and not next_fire(Schedule(kind), 0):
+        return ScheduleError("schedule.rrule.lines", "never fires: no time is left of what the lines say")
     field = "schedule.at" if isinstance(kind, At) else "schedule.end_time" if schedule.end_us else "schedule.start_time"
     return ScheduleError(field, "never fires: no nominal time lies at or after start_time and before end_time")
 
@@ -74,18 +94,21 @@ def _never(schedule: Schedule) -> ScheduleError:
 def next_fire(schedule: Schedule, after_us: int) -> int:
     """The first nominal time strictly after ``after_us``; 0 when there is none.
 
-    Raises ScheduleError for a cron schedule that ``validate`` would refuse, as when its zone is not in the time zone
-    database of this node.
+    Raises ScheduleError for a schedule in a time zone that ``validate`` would refuse, as when the zone is not in the
+    time zone database of this node.
     """
-    after_us = max(after_us, schedule.start_us - 1, 0)
-    kind = schedule.kind
-    if isinstance(kind, Cron):
-        fire_us = _next_cron_s(kind, after_us // SECOND_US) * SECOND_US
-    elif isinstance(kind, Interval):
-        fire_us = kind.anchor_us + max((after_us - kind.anchor_us) // kind.every_us + 1, 0) * kind.every_us
-    else:
-        fire_us = kind.at_us if kind.at_us > after_us else 0
+    fire_us = _next(schedule.kind, max(after_us, schedule.start_us - 1, 0))
     return fire_us if fire_us < (schedule.end_us or MAX_TIME_US + 1) else 0
+
+
+def _next(kind: Kind, after_us: int) -> int:
+    if isinstance(kind, Cron | Rrule):
+        return _next_wall_s(kind, after_us // SECOND_US) * SECOND_US
+    if isinstance(kind, Interval):
+        return kind.anchor_us + max((after_us - kind.anchor_us) // kind.every_us + 1, 0) * kind.every_us
+    if isinstance(kind, Union):
+        return min(filter(None, (next_fire(each, after_us) for each in kind.schedules)), default=0)
+    return kind.at_us if kind.at_us > after_us else 0
 
 
 def fires(schedule: Schedule, first_us: int, until_us: int, limit: int) -> list[int]:
@@ -131,15 +154,26 @@ def _interval_fires(schedule: Schedule, kind: Interval, at_us: int, until_us: in
 
 
 @lru_cache(maxsize=16_384)
-def _next_cron_s(kind: Cron, after_s: int) -> int:
+def _next_wall_s(kind: Cron | Rrule, after_s: int) -> int:
     """Kept, because the tasks of a herd share expression, zone and time."""
-    rule = _compiled(kind.expression, kind.time_zone)
-    return next_instant(rule, kind.time_zone, after_s, kind.gap, kind.fold)
+    return next_instant(_compiled(kind), kind.time_zone, after_s, kind.gap, kind.fold)
 
 
-def _compiled(expression: str, time_zone: str) -> cron.CronExpression:
-    validate_time_zone(time_zone)
+def _compiled(kind: Cron | Rrule) -> WallClockRule:
+    if isinstance(kind, Cron):
+        validate_time_zone(kind.time_zone)
+        try:
+            return cron.parse(kind.expression)
+        except cron.CronError as error:
+            raise ScheduleError("schedule.cron.expression", str(error)) from None
+    validate_time_zone(kind.time_zone, "schedule.rrule.time_zone")
     try:
-        return cron.parse(expression)
-    except cron.CronError as error:
-        raise ScheduleError("schedule.cron.expression", str(error)) from None
+        return _recurrence(kind.lines, kind.time_zone)
+    except RruleError as error:
+        raise ScheduleError("schedule.rrule.lines", str(error)) from None
+
+
+@lru_cache(maxsize=1024)
+def _recurrence(lines: str, time_zone: str) -> recurrence.RecurrenceSet:
+    """Kept: it takes some 100 us, and up to 20 KiB."""
+    return recurrence.parse(lines, time_zone)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from raftsched.core.cron import CronError, parse
 from raftsched.core.cron_hash import resolve
-from raftsched.core.model import SECOND_US, At, Cron, FoldPolicy, GapPolicy, Interval, Schedule
+from raftsched.core.model import SECOND_US, At, Cron, FoldPolicy, GapPolicy, Interval, Kind, Rrule, Schedule, Union
 from raftsched.core.schedule import MAX_TIME_US, ScheduleError, fires, last_fire, next_fire, validate
 from raftsched.core.zone import is_known, stretch_at
 
@@ -225,7 +225,25 @@ kinds = st.one_of(
     st.builds(Interval, st.integers(SECOND_US, 400 * DAY_S * SECOND_US), st.integers(0, UNTIL_S * SECOND_US)),
     st.builds(At, st.integers(1, UNTIL_S * SECOND_US)),
 )
+rules = st.builds(
+    lambda rule, start_s, *rest: Rrule(f"DTSTART:{datetime.fromtimestamp(start_s, UTC):%Y%m%dT%H%M%S}\n{rule}", *rest),
+    st.sampled_from(
+        [
+            "FREQ=DAILY",
+            "FREQ=HOURLY;INTERVAL=7",
+            "FREQ=MONTHLY;BYDAY=-1FR;BYHOUR=1,2;BYMINUTE=30",
+            "FREQ=MINUTELY;INTERVAL=13",
+        ]
+    ),
+    st.integers(0, UNTIL_S),
+    zones,
+    st.sampled_from([None, *GapPolicy]),
+    st.sampled_from([None, *FoldPolicy]),
+)
 times_us = st.integers(0, UNTIL_S * SECOND_US)
+parts = st.builds(Schedule, st.one_of(kinds, rules), st.one_of(st.just(0), times_us), st.one_of(st.just(0), times_us))
+unions = st.lists(parts, min_size=1, max_size=4).map(lambda found: Union(tuple(found)))
+kinds = st.one_of(kinds, rules, unions)
 schedules = st.builds(Schedule, kinds, st.one_of(st.just(0), times_us), st.one_of(st.just(0), times_us))
 
 
@@ -250,6 +268,27 @@ def test_a_later_question_never_gets_an_earlier_answer(schedule: Schedule, one_u
         assert late == early
 
 
+@given(st.lists(parts, min_size=1, max_size=4), times_us)
+def test_a_union_has_what_any_of_its_schedules_has_once(members: list[Schedule], after_us: int) -> None:
+    union = Schedule(Union(tuple(members)))
+    until_us = after_us + 3 * DAY_S * SECOND_US
+    each = [fires(member, after_us + 1, until_us, 300) for member in members]
+    end_us = min([found[-1] for found in each if len(found) == 300], default=until_us)
+    wanted = sorted({at_us for found in each for at_us in found if at_us <= end_us})
+    assert fires(union, after_us + 1, end_us, 1300) == wanted
+
+
+@given(schedules, times_us)
+def test_walking_with_restarts_gives_each_time_once(schedule: Schedule, after_us: int) -> None:
+    until_us = after_us + 2 * DAY_S * SECOND_US
+    listed = fires(schedule, after_us + 1, until_us, 50)
+    walked: list[int] = []
+    for count in (1, 7, 20, 22):
+        # A new leader knows the last decided time and nothing else.
+        walked += fires(schedule, (walked[-1] if walked else after_us) + 1, until_us, count)
+    assert walked == listed
+
+
 @given(schedules, times_us)
 def test_last_fire_is_the_end_of_the_walk(schedule: Schedule, until_us: int) -> None:
     last_us = last_fire(schedule, until_us)
@@ -260,7 +299,7 @@ def test_last_fire_is_the_end_of_the_walk(schedule: Schedule, until_us: int) -> 
 
 
 @given(st.one_of(kinds, st.builds(Cron, expressions.map(lambda text: text.replace("*", "L")), zones)))
-def test_what_passes_validation_fires(kind: At | Cron | Interval) -> None:
+def test_what_passes_validation_fires(kind: Kind) -> None:
     try:
         validate(Schedule(kind))
     except ScheduleError:

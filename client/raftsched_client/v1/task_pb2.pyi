@@ -443,6 +443,8 @@ class Schedule(_message.Message):
     AT_FIELD_NUMBER: _builtins.int
     CRON_FIELD_NUMBER: _builtins.int
     INTERVAL_FIELD_NUMBER: _builtins.int
+    RRULE_FIELD_NUMBER: _builtins.int
+    UNION_FIELD_NUMBER: _builtins.int
     START_TIME_FIELD_NUMBER: _builtins.int
     END_TIME_FIELD_NUMBER: _builtins.int
     @_builtins.property
@@ -455,6 +457,10 @@ class Schedule(_message.Message):
     def cron(self) -> Global___CronSchedule: ...
     @_builtins.property
     def interval(self) -> Global___IntervalSchedule: ...
+    @_builtins.property
+    def rrule(self) -> Global___RruleSchedule: ...
+    @_builtins.property
+    def union(self) -> Global___UnionSchedule: ...
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
         """No nominal time before this."""
@@ -469,14 +475,16 @@ class Schedule(_message.Message):
         at: _timestamp_pb2.Timestamp | None = ...,
         cron: Global___CronSchedule | None = ...,
         interval: Global___IntervalSchedule | None = ...,
+        rrule: Global___RruleSchedule | None = ...,
+        union: Global___UnionSchedule | None = ...,
         start_time: _timestamp_pb2.Timestamp | None = ...,
         end_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "cron", b"cron", "end_time", b"end_time", "interval", b"interval", "kind", b"kind", "start_time", b"start_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "cron", b"cron", "end_time", b"end_time", "interval", b"interval", "kind", b"kind", "rrule", b"rrule", "start_time", b"start_time", "union", b"union"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "cron", b"cron", "end_time", b"end_time", "interval", b"interval", "kind", b"kind", "start_time", b"start_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "cron", b"cron", "end_time", b"end_time", "interval", b"interval", "kind", b"kind", "rrule", b"rrule", "start_time", b"start_time", "union", b"union"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["at", "cron", "interval"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["at", "cron", "interval", "rrule", "union"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -516,6 +524,66 @@ class CronSchedule(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CronSchedule: _TypeAlias = CronSchedule  # noqa: Y015
+
+@_typing.final
+class RruleSchedule(_message.Message):
+    """A recurrence set of RFC 5545, as calendars have them."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LINES_FIELD_NUMBER: _builtins.int
+    TIME_ZONE_FIELD_NUMBER: _builtins.int
+    GAP_FIELD_NUMBER: _builtins.int
+    FOLD_FIELD_NUMBER: _builtins.int
+    lines: _builtins.str
+    """The lines RRULE, DTSTART, RDATE and EXDATE of an event, or just a rule, such as FREQ=MONTHLY;BYDAY=-1FR;BYHOUR=18.
+    Default DTSTART: the beginning of the day of registration; a rule with COUNT needs one. At most 4,096 characters.
+    """
+    time_zone: _builtins.str
+    """IANA name. Default: that which the lines name by TZID, or UTC."""
+    gap: Global___GapPolicy.ValueType
+    """Default: SHIFT; SKIP for rules of hours, minutes or seconds."""
+    fold: Global___FoldPolicy.ValueType
+    """Default: FIRST; BOTH for rules of hours, minutes or seconds."""
+    def __init__(
+        self,
+        *,
+        lines: _builtins.str = ...,
+        time_zone: _builtins.str = ...,
+        gap: Global___GapPolicy.ValueType = ...,
+        fold: Global___FoldPolicy.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fold", b"fold", "gap", b"gap", "lines", b"lines", "time_zone", b"time_zone"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RruleSchedule: _TypeAlias = RruleSchedule  # noqa: Y015
+
+@_typing.final
+class UnionSchedule(_message.Message):
+    """Every nominal time of any of the schedules. One that several of them have is still one."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SCHEDULES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def schedules(self) -> _containers.RepeatedCompositeFieldContainer[Global___Schedule]:
+        """From 1 to 16, none of which is a union."""
+
+    def __init__(
+        self,
+        *,
+        schedules: _abc.Iterable[Global___Schedule] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["schedules", b"schedules"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UnionSchedule: _TypeAlias = UnionSchedule  # noqa: Y015
 
 @_typing.final
 class IntervalSchedule(_message.Message):

@@ -128,12 +128,11 @@ def test_body_and_stdin_come_from_files(cli, cluster, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--noop"], "give exactly one of --cron, --every and --at, not none"),
-        (["--every", "1m", "--cron", "@daily", "--noop"], "not --cron and --every"),
+        (["--noop"], "give at least one of --cron, --rrule, --every and --at"),
         (["--every", "1m"], "--container, --extension, --noop, not none"),
         ([*EVERY, "--noop", "--shell", "x"], "not --shell and --noop"),
-        ([*EVERY, "--noop", "--zone", "UTC"], "--zone goes with --cron only"),
-        ([*EVERY, "--noop", "--fold", "last"], "--fold goes with --cron only"),
+        ([*EVERY, "--noop", "--zone", "UTC"], "--zone goes with --cron and --rrule only"),
+        ([*EVERY, "--noop", "--fold", "last"], "--fold goes with --cron and --rrule only"),
         (["--cron", "@daily", "--noop", "--anchor", "now"], "--anchor goes with --every only"),
         ([*EVERY, "--noop", "--env", "A=1"], "--env goes with -- PROGRAM or --shell or --container only"),
         ([*EVERY, "--shell", "x", "--header", "A: b"], "--header goes with --http only"),
@@ -295,6 +294,40 @@ def test_show_says_what_hashed_values_are_and_which_policies_were_chosen(cli, cl
         "gap": "GAP_POLICY_SKIP",
         "fold": "FOLD_POLICY_BOTH",
     }
+
+
+def test_several_schedules_are_a_union_in_one_time_zone(cli, cluster):
+    cli(
+        "task",
+        "create",
+        "u",
+        "--cron",
+        "@daily",
+        "--rrule",
+        "FREQ=WEEKLY",
+        "--every",
+        "5m",
+        "--zone",
+        "Asia/Tokyo",
+        "--noop",
+    )
+    assert created(cluster, "u")["schedule"]["union"]["schedules"] == [
+        {"cron": {"expression": "@daily", "timeZone": "Asia/Tokyo"}},
+        {"rrule": {"lines": "FREQ=WEEKLY", "timeZone": "Asia/Tokyo"}},
+        {"interval": {"every": "300s"}},
+    ]
+    assert "@daily  Asia/Tokyo; FREQ=WEEKLY  Asia/Tokyo; every 5m" in cli("task", "show", "u").out
+    cli("task", "update", "u", "--fold", "last")
+    assert [each["fold"] for each in (
+        created(cluster, "u")["schedule"]["union"]["schedules"][0]["cron"],
+        created(cluster, "u")["schedule"]["union"]["schedules"][1]["rrule"],
+    )] == ["FOLD_POLICY_LAST", "FOLD_POLICY_LAST"]  # fmt: skip
+
+
+def test_a_rule_may_come_from_a_file(cli, cluster, tmp_path):
+    (tmp_path / "lines").write_text("DTSTART:20260105T090000\nRRULE:FREQ=DAILY;COUNT=3\n")
+    cli("task", "create", "r", "--rrule", f"@{tmp_path}/lines", "--noop")
+    assert created(cluster, "r")["schedule"]["rrule"]["lines"].startswith("DTSTART:20260105T090000\nRRULE:")
 
 
 def test_update_changes_only_what_is_given(cli, cluster):

@@ -85,11 +85,11 @@ def test_anchor_is_kept():
 @pytest.mark.parametrize(
     ("message", "arguments"),
     [
-        ("schedule: give exactly one of cron, every, at, not none", {"noop": True}),
+        ("schedule: give exactly one of cron, rrule, every, at, union, not none", {"noop": True}),
         ("not cron and every", {"cron": "@daily", "every": timedelta(1), "noop": True}),
         ("action: give exactly one of", {"cron": "@daily"}),
         ("not shell and noop", {"cron": "@daily", "shell": "x", "noop": True}),
-        ("zone: goes with cron only", {"every": timedelta(1), "zone": "UTC", "noop": True}),
+        ("zone: goes with cron or rrule only", {"every": timedelta(1), "zone": "UTC", "noop": True}),
         ("anchor: goes with every only", {"cron": "@daily", "anchor": datetime.now(UTC), "noop": True}),
         ("env: goes with command or shell only", {"cron": "@daily", "noop": True, "env": {}}),
         ("kwargs: goes with python only", {"cron": "@daily", "noop": True, "kwargs": {}}),

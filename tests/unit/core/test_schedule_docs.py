@@ -6,7 +6,12 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
+import yaml
+from google.protobuf.json_format import ParseDict
+from raftsched_client.v1 import task_pb2
 
+from raftsched.api.fields import Violations
+from raftsched.api.validate import check_schedule
 from raftsched.core.cron_hash import resolve
 from raftsched.core.crontab import parse
 from raftsched.core.model import (
@@ -18,15 +23,19 @@ from raftsched.core.model import (
     GapPolicy,
     Interval,
     MisfirePolicy,
+    Rrule,
     Schedule,
     Task,
 )
 from raftsched.core.policy import Decided, decide
+from raftsched.core.recurrence import with_start
+from raftsched.core.rows import schedule_from_proto
 from raftsched.core.schedule import ScheduleError, next_fire, validate
 
 PAGE = Path(__file__).parents[3] / "docs" / "schedules.md"
 EXAMPLES = ("Expression", "Zone", "After", "Nominal times")
 CLOCK_CHANGES = ("Expression", "Zone", "Gap", "Fold", "After", "Nominal times")
+RECURRENCES = ("Lines", "Zone", "After", "Nominal times")
 HASHED = ("Hashed expression", "Task", "Is read as")
 REFUSED = ("Refused", "Why")
 MISFIRES = ("Misfire policy", "Decisions")
@@ -70,7 +79,15 @@ def code(cell: str) -> str:
 
 
 def test_every_table_is_either_tested_or_prose() -> None:
-    assert {head for head, _ in tables()} == PROSE | {EXAMPLES, CLOCK_CHANGES, HASHED, REFUSED, MISFIRES, CRONTAB}
+    assert {head for head, _ in tables()} == PROSE | {
+        EXAMPLES,
+        CLOCK_CHANGES,
+        RECURRENCES,
+        HASHED,
+        REFUSED,
+        MISFIRES,
+        CRONTAB,
+    }
 
 
 @pytest.mark.parametrize(("expression", "zone", "after", "wanted"), rows_of(EXAMPLES))
@@ -82,6 +99,24 @@ def test_nominal_times(expression: str, zone: str, after: str, wanted: str) -> N
 def test_policies_for_clock_changes(expression: str, zone: str, gap: str, fold: str, after: str, wanted: str) -> None:
     policies = (GapPolicy[code(gap)] if gap else None, FoldPolicy[code(fold)] if fold else None)
     check_walk(Schedule(Cron(code(expression), zone, *policies)), zone, after, wanted)
+
+
+@pytest.mark.parametrize(("lines", "zone", "after", "wanted"), rows_of(RECURRENCES))
+def test_recurrence_rules(lines: str, zone: str, after: str, wanted: str) -> None:
+    text = code(lines).replace("` `", "\n")
+    after_us = round(datetime.fromisoformat(after).replace(tzinfo=ZoneInfo(zone)).timestamp()) * SECOND_US
+    check_walk(Schedule(Rrule(with_start(text, zone, after_us), zone)), zone, after, wanted)
+
+
+def test_the_union_of_the_page() -> None:
+    (text,) = re.findall(r"```yaml\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    (item,) = yaml.safe_load(text)
+    task = ParseDict(item, task_pb2.Task())
+    violations = Violations()
+    check_schedule(violations, task.schedule, task.name, 1_777_852_800 * SECOND_US)
+    violations.raise_any()
+    wanted = "05-29 09:00, 05-30 12:00, 06-01 09:00, 06-02 09:00"
+    check_walk(schedule_from_proto(task.schedule, task.name), "Europe/Berlin", "2026-05-28 12:00", wanted)
 
 
 @pytest.mark.parametrize(("expression", "task", "wanted"), rows_of(HASHED))

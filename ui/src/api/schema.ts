@@ -1066,7 +1066,18 @@ export interface components {
             /** @description Of the HTTP requests that got an answer and FAILED, only those with one of these statuses. Up to 64; default any. */
             httpStatuses?: number[];
         };
-        /** @description When a task fires. At most one of at, cron, interval is given. */
+        /** @description A recurrence set of RFC 5545, as calendars have them. */
+        RruleSchedule: {
+            /** @description The lines RRULE, DTSTART, RDATE and EXDATE of an event, or just a rule, such as FREQ=MONTHLY;BYDAY=-1FR;BYHOUR=18. Default DTSTART: the beginning of the day of registration; a rule with COUNT needs one. At most 4,096 characters. */
+            lines?: string;
+            /** @description IANA name. Default: that which the lines name by TZID, or UTC. */
+            timeZone?: string;
+            /** @description Default: SHIFT; SKIP for rules of hours, minutes or seconds. */
+            gap?: components["schemas"]["GapPolicy"];
+            /** @description Default: FIRST; BOTH for rules of hours, minutes or seconds. */
+            fold?: components["schemas"]["FoldPolicy"];
+        };
+        /** @description When a task fires. At most one of at, cron, interval, rrule, union is given. */
         Schedule: {
             /**
              * Format: date-time
@@ -1076,6 +1087,8 @@ export interface components {
             at?: string;
             cron?: components["schemas"]["CronSchedule"];
             interval?: components["schemas"]["IntervalSchedule"];
+            rrule?: components["schemas"]["RruleSchedule"];
+            union?: components["schemas"]["UnionSchedule"];
             /**
              * Format: date-time
              * @description No nominal time before this.
@@ -1286,6 +1299,11 @@ export interface components {
          * @enum {string}
          */
         Trigger: "TRIGGER_UNSPECIFIED" | "TRIGGER_SCHEDULE" | "TRIGGER_MANUAL" | "TRIGGER_CHAIN";
+        /** @description Every nominal time of any of the schedules. One that several of them have is still one. */
+        UnionSchedule: {
+            /** @description From 1 to 16, none of which is a union. */
+            schedules?: components["schemas"]["Schedule"][];
+        };
         WatchExecutionsResponse: {
             execution?: components["schemas"]["Execution"];
             /**
