@@ -117,6 +117,24 @@ class StateCheckConfig(_Section):
     """Between two steps of at most 1,000 rows."""
 
 
+class SinkConfig(_Section):
+    """One place that the history is shipped to."""
+
+    kind: Literal["jsonl", "elasticsearch", "otlp"]
+    target: str = Field(min_length=1, max_length=1_000)
+    """jsonl: a file, or "-" for standard output. elasticsearch: URL of the server. otlp: URL that takes logs."""
+    headers: Annotated[dict[str, str], BeforeValidator(_pairs)] = Field(default_factory=dict)
+    """Sent with each request, such as authorization."""
+    index: str = "raftsched"
+    """elasticsearch: the index or data stream that is written to."""
+
+    @model_validator(mode="after")
+    def _url(self) -> "SinkConfig":
+        if self.kind != "jsonl" and not self.target.startswith(("http://", "https://")):
+            raise ValueError(f"the target of a sink of kind {self.kind} is a URL, http:// or https://")
+        return self
+
+
 class HistoryConfig(_Section):
     """The history index of this node: what it keeps. Set it alike on all nodes, so that they answer alike."""
 
@@ -127,6 +145,8 @@ class HistoryConfig(_Section):
     """Records of one task."""
     max_mib: int = Field(4_096, ge=16, le=1 << 20)
     """Size of the index; the oldest records are deleted beyond it."""
+    sinks: dict[Id, SinkConfig] = Field(default_factory=dict, max_length=8)
+    """By name, which is how the cluster remembers what has been shipped. The same on all nodes: the leader ships."""
 
 
 class ExecutorConfig(_Section):
@@ -288,6 +308,13 @@ def render(config: NodeConfig | ExecutorProcessConfig) -> str:
         lines += ["", f"[{name}]"]
         lines += [f"{json.dumps(k)[1:-1]} = {json.dumps(v)}" for k, v in section.items() if k not in nested]
         for key, table in nested.items():
-            inline = ", ".join(f"{json.dumps(k)} = {json.dumps(v)}" for k, v in table.items())
-            lines.append(f"{key} = {{ {inline} }}" if inline else f"{key} = {{}}")
+            lines.append(f"{key} = {_inline(table)}")
     return "\n".join(lines) + "\n"
+
+
+def _inline(value: object) -> str:
+    """A TOML value on one line."""
+    if not isinstance(value, dict):
+        return json.dumps(value)
+    inner = ", ".join(f"{json.dumps(key)} = {_inline(item)}" for key, item in value.items())
+    return f"{{ {inner} }}" if inner else "{}"

@@ -22,13 +22,15 @@ from raftsched.consensus.matching import InvariantBroken
 from raftsched.consensus.settings import Settings
 from raftsched.consensus.snapshot import applied_index
 from raftsched.consensus.transport import RaftTransport
+from raftsched.core.machine import COMMAND_VERSION
 from raftsched.core.state_check import CheckMemory
 from raftsched.executor.agent import ExecutorAgent
 from raftsched.executor.settings import ExecutorSettings
 from raftsched.history.process import HistoryProcess
 from raftsched.history.reader import HistoryReader
-from raftsched.history.settings import HistorySettings
+from raftsched.history.settings import HistorySettings, SinkSettings
 from raftsched.internal.v1 import check_pb2_grpc, executor_pb2_grpc
+from raftsched.internal.v1 import command_pb2 as pb
 from raftsched.ports import Clock, Peer, Role, StoreFailed, StoreRefused
 from raftsched.replica import Replica
 from raftsched.rest.server import ListenError, RestServer
@@ -191,6 +193,18 @@ class Node:
 
         with store.read() as reader:
             index = applied_index(reader)
+
+        def advance(sink: str, log_index: int) -> None:
+            command = pb.Command(
+                version=COMMAND_VERSION,
+                now_us=self._clock.now_us(),
+                leader_id=config.id,
+                term=group.status().term,
+                advance_sink=pb.AdvanceSink(name=sink, log_index=log_index),
+            )
+            # Whatever becomes of it: a later one says more.
+            group.propose(command.SerializeToString(), lambda _fate, _outcome: None)
+
         settings = HistorySettings(
             path=self._history_path,
             store_path=config.data_dir / "state",
@@ -200,9 +214,13 @@ class Node:
             keep_s=config.history.keep_days * 24 * _HOUR_S,
             keep_per_task=config.history.keep_per_task,
             keep_bytes=config.history.max_mib << 20,
+            sinks=tuple(
+                SinkSettings(name=name, kind=sink.kind, target=sink.target, headers=sink.headers, index=sink.index)
+                for name, sink in sorted(config.history.sinks.items())
+            ),
             log=config.log.model_dump(),
         )
-        process = HistoryProcess(settings, index, lambda: group.status().role is Role.LEADER)
+        process = HistoryProcess(settings, index, lambda: group.status().role is Role.LEADER, advance)
         replica.follow(process)
         return process
 
@@ -231,6 +249,7 @@ class Node:
             state_checked_us=lambda: checks.last_whole_end_us,
             history=None if history is None else HistoryReader(self._history_path, self._clock),
             history_problem=lambda: "" if history is None else history.problem,
+            history_sinks=lambda: [] if history is None else history.sinks,
             version=VERSION,
             tzdata_version=_tzdata_version(),
         )

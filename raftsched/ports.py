@@ -69,6 +69,8 @@ class Table(Enum):
     """name + 0 + nominal time (8 bytes, big-endian) + execution id -> LedgerRow"""
     TASK_CHANGES = "task_changes"
     """name + 0 + revision (8 bytes, big-endian) -> TaskRow: definitions that were replaced, and deletions"""
+    SINKS = "sinks"
+    """name of a sink of the history -> log index (8 bytes, big-endian) up to which all has been shipped"""
     REQUESTS = "requests"
     """request id -> RequestRow"""
     REQUEST_EXPIRY = "request_expiry"

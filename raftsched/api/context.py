@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import grpc
 from google.protobuf.message import Message
@@ -68,6 +68,8 @@ class ApiContext:
     """The history index of this node."""
     history_problem: Callable[[], str] = _no_problem
     """Why that index does not go on; "" while it does."""
+    history_sinks: Callable[[], list[dict[str, Any]]] = list
+    """How the sinks do that the history is shipped to: see ``history.shipping.ShippingState``."""
     version: str = ""
     tzdata_version: str = ""
 

@@ -5,7 +5,7 @@
 import sqlite3
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
 import grpc
@@ -163,6 +163,7 @@ class HistoryService(history_pb2_grpc.HistoryServiceServicer):
             status = history_pb2.GetHistoryStatusResponse(problem=error.message)
         status.node_id = self._api.node_id
         status.problem = self._api.history_problem() or status.problem
+        status.sinks.extend(map(_sink, self._api.history_sinks()))
         status.lag_entries = max(0, self._api.log.status().applied_index - status.cursor_index)
         return status
 
@@ -297,6 +298,21 @@ def _fill(percentiles: history_pb2.Percentiles, spread: counts.Spread) -> None:
         field.FromMicroseconds(spread.percentile_us(share))
 
 
+def _sink(state: dict[str, Any]) -> history_pb2.SinkStatus:
+    shown = history_pb2.SinkStatus(
+        name=state["name"],
+        kind=state["kind"],
+        active=state["active"],
+        shipped_records=state["shipped"],
+        refused_records=state["refused"],
+        waiting_records=state["waiting"],
+        problem=state["problem"],
+    )
+    if state["failing_since_us"]:
+        shown.failing_since.FromMicroseconds(state["failing_since_us"])
+    return shown
+
+
 def _status(sql: sqlite3.Connection) -> history_pb2.GetHistoryStatusResponse:
     numbers = {key: value for key, value in sql.execute("SELECT key, value FROM meta") if isinstance(value, int)}
     pages, free, page_bytes = (
@@ -311,6 +327,7 @@ def _status(sql: sqlite3.Connection) -> history_pb2.GetHistoryStatusResponse:
         task_changes=numbers.get("records_3", 0),
         size_bytes=(pages - free) * page_bytes,
         deleted_records=numbers.get("deleted_records", 0),
+        lost_records=numbers.get("lost_records", 0),
     )
     oldest = sql.execute("SELECT min(seq) FROM records WHERE kind <> 3").fetchone()[0]
     if oldest is not None:

@@ -18,7 +18,7 @@ from raftsched.cli.times import show_duration, show_instant
 
 if TYPE_CHECKING:
     from raftsched_client import LogRecord, TaskChange
-    from raftsched_client.v1.history_pb2 import LogBucket, Percentiles
+    from raftsched_client.v1.history_pb2 import LogBucket, Percentiles, SinkStatus
 
 app = typer.Typer(no_args_is_help=True, help="Search what happened, count it, see who changed a task.")
 _DEFAULT_LIMIT = 50
@@ -193,8 +193,21 @@ def status(session: Session) -> None:
         ("size", f"{found.size_bytes / (1 << 20):,.1f} MiB"),
         ("oldest", show_instant(found.oldest_time)),
         ("deleted", f"{found.deleted_records:,}"),
+        ("lost to sinks", f"{found.lost_records:,}" if found.lost_records else ""),
+        *((f"sink {sink.name}", _sink_text(sink)) for sink in found.sinks),
     ]
     tables.show(tables.Table(("FIELD", "VALUE"), [row for row in rows if row[1]]))
+
+
+def _sink_text(sink: SinkStatus) -> str:
+    parts = [f"{sink.kind}, {'ships' if sink.active else 'the leader ships'}, {sink.waiting_records:,} wait"]
+    if sink.active:
+        parts.append(f"{sink.shipped_records:,} shipped")
+    if sink.refused_records:
+        parts.append(f"{sink.refused_records:,} refused")
+    if sink.problem:
+        parts.append(f"fails since {show_instant(sink.failing_since)}: {one_line(sink.problem, 200)}")
+    return ", ".join(parts)
 
 
 def _row(record: LogRecord) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ MAX_US = 253_402_300_799_999_999
 MAX_NAME_BYTES = 200
 MAX_REQUEST_ID_BYTES = 400
 MAX_ACTOR_BYTES = 300
+MAX_SINK_NAME_BYTES = 63
 _MAX_KEY_BYTES = 511
 _ID_BYTES = 16
 
@@ -118,6 +119,10 @@ def _retire(body: pb.Retire) -> bool:
     )
 
 
+def _advance_sink(body: pb.AdvanceSink) -> bool:
+    return 0 < len(body.name.encode()) <= MAX_SINK_NAME_BYTES and body.log_index >= 0
+
+
 _CHECKS: dict[str, Callable[[Any], bool]] = {
     # The items of register_tasks are judged one by one.
     "replace_task": _replace_task,
@@ -130,5 +135,6 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
     "expire": _attempts,
     "retire": _retire,
     "wake": _wake,
+    "advance_sink": _advance_sink,
     "check_state": is_step,
 }

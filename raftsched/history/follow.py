@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
+from itertools import islice
 from typing import Protocol
 
 from raftsched_client.v1 import task_pb2
@@ -44,23 +45,26 @@ class Follower:
 
     def take(self, entries: Iterable[Entry], *, move_cursor: bool = True) -> int:
         """Index the changes of some log entries, in one transaction; returns how many rows were looked at."""
-        executions: dict[bytes, int] = {}
-        ledger: dict[bytes, int] = {}
+        executions: dict[bytes, None] = {}
+        ledger: dict[bytes, None] = {}
         tasks: dict[str, None] = {}
         cursor = 0
         for entry in entries:
-            # A row is final from its last change on, so the last entry that names it is the one that made it final.
-            executions.update(dict.fromkeys(entry.executions, entry.index))
-            ledger.update(dict.fromkeys(entry.ledger, entry.index))
+            for execution_id in entry.executions:
+                # To the end: what is shipped goes in the order in which executions changed last.
+                executions.pop(execution_id, None)
+                executions[execution_id] = None
+            ledger.update(dict.fromkeys(entry.ledger))
             tasks.update(dict.fromkeys(entry.tasks))
             cursor = max(cursor, entry.index)
         with self._source.read() as reader, self._index.transaction():
-            for execution_id, log_index in executions.items():
-                self._execution(reader, execution_id, log_index)
-            for key, log_index in ledger.items():
-                self._decision(reader, key, log_index)
+            view = applied_index(reader)
+            for execution_id in executions:
+                self._execution(reader, execution_id, view)
+            for key in ledger:
+                self._decision(reader, key, view)
             for task in tasks:
-                self._task(reader, task)
+                self._task(reader, task, view)
             if move_cursor:
                 self.reach(cursor)
         return len(executions) + len(ledger) + len(tasks)
@@ -70,24 +74,24 @@ class Follower:
         if log_index > self._index.cursor:
             self._index.set_number("cursor", log_index)
 
-    def _execution(self, reader: Reader, execution_id: bytes, log_index: int) -> None:
+    def _execution(self, reader: Reader, execution_id: bytes, view: int) -> None:
         value = reader.get(Table.EXECUTIONS, execution_id)
         if value is not None:
-            self._index.put(execution_record(execution_id, value), log_index)
+            self._index.put(execution_record(execution_id, value), view)
 
-    def _decision(self, reader: Reader, key: bytes, log_index: int) -> None:
+    def _decision(self, reader: Reader, key: bytes, view: int) -> None:
         value = reader.get(Table.LEDGER, key)
         record = None if value is None else decision_record(key, value)
         if record is not None:
-            self._index.put(record, log_index)
+            self._index.put(record, view)
 
-    def _task(self, reader: Reader, name: str) -> None:
+    def _task(self, reader: Reader, name: str, view: int) -> None:
         """Index the versions of a task that are newer than those known, and its labels."""
         known = self._index.last_revision(name)
         before: task_pb2.Task | None = None
         for row in _versions(reader, name):
             if row.revision > known:
-                self._index.put(change_record(row, before), row.revision)
+                self._index.put(change_record(row, before), view)
             before = None if row.delete_us else row.task
             if not row.delete_us:
                 self._index.set_labels(name, row.task.labels)
@@ -101,16 +105,19 @@ class Follower:
         with self._source.read() as reader:
             log_index = applied_index(reader)
         done = 0
-        for rows in (self._all_executions(log_index), self._all_decisions(log_index), self._all_tasks()):
+        for rows in (self._all_executions(), self._all_decisions(), self._all_tasks()):
             for count in rows:
                 done += count
                 yield done
         with self._index.transaction():
             self.reach(log_index)
 
-    def _all_executions(self, log_index: int) -> Iterator[int]:
+    def _all_executions(self) -> Iterator[int]:
         resume = b""
-        while rows := self._slice(Table.EXECUTIONS, resume):
+        while True:
+            rows, view = self._slice(Table.EXECUTIONS, resume)
+            if not rows:
+                break
             first, last = rows[0][0], rows[-1][0]
             with self._index.transaction():
                 known = self._index.sql.execute(
@@ -120,7 +127,7 @@ class Follower:
                 final = {key for key, state in known if is_final(state, Kind.EXECUTION)}
                 for execution_id, value in rows:
                     if execution_id not in final:
-                        self._index.put(execution_record(execution_id, value), log_index)
+                        self._index.put(execution_record(execution_id, value), view)
             resume = last + b"\0"
             yield len(rows)
         yield self._vanished()
@@ -136,31 +143,38 @@ class Follower:
             self._index.add("deleted_records", len(gone))
         return len(open_ones)
 
-    def _all_decisions(self, log_index: int) -> Iterator[int]:
+    def _all_decisions(self) -> Iterator[int]:
         resume = b""
-        while rows := self._slice(Table.LEDGER, resume):
+        while True:
+            rows, view = self._slice(Table.LEDGER, resume)
+            if not rows:
+                break
             with self._index.transaction():
                 for key, value in rows:
                     record = decision_record(key, value)
                     if record is not None and not self._has(decision_key(key)):
-                        self._index.put(record, log_index)
+                        self._index.put(record, view)
             resume = rows[-1][0] + b"\0"
             yield len(rows)
 
     def _all_tasks(self) -> Iterator[int]:
         for table in (Table.TASK_CHANGES, Table.TASKS):
             resume = b""
-            while rows := self._slice(table, resume):
+            while True:
+                rows, view = self._slice(table, resume)
+                if not rows:
+                    break
                 names = dict.fromkeys((key[:-9] if table is Table.TASK_CHANGES else key).decode() for key, _ in rows)
                 with self._source.read() as reader, self._index.transaction():
                     for name in names:
-                        self._task(reader, name)
+                        self._task(reader, name, view)
                 resume = rows[-1][0] + b"\0"
                 yield len(rows)
 
-    def _slice(self, table: Table, resume: bytes) -> list[tuple[bytes, bytes]]:
+    def _slice(self, table: Table, resume: bytes) -> tuple[list[tuple[bytes, bytes]], int]:
+        """Rows, and the applied index of the view that they are from."""
         with self._source.read() as reader:
-            return [row for _, row in zip(range(_SLICE_ROWS), reader.scan(table, resume), strict=False)]
+            return list(islice(reader.scan(table, resume), _SLICE_ROWS)), applied_index(reader)
 
     def _has(self, key: bytes) -> bool:
         return self._index.sql.execute("SELECT 1 FROM records WHERE key = ?", (key,)).fetchone() is not None

@@ -22,12 +22,15 @@ class Index:
         self._tids: dict[str, int] = {}
         self._more: Counter[int] = Counter()
         """Records that the open transaction added, by kind."""
+        self._cursor_before = 0
+        """The cursor when the open transaction began."""
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """All of it or nothing."""
         self.sql.execute("BEGIN IMMEDIATE")
         self._more.clear()
+        self._cursor_before = self.cursor if self._ships else 0
         try:
             yield
             for kind, more in self._more.items():
@@ -63,8 +66,12 @@ class Index:
 
     # Records
 
-    def put(self, record: Record, log_index: int) -> None:
-        """Insert a record, or replace what was known of it. ``log_index``: of the entry that made it so, or a later."""
+    def put(self, record: Record, applied_index: int) -> None:
+        """Insert a record, or replace what was known of it. ``applied_index``: of the view that it was read from.
+
+        What becomes final goes to the outbox, with the bounds of the log index that made it so: above the cursor, or it
+        would have been final at an earlier look, and not above the view.
+        """
         known = self._find(record.key)
         if known is None:
             seq, was_final = self._free(record), False
@@ -76,7 +83,8 @@ class Index:
             self._remove_text(seq, record.kind, record.key)
         self._write(seq, record)
         if record.final and not was_final and self._ships:
-            self.sql.execute("INSERT INTO outbox (log_index, seq) VALUES (?, ?)", (log_index, seq))
+            bounds = (self._cursor_before + 1, applied_index)
+            self.sql.execute("INSERT INTO outbox (low, high, seq) VALUES (?, ?, ?)", (*bounds, seq))
 
     def _find(self, key: bytes) -> tuple[int, bool] | None:
         """Where a record stands, and whether it is final."""

@@ -23,6 +23,7 @@ from raftsched.history.frames import Entry, Parser, Word, index_of, parse_entry
 from raftsched.history.index import Index
 from raftsched.history.retention import Retention
 from raftsched.history.settings import HistorySettings
+from raftsched.history.shipping import Shipping
 from raftsched.ports import Clock, StoreFailed
 from raftsched.store.lmdb_view import LmdbView
 
@@ -138,7 +139,7 @@ def _first_frames(parser: Parser) -> tuple[HistorySettings, list[tuple[Word, byt
     return None
 
 
-def _serve(indexer: Indexer, parser: Parser, frames: list[tuple[Word, bytes]]) -> None:
+def _serve(indexer: Indexer, shipping: Shipping, parser: Parser, frames: list[tuple[Word, bytes]]) -> None:
     """Until the input ends; what has been heard is indexed before the return."""
     for word, payload in frames:
         indexer.hear(word, payload)
@@ -152,6 +153,7 @@ def _serve(indexer: Indexer, parser: Parser, frames: list[tuple[Word, bytes]]) -
             for word, payload in parser.feed(data):
                 indexer.hear(word, payload)
         wait_s = indexer.step()
+        shipping.step()
 
 
 def main() -> int:
@@ -168,8 +170,11 @@ def main() -> int:
         sql = schema.open_writer(settings.path, settings.cluster_id)
         view = LmdbView(settings.store_path, max_size_bytes=settings.store_max_bytes)
         index = Index(sql, ships=bool(settings.sinks))
-        follower = Follower(index, view)
-        _serve(Indexer(index, follower, Retention(index, settings), clock), parser, frames)
+        retention = Retention(index, settings)
+        indexer = Indexer(index, Follower(index, view), retention, clock)
+        shipping = Shipping(settings, view, retention, clock, lambda: indexer.leads)
+        with shipping:
+            _serve(indexer, shipping, parser, frames)
         sql.close()
     except sqlite3.DatabaseError as error:
         if isinstance(error, sqlite3.OperationalError):

@@ -4,8 +4,9 @@ import asyncio
 import contextlib
 import json
 import sys
+from asyncio.subprocess import PIPE
 from collections.abc import Callable, Iterable
-from typing import Protocol
+from typing import Any, Protocol
 
 import structlog
 
@@ -17,6 +18,7 @@ MAX_WAITING_BYTES = 16 << 20
 """What may wait in the pipe: changes of about a million rows. Beyond it, the index catches up with the whole state."""
 _BEAT_S = 1.0
 _STOP_S = 3.0
+_LINE_BYTES = 1 << 20
 _RESTART_LOW_S, _RESTART_HIGH_S = 1.0, 60.0
 _log = structlog.get_logger(__name__)
 
@@ -44,8 +46,20 @@ class EntryChanges(Protocol):
 class HistoryProcess:
     """Runs the process, and tells it what the replica says. Never waits for it: what it cannot take becomes a gap."""
 
-    def __init__(self, settings: HistorySettings, applied_index: int, leads: Callable[[], bool]) -> None:
-        """``applied_index``: how far the state tables are; every change after it will be told."""
+    def __init__(
+        self,
+        settings: HistorySettings,
+        applied_index: int,
+        leads: Callable[[], bool],
+        advance: Callable[[str, int], None],
+    ) -> None:
+        """``applied_index``: how far the state tables are; every change after it will be told.
+
+        ``advance`` moves the replicated cursor of a sink, or fails to: it is asked again.
+        """
+        self._advance = advance
+        self.sinks: list[dict[str, Any]] = []
+        """How each sink does: see ``shipping.ShippingState``."""
         self._settings = settings
         self._index = applied_index
         """Every change up to this log index has been told."""
@@ -79,7 +93,7 @@ class HistoryProcess:
         pause_s = _RESTART_LOW_S
         while True:
             process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "raftsched.history.indexer", stdin=asyncio.subprocess.PIPE
+                sys.executable, "-m", "raftsched.history.indexer", stdin=PIPE, stdout=PIPE, limit=_LINE_BYTES
             )
             try:
                 code = await self._serve(process)
@@ -99,6 +113,7 @@ class HistoryProcess:
         self._write(index_frame(Word.START, self._start_index) + self._early)
         self._early.clear()
         ended = asyncio.ensure_future(process.wait())
+        hearing = asyncio.ensure_future(self._hear(process.stdout))
         try:
             while not ended.done():
                 self._beat()
@@ -107,9 +122,22 @@ class HistoryProcess:
             return ended.result()
         finally:
             ended.cancel()
+            hearing.cancel()
             self._beat()
             # What is told from now on is for the next process, which goes on from the cursor of this one.
             self._input, self._start_index = None, self._index
+
+    async def _hear(self, lines: asyncio.StreamReader | None) -> None:
+        """What the process says: progress and state of the sinks, and lines for the standard output of the node."""
+        assert lines is not None
+        while line := await lines.readline():
+            said = json.loads(line)
+            if "print" in said:
+                await asyncio.to_thread(print, said["print"], flush=True)
+            elif "sinks" in said:
+                self.sinks = said["sinks"]
+            elif self._leads():
+                self._advance(said["sink"], said["index"])
 
     def _beat(self) -> None:
         """Say how far the state is, so that a restart after a quiet time finds no gap."""

@@ -94,6 +94,14 @@ class Retention:
             if self._index.sql.total_changes - before < 2:
                 return
 
+    def forget_shipped(self, log_index: int) -> None:
+        """Remove from the outbox what every sink has taken, as their cursors, the lowest of which is given, say."""
+        query = "SELECT number FROM outbox WHERE high <= ? ORDER BY number LIMIT ?"
+        numbers = self._seqs(query, (log_index, 10 * _STEP_RECORDS))
+        if numbers:
+            with self._index.transaction():
+                self._index.sql.executemany("DELETE FROM outbox WHERE number = ?", [(each,) for each in numbers])
+
     def size_bytes(self) -> int:
         """Of the pages in use."""
         pages, free, page_bytes = (

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import structlog
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """A file of another version is moved aside and made anew."""
 TIE_BITS = 21
 _MAX_MS = (1 << 42) - 1
@@ -47,9 +47,11 @@ CREATE VIRTUAL TABLE texts USING fts5 (
     error, output, content = '', tokenize = "unicode61 remove_diacritics 2"
 );
 CREATE TABLE outbox (
-    number INTEGER PRIMARY KEY AUTOINCREMENT, log_index INTEGER NOT NULL, seq INTEGER NOT NULL
+    number INTEGER PRIMARY KEY AUTOINCREMENT, low INTEGER NOT NULL, high INTEGER NOT NULL, seq INTEGER NOT NULL
 );
 CREATE INDEX outbox_seq ON outbox (seq);
+CREATE INDEX outbox_low ON outbox (low);
+CREATE INDEX outbox_high ON outbox (high);
 """
 
 

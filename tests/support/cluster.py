@@ -91,8 +91,10 @@ class Process:
 class Cluster:
     """Nodes n1, n2, ... in one directory."""
 
-    def __init__(self, directory: Path, nodes: int = 3, options: tuple[str, ...] = (), *, http: bool = False) -> None:
-        """``http``: serve the REST API too, at ``http_addresses``."""
+    def __init__(
+        self, directory: Path, nodes: int = 3, options: tuple[str, ...] = (), *, http: bool = False, **variables: str
+    ) -> None:
+        """``http``: serve the REST API too, at ``http_addresses``. ``variables``: of the environment of all nodes."""
         self.directory = directory
         ids = [f"n{number}" for number in range(1, nodes + 1)]
         ports = free_ports(2 * nodes)
@@ -103,7 +105,7 @@ class Cluster:
             id_: Process(
                 self._arguments(id_, address, peers, options),
                 directory / f"{id_}.log",
-                {"RAFTSCHED_HTTP_LISTEN": self.http_addresses[id_] if http else "off"},
+                {"RAFTSCHED_HTTP_LISTEN": self.http_addresses[id_] if http else "off", **variables},
             )
             for id_, address in self.addresses.items()
         }

@@ -763,6 +763,7 @@ class GetHistoryStatusResponse(_message.Message):
     DELETED_RECORDS_FIELD_NUMBER: _builtins.int
     SINKS_FIELD_NUMBER: _builtins.int
     PROBLEM_FIELD_NUMBER: _builtins.int
+    LOST_RECORDS_FIELD_NUMBER: _builtins.int
     node_id: _builtins.str
     cursor_index: _builtins.int
     """Everything up to this log index is in the index of this node."""
@@ -779,6 +780,8 @@ class GetHistoryStatusResponse(_message.Message):
     """Since the index was made."""
     problem: _builtins.str
     """Why the index does not go on; empty while it does."""
+    lost_records: _builtins.int
+    """Records that retention deleted before every sink had them."""
     @_builtins.property
     def oldest_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -799,10 +802,11 @@ class GetHistoryStatusResponse(_message.Message):
         deleted_records: _builtins.int = ...,
         sinks: _abc.Iterable[Global___SinkStatus] | None = ...,
         problem: _builtins.str = ...,
+        lost_records: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["oldest_time", b"oldest_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["catching_up", b"catching_up", "caught_up_rows", b"caught_up_rows", "cursor_index", b"cursor_index", "decisions", b"decisions", "deleted_records", b"deleted_records", "executions", b"executions", "lag_entries", b"lag_entries", "node_id", b"node_id", "oldest_time", b"oldest_time", "problem", b"problem", "sinks", b"sinks", "size_bytes", b"size_bytes", "task_changes", b"task_changes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["catching_up", b"catching_up", "caught_up_rows", b"caught_up_rows", "cursor_index", b"cursor_index", "decisions", b"decisions", "deleted_records", b"deleted_records", "executions", b"executions", "lag_entries", b"lag_entries", "lost_records", b"lost_records", "node_id", b"node_id", "oldest_time", b"oldest_time", "problem", b"problem", "sinks", b"sinks", "size_bytes", b"size_bytes", "task_changes", b"task_changes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -819,7 +823,7 @@ class SinkStatus(_message.Message):
     ACTIVE_FIELD_NUMBER: _builtins.int
     SHIPPED_RECORDS_FIELD_NUMBER: _builtins.int
     WAITING_RECORDS_FIELD_NUMBER: _builtins.int
-    LOST_RECORDS_FIELD_NUMBER: _builtins.int
+    REFUSED_RECORDS_FIELD_NUMBER: _builtins.int
     FAILING_SINCE_FIELD_NUMBER: _builtins.int
     PROBLEM_FIELD_NUMBER: _builtins.int
     name: _builtins.str
@@ -829,8 +833,8 @@ class SinkStatus(_message.Message):
     shipped_records: _builtins.int
     waiting_records: _builtins.int
     """Records that wait to be shipped."""
-    lost_records: _builtins.int
-    """Records that retention deleted before they were shipped."""
+    refused_records: _builtins.int
+    """Records that the sink will never take, such as those that its mapping refuses."""
     problem: _builtins.str
     @_builtins.property
     def failing_since(self) -> _timestamp_pb2.Timestamp:
@@ -844,13 +848,13 @@ class SinkStatus(_message.Message):
         active: _builtins.bool = ...,
         shipped_records: _builtins.int = ...,
         waiting_records: _builtins.int = ...,
-        lost_records: _builtins.int = ...,
+        refused_records: _builtins.int = ...,
         failing_since: _timestamp_pb2.Timestamp | None = ...,
         problem: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["failing_since", b"failing_since"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["active", b"active", "failing_since", b"failing_since", "kind", b"kind", "lost_records", b"lost_records", "name", b"name", "problem", b"problem", "shipped_records", b"shipped_records", "waiting_records", b"waiting_records"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active", b"active", "failing_since", b"failing_since", "kind", b"kind", "name", b"name", "problem", b"problem", "refused_records", b"refused_records", "shipped_records", b"shipped_records", "waiting_records", b"waiting_records"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -30,6 +30,7 @@ from raftsched.core.machine.context import (
 from raftsched.core.machine.ending import cancel_execution
 from raftsched.core.machine.fires import fire, run_task
 from raftsched.core.machine.retention import retire
+from raftsched.core.machine.sinks import advance_sink
 from raftsched.core.machine.tasks import MAX_BATCH_TASKS, delete_task, register_tasks, replace_task
 from raftsched.core.rows import be64
 from raftsched.core.wellformed import command_problem
@@ -108,5 +109,6 @@ _HANDLERS: dict[str, Callable[[Context, Any], pb.Outcome]] = {
     "expire": expire,
     "retire": retire,
     "wake": wake,
+    "advance_sink": advance_sink,
     "check_state": check_state,
 }

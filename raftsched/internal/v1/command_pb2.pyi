@@ -46,6 +46,7 @@ class Command(_message.Message):
     RETIRE_FIELD_NUMBER: _builtins.int
     WAKE_FIELD_NUMBER: _builtins.int
     CHECK_STATE_FIELD_NUMBER: _builtins.int
+    ADVANCE_SINK_FIELD_NUMBER: _builtins.int
     version: _builtins.int
     """Commands of a newer format are rejected by a node that does not know them."""
     now_us: _builtins.int
@@ -79,6 +80,8 @@ class Command(_message.Message):
     def wake(self) -> Global___Wake: ...
     @_builtins.property
     def check_state(self) -> _check_pb2.CheckState: ...
+    @_builtins.property
+    def advance_sink(self) -> Global___AdvanceSink: ...
     def __init__(
         self,
         *,
@@ -100,12 +103,13 @@ class Command(_message.Message):
         retire: Global___Retire | None = ...,
         wake: Global___Wake | None = ...,
         check_state: _check_pb2.CheckState | None = ...,
+        advance_sink: Global___AdvanceSink | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["assign", b"assign", "cancel_execution", b"cancel_execution", "check_state", b"check_state", "delete_task", b"delete_task", "expire", b"expire", "fire", b"fire", "kind", b"kind", "register_tasks", b"register_tasks", "replace_task", b"replace_task", "report", b"report", "retire", b"retire", "run_task", b"run_task", "wake", b"wake"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["advance_sink", b"advance_sink", "assign", b"assign", "cancel_execution", b"cancel_execution", "check_state", b"check_state", "delete_task", b"delete_task", "expire", b"expire", "fire", b"fire", "kind", b"kind", "register_tasks", b"register_tasks", "replace_task", b"replace_task", "report", b"report", "retire", b"retire", "run_task", b"run_task", "wake", b"wake"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "assign", b"assign", "cancel_execution", b"cancel_execution", "check_state", b"check_state", "delete_task", b"delete_task", "expire", b"expire", "fire", b"fire", "kind", b"kind", "leader_id", b"leader_id", "now_us", b"now_us", "register_tasks", b"register_tasks", "replace_task", b"replace_task", "report", b"report", "request_id", b"request_id", "retire", b"retire", "run_task", b"run_task", "term", b"term", "version", b"version", "wake", b"wake"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "advance_sink", b"advance_sink", "assign", b"assign", "cancel_execution", b"cancel_execution", "check_state", b"check_state", "delete_task", b"delete_task", "expire", b"expire", "fire", b"fire", "kind", b"kind", "leader_id", b"leader_id", "now_us", b"now_us", "register_tasks", b"register_tasks", "replace_task", b"replace_task", "report", b"report", "request_id", b"request_id", "retire", b"retire", "run_task", b"run_task", "term", b"term", "version", b"version", "wake", b"wake"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["register_tasks", "replace_task", "delete_task", "run_task", "cancel_execution", "fire", "assign", "report", "expire", "retire", "wake", "check_state"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["register_tasks", "replace_task", "delete_task", "run_task", "cancel_execution", "fire", "assign", "report", "expire", "retire", "wake", "check_state", "advance_sink"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -649,6 +653,31 @@ class Retire(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Retire: _TypeAlias = Retire  # noqa: Y015
+
+@_typing.final
+class AdvanceSink(_message.Message):
+    """Moves the cursor of a sink of the history forward."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    LOG_INDEX_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    log_index: _builtins.int
+    """All that became final up to this log index has been shipped."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        log_index: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["log_index", b"log_index", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AdvanceSink: _TypeAlias = AdvanceSink  # noqa: Y015
 
 @_typing.final
 class TaskRow(_message.Message):

@@ -735,6 +735,11 @@ export interface components {
             sinks: components["schemas"]["SinkStatus"][];
             /** @description Why the index does not go on; empty while it does. */
             problem: string;
+            /**
+             * Format: int64
+             * @description Records that retention deleted before every sink had them.
+             */
+            lostRecords: string;
         };
         GetOutputResponse: {
             /** Format: byte */
@@ -1121,9 +1126,9 @@ export interface components {
             waitingRecords: string;
             /**
              * Format: int64
-             * @description Records that retention deleted before they were shipped.
+             * @description Records that the sink will never take, such as those that its mapping refuses.
              */
-            lostRecords: string;
+            refusedRecords: string;
             /**
              * Format: date-time
              * @description Since when it fails, and why; unset while it does not.
