@@ -15,7 +15,7 @@ export function launch(): Promise<Browser> {
 
 /** What axe finds serious or critical on the page, one line for each element. */
 export async function faults(page: Page): Promise<string[]> {
-  await page.evaluate(AXE);
+  if (!(await page.evaluate(() => 'axe' in globalThis))) await page.evaluate(AXE);
   return page.evaluate(async () => {
     interface Finding {
       id: string;

@@ -54,3 +54,14 @@ test('the ledger tells what was decided', async () => {
   await s.open('/tasks/decided?tab=ledger');
   await s.page.getByRole('table', { name: 'Ledger' }).getByText('Ran').waitFor();
 });
+
+test('an execution that was tried again shows each attempt', async () => {
+  const s = session();
+  const retry = { maxAttempts: 2, initialBackoff: '0.1s' };
+  await s.task('tried-twice', { retry, action: shell('test "$RAFTSCHED_ATTEMPT" = 2 || exit 5') });
+  const id = await s.run('tried-twice');
+  await s.open(`/executions/${id}`);
+  const attempts = s.page.getByRole('table', { name: 'Attempts' });
+  await attempts.getByText('exit 5').waitFor();
+  await s.page.getByRole('list', { name: 'Timing' }).getByText('Wait before attempt 2').waitFor();
+});

@@ -2,36 +2,48 @@ import { faults } from './browser.ts';
 import { shell, useSession } from './session.ts';
 
 const session = useSession();
-const KINDS = [
+const NAME = 'accessible';
+const PATHS = [
+  ...['/', '/tasks', '/register', '/executions', '/logs', '/cluster', '/nowhere', '/tasks?prefix=none'],
+  ...['', '/edit', '?tab=ledger', '?tab=changes'].map((rest) => `/tasks/${NAME}${rest}`),
+  ...['/executions/ID', '/logs?q=red', '/logs?kind=task_change'],
+];
+const LOOKS = [
   ['light', 1280],
   ['dark', 1280],
-  ['light', 390],
   ['dark', 390],
+  ['light', 390],
 ] as const;
+let id = '';
 
-test.each(KINDS)('no page has a serious fault for assistive technology, %s and %i wide', async (colorScheme, width) => {
+beforeAll(async () => {
   const s = session();
-  const name = `accessible-${colorScheme}-${String(width)}`;
-  await s.task(name, { labels: { team: 'e2e' }, action: shell(String.raw`printf '\033[31mred\033[0m\n'; exit 1`) });
-  const id = await s.run(name);
-  const paths = [
-    ...['/', '/tasks', '/register', `/tasks/${name}`, `/tasks/${name}/edit`, '/executions', '/cluster'],
-    ...[`/executions/${id}`, `/tasks/${name}?tab=ledger`, '/nowhere', '/tasks?prefix=none'],
-  ];
+  const action = shell(String.raw`printf '\033[31mred\033[0m\n'; exit 1`);
+  await s.task(NAME, { labels: { team: 'e2e' }, action, retry: { maxAttempts: 2, initialBackoff: '0.1s' } });
+  await s.call('PATCH', `/v1/tasks/${NAME}`, { priority: 1 });
+  id = await s.run(NAME);
+});
+
+test.each(PATHS)('%s has no serious fault for assistive technology, light or dark, wide or narrow', async (path) => {
+  const s = session();
+  const context = await s.browser.newContext({ viewport: { width: 1280, height: 800 } });
+  const page = await context.newPage();
+  s.watch(page);
+  await page.goto(s.base + path.replace('ID', id));
+  await page.getByRole('heading', { level: 1 }).waitFor();
+  await page.getByRole('status', { name: 'Loading' }).first().waitFor({ state: 'detached' });
   const found: string[] = [];
-  const context = await s.browser.newContext({ viewport: { width, height: 800 }, colorScheme });
-  for (const path of paths) {
-    const shown = await context.newPage();
-    s.watch(shown);
-    await shown.goto(s.base + path);
-    await shown.getByRole('heading', { level: 1 }).waitFor();
-    await shown.getByRole('status', { name: 'Loading' }).first().waitFor({ state: 'detached' });
-    found.push(...(await faults(shown)).map((fault) => `${path}: ${fault}`));
-    const wider = await shown.evaluate(
+  for (const [colorScheme, width] of LOOKS) {
+    await page.setViewportSize({ width, height: 800 });
+    await page.emulateMedia({ colorScheme });
+    await page.waitForFunction((scheme) => document.documentElement.dataset.mantineColorScheme === scheme, colorScheme);
+    await page.evaluate(() => Promise.allSettled(document.getAnimations().map((each) => each.finished)));
+    const look = `${colorScheme}, ${String(width)}`;
+    found.push(...(await faults(page)).map((fault) => `${look}: ${fault}`));
+    const wider = await page.evaluate(
       () => document.documentElement.scrollWidth > document.documentElement.clientWidth,
     );
-    if (wider) found.push(`${path} is wider than the window`);
-    await shown.close();
+    if (wider) found.push(`${look}: wider than the window`);
   }
   await context.close();
   expect(found).toEqual([]);

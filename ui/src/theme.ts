@@ -23,6 +23,7 @@ export const theme = createTheme({
   },
   defaultRadius: 'sm',
   autoContrast: true,
+  respectReducedMotion: true,
   components: {
     Button: { defaultProps: { size: 'xs' } },
     TextInput: { defaultProps: { size: 'sm' } },

@@ -1,17 +1,26 @@
 /** The calls of the API that the pages use, one function each. All throw Problem. */
-import { ask, change, get, read, withQuery } from './http.ts';
+import { ask, change, get, read, withQuery, type Query } from './http.ts';
 import type {
   ClusterStatus,
+  DayCount,
+  DayCounts,
   Execution,
   ExecutionList,
   ExecutionState,
   LeadershipTransfer,
   Ledger,
   LedgerEntry,
+  LogCounts,
+  LogPage,
+  LogRecord,
   Page,
+  RecentRun,
+  RecentRunList,
   Schedule,
   SchedulePreview,
   Task,
+  TaskChange,
+  TaskChanges,
   TaskDefinition,
   TaskList,
   TaskState,
@@ -31,6 +40,16 @@ export interface ExecutionFilter {
   endTime?: string;
 }
 
+/** Parameters for "key=value" and "key". */
+function labelQuery(labels: readonly string[]): Query {
+  return Object.fromEntries(
+    labels.map((label) => {
+      const at = label.indexOf('=');
+      return at < 0 ? [`labels[${label}]`, ''] : [`labels[${label.slice(0, at)}]`, label.slice(at + 1)];
+    }),
+  );
+}
+
 const taskPath = (name: string) => `/v1/tasks/${encodeURIComponent(name)}`;
 const executionPath = (id: string) => `/v1/executions/${encodeURIComponent(id)}`;
 
@@ -40,15 +59,9 @@ export async function listTasks(
   pageToken: string,
   signal?: AbortSignal,
 ): Promise<Page<Task>> {
-  const labels = Object.fromEntries(
-    filter.labels.map((label) => {
-      const at = label.indexOf('=');
-      return at < 0 ? [`labels[${label}]`, ''] : [`labels[${label.slice(0, at)}]`, label.slice(at + 1)];
-    }),
-  );
   const answer = await read<TaskList>(
     '/v1/tasks',
-    { pageSize, pageToken, namePrefix: filter.prefix, state: filter.state, ...labels },
+    { pageSize, pageToken, namePrefix: filter.prefix, state: filter.state, ...labelQuery(filter.labels) },
     signal,
   );
   return { rows: answer.tasks, next: answer.nextPageToken };
@@ -139,4 +152,71 @@ export async function getCluster(signal?: AbortSignal): Promise<ClusterStatus> {
 export async function transferLeadership(nodeId: string): Promise<string> {
   const answer = await ask<LeadershipTransfer>('/v1/cluster:transferLeadership', { nodeId });
   return answer.leaderId;
+}
+
+export interface LogFilter {
+  query?: string;
+  taskPrefix?: string;
+  labels?: string[];
+  states?: string[];
+  kinds?: string[];
+  executorId?: string;
+  exitCodes?: string[];
+  minDuration?: string;
+  startTime?: string;
+}
+
+/** What happened, newest first, from the index of the node that answers. */
+export async function searchLogs(
+  { labels = [], ...filter }: LogFilter,
+  pageSize: number,
+  pageToken: string,
+  signal?: AbortSignal,
+): Promise<Page<LogRecord>> {
+  const query = { pageSize, pageToken, ...filter, ...labelQuery(labels) };
+  const answer = (await (await get(withQuery('/v1/logs', query), signal)).json()) as LogPage;
+  return { rows: answer.records, next: answer.nextPageToken };
+}
+
+/** How many executions there were per bucket of time, and how late they started. */
+export async function countLogs(
+  range: { startTime: string; endTime: string; bucket: string; task?: string },
+  signal?: AbortSignal,
+): Promise<LogCounts> {
+  const path = withQuery('/v1/logs:count', { ...range, percentiles: true });
+  return (await (await get(path, signal)).json()) as LogCounts;
+}
+
+/** How many executions a task had on each day of the last year, in a zone. */
+export async function countDays(task: string, timeZone: string, signal?: AbortSignal): Promise<DayCount[]> {
+  const response = await get(withQuery(`${taskPath(task)}/days`, { timeZone }), signal);
+  return ((await response.json()) as DayCounts).days;
+}
+
+/** The definitions that a task had, newest first. */
+export async function listChanges(task: string, pageToken: string, signal?: AbortSignal): Promise<Page<TaskChange>> {
+  const response = await get(withQuery(`${taskPath(task)}/changes`, { pageSize: 50, pageToken }), signal);
+  const answer = (await response.json()) as TaskChanges;
+  return { rows: answer.changes, next: answer.nextPageToken };
+}
+
+/** A path may have 8 KiB; names may have 200 characters. */
+const NAMES_PER_CALL = 30;
+
+/** The last executions of each of many tasks, newest first. */
+export async function listRecentRuns(
+  tasks: readonly string[],
+  perTask: number,
+  signal?: AbortSignal,
+): Promise<Map<string, RecentRun[]>> {
+  const parts = Array.from({ length: Math.ceil(tasks.length / NAMES_PER_CALL) }, (_, index) =>
+    tasks.slice(index * NAMES_PER_CALL, (index + 1) * NAMES_PER_CALL),
+  );
+  const answers = await Promise.all(
+    parts.map(async (names) => {
+      const response = await get(withQuery('/v1/logs:recentRuns', { tasks: names, perTask }), signal);
+      return ((await response.json()) as RecentRunList).tasks;
+    }),
+  );
+  return new Map(answers.flat().map(({ task, runs }) => [task ?? '', runs ?? []]));
 }

@@ -1,8 +1,8 @@
 import { keepPreviousData, useQuery, type UseQueryResult } from '@tanstack/react-query';
-import { executionFilter, type ExecutionView } from '../lib/urlState.ts';
+import { executionFilter, logFilter, type ExecutionView, type LogView } from '../lib/urlState.ts';
 import * as calls from './calls.ts';
 import { usePollMs } from './live.ts';
-import type { ClusterStatus, Execution, LedgerEntry, Page, Task } from './types.ts';
+import type { ClusterStatus, Execution, LedgerEntry, LogRecord, Page, RecentRun, Task } from './types.ts';
 
 const CLUSTER_POLL_MS = 2000;
 /** The largest page that the API gives. */
@@ -66,5 +66,28 @@ export function useLedger(
     queryKey: ['ledger', task, startTime, pageSize, pageToken],
     queryFn: ({ signal }) => calls.listLedger(task, { startTime }, pageSize, pageToken, signal),
     placeholderData: keepPreviousData,
+  });
+}
+
+/** What the index of the node holds; asked again as seldom as the address allows, since a search is work. */
+export function useLogs(view: LogView, pageSize: number, pageToken: string): UseQueryResult<Page<LogRecord>> {
+  return useQuery({
+    queryKey: ['logs', view, pageSize, pageToken],
+    queryFn: ({ signal }) => calls.searchLogs(logFilter(view, Date.now()), pageSize, pageToken, signal),
+    placeholderData: keepPreviousData,
+    retry: false,
+    refetchInterval: pageToken ? false : 10_000,
+  });
+}
+
+/** The last runs of the tasks that are shown. */
+export function useRecentRuns(tasks: readonly string[], perTask: number): UseQueryResult<Map<string, RecentRun[]>> {
+  const refetchInterval = usePollMs();
+  return useQuery({
+    queryKey: ['recentRuns', tasks, perTask],
+    queryFn: ({ signal }) => calls.listRecentRuns(tasks, perTask, signal),
+    enabled: tasks.length > 0,
+    placeholderData: keepPreviousData,
+    refetchInterval,
   });
 }

@@ -8,11 +8,10 @@ type Schemas = components['schemas'];
 type Known<Enum extends string> = Exclude<Enum, `${string}UNSPECIFIED`>;
 
 export type Task = Schemas['Task'] & { name: string };
-export type TaskDefinition = Pick<
+/** What a user says of a task, without what the server adds. */
+export type TaskDefinition = Omit<
   Task,
-  | ('name' | 'labels' | 'schedule' | 'action' | 'timeLimit' | 'paused' | 'executorLabels')
-  | ('misfirePolicy' | 'misfireThreshold' | 'delivery')
-  | ('overlapPolicy' | 'maxRunning' | 'maxQueued' | 'retry' | 'startDeadline' | 'priority' | 'jitter')
+  ('uid' | 'etag' | 'generation' | 'state') | ('createTime' | 'updateTime' | 'nextFireTime' | 'lastFireTime')
 >;
 export type Schedule = Schemas['Schedule'];
 export type Action = Schemas['Action'];
@@ -29,6 +28,20 @@ export type Ledger = Schemas['ListLedgerResponse'];
 export type SchedulePreview = Schemas['PreviewScheduleResponse'];
 export type LeadershipTransfer = Schemas['TransferLeadershipResponse'];
 
+export type LogRecord = Schemas['LogRecord'];
+export type LogPage = Schemas['SearchLogsResponse'];
+export type LogCounts = Schemas['CountLogsResponse'];
+export type LogBucket = Schemas['LogBucket'];
+export type StateCount = Schemas['StateCount'];
+export type DayCount = Schemas['DayCount'];
+export type DayCounts = Schemas['CountDaysResponse'];
+export type RecentRun = Schemas['RecentRun'];
+export type RecentRunList = Schemas['ListRecentRunsResponse'];
+export type TaskChange = Schemas['TaskChange'];
+export type TaskChanges = Schemas['ListTaskChangesResponse'];
+export type Attempt = Schemas['Attempt'];
+
+export type LogKind = Known<Schemas['LogKind']>;
 export type TaskState = Known<Schemas['TaskState']>;
 export type MisfirePolicy = Schemas['MisfirePolicy'];
 export type Delivery = Schemas['Delivery'];

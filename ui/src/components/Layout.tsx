@@ -13,6 +13,7 @@ import { useDisclosure } from '@mantine/hooks';
 import {
   IconCalendarClock,
   IconHistory,
+  IconFileSearch,
   IconLayoutDashboard,
   IconMoon,
   IconServer2,
@@ -28,6 +29,7 @@ const PAGES = [
   { to: '/', label: 'Overview', icon: IconLayoutDashboard },
   { to: '/tasks', label: 'Tasks', icon: IconCalendarClock },
   { to: '/executions', label: 'Executions', icon: IconHistory },
+  { to: '/logs', label: 'Logs', icon: IconFileSearch },
   { to: '/cluster', label: 'Cluster', icon: IconServer2 },
 ];
 

@@ -3,7 +3,7 @@ import type { ReactNode } from 'react';
 import { Link } from 'react-router';
 import type { Execution } from '../api/types.ts';
 import { formatDuration } from '../lib/duration.ts';
-import { isFailure, type HourCell, type MinuteBucket } from '../lib/stats.ts';
+import { timingSteps, type Day, type HourCell, type MinuteBucket } from '../lib/stats.ts';
 import { formatClock, formatTime, timeMs, viewerZone } from '../lib/time.ts';
 import { toneOf, wordOf } from './State.tsx';
 
@@ -242,36 +242,51 @@ function heatColour(hour: HourCell, most: number): string {
   return `color-mix(in srgb, var(--${hour.failed ? 'bad' : 'good'}-solid) ${String(strength)}%, var(--surface))`;
 }
 
-interface Step {
-  name: string;
-  fromMs: number | undefined;
-  toMs: number | undefined;
-  colour: string;
+/** Days of the last year, a column for each week: the more executions, the stronger; red where some failed. */
+export function YearMap({ weeks }: { weeks: (Day | undefined)[][] }) {
+  const days = weeks.flat().filter((day) => day !== undefined);
+  const most = Math.max(1, ...days.map((day) => day.total));
+  const sum = (part: 'total' | 'failed') => days.reduce((total, day) => total + day[part], 0);
+  return (
+    <div
+      className="year"
+      role="img"
+      aria-label={`Executions by day: ${String(sum('total'))} in ${String(weeks.length)} weeks, ${String(sum('failed'))} failed`}
+    >
+      {weeks.map((week, index) => (
+        <div key={week[0]?.date} className="year-week">
+          <span className="year-month">{monthOf(week, weeks[index - 1])}</span>
+          {week.map((day, weekday) => (
+            <span
+              key={weekday}
+              className={day ? 'year-day' : 'year-day year-future'}
+              title={day ? `${day.date}: ${String(day.total)} executions, ${String(day.failed)} failed` : undefined}
+              style={day?.total ? { background: heatColour(day, most) } : {}}
+            />
+          ))}
+        </div>
+      ))}
+    </div>
+  );
 }
 
-/** Timing of one execution from its nominal time to its end. */
+/** The name of a month above the first week that begins in it. */
+function monthOf(week: (Day | undefined)[], before: (Day | undefined)[] | undefined): string {
+  const date = week[0]?.date;
+  if (date === undefined || !before || before[0]?.date.slice(0, 7) === date.slice(0, 7)) return '';
+  return new Date(`${date}T12:00:00Z`).toLocaleDateString('en', { month: 'short', timeZone: 'UTC' });
+}
+
+/** Timing of one execution from its nominal time to its end, each attempt on a line of its own. */
 export function Waterfall({ execution, nowMs }: { execution: Execution; nowMs: number }) {
-  const nominal = timeMs(execution.nominalTime);
-  const fire = timeMs(execution.fireTime);
-  const start = timeMs(execution.startTime);
-  const end = timeMs(execution.endTime) ?? (isOpen(execution) ? nowMs : undefined);
-  const steps: Step[] = [
-    { name: 'Nominal time to decision', fromMs: nominal, toMs: fire, colour: 'var(--idle-solid)' },
-    { name: 'Decision to start', fromMs: fire, toMs: start ?? end, colour: 'var(--warn-solid)' },
-    {
-      name: 'Start to end',
-      fromMs: start,
-      toMs: end,
-      colour: `var(--${isFailure(execution) ? 'bad' : toneOf(execution.state)}-solid)`,
-    },
-  ];
-  const times = [nominal, fire, start, end].filter((ms) => ms !== undefined);
+  const steps = timingSteps(execution, nowMs);
+  const times = steps.flatMap(({ fromMs, toMs }) => [fromMs, toMs]).filter((ms) => ms !== undefined);
   const first = Math.min(...times);
   const span = Math.max(1, Math.max(...times) - first);
   const percent = (ms: number) => `${String((ms / span) * 100)}%`;
   return (
     <div className="steps" role="list" aria-label="Timing">
-      {steps.map(({ name, fromMs, toMs, colour }) => {
+      {steps.map(({ name, fromMs, toMs, tone }) => {
         const known = fromMs !== undefined && toMs !== undefined;
         return (
           <div key={name} role="listitem" style={{ display: 'contents' }}>
@@ -282,7 +297,7 @@ export function Waterfall({ execution, nowMs }: { execution: Execution; nowMs: n
                   style={{
                     left: `min(${percent(fromMs - first)}, calc(100% - 3px))`,
                     width: percent(Math.max(0, toMs - fromMs)),
-                    background: colour,
+                    background: `var(--${tone ?? toneOf(execution.state)}-solid)`,
                   }}
                 />
               ) : null}
@@ -292,12 +307,5 @@ export function Waterfall({ execution, nowMs }: { execution: Execution; nowMs: n
         );
       })}
     </div>
-  );
-}
-
-function isOpen(execution: Execution): boolean {
-  return (
-    !execution.endTime &&
-    ['PENDING', 'ASSIGNED', 'RUNNING'].some((state) => execution.state === `EXECUTION_STATE_${state}`)
   );
 }

@@ -100,7 +100,7 @@ function Running({ execution }: { execution: Execution }) {
 }
 
 /** Exit code or HTTP status, and the error. */
-export function Result({ execution }: { execution: Execution }) {
+export function Result({ execution }: { execution: Pick<Execution, 'exitCode' | 'httpStatus' | 'error'> }) {
   const { exitCode, httpStatus, error } = execution;
   const code =
     exitCode !== undefined

@@ -1,25 +1,64 @@
 import { expect, it } from 'vitest';
 import type { Execution } from '../api/types.ts';
-import { calendar, latenessMs, percentile, perMinute, runMs } from './stats.ts';
+import { calendar, latenessMs, perMinute, runMs, timingSteps, yearOfDays } from './stats.ts';
 
 const base = { id: 'x', task: 't' } as Execution;
 const at = (nominalTime: string, more: Partial<Execution> = {}): Execution => ({ ...base, nominalTime, ...more });
 
-it('counts fires per minute of nominal time and leaves out what is older', () => {
+it('puts the counts of the server into minutes, those that it leaves out too', () => {
+  const counts = [
+    { state: 'EXECUTION_STATE_SUCCEEDED' as const, count: '7' },
+    { state: 'EXECUTION_STATE_LOST' as const, count: '2' },
+    { state: 'EXECUTION_STATE_TIMED_OUT' as const, count: '1' },
+    { state: 'EXECUTION_STATE_RUNNING' as const, count: '3' },
+  ];
   const buckets = perMinute(
-    [
-      at('2026-11-23T12:00:59.9Z', { state: 'EXECUTION_STATE_SUCCEEDED', startTime: '2026-11-23T12:01:00.4Z' }),
-      at('2026-11-23T12:00:00Z', { state: 'EXECUTION_STATE_LOST' }),
-      at('2026-11-23T12:01:00Z', { state: 'EXECUTION_STATE_RUNNING' }),
-      at('2026-11-23T11:58:59Z', { state: 'EXECUTION_STATE_FAILED' }),
-    ],
+    [{ startTime: '2026-11-23T12:00:00Z', counts, lateness: { count: '7', max: '0.500s' } }],
     Date.parse('2026-11-23T12:01:30Z'),
     3,
   );
   expect(buckets.map(({ succeeded, failed, other, latenessMs: late }) => [succeeded, failed, other, late])).toEqual([
     [0, 0, 0, undefined],
-    [1, 1, 0, 500],
-    [0, 0, 1, undefined],
+    [7, 3, 3, 500],
+    [0, 0, 0, undefined],
+  ]);
+});
+
+it('lays the days of a year out in weeks that end with the present one', () => {
+  const failed = [{ state: 'EXECUTION_STATE_FAILED' as const, count: '2' }];
+  const weeks = yearOfDays([{ date: '2026-11-24', counts: failed }], 'UTC', Date.parse('2026-11-25T10:00:00Z'), 53);
+  expect(weeks).toHaveLength(53);
+  expect(weeks[52]?.map((day) => day?.date.slice(5))).toEqual([
+    ...['11-23', '11-24', '11-25', undefined, undefined, undefined, undefined],
+  ]);
+  expect(weeks[52]?.[1]).toEqual({ date: '2026-11-24', total: 2, failed: 2 });
+  expect(weeks[0]?.[0]?.date).toBe('2025-11-24');
+});
+
+it('shows each attempt and the waits before them', () => {
+  const execution = at('2026-11-23T12:00:00Z', {
+    state: 'EXECUTION_STATE_SUCCEEDED',
+    attempt: 2,
+    fireTime: '2026-11-23T12:00:00.1Z',
+    pastAttempts: [
+      {
+        attempt: 1,
+        state: 'EXECUTION_STATE_FAILED',
+        executorId: 'n1',
+        error: '',
+        startTime: '2026-11-23T12:00:00.2Z',
+        endTime: '2026-11-23T12:00:01Z',
+      },
+    ],
+    startTime: '2026-11-23T12:00:03Z',
+    endTime: '2026-11-23T12:00:04Z',
+  });
+  expect(timingSteps(execution, 0).map(({ name, fromMs, toMs }) => [name, (toMs ?? 0) - (fromMs ?? 0)])).toEqual([
+    ['Nominal time to decision', 100],
+    ['Decision to start', 100],
+    ['Attempt 1', 800],
+    ['Wait before attempt 2', 2000],
+    ['Attempt 2', 1000],
   ]);
 });
 
@@ -37,12 +76,6 @@ it('puts executions into the day and hour of the zone, over a clock change', () 
   expect(days[1]?.hours[0]).toEqual({ total: 1, failed: 0 });
   expect(days[1]?.hours[3]).toEqual({ total: 1, failed: 1 });
   expect(days[1]?.hours[2]).toEqual({ total: 0, failed: 0 });
-});
-
-it('takes percentiles by nearest rank', () => {
-  expect(percentile([4, 1, 3, 2], 0.5)).toBe(2);
-  expect(percentile([5], 0.99)).toBe(5);
-  expect(percentile([], 0.5)).toBeUndefined();
 });
 
 it('has no duration before the start, and goes on until the end', () => {

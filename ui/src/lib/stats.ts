@@ -1,9 +1,12 @@
-import type { Execution } from '../api/types.ts';
+import type { DayCount, Execution, LogBucket, StateCount } from '../api/types.ts';
+import { protoDurationMs } from './duration.ts';
 import { formatDate, hourOf, timeMs } from './time.ts';
+
+const FAILURES = ['FAILED', 'TIMED_OUT', 'LOST'].map((state) => `EXECUTION_STATE_${state}`);
 
 /** Did it end without success? */
 export function isFailure(execution: Execution): boolean {
-  return ['FAILED', 'TIMED_OUT', 'LOST'].some((state) => execution.state === `EXECUTION_STATE_${state}`);
+  return FAILURES.includes(execution.state ?? '');
 }
 
 /** Has it ended? */
@@ -27,12 +30,6 @@ export function latenessMs(execution: Execution): number | undefined {
   return nominal === undefined || start === undefined ? undefined : start - nominal;
 }
 
-/** The value that a share of the values does not exceed (nearest rank); undefined for none. */
-export function percentile(values: readonly number[], share: number): number | undefined {
-  const sorted = values.toSorted((a, b) => a - b);
-  return sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)];
-}
-
 export interface MinuteBucket {
   startMs: number;
   succeeded: number;
@@ -42,22 +39,53 @@ export interface MinuteBucket {
   latenessMs: number | undefined;
 }
 
-/** Fires per minute of nominal time, for the `minutes` that end with the present one. */
-export function perMinute(executions: readonly Execution[], nowMs: number, minutes: number): MinuteBucket[] {
-  const first = (Math.floor(nowMs / 60_000) - minutes + 1) * 60_000;
-  const buckets = Array.from({ length: minutes }, (_, index): MinuteBucket => {
-    return { startMs: first + index * 60_000, succeeded: 0, failed: 0, other: 0, latenessMs: undefined };
-  });
-  for (const execution of executions) {
-    const bucket = buckets[Math.floor(((timeMs(execution.nominalTime) ?? 0) - first) / 60_000)];
-    if (!bucket) continue;
-    if (execution.state === 'EXECUTION_STATE_SUCCEEDED') bucket.succeeded += 1;
-    else if (isFailure(execution)) bucket.failed += 1;
-    else bucket.other += 1;
-    const late = latenessMs(execution);
-    if (late !== undefined) bucket.latenessMs = Math.max(bucket.latenessMs ?? 0, late);
+/** Counts by state, put together as the charts show them. */
+export function tally(counts: readonly StateCount[] | undefined): { succeeded: number; failed: number; other: number } {
+  const sums = { succeeded: 0, failed: 0, other: 0 };
+  for (const { state, count } of counts ?? []) {
+    const part =
+      state === 'EXECUTION_STATE_SUCCEEDED' ? 'succeeded' : FAILURES.includes(state ?? '') ? 'failed' : 'other';
+    sums[part] += Number(count ?? 0);
   }
-  return buckets;
+  return sums;
+}
+
+/** Fires per minute of nominal time, for the `minutes` that end with the present one; the server leaves empty ones out. */
+export function perMinute(found: readonly LogBucket[], nowMs: number, minutes: number): MinuteBucket[] {
+  const first = (Math.floor(nowMs / 60_000) - minutes + 1) * 60_000;
+  const byStart = new Map(found.map((bucket) => [timeMs(bucket.startTime), bucket]));
+  return Array.from({ length: minutes }, (_, index) => {
+    const startMs = first + index * 60_000;
+    const bucket = byStart.get(startMs);
+    return { startMs, ...tally(bucket?.counts), latenessMs: protoDurationMs(bucket?.lateness?.max) };
+  });
+}
+
+export interface Day {
+  date: string;
+  total: number;
+  failed: number;
+}
+
+/** Weeks of seven days, Monday first, that end with the day of `nowMs` in a zone; days to come are undefined. */
+export function yearOfDays(
+  counts: readonly DayCount[],
+  zone: string,
+  nowMs: number,
+  weeks: number,
+): (Day | undefined)[][] {
+  const byDate = new Map(counts.map((day) => [day.date, tally(day.counts)]));
+  const today = formatDate(nowMs, zone);
+  const weekday = (new Date(`${today}T12:00:00Z`).getUTCDay() + 6) % 7;
+  return Array.from({ length: weeks }, (_, week) =>
+    Array.from({ length: 7 }, (_, day) => {
+      const distance = (week - weeks + 1) * 7 + day - weekday;
+      if (distance > 0) return undefined;
+      const date = shiftDate(today, distance);
+      const { succeeded = 0, failed = 0, other = 0 } = byDate.get(date) ?? {};
+      return { date, total: succeeded + failed + other, failed };
+    }),
+  );
 }
 
 export interface HourCell {
@@ -90,4 +118,47 @@ export function calendar(
 
 function shiftDate(date: string, days: number): string {
   return new Date(Date.parse(`${date}T12:00:00Z`) + days * 86_400_000).toISOString().slice(0, 10);
+}
+
+export interface Step {
+  name: string;
+  fromMs: number | undefined;
+  toMs: number | undefined;
+  /** Undefined: that of the state of the execution. */
+  tone?: 'idle' | 'warn' | 'bad';
+}
+
+/** From the nominal time to the end: the decision, each attempt, and the waits before and between them. */
+export function timingSteps(execution: Execution, nowMs: number): Step[] {
+  const nominal = timeMs(execution.nominalTime);
+  const fire = timeMs(execution.fireTime);
+  const start = timeMs(execution.startTime);
+  const end = timeMs(execution.endTime) ?? (isEnded(execution) ? undefined : nowMs);
+  const steps: Step[] = [{ name: 'Nominal time to decision', fromMs: nominal, toMs: fire, tone: 'idle' }];
+  let since = fire;
+  for (const past of execution.pastAttempts ?? []) {
+    const [from, to] = [timeMs(past.startTime), timeMs(past.endTime)];
+    const number = String(past.attempt ?? 1);
+    steps.push({ name: waitName(number), fromMs: since, toMs: from ?? to, tone: 'warn' });
+    steps.push({ name: `Attempt ${number}`, fromMs: from, toMs: to, tone: 'bad' });
+    since = to ?? since;
+  }
+  const tried = steps.length > 1;
+  steps.push({
+    name: tried ? waitName(String(execution.attempt ?? 1)) : 'Decision to start',
+    fromMs: since,
+    toMs: start ?? end,
+    tone: 'warn',
+  });
+  steps.push({
+    name: tried ? `Attempt ${String(execution.attempt ?? 1)}` : 'Start to end',
+    fromMs: start,
+    toMs: end,
+    ...(isFailure(execution) ? { tone: 'bad' as const } : {}),
+  });
+  return steps;
+}
+
+function waitName(attempt: string): string {
+  return attempt === '1' ? 'Decision to start' : `Wait before attempt ${attempt}`;
 }

@@ -1,5 +1,15 @@
 import { describe, expect, it } from 'vitest';
-import { executionFilter, readExecutionView, readTaskFilter, writeExecutionView, writeTaskFilter } from './urlState.ts';
+import {
+  executionFilter,
+  logFilter,
+  readExecutionView,
+  readLogView,
+  readTaskFilter,
+  writeExecutionView,
+  writeLogView,
+  writeTaskFilter,
+  type LogView,
+} from './urlState.ts';
 
 describe('the filter of tasks', () => {
   it('survives the way through an address', () => {
@@ -38,5 +48,43 @@ describe('the view of executions', () => {
 
   it('takes no inherited name for a range', () => {
     expect(readExecutionView(new URLSearchParams('since=constructor')).since).toBe('');
+  });
+});
+
+describe('the view of the logs', () => {
+  const view: LogView = {
+    query: '"connection refused" OR error:timeout',
+    prefix: 'data.',
+    labels: ['team=ops'],
+    states: ['EXECUTION_STATE_FAILED', 'EXECUTION_STATE_LOST'],
+    kind: 'execution',
+    executor: 'n1',
+    exitCodes: ['3', '-9'],
+    longerThan: '1m',
+    since: '6h',
+  };
+
+  it('survives the way through an address', () => {
+    expect(readLogView(new URLSearchParams(writeLogView(view).toString()))).toEqual(view);
+    expect(writeLogView(readLogView(new URLSearchParams())).toString()).toBe('');
+  });
+
+  it('leaves out what it does not understand', () => {
+    const odd = readLogView(new URLSearchParams('kind=dream&exit=x&state=asleep&since=ever'));
+    expect(odd).toEqual(readLogView(new URLSearchParams()));
+  });
+
+  it('asks the API for all of it', () => {
+    expect(logFilter(view, 86_400_000)).toEqual({
+      query: '"connection refused" OR error:timeout',
+      taskPrefix: 'data.',
+      labels: ['team=ops'],
+      states: ['EXECUTION_STATE_FAILED', 'EXECUTION_STATE_LOST'],
+      kinds: ['LOG_KIND_EXECUTION'],
+      executorId: 'n1',
+      exitCodes: ['3', '-9'],
+      minDuration: '60s',
+      startTime: '1970-01-01T18:00:00.000Z',
+    });
   });
 });

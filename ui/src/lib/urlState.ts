@@ -1,4 +1,5 @@
-import type { ExecutionFilter, TaskFilter } from '../api/calls.ts';
+import type { ExecutionFilter, LogFilter, TaskFilter } from '../api/calls.ts';
+import { parseDurationMs, toProtoDuration } from './duration.ts';
 import { EXECUTION_STATES, type ExecutionState, type TaskState } from '../api/types.ts';
 
 const TASK_STATES: Record<string, TaskState> = {
@@ -73,5 +74,65 @@ export function executionFilter(view: ExecutionView, nowMs: number): ExecutionFi
     ...(view.task ? { task: view.task } : {}),
     ...(view.states.length ? { states: view.states } : {}),
     ...(range ? { startTime: new Date(Math.floor((nowMs - range) / 60_000) * 60_000).toISOString() } : {}),
+  };
+}
+
+export interface LogView {
+  query: string;
+  prefix: string;
+  labels: string[];
+  states: ExecutionState[];
+  /** What kinds of records; empty for executions and decisions. */
+  kind: '' | 'execution' | 'decision' | 'task_change';
+  executor: string;
+  exitCodes: string[];
+  /** A length of time as it was typed. */
+  longerThan: string;
+  since: string;
+}
+
+const LOG_KINDS = ['execution', 'decision', 'task_change'] as const;
+
+/** Which records an address asks for; what it does not understand is left out. */
+export function readLogView(parameters: URLSearchParams): LogView {
+  const kind = LOG_KINDS.find((each) => each === parameters.get('kind')) ?? '';
+  const { states, since } = readExecutionView(parameters);
+  return {
+    query: parameters.get('q') ?? '',
+    prefix: parameters.get('task') ?? '',
+    labels: readTaskFilter(parameters).labels,
+    states,
+    kind,
+    executor: parameters.get('executor') ?? '',
+    exitCodes: parameters.getAll('exit').filter((code) => /^-?\d{1,9}$/.test(code)),
+    longerThan: parameters.get('longer') ?? '',
+    since,
+  };
+}
+
+/** The inverse of readLogView. */
+export function writeLogView(view: LogView): URLSearchParams {
+  const parameters = new URLSearchParams();
+  const texts = { q: view.query, task: view.prefix, kind: view.kind, executor: view.executor, longer: view.longerThan };
+  for (const [key, value] of Object.entries(texts)) if (value) parameters.set(key, value);
+  for (const label of view.labels) parameters.append('label', label);
+  for (const state of view.states) parameters.append('state', shortState(state));
+  for (const code of view.exitCodes) parameters.append('exit', code);
+  if (view.since) parameters.set('since', view.since);
+  return parameters;
+}
+
+/** What to ask the API for. */
+export function logFilter(view: LogView, nowMs: number): LogFilter {
+  const longer = view.longerThan ? parseDurationMs(view.longerThan) : null;
+  return {
+    ...executionFilter({ task: '', states: view.states, since: view.since }, nowMs),
+    ...(view.query ? { query: view.query } : {}),
+    ...(view.prefix ? { taskPrefix: view.prefix } : {}),
+    labels: view.labels,
+    ...(view.kind ? { kinds: [`LOG_KIND_${view.kind.toUpperCase()}`] } : {}),
+    ...(view.executor ? { executorId: view.executor } : {}),
+    ...(view.exitCodes.length ? { exitCodes: view.exitCodes } : {}),
+    ...(longer === null ? {} : { minDuration: toProtoDuration(longer) }),
   };
 }

@@ -7,19 +7,22 @@ import { cancelExecution, getOutput, runTask } from '../api/calls.ts';
 import { useLive } from '../api/live.ts';
 import { useExecution } from '../api/queries.ts';
 import { Problem } from '../api/problem.ts';
-import type { Execution } from '../api/types.ts';
+import type { Attempt, Execution } from '../api/types.ts';
 import { Waterfall } from '../components/charts.tsx';
+import { Result } from '../components/executionTable.tsx';
 import { Output } from '../components/Output.tsx';
 import { PageHead, Panel } from '../components/Panel.tsx';
 import { Empty, Remote } from '../components/Remote.tsx';
 import { StateBadge } from '../components/State.tsx';
 import { tellError } from '../components/taskActions.tsx';
-import { FullTime } from '../components/When.tsx';
+import { FullTime, When } from '../components/When.tsx';
 import { formatBytes, formatCount, formatDuration } from '../lib/duration.ts';
 import { isEnded, runMs } from '../lib/stats.ts';
+import { timeMs } from '../lib/time.ts';
 import { useNow } from '../lib/useNow.ts';
 
 const OUTPUT_POLL_MS = 1000;
+const TRIGGERS: Record<string, string> = { TRIGGER_MANUAL: 'Run by hand', TRIGGER_CHAIN: 'After other tasks' };
 
 export function ExecutionPage() {
   const { id = '' } = useParams();
@@ -65,6 +68,11 @@ function Details({ execution }: { execution: Execution }) {
           <Timing execution={execution} />
         </Panel>
       </div>
+      {execution.pastAttempts?.length ? (
+        <Panel title="Attempts before this one" flush>
+          <Attempts attempts={execution.pastAttempts} />
+        </Panel>
+      ) : null}
       <Panel title="Output">
         <LiveOutput execution={execution} ended={ended} />
       </Panel>
@@ -122,8 +130,12 @@ function Facts({ execution }: { execution: Execution }) {
   const { exitCode, httpStatus } = execution;
   const facts: [string, React.ReactNode][] = [
     ['Id', <span className="mono">{execution.id}</span>],
-    ['Trigger', execution.trigger === 'TRIGGER_MANUAL' ? 'Run by hand' : 'Schedule'],
+    ['Trigger', TRIGGERS[execution.trigger ?? ''] ?? 'Schedule'],
     ['Attempt', formatCount(execution.attempt)],
+    ...(execution.nextAttemptTime && !execution.endTime
+      ? ([['Next attempt', <FullTime time={execution.nextAttemptTime} />]] as [string, React.ReactNode][])
+      : []),
+    ...(execution.queued ? ([['Waits for', 'another run of the task to end']] as [string, string][]) : []),
     ['Fencing token', formatCount(execution.fencingToken)],
     ['Executor', execution.executorId ? <span className="mono">{execution.executorId}</span> : '–'],
     ['Decided by', execution.leaderId ? `${execution.leaderId}, term ${formatCount(execution.term)}` : '–'],
@@ -163,6 +175,49 @@ function Timing({ execution }: { execution: Execution }) {
         </dd>
       </dl>
     </Stack>
+  );
+}
+
+function Attempts({ attempts }: { attempts: Attempt[] }) {
+  return (
+    <div className="table-scroll" tabIndex={0} role="region" aria-label="Attempts">
+      <table className="table" aria-label="Attempts">
+        <thead>
+          <tr>
+            <th className="end">Attempt</th>
+            <th>State</th>
+            <th>Started</th>
+            <th className="end">Duration</th>
+            <th className="wide">Executor</th>
+            <th>Result</th>
+          </tr>
+        </thead>
+        <tbody>
+          {attempts.map((attempt) => {
+            const start = timeMs(attempt.startTime);
+            const end = timeMs(attempt.endTime);
+            return (
+              <tr key={attempt.attempt}>
+                <td className="end">{attempt.attempt}</td>
+                <td>
+                  <StateBadge state={attempt.state} />
+                </td>
+                <td>
+                  <When time={attempt.startTime} />
+                </td>
+                <td className="end nowrap">
+                  {start === undefined || end === undefined ? '–' : formatDuration(end - start)}
+                </td>
+                <td className="wide mono">{attempt.executorId || '–'}</td>
+                <td>
+                  <Result execution={attempt} />
+                </td>
+              </tr>
+            );
+          })}
+        </tbody>
+      </table>
+    </div>
   );
 }
 

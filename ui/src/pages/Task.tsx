@@ -3,12 +3,13 @@ import { useDocumentTitle } from '@mantine/hooks';
 import { useQuery } from '@tanstack/react-query';
 import { useState } from 'react';
 import { Link, useNavigate, useParams, useSearchParams } from 'react-router';
-import { listExecutions, previewSchedule } from '../api/calls.ts';
+import { countDays, listExecutions, previewSchedule } from '../api/calls.ts';
 import { useLive } from '../api/live.ts';
 import { Problem } from '../api/problem.ts';
 import { LARGEST_PAGE, useExecutions, useLedger, useTask } from '../api/queries.ts';
 import type { Execution, LedgerEntry, MisfirePolicy, Page, Task } from '../api/types.ts';
-import { DurationChart, HeatMap } from '../components/charts.tsx';
+import { Changes } from '../components/changes.tsx';
+import { DurationChart, HeatMap, YearMap } from '../components/charts.tsx';
 import { DataTable, type Column } from '../components/DataTable.tsx';
 import { ExecutionTable } from '../components/executionTable.tsx';
 import { Labels } from '../components/Labels.tsx';
@@ -21,7 +22,7 @@ import { FullTime, Relative, When } from '../components/When.tsx';
 import { utf8OrNull } from '../lib/bytes.ts';
 import { actionWords, scheduleWords, taskZone } from '../lib/describe.ts';
 import { formatBytes, formatCount, formatDuration, protoDurationMs } from '../lib/duration.ts';
-import { calendar } from '../lib/stats.ts';
+import { calendar, yearOfDays } from '../lib/stats.ts';
 import { formatTime, timeMs } from '../lib/time.ts';
 import { useNow } from '../lib/useNow.ts';
 
@@ -33,7 +34,7 @@ const NEXT = 5;
 export function TaskPage() {
   const { name = '' } = useParams();
   useDocumentTitle(`${name} · raftsched`);
-  useLive({ task: name }, ['task', 'executions', 'ledger']);
+  useLive({ task: name }, ['task', 'executions', 'ledger', 'days']);
   const task = useTask(name);
   if (task.error instanceof Problem && task.error.status === 404) {
     return (
@@ -135,10 +136,41 @@ function Definition({ task }: { task: Task }) {
     'Misfires',
     `Nominal times more than ${formatDuration(threshold ?? 10_000)} late ${MISFIRE[task.misfirePolicy ?? 'MISFIRE_POLICY_ONE']}`,
   ]);
+  facts.push(...policyFacts(task));
   facts.push(['Delivery', task.delivery === 'DELIVERY_AT_MOST_ONCE' ? 'At most once' : 'At least once']);
   facts.push(['Registered', <FullTime time={task.createTime} />]);
   facts.push(['Changed', <FullTime time={task.updateTime} />]);
   return <Facts facts={facts} />;
+}
+
+const OVERLAP: Record<string, string> = {
+  OVERLAP_POLICY_SKIP: 'Skipped',
+  OVERLAP_POLICY_QUEUE: 'Queued',
+  OVERLAP_POLICY_CANCEL_RUNNING: 'The older is cancelled',
+};
+
+/** Those policies that differ from doing nothing special. */
+function policyFacts(task: Task): [string, React.ReactNode][] {
+  const facts: [string, React.ReactNode][] = [];
+  const lengths = (['startDeadline', 'jitter', 'misfireWindow'] as const).map(
+    (field) => [field, protoDurationMs(task[field])] as const,
+  );
+  const names = { startDeadline: 'Start deadline', jitter: 'Jitter', misfireWindow: 'Misfire window' };
+  const overlap = OVERLAP[task.overlapPolicy ?? ''];
+  if (overlap) {
+    const queue =
+      task.overlapPolicy === 'OVERLAP_POLICY_QUEUE' ? `, up to ${formatCount(task.maxQueued ?? 10)} wait` : '';
+    facts.push(['Overlap', `${overlap} while ${formatCount(task.maxRunning || 1)} is open${queue}`]);
+  }
+  if (task.retry) {
+    const wait = protoDurationMs(task.retry.initialBackoff);
+    const first = wait === undefined ? '' : `, the first after ${formatDuration(wait)}`;
+    facts.push(['Retries', `Up to ${formatCount(task.retry.maxAttempts)} attempts${first}`]);
+  }
+  for (const [field, ms] of lengths) if (ms !== undefined) facts.push([names[field], formatDuration(ms)]);
+  if (task.priority) facts.push(['Priority', String(task.priority)]);
+  if (task.paused && task.resumeTime) facts.push(['Resumes', <FullTime time={task.resumeTime} />]);
+  return facts;
 }
 
 function Facts({ facts }: { facts: [string, React.ReactNode][] }) {
@@ -206,23 +238,40 @@ function History({ task }: { task: Task }) {
     refetchInterval: SUMMARY_EVERY_MS,
   });
   return (
-    <div className="grid-2">
-      <Panel title={`Executions by day and hour (${zone})`}>
-        <Remote query={recent}>{(page) => <Calendar page={page} zone={zone} />}</Remote>
+    <>
+      <Panel title={`Executions of the last year (days in ${zone})`}>
+        <Year task={task} zone={zone} />
       </Panel>
-      <Panel title="Duration of the last executions">
-        <Remote query={recent}>
-          {(page) =>
-            page.rows.some((row) => row.startTime && row.endTime) ? (
-              <DurationChart executions={page.rows} zone={zone} />
-            ) : (
-              <Empty title="No execution has ended yet" />
-            )
-          }
-        </Remote>
-      </Panel>
-    </div>
+      <div className="grid-2">
+        <Panel title={`Executions by day and hour (${zone})`}>
+          <Remote query={recent}>{(page) => <Calendar page={page} zone={zone} />}</Remote>
+        </Panel>
+        <Panel title="Duration of the last executions">
+          <Remote query={recent}>
+            {(page) =>
+              page.rows.some((row) => row.startTime && row.endTime) ? (
+                <DurationChart executions={page.rows} zone={zone} />
+              ) : (
+                <Empty title="No execution has ended yet" />
+              )
+            }
+          </Remote>
+        </Panel>
+      </div>
+    </>
   );
+}
+
+const WEEKS = 53;
+
+function Year({ task, zone }: { task: Task; zone: string }) {
+  const hour = Math.floor(useNow() / 3_600_000) * 3_600_000;
+  const days = useQuery({
+    queryKey: ['days', task.name, zone],
+    queryFn: ({ signal }) => countDays(task.name, zone, signal),
+    refetchInterval: SUMMARY_EVERY_MS,
+  });
+  return <Remote query={days}>{(counts) => <YearMap weeks={yearOfDays(counts, zone, hour, WEEKS)} />}</Remote>;
 }
 
 function Calendar({ page, zone }: { page: Page<Execution>; zone: string }) {
@@ -250,27 +299,33 @@ function Calendar({ page, zone }: { page: Page<Execution>; zone: string }) {
   );
 }
 
+const TABS = ['executions', 'ledger', 'changes'];
+
 function Records({ task }: { task: Task }) {
   const [parameters, setParameters] = useSearchParams();
-  const tab = parameters.get('tab') === 'ledger' ? 'ledger' : 'executions';
+  const tab = TABS.find((each) => each === parameters.get('tab')) ?? 'executions';
   return (
     <section className="panel">
       <Tabs
         value={tab}
         onChange={(value) => {
-          setParameters(value === 'ledger' ? { tab: 'ledger' } : {});
+          setParameters(value === null || value === 'executions' ? {} : { tab: value });
         }}
         keepMounted={false}
       >
         <Tabs.List>
           <Tabs.Tab value="executions">Executions</Tabs.Tab>
           <Tabs.Tab value="ledger">Ledger</Tabs.Tab>
+          <Tabs.Tab value="changes">Changes</Tabs.Tab>
         </Tabs.List>
         <Tabs.Panel value="executions">
           <Executions task={task} />
         </Tabs.Panel>
         <Tabs.Panel value="ledger">
           <Ledger task={task} />
+        </Tabs.Panel>
+        <Tabs.Panel value="changes">
+          <Changes task={task.name} />
         </Tabs.Panel>
       </Tabs>
     </section>

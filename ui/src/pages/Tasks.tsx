@@ -15,13 +15,14 @@ import { useMemo, useState } from 'react';
 import { Link, useSearchParams } from 'react-router';
 import type { TaskFilter } from '../api/calls.ts';
 import { useLive } from '../api/live.ts';
-import { useTasks } from '../api/queries.ts';
-import type { Task, TaskState } from '../api/types.ts';
+import { useRecentRuns, useTasks } from '../api/queries.ts';
+import type { RecentRun, Task, TaskState } from '../api/types.ts';
 import { DataTable, type Column } from '../components/DataTable.tsx';
 import { Labels } from '../components/Labels.tsx';
 import { Pager, usePageToken } from '../components/Pager.tsx';
 import { PageHead, Panel } from '../components/Panel.tsx';
 import { Empty, Remote } from '../components/Remote.tsx';
+import { RunStrip } from '../components/RunStrip.tsx';
 import { StateBadge } from '../components/State.tsx';
 import { useTaskAction, type TaskAction } from '../components/taskActions.tsx';
 import { Relative, When } from '../components/When.tsx';
@@ -29,11 +30,12 @@ import { scheduleShort, scheduleWords, taskZone } from '../lib/describe.ts';
 import { readTaskFilter, writeTaskFilter } from '../lib/urlState.ts';
 
 const PAGE = 50;
+const STRIP = 12;
 const NOTHING: RowSelectionState = {};
 
 export function TasksPage() {
   useDocumentTitle('Tasks · raftsched');
-  useLive({}, ['tasks'], 2000);
+  useLive({}, ['tasks', 'recentRuns'], 2000);
   const [parameters, setParameters] = useSearchParams();
   const filter = useMemo(() => readTaskFilter(parameters), [parameters]);
   const page = usePageToken();
@@ -45,11 +47,13 @@ export function TasksPage() {
     const done = await act(action, which);
     setChosen((before) => Object.fromEntries(Object.entries(before).filter(([name]) => !done.includes(name))));
   };
+  const shown = useMemo(() => tasks.data?.rows.map(({ name }) => name) ?? [], [tasks.data]);
+  const { data: runs } = useRecentRuns(shown, STRIP);
   const columns = useMemo(
-    () => [...COLUMNS, menuColumn((action, task) => void act(action, [task.name]))],
+    () => [...COLUMNS, runsColumn(runs), LABELS, menuColumn((action, task) => void act(action, [task.name]))],
     // act is made anew on each drawing and does the same.
     // eslint-disable-next-line react-hooks/exhaustive-deps
-    [],
+    [runs],
   );
   const filtered = filter.prefix !== '' || filter.labels.length > 0 || filter.state !== '';
   return (
@@ -219,13 +223,23 @@ const COLUMNS: Column<Task>[] = [
     cell: ({ row }) => <Fire time={row.original.lastFireTime} task={row.original} />,
     meta: { className: 'wide' },
   },
-  {
-    id: 'labels',
-    header: 'Labels',
-    cell: ({ row }) => <Labels labels={row.original.labels} link />,
-    meta: { className: 'wide' },
-  },
 ];
+
+const LABELS: Column<Task> = {
+  id: 'labels',
+  header: 'Labels',
+  cell: ({ row }) => <Labels labels={row.original.labels} link />,
+  meta: { className: 'wide' },
+};
+
+function runsColumn(runs: Map<string, RecentRun[]> | undefined): Column<Task> {
+  return {
+    id: 'runs',
+    header: 'Last runs',
+    cell: ({ row: { original } }) => <RunStrip runs={runs?.get(original.name)} zone={taskZone(original.schedule)} />,
+    meta: { className: 'tight' },
+  };
+}
 
 function Fire({ time, task }: { time: string | undefined; task: Task }) {
   if (!time) return <span className="muted">–</span>;
