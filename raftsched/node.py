@@ -25,12 +25,14 @@ from raftsched.consensus.transport import RaftTransport
 from raftsched.core.machine import COMMAND_VERSION
 from raftsched.core.state_check import CheckMemory
 from raftsched.executor.agent import ExecutorAgent
+from raftsched.executor.secrets import Secrets
 from raftsched.executor.settings import ExecutorSettings
 from raftsched.history.process import HistoryProcess
 from raftsched.history.reader import HistoryReader
 from raftsched.history.settings import HistorySettings, SinkSettings
 from raftsched.internal.v1 import check_pb2_grpc, executor_pb2_grpc
 from raftsched.internal.v1 import command_pb2 as pb
+from raftsched.notifications.delivery import Deliverer
 from raftsched.ports import Clock, Peer, Role, StoreFailed, StoreRefused
 from raftsched.replica import Replica
 from raftsched.rest.server import ListenError, RestServer
@@ -114,7 +116,8 @@ class Node:
             history = self._history(store, group, replica)
             api = self._api(store, group, scheduler, replica.checks, history)
             checker = self._checker(group, replica.checks, api)
-            replica.on_leadership = lambda term: _all_lead(term, scheduler.lead, checker.lead)
+            deliverer = self._deliverer(store, group)
+            replica.on_leadership = lambda term: _all_lead(term, scheduler.lead, checker.lead, deliverer.lead)
             replica.listen(lambda executions, _tasks: api.feed.publish(executions))
             server = ApiServer(api)
             transport.add_to_server(server.server)
@@ -130,7 +133,7 @@ class Node:
                 stack.push_async_callback(rest.stop)
             transport.start()
             stack.push_async_callback(transport.close)
-            work = [driver.run(), transport.watch(), scheduler.run(), checker.run()]
+            work = [driver.run(), transport.watch(), scheduler.run(), deliverer.run(), checker.run()]
             if history is not None:
                 work.append(history.run())
             if config.executor.slots:
@@ -252,6 +255,18 @@ class Node:
             history_sinks=lambda: [] if history is None else history.sinks,
             version=VERSION,
             tzdata_version=_tzdata_version(),
+        )
+
+    def _deliverer(self, store: LmdbStore, group: RaftGroup) -> Deliverer:
+        directory = self._config.executor.secrets_dir
+        return Deliverer(
+            log=group,
+            store=store,
+            clock=self._clock,
+            node_id=self._config.id,
+            cluster_id=self._config.cluster_id,
+            get_secret=Secrets(Path(directory) if directory else None).get,
+            version=VERSION,
         )
 
     def _agent(self, api: ApiContext) -> ExecutorAgent:

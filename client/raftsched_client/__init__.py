@@ -20,7 +20,7 @@ from raftsched_client.errors import (
     UnavailableError,
 )
 from raftsched_client.sync_client import Client
-from raftsched_client.tasks import action, retry_policy, schedule, task
+from raftsched_client.tasks import action, notifications, retry_policy, schedule, task
 from raftsched_client.times import Timeout, to_datetime, to_duration, to_timedelta, to_timestamp
 from raftsched_client.v1.cluster_pb2 import ExecutorStatus, GetStatusResponse, NodeStatus
 from raftsched_client.v1.execution_pb2 import Attempt, Execution, ExecutionState, GetOutputResponse, LedgerEntry
@@ -34,6 +34,7 @@ from raftsched_client.v1.history_pb2 import (
     TaskChange,
     TaskChangeKind,
 )
+from raftsched_client.v1.notification_pb2 import Notifications, Occasion
 from raftsched_client.v1.policy_pb2 import Delivery, MisfirePolicy, OverlapPolicy
 from raftsched_client.v1.task_pb2 import (
     Action,
@@ -101,6 +102,8 @@ __all__ = [
     "NodeStatus",
     "NoopAction",
     "NotFoundError",
+    "Notifications",
+    "Occasion",
     "OverlapPolicy",
     "PreviewScheduleResponse",
     "PullPolicy",
@@ -119,6 +122,7 @@ __all__ = [
     "UnavailableError",
     "UnionSchedule",
     "action",
+    "notifications",
     "retry_policy",
     "schedule",
     "task",

@@ -9,6 +9,15 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from raftsched_client.times import to_duration, to_timestamp
 from raftsched_client.v1.execution_pb2 import EXECUTION_STATE_FAILED, EXECUTION_STATE_TIMED_OUT, ExecutionState
+from raftsched_client.v1.notification_pb2 import (
+    OCCASION_FAILURE,
+    OCCASION_LATE,
+    OCCASION_LOST,
+    OCCASION_MISSING,
+    OCCASION_SKIPPED,
+    Notifications,
+    Occasion,
+)
 from raftsched_client.v1.policy_pb2 import (
     DELIVERY_AT_LEAST_ONCE,
     DELIVERY_AT_MOST_ONCE,
@@ -63,6 +72,7 @@ Misfire = Literal["skip", "one", "all"]
 DeliveryName = Literal["at_least_once", "at_most_once"]
 Overlap = Literal["allow", "skip", "queue", "cancel_running"]
 RetriedState = Literal["failed", "timed_out"]
+OccasionName = Literal["failure", "lost", "skipped", "late", "missing"]
 ChainOn = Literal["success", "failure", "completion"]
 Gap = Literal["shift", "skip"]
 Fold = Literal["first", "last", "both"]
@@ -104,6 +114,15 @@ _CHAIN: dict[ChainOn, ChainCondition.ValueType] = {
 _RETRIED: dict[RetriedState, ExecutionState.ValueType] = {
     "failed": EXECUTION_STATE_FAILED,
     "timed_out": EXECUTION_STATE_TIMED_OUT,
+}
+
+
+_OCCASIONS: dict[OccasionName, Occasion.ValueType] = {
+    "failure": OCCASION_FAILURE,
+    "lost": OCCASION_LOST,
+    "skipped": OCCASION_SKIPPED,
+    "late": OCCASION_LATE,
+    "missing": OCCASION_MISSING,
 }
 
 
@@ -152,6 +171,7 @@ def task(
     after: Sequence[str] | Mapping[str, ChainOn] = (),
     paused: bool = False,
     resume_time: datetime | None = None,
+    notifications: Notifications | None = None,
 ) -> Task:
     """A task, ready for ``create_task``. Takes exactly one schedule and exactly one action.
 
@@ -169,7 +189,8 @@ def task(
     ``misfire`` says what happens to nominal times that are more than ``misfire_threshold`` (default 10 s) late. Those
     that are more than ``misfire_window`` late are not made up, and under "all" only the latest ``misfire_max_runs``.
     ``overlap`` says what happens to a nominal time that comes while ``max_running`` (default 1) executions of the task
-    are open; under "queue" up to ``max_queued`` (default 10) wait. ``retry`` is made by ``retry_policy``.
+    are open; under "queue" up to ``max_queued`` (default 10) wait. ``retry`` is made by ``retry_policy`` and
+    ``notifications`` by the function of that name.
     An execution that no executor could be given within ``start_deadline`` after its nominal time expires; those of the
     higher ``priority`` (-9 to 9) are given first. ``jitter`` puts each start off by a random time of up to so much.
     ``after`` names tasks that it runs after, on "success" unless a mapping says "failure" or "completion"; such a task
@@ -228,6 +249,7 @@ def task(
         start_deadline=to_duration(start_deadline) if start_deadline is not None else None,
         priority=priority,
         jitter=to_duration(jitter) if jitter is not None else None,
+        notifications=notifications,
     )
 
 
@@ -236,6 +258,31 @@ def _chain_parents(after: Sequence[str] | Mapping[str, ChainOn]) -> list[ChainPa
         raise ValueError("after: give a sequence of task names")
     conditions = after if isinstance(after, Mapping) else dict.fromkeys(after, "success")
     return [ChainParent(task=name, on=_CHAIN[condition]) for name, condition in conditions.items()]  # type: ignore[index]
+
+
+def notifications(
+    url: str,
+    *,
+    on: Sequence[OccasionName] = ("failure",),
+    late_after: timedelta | None = None,
+    report_within: timedelta | None = None,
+    signing_secret: str = "",
+    headers: Mapping[str, str] | None = None,
+) -> Notifications:
+    """What a task tells a webhook, for ``task``.
+
+    "late" needs ``late_after``: an execution had not started so long after its nominal time. "missing" needs
+    ``report_within``: an execution had not succeeded by then. ``signing_secret`` names a secret of the nodes; ``url``
+    and ``headers`` may refer to such as ``${secret:NAME}``.
+    """
+    return Notifications(
+        url=url,
+        occasions=[_OCCASIONS[each] for each in on],
+        late_after=None if late_after is None else to_duration(late_after),
+        report_within=None if report_within is None else to_duration(report_within),
+        signing_secret=signing_secret,
+        headers=headers,
+    )
 
 
 def retry_policy(

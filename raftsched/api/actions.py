@@ -83,17 +83,24 @@ def _check_http(violations: Violations, field: str, http: task_pb2.HttpAction) -
     http.method = http.method or "GET"
     if not _METHOD.fullmatch(http.method):
         violations.add(f"{field}.method", f"{quoted(http.method)} is not a method in capital letters")
-    if problem := _url_problem(http.url):
+    if problem := url_problem(http.url):
         violations.add(f"{field}.url", problem)
     for name, value in http.headers.items():
-        if not _HEADER.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
-            violations.add(f"{field}.headers", f"{quoted(name)} is no header that HTTP can carry")
+        if problem := header_problem(name, value):
+            violations.add(f"{field}.headers", problem)
     if len(http.expected_statuses) > MAX_STATUSES or not all(100 <= status <= 599 for status in http.expected_statuses):
         violations.add(f"{field}.expected_statuses", f"must be at most {MAX_STATUSES} numbers from 100 to 599")
     _check_input(violations, f"{field}.body", http.body)
 
 
-def _url_problem(url: str) -> str:
+def header_problem(name: str, value: str) -> str:
+    """Why HTTP cannot carry this header, or ""."""
+    fine = _HEADER.fullmatch(name) and _HEADER_VALUE.fullmatch(value)
+    return "" if fine else f"{quoted(name)} is no header that HTTP can carry"
+
+
+def url_problem(url: str) -> str:
+    """Why this is not the URL of an HTTP request, or ""."""
     url = filled(url)
     if not _URL.fullmatch(url):
         return "must be 1 to 8000 printable ASCII characters without spaces"

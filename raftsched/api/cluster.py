@@ -9,6 +9,7 @@ from raftsched_client.v1 import cluster_pb2, cluster_pb2_grpc
 
 from raftsched.api.context import ApiContext, CallContext
 from raftsched.api.errors import ApiError, invalid_field, outcome_unknown
+from raftsched.core.machine.notices import dropped_notices
 from raftsched.ports import GroupStatus, Peer, PeerLink, Table
 
 _PEER_TIMEOUT_S = 1.0
@@ -51,6 +52,8 @@ class ClusterService(cluster_pb2_grpc.ClusterServiceServicer):
                 tasks=reader.count(Table.TASKS),
                 executions=reader.count(Table.EXECUTIONS),
                 pending_executions=reader.count(Table.PENDING) + reader.count(Table.HELD),
+                notices_waiting=reader.count(Table.OUTBOX),
+                notices_dropped=dropped_notices(reader),
             )
         return cluster_pb2.GetStatusResponse(
             cluster_id=self._api.cluster_id,

@@ -8,6 +8,7 @@ from raftsched_client.v1 import policy_pb2, task_pb2
 from raftsched.api.actions import check_action
 from raftsched.api.errors import Violation, invalid
 from raftsched.api.fields import Violations, check_duration, check_enum, check_labels, check_name, check_time
+from raftsched.api.notifications import check_notifications
 from raftsched.api.policies import MAX_DURATION_US, check_chain, check_misfire, check_number, check_overlap, check_retry
 from raftsched.core import recurrence
 from raftsched.core.model import HIGHEST_PRIORITY, SECOND_US, At, Delivery, FoldPolicy, GapPolicy
@@ -36,6 +37,7 @@ INPUT_FIELDS = (
     "start_deadline",
     "priority",
     "jitter",
+    "notifications",
     "resume_time",
     "misfire_window",
     "misfire_max_runs",
@@ -140,6 +142,7 @@ def check_definition(task: task_pb2.Task, now_us: int, registered_us: int = 0) -
     check_chain(violations, task)
     check_action(violations, "task.action", task.action)
     _check_policies(violations, task)
+    check_notifications(violations, task)
     size = task.ByteSize()
     if size > MAX_TASK_BYTES:
         violations.add("task", f"has {size} bytes; at most {MAX_TASK_BYTES} are allowed")

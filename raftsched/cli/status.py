@@ -85,9 +85,12 @@ def _headline(answer: GetStatusResponse) -> str:
     counts = answer.counts
     leader = f"leader {answer.leader_id}" if answer.leader_id else "NO LEADER"
     pending = f"{counts.pending_executions:,} pending"
-    return (
+    line = (
         f"cluster {answer.cluster_id}: {leader}, {counts.tasks:,} tasks, {counts.executions:,} executions ({pending})"
     )
+    if counts.notices_waiting or counts.notices_dropped:
+        line += f", {counts.notices_waiting:,} notices waiting, {counts.notices_dropped:,} dropped"
+    return line
 
 
 _NODE_COLUMNS = (

@@ -11,6 +11,7 @@ import typer
 from raftsched.cli import describe, tables
 from raftsched.cli.action_flags import ActionFlags
 from raftsched.cli.failures import ExitCode, Failure, usage
+from raftsched.cli.notify_flags import NotifyFlags
 from raftsched.cli.options import Limit, Stale, TaskName, TaskStateChoice, instant, parse_pairs
 from raftsched.cli.output import Format, enum_name, note, note_more, pairs, print_items, print_message
 from raftsched.cli.policy_flags import PolicyFlags
@@ -51,6 +52,7 @@ def create(
     schedule: ScheduleFlags,
     action: ActionFlags,
     policy: PolicyFlags,
+    notify: NotifyFlags,
     paused: Annotated[bool, typer.Option("--paused", help="Do not fire until resumed.")] = False,
 ) -> None:
     """Register a task, or all tasks of a file.
@@ -65,7 +67,7 @@ def create(
       raftsched task create -f tasks.yaml
     """
     if file is not None:
-        policy_given = any(value is not None for value in vars(policy).values())
+        policy_given = notify.given or any(value is not None for value in vars(policy).values())
         if name is not None or paused or schedule.given or action.given(program) or policy_given:
             raise usage("-f takes everything from the file: leave out the name and the other options of the task")
         register(session, read_tasks(file))
@@ -77,6 +79,7 @@ def create(
     when = schedule.schedule() if schedule.given or not policy.after else None
     task = Task(name=name, schedule=when, action=action.action(program), paused=paused)
     policy.apply(task)
+    notify.apply(task)
     _show_change(session, "created", session.client.create_task(task))
 
 
@@ -138,6 +141,7 @@ def update(
     schedule: ScheduleFlags,
     action: ActionFlags,
     policy: PolicyFlags,
+    notify: NotifyFlags,
     remove_label: Annotated[
         list[str] | None, typer.Option("--remove-label", metavar="KEY", help="Take a label away. Repeatable.")
     ] = None,
@@ -146,6 +150,7 @@ def update(
         typer.Option("--remove-executor-label", metavar="KEY", help="Ask no longer for this label. Repeatable."),
     ] = None,
     no_time_limit: Annotated[bool, typer.Option("--no-time-limit", help="Let attempts run without a limit.")] = False,
+    no_notify: Annotated[bool, typer.Option("--no-notify", help="Tell nothing any more.")] = False,
     no_start: Annotated[bool, typer.Option("--no-start", help="Remove the start of the schedule.")] = False,
     no_after: Annotated[bool, typer.Option("--no-after", help="Run after no other task any more.")] = False,
     no_end: Annotated[bool, typer.Option("--no-end", help="Remove the end of the schedule.")] = False,
@@ -165,7 +170,7 @@ def update(
     task = session.client.get_task(name)
     if etag:
         task.etag = etag
-    paths = set(policy.apply(task))
+    paths = {*policy.apply(task), *notify.apply(task)}
     if schedule.given or no_start or no_end:
         if no_start:
             task.schedule.ClearField("start_time")
@@ -188,6 +193,9 @@ def update(
     if no_time_limit:
         task.ClearField("time_limit")
         paths.add("time_limit")
+    if no_notify:
+        task.ClearField("notifications")
+        paths.add("notifications")
     if not paths:
         raise usage("nothing to change: give at least one option")
     _show_change(session, "updated", session.client.update_task(task, sorted(paths)))

@@ -167,6 +167,7 @@ class Task:
     start_deadline_us: int = 0
     priority: int = 0
     jitter_us: int = 0
+    notifies: bool = False
     uid: int = 0
     """Unique over all tasks that ever were; assigned when the registration is applied."""
     revision: int = 0

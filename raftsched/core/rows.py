@@ -125,6 +125,16 @@ def timer_key(due_us: int, execution_id: bytes) -> bytes:
     return be64(due_us) + execution_id
 
 
+def notice_key(due_us: int, execution_id: bytes, occasion: int) -> bytes:
+    """Key of ``Table.WATCHES`` and of ``Table.OUTBOX``."""
+    return be64(due_us) + execution_id + bytes((occasion,))
+
+
+def parse_notice_key(key: bytes) -> tuple[int, bytes, int]:
+    """Due time, execution id and occasion of a key of ``Table.WATCHES`` or ``Table.OUTBOX``."""
+    return int.from_bytes(key[:8], "big"), key[8:-1], key[-1]
+
+
 def failure_key(state: int, execution_id: bytes) -> bytes:
     """Key of ``Table.FAILURES``."""
     return bytes((state,)) + execution_id
@@ -157,6 +167,7 @@ def task_from_proto(message: task_pb2.Task, uid: int = 0, revision: int = 0) -> 
         start_deadline_us=timestamp_us(message.start_deadline),
         priority=message.priority,
         jitter_us=timestamp_us(message.jitter),
+        notifies=message.HasField("notifications"),
         uid=uid,
         revision=revision,
         generation=message.generation,

@@ -109,6 +109,14 @@ def _wake(body: pb.Wake) -> bool:
     return all(len(item.id) == _ID_BYTES and item.due_us >= 0 for item in body.items)
 
 
+def _watches(body: pb.CheckWatches | pb.SettleNotices) -> bool:
+    return all(len(item.id) == _ID_BYTES and _is_time(item.due_us) and 0 < item.occasion < 256 for item in body.items)
+
+
+def _notices(body: pb.SettleNotices) -> bool:
+    return _watches(body) and all(_is_time(item.next_us) for item in body.items)
+
+
 def _retire(body: pb.Retire) -> bool:
     return (
         all(len(key) == _ID_BYTES for key in body.execution_ids)
@@ -136,5 +144,7 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
     "retire": _retire,
     "wake": _wake,
     "advance_sink": _advance_sink,
+    "check_watches": _watches,
+    "settle_notices": _notices,
     "check_state": is_step,
 }

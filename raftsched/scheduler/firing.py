@@ -144,6 +144,7 @@ class Firer:
             max_queued=task.max_queued,
             start_deadline_us=task.start_deadline_us,
             priority=task.priority,
+            notifies=task.notifies,
         )
         for entry in plan.decided:
             item.decided.add(

@@ -15,6 +15,7 @@ from raftsched.scheduler.retention import Retention
 from raftsched.scheduler.settings import SchedulerSettings
 from raftsched.scheduler.task_cache import TaskCache
 from raftsched.scheduler.waking import Waker
+from raftsched.scheduler.watching import Watcher
 
 _LONGEST_STEP_S = 0.2
 
@@ -45,6 +46,7 @@ class Scheduler:
         self._dispatcher = Dispatcher(proposer, self.executors, self._tasks, settings)
         self._reporter = Reporter(proposer, clock, self.executors, settings)
         self._waker = Waker(proposer, settings)
+        self._watcher = Watcher(proposer, settings)
         self._leases = Leases(proposer, settings.lease_ms)
         self._retention = Retention(proposer, settings)
         self._reconcile_s = clock.monotonic()
@@ -63,6 +65,7 @@ class Scheduler:
         self._reporter.step()
         with self._store.read() as reader:
             self._waker.step(reader)
+            self._watcher.step(reader)
             # What waits comes before what is new.
             self._dispatcher.assign_pending(reader)
             self._firer.step(reader)
@@ -72,7 +75,9 @@ class Scheduler:
                 self._end_leases(assigned, now_s)
                 self._dispatcher.reconcile(reader, assigned)
             self._retention.step(reader, now_s)
-            due_us = [time_us for waits in (self._firer, self._waker) if (time_us := waits.next_due_us(reader))]
+            due_us = [
+                time_us for waits in (self._firer, self._waker, self._watcher) if (time_us := waits.next_due_us(reader))
+            ]
         if not due_us:
             return _LONGEST_STEP_S
         return min(_LONGEST_STEP_S, max(0.0, (min(due_us) - self._clock.now_us()) / 1e6))

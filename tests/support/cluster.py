@@ -54,6 +54,10 @@ class Process:
         self.log = log
         self._child: subprocess.Popen[bytes] | None = None
 
+    def add_variables(self, variables: Mapping[str, str]) -> None:
+        """Of its environment, from its next start on."""
+        self._variables = {**self._variables, **variables}
+
     @property
     def pid(self) -> int:
         assert self._child is not None

@@ -26,7 +26,7 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1araftsched/v1/cluster.proto\x12\x0craftsched.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"&\n\x10GetStatusRequest\x12\x12\n\nlocal_only\x18\x01 \x01(\x08\"\xbf\x01\n\x11GetStatusResponse\x12\x12\n\ncluster_id\x18\x01 \x01(\t\x12\x11\n\tleader_id\x18\x02 \x01(\t\x12\'\n\x05nodes\x18\x03 \x03(\x0b\x32\x18.raftsched.v1.NodeStatus\x12/\n\texecutors\x18\x04 \x03(\x0b\x32\x1c.raftsched.v1.ExecutorStatus\x12)\n\x06\x63ounts\x18\x05 \x01(\x0b\x32\x19.raftsched.v1.TableCounts\"\x90\x03\n\nNodeStatus\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12$\n\x04role\x18\x03 \x01(\x0e\x32\x16.raftsched.v1.NodeRole\x12\x0c\n\x04term\x18\x04 \x01(\x03\x12\x14\n\x0c\x63ommit_index\x18\x05 \x01(\x03\x12\x15\n\rapplied_index\x18\x06 \x01(\x03\x12\x13\n\x0blag_entries\x18\x07 \x01(\x03\x12\x13\n\x0blog_entries\x18\x08 \x01(\x03\x12\x16\n\x0elog_size_bytes\x18\t \x01(\x03\x12\x0f\n\x07version\x18\n \x01(\t\x12)\n\x06uptime\x18\x0b \x01(\x0b\x32\x19.google.protobuf.Duration\x12\'\n\x05links\x18\x0c \x03(\x0b\x32\x18.raftsched.v1.LinkStatus\x12\x16\n\x0etzdata_version\x18\r \x01(\t\x12\x0f\n\x07problem\x18\x0e \x01(\t\x12\x34\n\x10state_check_time\x18\x14 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\\\n\nLinkStatus\x12\x0f\n\x07peer_id\x18\x01 \x01(\t\x12\x11\n\tconnected\x18\x02 \x01(\x08\x12*\n\x07silence\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xf6\x01\n\x0e\x45xecutorStatus\x12\n\n\x02id\x18\x01 \x01(\t\x12\x38\n\x06labels\x18\x02 \x03(\x0b\x32(.raftsched.v1.ExecutorStatus.LabelsEntry\x12\r\n\x05slots\x18\x03 \x01(\x05\x12\x12\n\nslots_used\x18\x04 \x01(\x05\x12*\n\x05state\x18\x05 \x01(\x0e\x32\x1b.raftsched.v1.ExecutorState\x12\x0f\n\x07node_id\x18\x06 \x01(\t\x12\x0f\n\x07version\x18\x07 \x01(\t\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"L\n\x0bTableCounts\x12\r\n\x05tasks\x18\x01 \x01(\x03\x12\x12\n\nexecutions\x18\x02 \x01(\x03\x12\x1a\n\x12pending_executions\x18\x03 \x01(\x03\",\n\x19TransferLeadershipRequest\x12\x0f\n\x07node_id\x18\x01 \x01(\t\"/\n\x1aTransferLeadershipResponse\x12\x11\n\tleader_id\x18\x01 \x01(\t*_\n\x08NodeRole\x12\x19\n\x15NODE_ROLE_UNSPECIFIED\x10\x00\x12\n\n\x06LEADER\x10\x01\x12\x0c\n\x08\x46OLLOWER\x10\x02\x12\r\n\tCANDIDATE\x10\x03\x12\x0f\n\x0bUNREACHABLE\x10\x04*\x87\x01\n\rExecutorState\x12\x1e\n\x1a\x45XECUTOR_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x45XECUTOR_STATE_READY\x10\x01\x12\x1b\n\x17\x45XECUTOR_STATE_DRAINING\x10\x02\x12\x1f\n\x1b\x45XECUTOR_STATE_DISCONNECTED\x10\x03\x32\xc7\x01\n\x0e\x43lusterService\x12L\n\tGetStatus\x12\x1e.raftsched.v1.GetStatusRequest\x1a\x1f.raftsched.v1.GetStatusResponse\x12g\n\x12TransferLeadership\x12\'.raftsched.v1.TransferLeadershipRequest\x1a(.raftsched.v1.TransferLeadershipResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1araftsched/v1/cluster.proto\x12\x0craftsched.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"&\n\x10GetStatusRequest\x12\x12\n\nlocal_only\x18\x01 \x01(\x08\"\xbf\x01\n\x11GetStatusResponse\x12\x12\n\ncluster_id\x18\x01 \x01(\t\x12\x11\n\tleader_id\x18\x02 \x01(\t\x12\'\n\x05nodes\x18\x03 \x03(\x0b\x32\x18.raftsched.v1.NodeStatus\x12/\n\texecutors\x18\x04 \x03(\x0b\x32\x1c.raftsched.v1.ExecutorStatus\x12)\n\x06\x63ounts\x18\x05 \x01(\x0b\x32\x19.raftsched.v1.TableCounts\"\x90\x03\n\nNodeStatus\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12$\n\x04role\x18\x03 \x01(\x0e\x32\x16.raftsched.v1.NodeRole\x12\x0c\n\x04term\x18\x04 \x01(\x03\x12\x14\n\x0c\x63ommit_index\x18\x05 \x01(\x03\x12\x15\n\rapplied_index\x18\x06 \x01(\x03\x12\x13\n\x0blag_entries\x18\x07 \x01(\x03\x12\x13\n\x0blog_entries\x18\x08 \x01(\x03\x12\x16\n\x0elog_size_bytes\x18\t \x01(\x03\x12\x0f\n\x07version\x18\n \x01(\t\x12)\n\x06uptime\x18\x0b \x01(\x0b\x32\x19.google.protobuf.Duration\x12\'\n\x05links\x18\x0c \x03(\x0b\x32\x18.raftsched.v1.LinkStatus\x12\x16\n\x0etzdata_version\x18\r \x01(\t\x12\x0f\n\x07problem\x18\x0e \x01(\t\x12\x34\n\x10state_check_time\x18\x14 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\\\n\nLinkStatus\x12\x0f\n\x07peer_id\x18\x01 \x01(\t\x12\x11\n\tconnected\x18\x02 \x01(\x08\x12*\n\x07silence\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xf6\x01\n\x0e\x45xecutorStatus\x12\n\n\x02id\x18\x01 \x01(\t\x12\x38\n\x06labels\x18\x02 \x03(\x0b\x32(.raftsched.v1.ExecutorStatus.LabelsEntry\x12\r\n\x05slots\x18\x03 \x01(\x05\x12\x12\n\nslots_used\x18\x04 \x01(\x05\x12*\n\x05state\x18\x05 \x01(\x0e\x32\x1b.raftsched.v1.ExecutorState\x12\x0f\n\x07node_id\x18\x06 \x01(\t\x12\x0f\n\x07version\x18\x07 \x01(\t\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"~\n\x0bTableCounts\x12\r\n\x05tasks\x18\x01 \x01(\x03\x12\x12\n\nexecutions\x18\x02 \x01(\x03\x12\x1a\n\x12pending_executions\x18\x03 \x01(\x03\x12\x17\n\x0fnotices_waiting\x18- \x01(\x03\x12\x17\n\x0fnotices_dropped\x18. \x01(\x03\",\n\x19TransferLeadershipRequest\x12\x0f\n\x07node_id\x18\x01 \x01(\t\"/\n\x1aTransferLeadershipResponse\x12\x11\n\tleader_id\x18\x01 \x01(\t*_\n\x08NodeRole\x12\x19\n\x15NODE_ROLE_UNSPECIFIED\x10\x00\x12\n\n\x06LEADER\x10\x01\x12\x0c\n\x08\x46OLLOWER\x10\x02\x12\r\n\tCANDIDATE\x10\x03\x12\x0f\n\x0bUNREACHABLE\x10\x04*\x87\x01\n\rExecutorState\x12\x1e\n\x1a\x45XECUTOR_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x45XECUTOR_STATE_READY\x10\x01\x12\x1b\n\x17\x45XECUTOR_STATE_DRAINING\x10\x02\x12\x1f\n\x1b\x45XECUTOR_STATE_DISCONNECTED\x10\x03\x32\xc7\x01\n\x0e\x43lusterService\x12L\n\tGetStatus\x12\x1e.raftsched.v1.GetStatusRequest\x1a\x1f.raftsched.v1.GetStatusResponse\x12g\n\x12TransferLeadership\x12\'.raftsched.v1.TransferLeadershipRequest\x1a(.raftsched.v1.TransferLeadershipResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,10 +35,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_EXECUTORSTATUS_LABELSENTRY']._loaded_options = None
   _globals['_EXECUTORSTATUS_LABELSENTRY']._serialized_options = b'8\001'
-  _globals['_NODEROLE']._serialized_start=1262
-  _globals['_NODEROLE']._serialized_end=1357
-  _globals['_EXECUTORSTATE']._serialized_start=1360
-  _globals['_EXECUTORSTATE']._serialized_end=1495
+  _globals['_NODEROLE']._serialized_start=1312
+  _globals['_NODEROLE']._serialized_end=1407
+  _globals['_EXECUTORSTATE']._serialized_start=1410
+  _globals['_EXECUTORSTATE']._serialized_end=1545
   _globals['_GETSTATUSREQUEST']._serialized_start=109
   _globals['_GETSTATUSREQUEST']._serialized_end=147
   _globals['_GETSTATUSRESPONSE']._serialized_start=150
@@ -52,11 +52,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EXECUTORSTATUS_LABELSENTRY']._serialized_start=1042
   _globals['_EXECUTORSTATUS_LABELSENTRY']._serialized_end=1087
   _globals['_TABLECOUNTS']._serialized_start=1089
-  _globals['_TABLECOUNTS']._serialized_end=1165
-  _globals['_TRANSFERLEADERSHIPREQUEST']._serialized_start=1167
-  _globals['_TRANSFERLEADERSHIPREQUEST']._serialized_end=1211
-  _globals['_TRANSFERLEADERSHIPRESPONSE']._serialized_start=1213
-  _globals['_TRANSFERLEADERSHIPRESPONSE']._serialized_end=1260
-  _globals['_CLUSTERSERVICE']._serialized_start=1498
-  _globals['_CLUSTERSERVICE']._serialized_end=1697
+  _globals['_TABLECOUNTS']._serialized_end=1215
+  _globals['_TRANSFERLEADERSHIPREQUEST']._serialized_start=1217
+  _globals['_TRANSFERLEADERSHIPREQUEST']._serialized_end=1261
+  _globals['_TRANSFERLEADERSHIPRESPONSE']._serialized_start=1263
+  _globals['_TRANSFERLEADERSHIPRESPONSE']._serialized_end=1310
+  _globals['_CLUSTERSERVICE']._serialized_start=1548
+  _globals['_CLUSTERSERVICE']._serialized_end=1747
 # @@protoc_insertion_point(module_scope)

@@ -290,19 +290,27 @@ class TableCounts(_message.Message):
     TASKS_FIELD_NUMBER: _builtins.int
     EXECUTIONS_FIELD_NUMBER: _builtins.int
     PENDING_EXECUTIONS_FIELD_NUMBER: _builtins.int
+    NOTICES_WAITING_FIELD_NUMBER: _builtins.int
+    NOTICES_DROPPED_FIELD_NUMBER: _builtins.int
     tasks: _builtins.int
     executions: _builtins.int
     pending_executions: _builtins.int
+    notices_waiting: _builtins.int
+    """Notices that are not delivered yet."""
+    notices_dropped: _builtins.int
+    """Notices that were given up, ever."""
     def __init__(
         self,
         *,
         tasks: _builtins.int = ...,
         executions: _builtins.int = ...,
         pending_executions: _builtins.int = ...,
+        notices_waiting: _builtins.int = ...,
+        notices_dropped: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["executions", b"executions", "pending_executions", b"pending_executions", "tasks", b"tasks"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["executions", b"executions", "notices_dropped", b"notices_dropped", "notices_waiting", b"notices_waiting", "pending_executions", b"pending_executions", "tasks", b"tasks"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

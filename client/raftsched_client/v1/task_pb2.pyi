@@ -14,6 +14,7 @@ from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from raftsched_client.v1 import consistency_pb2 as _consistency_pb2
 from raftsched_client.v1 import error_pb2 as _error_pb2
 from raftsched_client.v1 import execution_pb2 as _execution_pb2
+from raftsched_client.v1 import notification_pb2 as _notification_pb2
 from raftsched_client.v1 import policy_pb2 as _policy_pb2
 import builtins as _builtins
 import sys
@@ -203,6 +204,7 @@ class Task(_message.Message):
     RESUME_TIME_FIELD_NUMBER: _builtins.int
     MISFIRE_WINDOW_FIELD_NUMBER: _builtins.int
     MISFIRE_MAX_RUNS_FIELD_NUMBER: _builtins.int
+    NOTIFICATIONS_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     GENERATION_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
@@ -294,6 +296,10 @@ class Task(_message.Message):
         """
 
     @_builtins.property
+    def notifications(self) -> _notification_pb2.Notifications:
+        """What to tell, and whom. Unset: nothing."""
+
+    @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """Output only."""
 
@@ -334,6 +340,7 @@ class Task(_message.Message):
         resume_time: _timestamp_pb2.Timestamp | None = ...,
         misfire_window: _duration_pb2.Duration | None = ...,
         misfire_max_runs: _builtins.int = ...,
+        notifications: _notification_pb2.Notifications | None = ...,
         etag: _builtins.str = ...,
         generation: _builtins.int = ...,
         state: Global___TaskState.ValueType = ...,
@@ -342,9 +349,9 @@ class Task(_message.Message):
         next_fire_time: _timestamp_pb2.Timestamp | None = ...,
         last_fire_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "create_time", b"create_time", "jitter", b"jitter", "last_fire_time", b"last_fire_time", "misfire_threshold", b"misfire_threshold", "misfire_window", b"misfire_window", "next_fire_time", b"next_fire_time", "resume_time", b"resume_time", "retry", b"retry", "schedule", b"schedule", "start_deadline", b"start_deadline", "time_limit", b"time_limit", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "create_time", b"create_time", "jitter", b"jitter", "last_fire_time", b"last_fire_time", "misfire_threshold", b"misfire_threshold", "misfire_window", b"misfire_window", "next_fire_time", b"next_fire_time", "notifications", b"notifications", "resume_time", b"resume_time", "retry", b"retry", "schedule", b"schedule", "start_deadline", b"start_deadline", "time_limit", b"time_limit", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "after", b"after", "create_time", b"create_time", "delivery", b"delivery", "etag", b"etag", "executor_labels", b"executor_labels", "generation", b"generation", "jitter", b"jitter", "labels", b"labels", "last_fire_time", b"last_fire_time", "max_queued", b"max_queued", "max_running", b"max_running", "misfire_max_runs", b"misfire_max_runs", "misfire_policy", b"misfire_policy", "misfire_threshold", b"misfire_threshold", "misfire_window", b"misfire_window", "name", b"name", "next_fire_time", b"next_fire_time", "overlap_policy", b"overlap_policy", "paused", b"paused", "priority", b"priority", "resume_time", b"resume_time", "retry", b"retry", "schedule", b"schedule", "start_deadline", b"start_deadline", "state", b"state", "time_limit", b"time_limit", "uid", b"uid", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "after", b"after", "create_time", b"create_time", "delivery", b"delivery", "etag", b"etag", "executor_labels", b"executor_labels", "generation", b"generation", "jitter", b"jitter", "labels", b"labels", "last_fire_time", b"last_fire_time", "max_queued", b"max_queued", "max_running", b"max_running", "misfire_max_runs", b"misfire_max_runs", "misfire_policy", b"misfire_policy", "misfire_threshold", b"misfire_threshold", "misfire_window", b"misfire_window", "name", b"name", "next_fire_time", b"next_fire_time", "notifications", b"notifications", "overlap_policy", b"overlap_policy", "paused", b"paused", "priority", b"priority", "resume_time", b"resume_time", "retry", b"retry", "schedule", b"schedule", "start_deadline", b"start_deadline", "state", b"state", "time_limit", b"time_limit", "uid", b"uid", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1319,7 +1326,8 @@ class UpdateTaskRequest(_message.Message):
         """Top-level fields of Task to replace: labels, schedule, action, time_limit, paused, executor_labels,
         misfire_policy, misfire_threshold, delivery, overlap_policy, max_running, max_queued, retry,
         start_deadline, priority, jitter, resume_time, misfire_window,
-        misfire_max_runs, after. Required.
+        misfire_max_runs, after,
+        notifications. Required.
         """
 
     def __init__(

@@ -29,6 +29,7 @@ from raftsched.core.machine.context import (
 )
 from raftsched.core.machine.ending import cancel_execution
 from raftsched.core.machine.fires import fire, run_task
+from raftsched.core.machine.notices import check_watches, note, settle_notices
 from raftsched.core.machine.retention import retire
 from raftsched.core.machine.sinks import advance_sink
 from raftsched.core.machine.tasks import MAX_BATCH_TASKS, delete_task, register_tasks, replace_task
@@ -84,6 +85,7 @@ def apply(batch: Batch, index: int, data: bytes) -> Applied:
     context = Context(batch, index, command, applied)
     applied.outcome = _HANDLERS[kind](context, getattr(command, kind))
     follow_ends(context)
+    note(context)
     # A rejected command changed nothing: when it comes again it is judged again.
     if request and not applied.outcome.code:
         _remember(context, request)
@@ -110,5 +112,7 @@ _HANDLERS: dict[str, Callable[[Context, Any], pb.Outcome]] = {
     "retire": retire,
     "wake": wake,
     "advance_sink": advance_sink,
+    "check_watches": check_watches,
+    "settle_notices": settle_notices,
     "check_state": check_state,
 }

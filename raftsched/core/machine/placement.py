@@ -23,6 +23,7 @@ def new_execution(context: Context, item: pb.Fire.Item, trigger: Trigger, nomina
         term=command.term,
         delivery=item.delivery or Delivery.AT_LEAST_ONCE,
         priority=item.priority,
+        notifies=item.notifies,
     )
 
 

@@ -23,6 +23,7 @@ def terms_of(row: pb.TaskRow) -> pb.Fire.Item:
         max_queued=min(max(0, task.max_queued), overlap.LARGEST_LIMIT),
         start_deadline_us=_time(timestamp_us(task.start_deadline)),
         priority=min(max(-HIGHEST_PRIORITY, task.priority), HIGHEST_PRIORITY),
+        notifies=task.HasField("notifications"),
     )
 
 

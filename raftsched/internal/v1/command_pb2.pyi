@@ -8,6 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from raftsched.internal.v1 import check_pb2 as _check_pb2
+from raftsched_client.v1 import notification_pb2 as _notification_pb2
 from raftsched_client.v1 import task_pb2 as _task_pb2
 import builtins as _builtins
 import sys
@@ -45,6 +46,8 @@ class Command(_message.Message):
     EXPIRE_FIELD_NUMBER: _builtins.int
     RETIRE_FIELD_NUMBER: _builtins.int
     WAKE_FIELD_NUMBER: _builtins.int
+    CHECK_WATCHES_FIELD_NUMBER: _builtins.int
+    SETTLE_NOTICES_FIELD_NUMBER: _builtins.int
     CHECK_STATE_FIELD_NUMBER: _builtins.int
     ADVANCE_SINK_FIELD_NUMBER: _builtins.int
     version: _builtins.int
@@ -79,6 +82,10 @@ class Command(_message.Message):
     @_builtins.property
     def wake(self) -> Global___Wake: ...
     @_builtins.property
+    def check_watches(self) -> Global___CheckWatches: ...
+    @_builtins.property
+    def settle_notices(self) -> Global___SettleNotices: ...
+    @_builtins.property
     def check_state(self) -> _check_pb2.CheckState: ...
     @_builtins.property
     def advance_sink(self) -> Global___AdvanceSink: ...
@@ -102,14 +109,16 @@ class Command(_message.Message):
         expire: Global___Expire | None = ...,
         retire: Global___Retire | None = ...,
         wake: Global___Wake | None = ...,
+        check_watches: Global___CheckWatches | None = ...,
+        settle_notices: Global___SettleNotices | None = ...,
         check_state: _check_pb2.CheckState | None = ...,
         advance_sink: Global___AdvanceSink | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["advance_sink", b"advance_sink", "assign", b"assign", "cancel_execution", b"cancel_execution", "check_state", b"check_state", "delete_task", b"delete_task", "expire", b"expire", "fire", b"fire", "kind", b"kind", "register_tasks", b"register_tasks", "replace_task", b"replace_task", "report", b"report", "retire", b"retire", "run_task", b"run_task", "wake", b"wake"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["advance_sink", b"advance_sink", "assign", b"assign", "cancel_execution", b"cancel_execution", "check_state", b"check_state", "check_watches", b"check_watches", "delete_task", b"delete_task", "expire", b"expire", "fire", b"fire", "kind", b"kind", "register_tasks", b"register_tasks", "replace_task", b"replace_task", "report", b"report", "retire", b"retire", "run_task", b"run_task", "settle_notices", b"settle_notices", "wake", b"wake"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "advance_sink", b"advance_sink", "assign", b"assign", "cancel_execution", b"cancel_execution", "check_state", b"check_state", "delete_task", b"delete_task", "expire", b"expire", "fire", b"fire", "kind", b"kind", "leader_id", b"leader_id", "now_us", b"now_us", "register_tasks", b"register_tasks", "replace_task", b"replace_task", "report", b"report", "request_id", b"request_id", "retire", b"retire", "run_task", b"run_task", "term", b"term", "version", b"version", "wake", b"wake"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "advance_sink", b"advance_sink", "assign", b"assign", "cancel_execution", b"cancel_execution", "check_state", b"check_state", "check_watches", b"check_watches", "delete_task", b"delete_task", "expire", b"expire", "fire", b"fire", "kind", b"kind", "leader_id", b"leader_id", "now_us", b"now_us", "register_tasks", b"register_tasks", "replace_task", b"replace_task", "report", b"report", "request_id", b"request_id", "retire", b"retire", "run_task", b"run_task", "settle_notices", b"settle_notices", "term", b"term", "version", b"version", "wake", b"wake"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["register_tasks", "replace_task", "delete_task", "run_task", "cancel_execution", "fire", "assign", "report", "expire", "retire", "wake", "check_state", "advance_sink"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["register_tasks", "replace_task", "delete_task", "run_task", "cancel_execution", "fire", "assign", "report", "expire", "retire", "wake", "check_watches", "settle_notices", "check_state", "advance_sink"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -298,6 +307,7 @@ class Fire(_message.Message):
         PRIORITY_FIELD_NUMBER: _builtins.int
         MISFIRE_POLICY_FIELD_NUMBER: _builtins.int
         RESUME_US_FIELD_NUMBER: _builtins.int
+        NOTIFIES_FIELD_NUMBER: _builtins.int
         task: _builtins.str
         uid: _builtins.int
         generation: _builtins.int
@@ -318,6 +328,8 @@ class Fire(_message.Message):
         """raftsched.v1.MisfirePolicy, for the ledger."""
         resume_us: _builtins.int
         """Of a paused task: when it was to resume, and does now. The item then stands under this time instead of the cursor."""
+        notifies: _builtins.bool
+        """Whether the task has notifications."""
         @_builtins.property
         def decided(self) -> _containers.RepeatedCompositeFieldContainer[Global___Fire.Decided]: ...
         def __init__(
@@ -337,10 +349,11 @@ class Fire(_message.Message):
             priority: _builtins.int = ...,
             misfire_policy: _builtins.int = ...,
             resume_us: _builtins.int = ...,
+            notifies: _builtins.bool = ...,
         ) -> None: ...
         _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["decided", b"decided", "delivery", b"delivery", "expected_next_us", b"expected_next_us", "generation", b"generation", "max_queued", b"max_queued", "max_running", b"max_running", "misfire_policy", b"misfire_policy", "next_us", b"next_us", "overlap_policy", b"overlap_policy", "priority", b"priority", "resume_us", b"resume_us", "start_deadline_us", b"start_deadline_us", "task", b"task", "uid", b"uid"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["decided", b"decided", "delivery", b"delivery", "expected_next_us", b"expected_next_us", "generation", b"generation", "max_queued", b"max_queued", "max_running", b"max_running", "misfire_policy", b"misfire_policy", "next_us", b"next_us", "notifies", b"notifies", "overlap_policy", b"overlap_policy", "priority", b"priority", "resume_us", b"resume_us", "start_deadline_us", b"start_deadline_us", "task", b"task", "uid", b"uid"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -773,6 +786,7 @@ class ExecutionRow(_message.Message):
     PRIORITY_FIELD_NUMBER: _builtins.int
     PARENT_EXECUTION_IDS_FIELD_NUMBER: _builtins.int
     ROOT_EXECUTION_ID_FIELD_NUMBER: _builtins.int
+    NOTIFIES_FIELD_NUMBER: _builtins.int
     task: _builtins.str
     uid: _builtins.int
     generation: _builtins.int
@@ -806,6 +820,8 @@ class ExecutionRow(_message.Message):
     priority: _builtins.int
     root_execution_id: _builtins.bytes
     """Of an execution that a chain made: the first of its round. Empty: it is that itself."""
+    notifies: _builtins.bool
+    """Whether its task had notifications when it fired."""
     @_builtins.property
     def past_attempts(self) -> _containers.RepeatedCompositeFieldContainer[Global___AttemptRow]: ...
     @_builtins.property
@@ -844,10 +860,11 @@ class ExecutionRow(_message.Message):
         priority: _builtins.int = ...,
         parent_execution_ids: _abc.Iterable[_builtins.bytes] | None = ...,
         root_execution_id: _builtins.bytes = ...,
+        notifies: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "_http_status", b"_http_status", "exit_code", b"exit_code", "http_status", b"http_status"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "_http_status", b"_http_status", "attempt", b"attempt", "cancel_requested", b"cancel_requested", "delivery", b"delivery", "end_us", b"end_us", "error", b"error", "executor_id", b"executor_id", "exit_code", b"exit_code", "fencing_token", b"fencing_token", "fire_us", b"fire_us", "generation", b"generation", "http_status", b"http_status", "leader_id", b"leader_id", "max_running", b"max_running", "nominal_us", b"nominal_us", "not_before_us", b"not_before_us", "output_size_bytes", b"output_size_bytes", "output_tail", b"output_tail", "parent_execution_ids", b"parent_execution_ids", "past_attempts", b"past_attempts", "priority", b"priority", "queued", b"queued", "root_execution_id", b"root_execution_id", "start_by_us", b"start_by_us", "start_us", b"start_us", "state", b"state", "task", b"task", "term", b"term", "trigger", b"trigger", "uid", b"uid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "_http_status", b"_http_status", "attempt", b"attempt", "cancel_requested", b"cancel_requested", "delivery", b"delivery", "end_us", b"end_us", "error", b"error", "executor_id", b"executor_id", "exit_code", b"exit_code", "fencing_token", b"fencing_token", "fire_us", b"fire_us", "generation", b"generation", "http_status", b"http_status", "leader_id", b"leader_id", "max_running", b"max_running", "nominal_us", b"nominal_us", "not_before_us", b"not_before_us", "notifies", b"notifies", "output_size_bytes", b"output_size_bytes", "output_tail", b"output_tail", "parent_execution_ids", b"parent_execution_ids", "past_attempts", b"past_attempts", "priority", b"priority", "queued", b"queued", "root_execution_id", b"root_execution_id", "start_by_us", b"start_by_us", "start_us", b"start_us", "state", b"state", "task", b"task", "term", b"term", "trigger", b"trigger", "uid", b"uid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__exit_code: _TypeAlias = _typing.Literal["exit_code"]  # noqa: Y015
     _WhichOneofArgType__exit_code: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code"]  # noqa: Y015
@@ -1035,6 +1052,222 @@ class LedgerRow(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___LedgerRow: _TypeAlias = LedgerRow  # noqa: Y015
+
+@_typing.final
+class CheckWatches(_message.Message):
+    """Names watches that are due."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Item(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        DUE_US_FIELD_NUMBER: _builtins.int
+        ID_FIELD_NUMBER: _builtins.int
+        OCCASION_FIELD_NUMBER: _builtins.int
+        due_us: _builtins.int
+        id: _builtins.bytes
+        occasion: _builtins.int
+        """raftsched.v1.Occasion"""
+        def __init__(
+            self,
+            *,
+            due_us: _builtins.int = ...,
+            id: _builtins.bytes = ...,
+            occasion: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["due_us", b"due_us", "id", b"id", "occasion", b"occasion"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    ITEMS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___CheckWatches.Item]: ...
+    def __init__(
+        self,
+        *,
+        items: _abc.Iterable[Global___CheckWatches.Item] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["items", b"items"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CheckWatches: _TypeAlias = CheckWatches  # noqa: Y015
+
+@_typing.final
+class SettleNotices(_message.Message):
+    """What came of the delivery of notices."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Item(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        DUE_US_FIELD_NUMBER: _builtins.int
+        ID_FIELD_NUMBER: _builtins.int
+        OCCASION_FIELD_NUMBER: _builtins.int
+        DELIVERED_FIELD_NUMBER: _builtins.int
+        NEXT_US_FIELD_NUMBER: _builtins.int
+        ERROR_FIELD_NUMBER: _builtins.int
+        due_us: _builtins.int
+        id: _builtins.bytes
+        occasion: _builtins.int
+        """raftsched.v1.Occasion"""
+        delivered: _builtins.bool
+        next_us: _builtins.int
+        """Of one that was not: when to try again; 0: it is given up."""
+        error: _builtins.str
+        def __init__(
+            self,
+            *,
+            due_us: _builtins.int = ...,
+            id: _builtins.bytes = ...,
+            occasion: _builtins.int = ...,
+            delivered: _builtins.bool = ...,
+            next_us: _builtins.int = ...,
+            error: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["delivered", b"delivered", "due_us", b"due_us", "error", b"error", "id", b"id", "next_us", b"next_us", "occasion", b"occasion"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    ITEMS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___SettleNotices.Item]: ...
+    def __init__(
+        self,
+        *,
+        items: _abc.Iterable[Global___SettleNotices.Item] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["items", b"items"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SettleNotices: _TypeAlias = SettleNotices  # noqa: Y015
+
+@_typing.final
+class NoticeRow(_message.Message):
+    """Something to be told."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TASK_FIELD_NUMBER: _builtins.int
+    OCCASION_FIELD_NUMBER: _builtins.int
+    NOMINAL_US_FIELD_NUMBER: _builtins.int
+    LAST_NOMINAL_US_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
+    EXECUTOR_ID_FIELD_NUMBER: _builtins.int
+    START_US_FIELD_NUMBER: _builtins.int
+    END_US_FIELD_NUMBER: _builtins.int
+    EXIT_CODE_FIELD_NUMBER: _builtins.int
+    HTTP_STATUS_FIELD_NUMBER: _builtins.int
+    NOTIFICATIONS_FIELD_NUMBER: _builtins.int
+    CREATE_US_FIELD_NUMBER: _builtins.int
+    DELIVERIES_FIELD_NUMBER: _builtins.int
+    DELIVERY_ERROR_FIELD_NUMBER: _builtins.int
+    task: _builtins.str
+    occasion: _builtins.int
+    """raftsched.v1.Occasion"""
+    nominal_us: _builtins.int
+    last_nominal_us: _builtins.int
+    count: _builtins.int
+    error: _builtins.str
+    """Of the execution, or the reason why there is none."""
+    state: _builtins.int
+    """raftsched.v1.ExecutionState; 0: there is no execution."""
+    attempt: _builtins.int
+    executor_id: _builtins.str
+    start_us: _builtins.int
+    end_us: _builtins.int
+    exit_code: _builtins.int
+    http_status: _builtins.int
+    create_us: _builtins.int
+    deliveries: _builtins.int
+    """How often it could not be delivered, and why not the last time."""
+    delivery_error: _builtins.str
+    @_builtins.property
+    def notifications(self) -> _notification_pb2.Notifications:
+        """As the task had them."""
+
+    def __init__(
+        self,
+        *,
+        task: _builtins.str = ...,
+        occasion: _builtins.int = ...,
+        nominal_us: _builtins.int = ...,
+        last_nominal_us: _builtins.int = ...,
+        count: _builtins.int = ...,
+        error: _builtins.str = ...,
+        state: _builtins.int = ...,
+        attempt: _builtins.int = ...,
+        executor_id: _builtins.str = ...,
+        start_us: _builtins.int = ...,
+        end_us: _builtins.int = ...,
+        exit_code: _builtins.int | None = ...,
+        http_status: _builtins.int | None = ...,
+        notifications: _notification_pb2.Notifications | None = ...,
+        create_us: _builtins.int = ...,
+        deliveries: _builtins.int = ...,
+        delivery_error: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "_http_status", b"_http_status", "exit_code", b"exit_code", "http_status", b"http_status", "notifications", b"notifications"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "_http_status", b"_http_status", "attempt", b"attempt", "count", b"count", "create_us", b"create_us", "deliveries", b"deliveries", "delivery_error", b"delivery_error", "end_us", b"end_us", "error", b"error", "executor_id", b"executor_id", "exit_code", b"exit_code", "http_status", b"http_status", "last_nominal_us", b"last_nominal_us", "nominal_us", b"nominal_us", "notifications", b"notifications", "occasion", b"occasion", "start_us", b"start_us", "state", b"state", "task", b"task"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__exit_code: _TypeAlias = _typing.Literal["exit_code"]  # noqa: Y015
+    _WhichOneofArgType__exit_code: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code"]  # noqa: Y015
+    _WhichOneofReturnType__http_status: _TypeAlias = _typing.Literal["http_status"]  # noqa: Y015
+    _WhichOneofArgType__http_status: _TypeAlias = _typing.Literal["_http_status", b"_http_status"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__exit_code) -> _WhichOneofReturnType__exit_code | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__http_status) -> _WhichOneofReturnType__http_status | None: ...
+
+Global___NoticeRow: _TypeAlias = NoticeRow  # noqa: Y015
+
+@_typing.final
+class NoticeTallyRow(_message.Message):
+    """Notices that were given up."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DROPPED_FIELD_NUMBER: _builtins.int
+    LAST_US_FIELD_NUMBER: _builtins.int
+    LAST_EXECUTION_ID_FIELD_NUMBER: _builtins.int
+    LAST_FIELD_NUMBER: _builtins.int
+    dropped: _builtins.int
+    last_us: _builtins.int
+    last_execution_id: _builtins.bytes
+    @_builtins.property
+    def last(self) -> Global___NoticeRow: ...
+    def __init__(
+        self,
+        *,
+        dropped: _builtins.int = ...,
+        last_us: _builtins.int = ...,
+        last_execution_id: _builtins.bytes = ...,
+        last: Global___NoticeRow | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["last", b"last"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dropped", b"dropped", "last", b"last", "last_execution_id", b"last_execution_id", "last_us", b"last_us"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NoticeTallyRow: _TypeAlias = NoticeTallyRow  # noqa: Y015
 
 @_typing.final
 class RequestRow(_message.Message):

@@ -3,9 +3,10 @@
 from collections.abc import Callable
 
 import pytest
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.timestamp_pb2 import Timestamp
-from raftsched_client.v1 import policy_pb2, task_pb2
+from raftsched_client.v1 import notification_pb2, policy_pb2, task_pb2
 
 from raftsched.api.errors import ApiError
 from raftsched.api.validate import INPUT_FIELDS, changed_task, new_task
@@ -91,7 +92,31 @@ def interval(seconds: int, nanos: int = 0) -> Edit:
     return edit
 
 
+def notifications(**fields: object) -> Edit:
+    def edit(task: task_pb2.Task) -> None:
+        values = {"url": "http://h/", "occasions": [notification_pb2.OCCASION_FAILURE], **fields}
+        task.notifications.CopyFrom(notification_pb2.Notifications(**values))  # type: ignore[arg-type]
+
+    return edit
+
+
+LATE = notification_pb2.OCCASION_LATE
+
 REFUSED: list[tuple[str, Edit]] = [
+    ("task.notifications.url", notifications(url="")),
+    ("task.notifications.url", notifications(url="mailto:ops@example.org")),
+    ("task.notifications.url", notifications(url="http://h/${secret:a b}")),
+    ("task.notifications.occasions", notifications(occasions=[])),
+    ("task.notifications.occasions", notifications(occasions=[0])),
+    ("task.notifications.occasions", notifications(occasions=[99])),
+    ("task.notifications.late_after", notifications(occasions=[LATE])),
+    ("task.notifications.late_after", notifications(late_after=Duration(seconds=5))),
+    ("task.notifications.late_after", notifications(occasions=[LATE], late_after=Duration(nanos=1000))),
+    ("task.notifications.report_within", notifications(report_within=Duration(seconds=5))),
+    ("task.notifications.signing_secret", notifications(signing_secret="../x")),
+    ("task.notifications.headers", notifications(headers={"a b": "x"})),
+    ("task.notifications.headers", notifications(headers={"a": "${secret:}"})),
+    ("task.notifications.headers", notifications(headers={f"h{n}": "" for n in range(17)})),
     ("task.action.grpc.target", grpc(target="")),
     ("task.action.grpc.target", grpc(target="host")),
     ("task.action.grpc.target", grpc(target="host:99999")),
