@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import grpc
 
+from raftsched.api.actor import ADDRESS_KEY, address_of
 from raftsched.api.channels import Channels
 from raftsched.api.context import CallContext
 from raftsched.api.errors import no_leader, relayed
@@ -87,5 +88,7 @@ async def _connect(channels: Channels, call: Call, address: str) -> grpc.aio.Cha
 
 def _metadata(call: Call) -> RawMetadata:
     sent = tuple(call.context.invocation_metadata() or ())
-    kept = tuple((key, value) for key, value in sent if not key.startswith((*_OF_THE_CONNECTION, HOPS_KEY)))
-    return (*kept, (HOPS_KEY, str(call.hops + 1)))
+    kept = tuple(
+        (key, value) for key, value in sent if not key.startswith((*_OF_THE_CONNECTION, HOPS_KEY, ADDRESS_KEY))
+    )
+    return (*kept, (HOPS_KEY, str(call.hops + 1)), (ADDRESS_KEY, address_of(call.context)))

@@ -10,6 +10,7 @@ import structlog
 from google.protobuf.message import DecodeError, Message
 from raftsched_client.v1 import consistency_pb2
 
+from raftsched.api.actor import ACTOR, actor_of
 from raftsched.api.context import ApiContext, CallContext
 from raftsched.api.errors import ApiError, abort, internal, no_leader, not_leader, overloaded
 from raftsched.api.forward import MAX_HOPS, Call, call_of, forward_stream, forward_unary
@@ -83,6 +84,7 @@ class Gateway(grpc.aio.ServerInterceptor):
     def _unary(self, method: _Method) -> Handler:
         async def handle(data: bytes, context: CallContext) -> bytes:
             async with _errors_told(context, method.path), self._calls.place():
+                ACTOR.set(actor_of(context))
                 return await self._answer(method, call_of(method.path, data, context))
 
         return grpc.unary_unary_rpc_method_handler(handle)

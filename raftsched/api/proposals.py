@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 from raftsched_client.v1 import consistency_pb2
 
+from raftsched.api.actor import ACTOR
 from raftsched.api.context import ApiContext
 from raftsched.api.errors import no_leader, not_leader, outcome_unknown, overloaded, raise_for_fate
 from raftsched.core.machine import COMMAND_VERSION
@@ -25,13 +26,14 @@ class Proposals:
         self._api = api
 
     def command(self, request_id: str = "") -> pb.Command:
-        """A command that carries clock, leader, term and request id, and nothing else yet."""
+        """A command that carries clock, leader, term, request id and actor, and nothing else yet."""
         return pb.Command(
             version=COMMAND_VERSION,
             now_us=self._api.clock.now_us(),
             leader_id=self._api.node_id,
             term=self._api.log.status().term,
             request_id=request_id,
+            actor=ACTOR.get(),
         )
 
     async def propose(self, command: pb.Command) -> pb.Outcome:

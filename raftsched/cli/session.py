@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import getpass
 import inspect
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
@@ -83,13 +84,23 @@ class Session:
         from raftsched_client import Client
 
         try:
-            return self._stack.enter_context(Client(find_endpoints(self._endpoints), timeout=self._timeout or timeout))
+            client = Client(find_endpoints(self._endpoints), timeout=self._timeout or timeout, metadata=_who)
+            return self._stack.enter_context(client)
         except ValueError as error:
             raise usage(str(error)) from error
 
     def close(self) -> None:
         """Drop the connections."""
         self._stack.close()
+
+
+def _who() -> tuple[tuple[str, str], ...]:
+    """Who asks, for the record of changes."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        return ()
+    return (("raftsched-user", user.encode("ascii", "replace").decode()),)
 
 
 def command(

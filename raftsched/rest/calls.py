@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import grpc
 from google.protobuf.message import Message
 
+from raftsched.api.actor import ADDRESS_KEY, USER_KEY
 from raftsched.api.channels import Channels
 from raftsched.rest.problem import Problem, problem_of
 from raftsched.rest.routes import Route
@@ -24,6 +25,15 @@ class Caller:
 
     route: Route
     conditional: bool
+    address: str = ""
+    """Of the HTTP client."""
+    user: str = ""
+    """What the client says its user is called."""
+
+    def metadata(self) -> tuple[tuple[str, str], ...]:
+        """What tells the service who asks."""
+        given = ((ADDRESS_KEY, self.address), (USER_KEY, self.user))
+        return tuple((key, value) for key, value in given if value)
 
     def problem(self, error: grpc.aio.AioRpcError) -> Problem:
         """The error as this caller is to see it."""
@@ -46,7 +56,7 @@ class OwnService:
             caller.route.rpc, type(request).SerializeToString, caller.route.new_response().FromString
         )
         try:
-            return await method(request, timeout=CALL_TIMEOUT_S)
+            return await method(request, timeout=CALL_TIMEOUT_S, metadata=caller.metadata())
         except grpc.aio.AioRpcError as error:
             raise caller.problem(error) from None
 

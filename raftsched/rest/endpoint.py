@@ -7,6 +7,7 @@ from google.protobuf.message import Message
 from starlette.requests import Request
 from starlette.responses import Response
 
+from raftsched.api.actor import USER_KEY
 from raftsched.rest.body import Bodies
 from raftsched.rest.calls import Caller, OwnService
 from raftsched.rest.output import OutputStream
@@ -18,6 +19,11 @@ from raftsched.rest.transcode import build_request, dump, to_json
 
 _LARGE_BYTES = 32 << 10
 """From here on JSON is read and written in a thread, so that the event loop of the node is not held up."""
+
+
+def _printable(text: str) -> str:
+    """What gRPC takes as metadata."""
+    return text[:100].encode("ascii", "replace").decode() if text.isprintable() else ""
 
 
 class Endpoint:
@@ -32,7 +38,12 @@ class Endpoint:
     async def answer(self, request: Request) -> Response:
         """The response. Raises Problem."""
         route, variables = self._find(request)
-        caller = Caller(route, conditional="if-match" in request.headers)
+        caller = Caller(
+            route,
+            conditional="if-match" in request.headers,
+            address=request.client.host if request.client else "",
+            user=_printable(request.headers.get(USER_KEY, "")),
+        )
         async with self._bodies.read(request, expected=bool(route.body)) as body:
             arguments = (route, variables, request.scope["query_string"], body, request.headers, self._table.outputs)
             if len(body) >= _LARGE_BYTES:

@@ -67,6 +67,18 @@ def test_every_node_finds_what_ran_and_what_was_changed(cluster):
             )
 
 
+def test_a_change_says_who_asked_for_it_whichever_node_and_way_it_came(cluster):
+    with cluster.client() as client:
+        client.create_task(task("job", every=timedelta(days=300), noop=True))
+    with Client(cluster.addresses[cluster.follower()], metadata=lambda: [("raftsched-user", "ann")]) as client:
+        client.pause_task("job")
+    follower = cluster.follower()
+    eventually(
+        lambda: [change.actor for change in client_changes(cluster, follower, "job")] == ["ann@127.0.0.1", "127.0.0.1"],
+        what="who",
+    )
+
+
 def client_changes(cluster: Cluster, node: str, name: str) -> list[history_pb2.TaskChange]:
     with cluster.client(node) as client:
         return list(client.list_task_changes(name))
