@@ -239,9 +239,9 @@ class Attempts:
         held = self._journal.held.get(key)
         if verdict is Verdict.STALE:
             _log.warning("assignment refused: a later one was seen", attempt=describe(key))
-        elif held is None:
+        elif held is None and not self._journal.is_acknowledged(key[0]):
             self._give_back(key, fencing_token)
-        elif held.report is not None:
+        elif held is not None and held.report is not None:
             self._ends.append(key)
         elif (attempt := self._pool.attempts.get(key)) is not None and attempt.forsaken:
             self._wanted_again[key] = fencing_token
@@ -249,8 +249,8 @@ class Attempts:
     def _give_back(self, key: AttemptKey, fencing_token: int) -> None:
         """Report as lost what was dropped here and is still assigned to us.
 
-        A leader that did not know of its deposition may have revoked it. If it was dropped because its end is in the
-        log, the report changes nothing.
+        A leader that did not know of its deposition may have revoked it. Where its end is in the log all the same, the
+        report changes nothing.
         """
         report = pb.AttemptReport(state=ExecutionState.LOST, end_us=self._clock.now_us(), error=_DROPPED)
         self._journal.accept(key, fencing_token)
@@ -290,18 +290,18 @@ class Attempts:
 
     def acknowledged(self, keys: Iterable[AttemptKey]) -> None:
         """These ends are in the log, or will never be wanted."""
-        self.drop(keys)
+        self.drop(keys, acknowledged=True)
         self._journal.commit()
         self._tell()
 
-    def drop(self, keys: Iterable[AttemptKey]) -> None:
+    def drop(self, keys: Iterable[AttemptKey], *, acknowledged: bool = False) -> None:
         """Kill what of these still runs, and forget them."""
         for key in keys:
             attempt = self._pool.attempts.get(key)
             if attempt is not None:
                 self._pool.forsake(attempt)
             else:
-                self._journal.forget(key)
+                self._journal.forget(key, acknowledged=acknowledged)
 
     def cancel(self, keys: Iterable[AttemptKey]) -> None:
         """End these as CANCELLED; one that is over is reported as it ended."""

@@ -103,6 +103,10 @@ class Journal:
             return Verdict.REPEATED
         return Verdict.NEW if key[1] > newest[0] and fencing_token > newest[1] else Verdict.STALE
 
+    def is_acknowledged(self, execution_id: bytes) -> bool:
+        """Whether a leader has acknowledged the last end of this execution to this process."""
+        return self._state.over.get(execution_id, False)
+
     def newest_attempt(self, execution_id: bytes) -> int:
         """The last attempt of an execution that was accepted here; 0: none is known."""
         return self._state.newest.get(execution_id, (0, 0))[0]
@@ -117,11 +121,11 @@ class Journal:
         self._state.end(key, report)
         self._put(Kind.END, key, 0, report)
 
-    def forget(self, key: AttemptKey) -> None:
+    def forget(self, key: AttemptKey, *, acknowledged: bool = False) -> None:
         """Hold the attempt no longer; its repetition is still recognised for a while. Nothing when it is not held."""
         held = self._state.held.get(key)
         if held is not None:
-            self._state.forget(key, held.fencing_token)
+            self._state.forget(key, held.fencing_token, acknowledged=acknowledged)
             self._put(Kind.FORGET, key, held.fencing_token)
 
     def _put(self, kind: Kind, key: AttemptKey, fencing_token: int, body: bytes = b"") -> None:

@@ -37,8 +37,8 @@ class State:
         self.held: dict[AttemptKey, Held] = {}
         self.newest: dict[bytes, tuple[int, int]] = {}
         """Attempt and fencing token last accepted, by execution id."""
-        self.over: OrderedDict[bytes, None] = OrderedDict()
-        """Executions of ``newest`` of which nothing is held, oldest first."""
+        self.over: OrderedDict[bytes, bool] = OrderedDict()
+        """Executions of ``newest`` of which nothing is held, oldest first; whether a leader is known to have its end."""
 
     def accept(self, key: AttemptKey, fencing_token: int) -> None:
         """Hold a new attempt."""
@@ -52,14 +52,14 @@ class State:
         """Keep the report of an attempt that is held."""
         self.held[key] = Held(self.held[key].fencing_token, report)
 
-    def forget(self, key: AttemptKey, fencing_token: int) -> None:
+    def forget(self, key: AttemptKey, fencing_token: int, *, acknowledged: bool = False) -> None:
         """Hold it no longer, and remember it as long as there is room."""
         execution_id, attempt = key
         self.held.pop(key, None)
         if (attempt, fencing_token) < self.newest.get(execution_id, (0, 0)):
             return
         self.newest[execution_id] = (attempt, fencing_token)
-        self.over[execution_id] = None
+        self.over[execution_id] = acknowledged
         while len(self.over) > self._remembered:
             oldest, _ = self.over.popitem(last=False)
             del self.newest[oldest]
