@@ -4,7 +4,7 @@ Shares nothing with the scheduler. For each task it keeps where the schedule sta
 nominal time must be decided once and in order, not before its time, and never while the task is paused or gone.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from raftsched.internal.v1 import command_pb2 as pb
@@ -68,8 +68,10 @@ class Followers:
 class LogChecks:
     """Takes what the first node that applies an entry makes of it, and compares what the others make of it."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_taken_back: Callable[[pb.Command, pb.ExecutionRow], None]) -> None:
+        """``on_taken_back`` gets each attempt that a command takes from its executor, as it was before."""
         self.state = Followers()
+        self._on_taken_back = on_taken_back
         self.fires = 0
         self._highest = 0
         self._seen: dict[int, tuple[bytes, int]] = {}
@@ -217,6 +219,8 @@ class LogChecks:
         row = pb.ExecutionRow.FromString(after)
         old = self.state.executions.get(key)
         self.state.executions[key] = row
+        if old is not None and old.state in _ACTIVE and command.WhichOneof("kind") == "expire":
+            self._on_taken_back(command, old)
         if old is None:
             self._created(key, row)
         else:

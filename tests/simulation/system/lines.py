@@ -258,7 +258,10 @@ class ServicerContext:
         raise Aborted(code, details)
 
 
-async def messages(queue: "asyncio.Queue[bytes | None]", parse: Callable[[bytes], Any]) -> AsyncIterator[Any]:
+async def messages(
+    queue: "asyncio.Queue[bytes | None]", parse: Callable[[bytes], Any], on_read: Callable[[], None]
+) -> AsyncIterator[Any]:
     """What arrives, until the end."""
     while (data := await queue.get()) is not None:
+        on_read()
         yield parse(data)

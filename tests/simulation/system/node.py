@@ -90,6 +90,8 @@ class Node(Member):
     ) -> None:
         super().__init__(world, network, node_id, node_ids, settings, members)
         self.on_applied: Callable[[Node, int, bytes, bytes, list[Write]], None] = lambda *_: None
+        self.on_heard: Callable[[Node, str], None] = lambda *_: None
+        """Called when a message of the executor on that machine has been read."""
         self.on_start: Callable[[], None] = lambda: None
         self.on_kill: Callable[[], None] = lambda: None
         self.wall_error_us = 0
@@ -177,8 +179,9 @@ class Node(Member):
         connection.serving = self.loop.create_task(self._serve(connection))
 
     async def _serve(self, connection: Connection) -> None:
-        requests = messages(connection.to_server, xpb.ConnectRequest.FromString)
-        context = ServicerContext(connection.machines[0])
+        machine = connection.machines[0]
+        requests = messages(connection.to_server, xpb.ConnectRequest.FromString, lambda: self.on_heard(self, machine))
+        context = ServicerContext(machine)
         code, details = grpc.StatusCode.OK, ""
         try:
             async with aclosing(self.scheduler.Connect(requests, context)) as answers:  # type: ignore[arg-type, type-var]

@@ -8,9 +8,10 @@ import structlog
 
 from raftsched.consensus.settings import Settings
 from raftsched.executor.settings import ExecutorSettings
+from raftsched.internal.v1 import command_pb2 as pb
 from raftsched.ports import STATE_TABLES, Role, Table
 from tests.simulation.consensus.checks import Checks
-from tests.simulation.consensus.member import Members
+from tests.simulation.consensus.member import Member, Members
 from tests.simulation.consensus.network import Network
 from tests.simulation.consensus.run import Result
 from tests.simulation.consensus.world import Violation, World
@@ -19,6 +20,7 @@ from tests.simulation.system.clients import PATIENCE_S, Clients
 from tests.simulation.system.executor import Executor
 from tests.simulation.system.faults import SYSTEM_PROFILES, SystemFaults
 from tests.simulation.system.ground import Ground
+from tests.simulation.system.leases import LeaseWatch
 from tests.simulation.system.ledger import SUCCEEDED, LogChecks
 from tests.simulation.system.lines import Lines
 from tests.simulation.system.node import Node, Write, scheduler_settings
@@ -51,9 +53,12 @@ class SystemSimulation:
             self.nodes[node_id] = members[node_id] = node
         self.network.stations.update(members)
         self.checks = Checks(world, self.network, members, self.settings.election_timeout_max_s)
-        self.log = LogChecks()
+        self.leases = LeaseWatch(world, firing.lease_ms)
+        self.log = LogChecks(self._on_taken_back)
         for node in self.nodes.values():
             node.on_applied = self._on_applied
+            node.on_heard = self._on_heard
+            node.on_leadership = self._on_leadership
         self.ground = Ground(world)
         self.lines = Lines(world, self.network)
         self.executors = self.make_executors()
@@ -89,6 +94,19 @@ class SystemSimulation:
 
     def _on_applied(self, node: Node, index: int, command: bytes, outcome: bytes, writes: list[Write]) -> None:
         self.log.take(node.id, index, command, outcome, writes)
+
+    def _on_heard(self, node: Node, machine: str) -> None:
+        if node.announced is not None:
+            self.leases.heard(node.id, node.announced, machine)
+
+    def _on_leadership(self, member: Member, term: int | None) -> None:
+        if term is not None:
+            self.leases.led(member.id, term)
+        self.checks._on_leadership(member, term)
+
+    def _on_taken_back(self, command: pb.Command, row: pb.ExecutionRow) -> None:
+        machine = row.executor_id.rpartition("-")[0]
+        self.leases.check(command.leader_id, command.term, machine, f"attempt {row.attempt} of {row.task}")
 
     def start(self) -> None:
         for node in self.nodes.values():

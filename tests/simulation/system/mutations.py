@@ -1,0 +1,167 @@
+"""Each guard of the scheduler and the executors switched off, one at a time: what the simulation must find then."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from unittest.mock import ANY
+
+import pytest
+
+from raftsched.api import task_change
+from raftsched.core.model import ExecutionState
+from raftsched.executor.attempts import Attempts
+from raftsched.executor.journal import Journal, Verdict
+from raftsched.executor.keys import AttemptKey
+from raftsched.internal.v1 import executor_pb2 as xpb
+from raftsched.ports import Reader
+from raftsched.scheduler.dispatch import Dispatcher, read_execution
+from raftsched.scheduler.leases import Leases
+from raftsched.scheduler.reports import Reporter
+from tests.simulation.system import schedules
+
+Patch = pytest.MonkeyPatch
+
+
+@dataclass(frozen=True)
+class SystemMutation:
+    """One guard, and where its absence shows."""
+
+    guard: str
+    switch_off: Callable[[Patch], None]
+    finds: tuple[str, ...]
+    """How the violation may begin."""
+    profile: str = "everything"
+    nodes: int = 3
+    schedule: Callable[[], None] | None = None
+    """Instead of seeds of the profile."""
+
+
+def fire_whatever_is_due(patch: Patch) -> None:
+    patch.setattr("raftsched.core.machine.fires.due_value", lambda uid, generation: ANY)
+
+
+def no_lease_after_take_over(patch: Patch) -> None:
+    expire = Leases.expire
+
+    def at_once(self: Leases, assigned: dict[str, list[AttemptKey]], now_s: float) -> list[str]:
+        for executor_id in assigned:
+            self._deadlines.setdefault(executor_id, now_s)
+        return expire(self, assigned, now_s)
+
+    patch.setattr(Leases, "expire", at_once)
+
+
+def _judge(patch: Patch, forgotten: Verdict) -> None:
+    judge = Journal.judge
+
+    def judged(self: Journal, key: AttemptKey, fencing_token: int) -> Verdict:
+        verdict = judge(self, key, fencing_token)
+        return Verdict.NEW if verdict is forgotten and key not in self.held else verdict
+
+    patch.setattr(Journal, "judge", judged)
+
+
+def repeated_attempts_run_again(patch: Patch) -> None:
+    _judge(patch, Verdict.REPEATED)
+
+
+def obey_any_leader(patch: Patch) -> None:
+    patch.setattr(Attempts, "term", property(lambda self: 0, lambda self, term: None), raising=False)
+
+
+def older_attempts_run(patch: Patch) -> None:
+    """The term keeps the leaders away that would assign one, so that it is switched off too."""
+    obey_any_leader(patch)
+    _judge(patch, Verdict.STALE)
+
+
+def what_was_dropped_is_forgotten(patch: Patch) -> None:
+    """As above."""
+    obey_any_leader(patch)
+    patch.setattr(Attempts, "_give_back", lambda self, key, fencing_token: None)
+
+
+def no_request_memory(patch: Patch) -> None:
+    patch.setattr("raftsched.core.machine._remember", lambda context, request: None)
+
+
+def dispatch_when_proposed(patch: Patch) -> None:
+    def assign_pending(self: Dispatcher, reader: Reader) -> None:
+        while self._commands < self._settings.pipeline_commands and self._executors.any_free():
+            command, ids, reserved = self._collect_pending(reader)
+            if not ids:
+                return
+            for item in command.assign.items:
+                session, row = self._executors.get(item.executor_id), read_execution(reader, item.id)
+                row.state, row.executor_id, row.fencing_token = ExecutionState.ASSIGNED, item.executor_id, 1 << 40
+                if session is not None:
+                    self.send(reader, session, [(item.id, row)])
+            self._commands += 1
+            self._under_way.update(ids)
+            self._proposer.propose(command, self._finisher(ids, reserved))
+
+    patch.setattr(Dispatcher, "assign_pending", assign_pending)
+
+
+def acknowledge_what_arrives(patch: Patch) -> None:
+    take = Reporter.take
+
+    def take_and_acknowledge(self: Reporter, executor_id: str, reports: Iterable[xpb.AttemptReport]) -> bool:
+        reports = list(reports)
+        message = xpb.ConnectResponse()
+        for report in reports:
+            if report.state != ExecutionState.RUNNING:
+                message.acknowledge.keys.add().CopyFrom(report.key)
+        session = self._executors.get(executor_id)
+        if session is not None and message.acknowledge.keys:
+            session.link.send(message)
+        return take(self, executor_id, reports)
+
+    patch.setattr(Reporter, "take", take_and_acknowledge)
+
+
+def run_before_it_is_written_down(patch: Patch) -> None:
+    commit = Journal.commit
+
+    def lazy(self: Journal) -> None:
+        if not self.executor_id or not self.held:
+            commit(self)
+        else:
+            self._buffer.clear()
+
+    patch.setattr(Journal, "commit", lazy)
+
+
+def at_most_once_without_sync(patch: Patch) -> None:
+    patch.setattr(Journal, "sync", lambda self: None)
+
+
+def clock_leads_back(patch: Patch) -> None:
+    patch.setattr(task_change, "max", lambda now_us, _last_us: now_us, raising=False)
+
+
+MUTATIONS = [
+    SystemMutation("due row of a fire", fire_whatever_is_due, ("ledger",)),
+    SystemMutation("lease after a take-over", no_lease_after_take_over, ("lease",), profile="system-leaders"),
+    SystemMutation("executor drops repeated attempts", repeated_attempts_run_again, ("attempt", "at most once")),
+    SystemMutation("executor refuses lower terms", obey_any_leader, ("deposed",), schedule=schedules.leader_that_slept),
+    SystemMutation(
+        "executor refuses older attempts",
+        older_attempts_run,
+        ("attempt", "fencing"),
+        schedule=schedules.leader_that_slept_too_long,
+    ),
+    SystemMutation(
+        "executor gives back what it dropped",
+        what_was_dropped_is_forgotten,
+        ("end",),
+        schedule=schedules.leader_that_slept,
+    ),
+    SystemMutation("memory of request ids", no_request_memory, ("request id", "not linearizable")),
+    SystemMutation("dispatch after apply", dispatch_when_proposed, ("attempt", "fencing", "at most once", "ghost")),
+    SystemMutation("acknowledge after apply", acknowledge_what_arrives, ("end", "report")),
+    SystemMutation("journal before the start", run_before_it_is_written_down, ("attempt", "at most once", "end")),
+    SystemMutation(
+        "sync before an at-most-once start", at_most_once_without_sync, ("at most once", "attempt"), "system-executors"
+    ),
+    SystemMutation("a clock put back does not lead back", clock_leads_back, ("ledger",), profile="system-clocks"),
+]
