@@ -61,6 +61,8 @@ def _judge(patch: Patch, forgotten: Verdict) -> None:
 
 
 def repeated_attempts_run_again(patch: Patch) -> None:
+    """The term keeps the leaders away that would assign one, so that it is switched off too."""
+    obey_any_leader(patch)
     _judge(patch, Verdict.REPEATED)
 
 
@@ -69,7 +71,7 @@ def obey_any_leader(patch: Patch) -> None:
 
 
 def older_attempts_run(patch: Patch) -> None:
-    """The term keeps the leaders away that would assign one, so that it is switched off too."""
+    """As above."""
     obey_any_leader(patch)
     _judge(patch, Verdict.STALE)
 
@@ -142,7 +144,12 @@ def clock_leads_back(patch: Patch) -> None:
 MUTATIONS = [
     SystemMutation("due row of a fire", fire_whatever_is_due, ("ledger",)),
     SystemMutation("lease after a take-over", no_lease_after_take_over, ("lease",), profile="system-leaders"),
-    SystemMutation("executor drops repeated attempts", repeated_attempts_run_again, ("attempt", "at most once")),
+    SystemMutation(
+        "executor drops repeated attempts",
+        repeated_attempts_run_again,
+        ("attempt", "at most once"),
+        schedule=schedules.leader_that_slept_through_the_end,
+    ),
     SystemMutation("executor refuses lower terms", obey_any_leader, ("deposed",), schedule=schedules.leader_that_slept),
     SystemMutation(
         "executor refuses older attempts",

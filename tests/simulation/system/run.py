@@ -125,6 +125,13 @@ class SystemSimulation:
         self.workload.stop()
         self.come_to_rest()
 
+    def close(self) -> None:
+        """End all processes."""
+        for executor in self.executors:
+            executor.kill()
+        for node in self.nodes.values():
+            node.kill()
+
     def come_to_rest(self) -> None:
         """Everything ends, and then nothing is left to be said against it."""
         world = self.world
@@ -197,10 +204,7 @@ def simulate_system(
         result.violation = f"{type(error).__name__}: {error}"
         result.facts["error"] = error
     finally:
-        for executor in simulation.executors:
-            executor.kill()
-        for node in simulation.nodes.values():
-            node.kill()
+        simulation.close()
         structlog.configure(**logging)
     world, log = simulation.world, simulation.log
     result.trace = world.trace

@@ -1,7 +1,9 @@
 """Schedules made by hand, for what random faults meet too seldom; each passes, and fails without its guard."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
+import structlog
 from raftsched_client.v1 import policy_pb2, task_pb2
 
 from raftsched.core import ids
@@ -88,35 +90,57 @@ class Stage(SystemSimulation):
 
 def leader_that_slept() -> None:
     """A leader that was asleep knows nothing of what the next one started, and must not have it stopped."""
-    stage = Stage()
-    stage.begin()
-    stage.create("long", 4.0, at_most_once=True)
-    first = stage.leader
-    first.pause()
-    stage.wait_for(lambda: stage.leads() and stage.is_connected_to(stage.leader))
-    key = stage.run_task("long")
-    stage.dial_sleeping(first)
-    stage.come_to_rest()
-    if (state := stage.log.state.executions[key].state) != SUCCEEDED:
-        raise Violation(f"deposed: a leader that was deposed had the execution end as {state}")
+    with stage() as play:
+        play.create("long", 4.0, at_most_once=True)
+        first = play.leader
+        first.pause()
+        play.wait_for(lambda: play.leads() and play.is_connected_to(play.leader))
+        key = play.run_task("long")
+        play.dial_sleeping(first)
+        play.come_to_rest()
+        if (state := play.log.state.executions[key].state) != SUCCEEDED:
+            raise Violation(f"deposed: a leader that was deposed had the execution end as {state}")
+
+
+def leader_that_slept_through_the_end() -> None:
+    """It still has an attempt assigned that ended since, which the executor was told to forget."""
+    with stage() as play:
+        play.create("short", 3.0, at_most_once=True)
+        first = play.leader
+        key = play.run_task("short")
+        first.pause()
+        play.wait_for(lambda: play.log.state.executions[key].state == SUCCEEDED)
+        play.wait(0.5)
+        play.dial_sleeping(first)
+        play.come_to_rest()
 
 
 def leader_that_slept_too_long() -> None:
     """It still has an attempt assigned that the executor has seen the successor of."""
-    stage = Stage()
-    stage.begin()
-    stage.create("long", 12.0)
-    first = stage.leader
-    key = stage.run_task("long")
-    first.pause()
-    stage.wait_for(stage.leads)
-    second = stage.leader
-    stage.executor.lose_line(second)
-    stage.wait_for(lambda: stage.log.state.executions[key].attempt == 2)
-    stage.lines.heal()
-    stage.wait_for(lambda: any(process.attempt == 2 for process in stage.ground.processes))
-    stage.dial_sleeping(first)
-    stage.come_to_rest()
+    with stage() as play:
+        play.create("long", 12.0)
+        first = play.leader
+        key = play.run_task("long")
+        first.pause()
+        play.wait_for(play.leads)
+        play.executor.lose_line(play.leader)
+        play.wait_for(lambda: play.log.state.executions[key].attempt == 2)
+        play.lines.heal()
+        play.wait_for(lambda: any(process.attempt == 2 for process in play.ground.processes))
+        play.dial_sleeping(first)
+        play.come_to_rest()
 
 
-SCHEDULES = [leader_that_slept, leader_that_slept_too_long]
+SCHEDULES = [leader_that_slept, leader_that_slept_through_the_end, leader_that_slept_too_long]
+
+
+@contextmanager
+def stage() -> Iterator[Stage]:
+    """A stage with a leader and a connected executor, whose processes end with it, and log nothing."""
+    play = Stage()
+    with structlog.testing.capture_logs():
+        try:
+            play.begin()
+            yield play
+        finally:
+            play.close()
