@@ -38,7 +38,7 @@ class State:
         self.newest: dict[bytes, tuple[int, int]] = {}
         """Attempt and fencing token last accepted, by execution id."""
         self.over: OrderedDict[bytes, bool] = OrderedDict()
-        """Executions of ``newest`` of which nothing is held, oldest first; whether a leader is known to have its end."""
+        """Executions of ``newest`` of which nothing is held, oldest first; whether a leader has the end for sure."""
 
     def accept(self, key: AttemptKey, fencing_token: int) -> None:
         """Hold a new attempt."""
