@@ -1,9 +1,11 @@
 """Each guard switched off is found by the simulation: its checkers can fail."""
 
 import logging
+from pathlib import Path
 
 import pytest
 
+from tests.simulation.consensus.elsewhere import ELSEWHERE, Elsewhere
 from tests.simulation.consensus.mutations import MUTATIONS, Mutation
 from tests.simulation.consensus.run import simulate
 from tests.simulation.consensus.world import Violation
@@ -18,6 +20,12 @@ def test_its_absence_is_found(mutation: Mutation, monkeypatch: pytest.MonkeyPatc
     mutation.switch_off(monkeypatch)
     found = find(mutation)
     assert found.startswith(mutation.finds), found or "nothing was found"
+
+
+@pytest.mark.parametrize("elsewhere", ELSEWHERE, ids=lambda elsewhere: elsewhere.guard)
+def test_what_is_not_switched_off_is_held_by_a_test_that_exists(elsewhere: Elsewhere) -> None:
+    file, _, name = elsewhere.held_by.partition("::")
+    assert f"def {name}(" in Path(file).read_text()
 
 
 def find(mutation: Mutation) -> str:
