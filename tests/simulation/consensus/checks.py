@@ -71,7 +71,7 @@ class Checks:
         member.after_tick = self._after_tick
         member.on_apply = self._on_apply
         member.on_send = self._on_send
-        member.on_leadership = self._on_leadership
+        member.on_leadership = self.on_leadership
 
     def disk_lost(self, member: Member) -> None:
         """The node has a new disk, and knows nothing."""
@@ -227,7 +227,7 @@ class Checks:
         if platter.term == term and platter.vote != candidate:
             raise Violation(f"sync before send: {member.id} votes for {candidate}, its disk says {platter.vote!r}")
 
-    def _on_leadership(self, member: Member, term: int | None) -> None:
+    def on_leadership(self, member: Member, term: int | None) -> None:
         """Who is told that it leads has applied all that earlier leaders committed."""
         assert member.group is not None
         if term is None:

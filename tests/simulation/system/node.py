@@ -18,9 +18,9 @@ from raftsched.ports import Peer, StoreFailed, Table
 from raftsched.replica import Replica
 from raftsched.scheduler.service import SchedulerService
 from raftsched.scheduler.settings import SchedulerSettings
-from tests.simulation.consensus.member import Disk, Member, Members
+from tests.simulation.consensus.member import Member, Members
 from tests.simulation.consensus.network import Network
-from tests.simulation.consensus.world import NodeClock, World
+from tests.simulation.consensus.world import World
 from tests.simulation.system.lines import Aborted, Connection, ServicerContext, messages
 from tests.simulation.system.loop import VirtualLoop
 
@@ -231,6 +231,3 @@ def scheduler_settings(world: World) -> SchedulerSettings:
         keep_executions_count=draw.choice([60, 1_000_000, 1_000_000]),
         retention_batch_rows=draw.choice([5, 1_000]),
     )
-
-
-__all__ = ["Disk", "Node", "NodeClock", "Write", "scheduler_settings"]

@@ -9,7 +9,7 @@ import structlog
 from raftsched.consensus.settings import Settings
 from raftsched.executor.settings import ExecutorSettings
 from raftsched.internal.v1 import command_pb2 as pb
-from raftsched.ports import STATE_TABLES, Role, Table
+from raftsched.ports import STATE_TABLES, Role
 from tests.simulation.consensus.checks import Checks
 from tests.simulation.consensus.member import Member, Members
 from tests.simulation.consensus.network import Network
@@ -102,7 +102,7 @@ class SystemSimulation:
     def _on_leadership(self, member: Member, term: int | None) -> None:
         if term is not None:
             self.leases.led(member.id, term)
-        self.checks._on_leadership(member, term)
+        self.checks.on_leadership(member, term)
 
     def _on_taken_back(self, command: pb.Command, row: pb.ExecutionRow) -> None:
         machine = row.executor_id.rpartition("-")[0]
@@ -253,6 +253,3 @@ def state_digest(node: Node) -> bytes:
         for key, value in batch.scan(table):
             digest.update(b"%d %d " % (len(key), len(value)) + key + value)
     return digest.digest()
-
-
-__all__ = ["SystemSimulation", "Table", "simulate_system"]
