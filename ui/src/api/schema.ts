@@ -968,6 +968,39 @@ export interface components {
         };
         /** @description Does nothing, successfully. */
         NoopAction: Record<string, never>;
+        /** @description Whom to tell what of a task: a webhook that gets CloudEvents 1.0 (JSON, structured mode), signed by Standard Webhooks. Every notice is delivered at least once, with an id that is the same each time, or given up a day after it arose. */
+        Notifications: {
+            /** @description http or https. May refer to secrets that the nodes have: `${secret:NAME}`. */
+            url?: string;
+            /** @description What to tell. Required; LATE needs `late_after`, MISSING needs `report_within`. */
+            occasions?: components["schemas"]["Occasion"][];
+            /**
+             * @description How long after its nominal time an execution may start without being LATE. 1 s to 366 days.
+             * @example 90s
+             */
+            lateAfter?: string;
+            /**
+             * @description How long after its nominal time an execution must have succeeded. 1 s to 366 days.
+             * @example 90s
+             */
+            reportWithin?: string;
+            /** @description Name of a secret that the nodes have, to sign with by HMAC-SHA256. Empty: not signed. */
+            signingSecret?: string;
+            /** @description Up to 16; values may refer to secrets that the nodes have. */
+            headers?: {
+                [key: string]: string;
+            };
+        };
+        /**
+         * @description What may be told of a task.
+         *     - `OCCASION_FAILURE`: An execution FAILED or TIMED_OUT, and no further attempt follows.
+         *     - `OCCASION_LOST`: An execution was LOST: its executor vanished, and it may not be run again.
+         *     - `OCCASION_SKIPPED`: Nominal times were skipped, or an execution EXPIRED.
+         *     - `OCCASION_LATE`: An execution had not started `late_after` its nominal time.
+         *     - `OCCASION_MISSING`: The dead-man's switch: an execution had not succeeded `report_within` its nominal time, for whatever reason.
+         * @enum {string}
+         */
+        Occasion: "OCCASION_UNSPECIFIED" | "OCCASION_FAILURE" | "OCCASION_LOST" | "OCCASION_SKIPPED" | "OCCASION_LATE" | "OCCASION_MISSING";
         /**
          * @description What happens to a nominal time that comes while as many executions of the task are open as may be. An execution is open from its decision to its end, between its attempts too. Manual runs are not held back, but count.
          *     - `OVERLAP_POLICY_ALLOW`: Run it all the same.
@@ -1149,6 +1182,16 @@ export interface components {
             executions: string;
             /** Format: int64 */
             pendingExecutions: string;
+            /**
+             * Format: int64
+             * @description Notices that are not delivered yet.
+             */
+            noticesWaiting: string;
+            /**
+             * Format: int64
+             * @description Notices that were given up, ever.
+             */
+            noticesDropped: string;
         };
         /** @description A command to be run by a schedule. */
         Task: {
@@ -1228,6 +1271,8 @@ export interface components {
              * @description How many misfired nominal times are made up at most under ALL, the latest of them, 1 to 10,000; the others are skipped. Unset: all.
              */
             misfireMaxRuns?: number;
+            /** @description What to tell, and whom. Unset: nothing. */
+            notifications?: components["schemas"]["Notifications"];
             /** @description Output only. Changes with every change of the task; send it with UpdateTask or DeleteTask to act only if nobody changed the task in between. */
             readonly etag?: string;
             /**
@@ -1872,7 +1917,7 @@ export interface operations {
     UpdateTask: {
         parameters: {
             query?: {
-                /** @description Top-level fields of Task to replace: labels, schedule, action, time_limit, paused, executor_labels, misfire_policy, misfire_threshold, delivery, overlap_policy, max_running, max_queued, retry, start_deadline, priority, jitter, resume_time, misfire_window, misfire_max_runs, after. Required. */
+                /** @description Top-level fields of Task to replace: labels, schedule, action, time_limit, paused, executor_labels, misfire_policy, misfire_threshold, delivery, overlap_policy, max_running, max_queued, retry, start_deadline, priority, jitter, resume_time, misfire_window, misfire_max_runs, after, notifications. Required. */
                 updateMask?: string;
                 requestId?: string;
             };
