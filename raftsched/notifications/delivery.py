@@ -3,7 +3,6 @@
 import asyncio
 import ssl
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 
@@ -92,6 +91,7 @@ class Deliverer:
                     post = asyncio.create_task(self._deliver(client, room, due))
                     posts.add(post)
                     post.add_done_callback(posts.discard)
+                    post.add_done_callback(_report)
                 await asyncio.sleep(_LOOK_S)
         finally:
             for post in posts:
@@ -169,5 +169,10 @@ class Deliverer:
         def finish(_fate: Fate, _outcome: bytes) -> None:
             self._under_way.discard(due.key)
 
-        with suppress(ValueError):
-            self._log.propose(command.SerializeToString(), finish)
+        self._log.propose(command.SerializeToString(), finish)
+
+
+def _report(post: "asyncio.Task[None]") -> None:
+    """Nobody waits for a post: a defect of one is logged, and its notice stays in the outbox for the next leader."""
+    if not post.cancelled() and (error := post.exception()) is not None:
+        _log.error("a notice could not be handled", error=f"{type(error).__name__}: {error}")
