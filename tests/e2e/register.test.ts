@@ -149,3 +149,34 @@ test('a task is duplicated with changes', async () => {
   const copy = await s.call('GET', '/v1/tasks/the-copy');
   expect(copy).toMatchObject({ labels: { team: 'e2e' }, priority: 3, action: shell('echo copy') });
 });
+
+test('a task is registered to run after another, and does', async () => {
+  const s = session();
+  await s.task('chain.first');
+  await s.open('/register');
+  await s.field('Name').fill('chain.second');
+  await s.page.getByRole('group', { name: 'Kind of schedule' }).getByText('None').click();
+  await s.field('Command line').fill('true');
+  await s.button('Add task').click();
+  await s.field('Task key 1').fill('chain.first');
+  await s.button('Register').click();
+  await s.heading('chain.second');
+  await s.run('chain.first');
+  await s.page.getByRole('table', { name: 'Executions' }).getByText('Succeeded').waitFor({ timeout: SLOW_MS });
+});
+
+test('a recurrence rule is previewed and registered', async () => {
+  const s = session();
+  await s.open('/register');
+  await s.field('Name').fill('last-friday');
+  await s.text('RRULE').click();
+  await s.field('Recurrence rule').fill('FREQ=MONTHLY;BYDAY=-1FR;BYHOUR=18;BYMINUTE=0;BYSECOND=0');
+  await s.page
+    .getByRole('table', { name: 'Next fires' })
+    .getByText(/18:00:00/)
+    .first()
+    .waitFor();
+  await s.field('Command line').fill('true');
+  await s.button('Register').click();
+  await s.heading('last-friday');
+});

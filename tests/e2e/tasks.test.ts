@@ -63,6 +63,20 @@ test('tasks are paused, resumed, run and deleted in bulk', async () => {
   expect(await states()).toEqual(['ACTIVE']);
 });
 
+test('tasks are sorted by what fires next, either way', async () => {
+  const s = session();
+  await s.task('sorted.a', { schedule: { at: '2040-01-01T00:00:00Z' } });
+  await s.task('sorted.b', { schedule: { at: '2039-01-01T00:00:00Z' } });
+  await s.open('/tasks?prefix=sorted.');
+  const first = s.page.getByRole('table', { name: 'Tasks' }).getByRole('row').nth(1);
+  await first.filter({ hasText: 'sorted.a' }).waitFor();
+  await s.button('Next fire').click();
+  await first.filter({ hasText: 'sorted.b' }).waitFor();
+  await s.button('Next fire').click();
+  await s.page.waitForURL(/sort=next_fire_time\+desc/);
+  await first.filter({ hasText: 'sorted.a' }).waitFor();
+});
+
 test('a long list is paged, forward and back', async () => {
   const s = session();
   const tasks = Array.from({ length: 60 }, (_, index) => ({

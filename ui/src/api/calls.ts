@@ -31,6 +31,8 @@ export interface TaskFilter {
   /** "key=value", or "key" for any value. */
   labels: string[];
   state: TaskState | '';
+  /** As the API says it; empty: by name. */
+  order?: string;
 }
 
 export interface ExecutionFilter {
@@ -61,7 +63,14 @@ export async function listTasks(
 ): Promise<Page<Task>> {
   const answer = await read<TaskList>(
     '/v1/tasks',
-    { pageSize, pageToken, namePrefix: filter.prefix, state: filter.state, ...labelQuery(filter.labels) },
+    {
+      pageSize,
+      pageToken,
+      namePrefix: filter.prefix,
+      state: filter.state,
+      orderBy: filter.order,
+      ...labelQuery(filter.labels),
+    },
     signal,
   );
   return { rows: answer.tasks, next: answer.nextPageToken };

@@ -13,13 +13,18 @@ import {
 
 describe('the filter of tasks', () => {
   it('survives the way through an address', () => {
-    const filter = { prefix: 'a&b', labels: ['team=x y', 'key'], state: 'TASK_STATE_PAUSED' } as const;
+    const filter = {
+      prefix: 'a&b',
+      labels: ['team=x y', 'key'],
+      state: 'TASK_STATE_PAUSED',
+      order: 'next_fire_time desc',
+    } as const;
     const address = writeTaskFilter({ ...filter, labels: [...filter.labels] }).toString();
     expect(readTaskFilter(new URLSearchParams(address))).toEqual(filter);
   });
 
   it('leaves out what it does not understand', () => {
-    expect(readTaskFilter(new URLSearchParams('state=asleep&label==x&label=&other=1'))).toEqual({
+    expect(readTaskFilter(new URLSearchParams('state=asleep&label==x&label=&other=1&sort=size'))).toEqual({
       prefix: '',
       labels: [],
       state: '',

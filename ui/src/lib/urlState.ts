@@ -13,12 +13,17 @@ export function shortState(state: string | undefined): string {
   return (state ?? '').replace(/^(EXECUTION|TASK|EXECUTOR)_STATE_/, '').toLowerCase();
 }
 
+function isOrder(text: string | null): boolean {
+  return text !== null && ['name desc', 'next_fire_time', 'next_fire_time desc'].includes(text);
+}
+
 /** Which tasks an address asks for; what it does not understand is left out. */
 export function readTaskFilter(parameters: URLSearchParams): TaskFilter {
   return {
     prefix: parameters.get('prefix') ?? '',
     labels: parameters.getAll('label').filter((label) => label !== '' && !label.startsWith('=')),
     state: TASK_STATES[parameters.get('state') ?? ''] ?? '',
+    ...(isOrder(parameters.get('sort')) ? { order: parameters.get('sort') ?? '' } : {}),
   };
 }
 
@@ -28,6 +33,7 @@ export function writeTaskFilter(filter: TaskFilter): URLSearchParams {
   if (filter.prefix) parameters.set('prefix', filter.prefix);
   for (const label of filter.labels) parameters.append('label', label);
   if (filter.state) parameters.set('state', shortState(filter.state));
+  if (filter.order) parameters.set('sort', filter.order);
   return parameters;
 }
 

@@ -15,12 +15,10 @@ import { Relative, When } from '../components/When.tsx';
 import { scheduleShort, taskZone } from '../lib/describe.ts';
 import { formatCount, formatDuration, protoDurationMs } from '../lib/duration.ts';
 import { perMinute, tally } from '../lib/stats.ts';
-import { timeMs } from '../lib/time.ts';
 import { useNow } from '../lib/useNow.ts';
 
 const MINUTES = 30;
 const SUMMARY_EVERY_MS = 5000;
-const LOOKED_AT_TASKS = 500;
 const SHOWN = 8;
 
 export function OverviewPage() {
@@ -49,7 +47,7 @@ export function OverviewPage() {
   const upcoming = useQuery({
     queryKey: ['upcoming'],
     queryFn: ({ signal }) =>
-      listTasks({ prefix: '', labels: [], state: 'TASK_STATE_ACTIVE' }, LOOKED_AT_TASKS, '', signal),
+      listTasks({ prefix: '', labels: [], state: 'TASK_STATE_ACTIVE', order: 'next_fire_time' }, SHOWN, '', signal),
     refetchInterval: SUMMARY_EVERY_MS,
   });
   return (
@@ -68,7 +66,11 @@ export function OverviewPage() {
         </Panel>
       </div>
       <div className="grid-2">
-        <Panel title="Fires next" actions={<Link to="/tasks?state=active">Active tasks</Link>} flush>
+        <Panel
+          title="Fires next"
+          actions={<Link to="/tasks?state=active&sort=next_fire_time">Active tasks</Link>}
+          flush
+        >
           <Remote query={upcoming}>{(page) => <Upcoming page={page} />}</Remote>
         </Panel>
         <Panel
@@ -151,10 +153,7 @@ function Lateness({ counts }: { counts: LogCounts }) {
 }
 
 function Upcoming({ page }: { page: Page<Task> }) {
-  const rows = page.rows
-    .filter((task) => task.nextFireTime)
-    .toSorted((a, b) => (timeMs(a.nextFireTime) ?? 0) - (timeMs(b.nextFireTime) ?? 0))
-    .slice(0, SHOWN);
+  const rows = page.rows.filter((task) => task.nextFireTime);
   if (rows.length === 0) {
     return (
       <Empty title="No task has a time to come">
@@ -192,11 +191,6 @@ function Upcoming({ page }: { page: Page<Task> }) {
           ))}
         </tbody>
       </table>
-      {page.next ? (
-        <div className="legend" style={{ padding: '0 10px 10px' }}>
-          Among the first {formatCount(page.rows.length)} active tasks by name.
-        </div>
-      ) : null}
     </>
   );
 }

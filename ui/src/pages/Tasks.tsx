@@ -79,6 +79,12 @@ export function TasksPage() {
                     rows={rows}
                     rowId={(row) => row.name}
                     selection={{ chosen, onChange: setChosen }}
+                    order={{
+                      by: filter.order ?? 'name',
+                      onChange: (order) => {
+                        setParameters(writeTaskFilter({ ...filter, order: order === 'name' ? '' : order }));
+                      },
+                    }}
                   />
                   <Pager next={next} shown={rows.length} noun={rows.length === 1 ? 'task' : 'tasks'} />
                 </>
@@ -194,7 +200,7 @@ const COLUMNS: Column<Task>[] = [
         </div>
       </>
     ),
-    meta: { className: 'grow' },
+    meta: { className: 'grow', sort: 'name' },
   },
   {
     id: 'state',
@@ -216,6 +222,7 @@ const COLUMNS: Column<Task>[] = [
     id: 'next',
     header: 'Next fire',
     cell: ({ row }) => <Fire time={row.original.nextFireTime} task={row.original} />,
+    meta: { sort: 'next_fire_time' },
   },
   {
     id: 'last',

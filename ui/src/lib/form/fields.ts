@@ -87,6 +87,9 @@ function clockChanges(path: string): Field[] {
   ];
 }
 
+/** The variant of a task that runs only after others. */
+export const NO_SCHEDULE = 'none';
+
 export const SCHEDULE: Choice = {
   path: 'schedule',
   label: 'Kind of schedule',
@@ -140,6 +143,58 @@ export const SCHEDULE: Choice = {
       value: 'at',
       label: 'Once',
       fields: [{ path: 'schedule.at', kind: 'instant', label: 'At', required: true }],
+    },
+    {
+      value: 'rrule',
+      label: 'RRULE',
+      fields: [
+        {
+          path: 'schedule.rrule.lines',
+          kind: 'area',
+          label: 'Recurrence rule',
+          description: 'RFC 5545: a rule, or the lines RRULE, DTSTART, RDATE and EXDATE of an event',
+          placeholder: 'FREQ=MONTHLY;BYDAY=-1FR;BYHOUR=18',
+          required: true,
+          wide: true,
+          code: true,
+        },
+        {
+          path: 'schedule.rrule.timeZone',
+          kind: 'zone',
+          label: 'Time zone',
+          description: 'Unless the lines name one',
+        },
+        ...clockChanges('schedule.rrule'),
+        ...VALIDITY,
+      ],
+    },
+    {
+      value: 'union',
+      label: 'Several',
+      hint: 'It fires at every nominal time of any of the schedules, once.',
+      fields: [
+        {
+          path: 'schedule.union.schedules',
+          kind: 'json',
+          label: 'Schedules',
+          description: 'A list of up to 16, as the REST API takes them',
+          initial: JSON.stringify(
+            [{ cron: { expression: '0 9 * * mon-fri' } }, { cron: { expression: '0 11 * * sat,sun' } }],
+            null,
+            2,
+          ),
+          required: true,
+          wide: true,
+          code: true,
+        },
+        ...VALIDITY,
+      ],
+    },
+    {
+      value: NO_SCHEDULE,
+      label: 'None',
+      hint: 'It runs after the tasks that are named below, or by hand.',
+      fields: [],
     },
   ],
 };
@@ -409,6 +464,22 @@ export const ACTION: Choice = {
   ],
 };
 
+const CHAIN: readonly Field[] = [
+  {
+    path: 'after',
+    kind: 'parents',
+    label: 'Runs after',
+    description: 'When all of these have ended as each is to',
+    noun: 'Task',
+    options: [
+      { value: 'CHAIN_CONDITION_SUCCESS', label: 'succeeded' },
+      { value: 'CHAIN_CONDITION_FAILURE', label: 'failed' },
+      { value: 'CHAIN_CONDITION_COMPLETION', label: 'ended' },
+    ],
+    wide: true,
+  },
+];
+
 export const LATE: readonly Field[] = [
   {
     path: 'misfirePolicy',
@@ -595,6 +666,7 @@ export const PLACE: readonly Field[] = [
 
 export const CHOICES: readonly Choice[] = [SCHEDULE, ACTION];
 export const SECTIONS: readonly { title: string; fields: readonly Field[] }[] = [
+  { title: 'After other tasks', fields: CHAIN },
   { title: 'When it is late', fields: LATE },
   { title: 'When runs overlap', fields: OVERLAP },
   { title: 'When it fails', fields: FAILURE },

@@ -142,6 +142,16 @@ describe('the form of a task', () => {
     expect(taskOf(typed(emptyForm(ZONE), { retry: true })).task.retry).toEqual({ maxAttempts: 3 });
   });
 
+  it('has no schedule when it only runs after other tasks', () => {
+    const after = [{ task: 'extract', on: 'CHAIN_CONDITION_SUCCESS' as const }];
+    const task: Task = { name: 'load', action: { noop: {} }, after } as unknown as Task;
+    const form = formOf(task, ZONE);
+    expect(form.variants.schedule).toBe('none');
+    expect(taskOf(form, task)).toEqual({ task, errors: {} });
+    const failed = typed(form, { after: [{ key: 'extract', value: 'CHAIN_CONDITION_FAILURE' }] });
+    expect(taskOf(failed, task).task.after).toEqual([{ task: 'extract', on: 'CHAIN_CONDITION_FAILURE' }]);
+  });
+
   it('has the bounds of overlap only where they mean something', () => {
     const form = typed(emptyForm(ZONE), { maxRunning: '2', maxQueued: '5' });
     expect(taskOf(form).task.maxRunning).toBeUndefined();

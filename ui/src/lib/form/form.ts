@@ -6,7 +6,9 @@ import {
   ARGV,
   CHOICES,
   IDENTITY,
+  NO_SCHEDULE,
   RETRIES,
+  SCHEDULE,
   SCRIPT,
   SCRIPT_ARGUMENTS,
   SECTIONS,
@@ -89,7 +91,7 @@ function show(task: Json, zone: string): TaskForm {
 /** Which variant a task has; the initial one when it has none. */
 function variantOf(choice: Choice, task: Json): string {
   const part = task[choice.path];
-  if (!isRecord(part)) return choice.initial;
+  if (!isRecord(part)) return choice === SCHEDULE && Array.isArray(task.after) ? NO_SCHEDULE : choice.initial;
   if (choice === ACTION && isRecord(part.command)) return part.command.shell === true ? 'shell' : 'command';
   return choice.variants.find(({ value }) => part[value] !== undefined)?.value ?? JSON_VARIANT;
 }
@@ -156,6 +158,10 @@ export function taskOf(form: TaskForm, base?: Task): { task: TaskDefinition; err
   for (const choice of CHOICES) {
     const wanted = form.variants[choice.path] ?? choice.initial;
     const had = isRecord(before[choice.path]) ? variantOf(choice, before) : undefined;
+    if (wanted === NO_SCHEDULE) {
+      put(task, choice.path, undefined);
+      continue;
+    }
     if (wanted !== JSON_VARIANT) task[choice.path] = partFor(choice, wanted, had, task[choice.path]);
     const fields = variantsOf(choice).find(({ value }) => value === wanted)?.fields ?? [];
     for (const field of fieldsOf(choice)) {

@@ -94,6 +94,20 @@ const CODECS = {
         .toSorted((a, b) => a.key.localeCompare(b.key)),
     read: (shown) => readPairs(shown as Pair[]),
   },
+  /** Tasks, each with how it is to end. */
+  parents: {
+    empty: [],
+    show: (value) =>
+      (Array.isArray(value) ? value : []).filter(isRecord).map(({ task, on }) => ({
+        key: String(task ?? ''),
+        value: typeof on === 'string' && !on.endsWith('_UNSPECIFIED') ? on : 'CHAIN_CONDITION_SUCCESS',
+      })),
+    read: (shown) => {
+      const { value, error } = readPairs(shown as Pair[]);
+      if (error !== undefined || value === undefined) return error === undefined ? {} : { error };
+      return { value: Object.entries(isRecord(value) ? value : {}).map(([task, on]) => ({ task, on })) };
+    },
+  },
   /** Words as a shell splits them. */
   words: {
     empty: '',

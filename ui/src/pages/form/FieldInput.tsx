@@ -70,11 +70,13 @@ function FieldInput({ field, value, error, disabled, onChange }: InputProps) {
   };
   switch (field.kind) {
     case 'pairs':
+    case 'parents':
       return (
         <PairsInput
           label={label}
           {...(description ? { description } : {})}
           noun={field.noun ?? 'Row'}
+          options={field.options}
           value={value as Pair[]}
           error={error}
           onChange={onChange}

@@ -14,17 +14,18 @@ export const PREVIEWED = 10;
 /** The next fires as the server counts them, in the task's zone and the viewer's. */
 export function Preview({ form }: { form: TaskForm }) {
   const { task, errors } = taskOf(form);
-  const [schedule] = useDebouncedValue(JSON.stringify(task.schedule), 400);
+  const [schedule] = useDebouncedValue(JSON.stringify(task.schedule ?? {}), 400);
   const [name] = useDebouncedValue(/^[A-Za-z0-9][\w.-]{0,199}$/.test(task.name) ? task.name : '', 400);
   const readable = !Object.keys(errors).some((path) => path.startsWith('schedule'));
   const preview = useQuery({
     queryKey: ['preview', schedule, name],
     queryFn: ({ signal }) => previewSchedule(JSON.parse(schedule) as Schedule, PREVIEWED, name, signal),
-    enabled: readable,
+    enabled: readable && task.schedule !== undefined,
     refetchInterval: 15_000,
     retry: false,
   });
   const zone = zoneOf(task.schedule);
+  if (task.schedule === undefined) return <Text c="dimmed">It has no times of its own.</Text>;
   if (!readable) return <Text c="dimmed">Complete the schedule to see them.</Text>;
   if (preview.error) {
     if (preview.error instanceof Problem && preview.error.violations.length) {
