@@ -1,6 +1,7 @@
 """Decides nominal times: from the due index to Fire commands."""
 
 from collections.abc import Callable
+from itertools import islice
 
 import structlog
 
@@ -45,8 +46,12 @@ class Firer:
         """Up to where the last look found nothing more to propose."""
 
     def step(self, reader: Reader) -> None:
-        """Propose what is due, as far as the pipeline has room."""
-        while self._commands < self._settings.pipeline_commands:
+        """Propose what is due, as far as the pipeline has room.
+
+        While a command is under way only whole batches follow it, and what is less gathers until its end: at many fires
+        a second each command then has several of them.
+        """
+        while not self._commands or (self._commands < self._settings.pipeline_commands and self._batch_is_due(reader)):
             keys, command, reserved = self._collect(reader)
             if not keys:
                 self._looked_us = command.now_us
@@ -56,15 +61,20 @@ class Firer:
             self._proposer.propose(command, self._finisher(keys, reserved))
 
     def next_due_us(self, reader: Reader) -> int:
-        """The earliest nominal time behind the last look; 0 when there is none, and while the pipeline is full.
+        """The earliest nominal time behind the last look; 0 when there is none, and while a command is under way.
 
         What is due already is being decided, or is decided when a command ends, which wakes, or cannot be decided here.
         """
-        if self._commands >= self._settings.pipeline_commands:
+        if self._commands:
             return 0
         for key, _value in reader.scan(Table.DUE, be64(self._looked_us + 1)):
             return int.from_bytes(key[:8], "big")
         return 0
+
+    def _batch_is_due(self, reader: Reader) -> bool:
+        due = reader.scan(Table.DUE, self._resume, be64(self._clock.now_us() + 1))
+        room = self._settings.fire_batch_items
+        return next(islice((key for key, _ in due if key not in self._under_way), room - 1, None), None) is not None
 
     def _finisher(self, keys: list[bytes], reserved: list[Reservation]) -> Callable[[Fate], None]:
         def finish(_fate: Fate) -> None:

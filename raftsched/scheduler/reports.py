@@ -58,13 +58,17 @@ class Reporter:
         self._queue.append(item)
 
     def step(self) -> None:
-        """Propose what is queued, as far as the pipeline has room."""
-        while self._queue and self._commands < self._settings.pipeline_commands:
+        """Propose what is queued, as far as the pipeline has room; while a command is under way, only whole batches."""
+        while self._queue and (not self._commands or self._may_follow()):
             items = self._next_batch()
             command = self._proposer.command()
             command.report.items.extend(items)
             self._commands += 1
             self._proposer.propose(command, self._finisher(items))
+
+    def _may_follow(self) -> bool:
+        is_whole = len(self._queue) >= self._settings.report_batch_items
+        return is_whole and self._commands < self._settings.pipeline_commands
 
     def _next_batch(self) -> list[pb.Report.Item]:
         items: list[pb.Report.Item] = []
