@@ -6,7 +6,7 @@ from bench.cluster import Cluster
 from bench.measure import Figures, Stopwatch, quantile, usage
 from bench.tasks import create, lateness_s, new_task, sleep_until, wait_for_ends
 
-_REGISTERED_PER_S = 4_000
+_REGISTERED_PER_S = 2_000
 
 
 def herd(cluster: Cluster, *, count: int = 10_000, action: str = "noop") -> Figures:

@@ -211,8 +211,8 @@ def test_a_herd_of_2000() -> None:
     cluster.register(tasks, lambda _: due_us)
     cluster.run_until(lambda: cluster.now_us >= due_us)
     measured = cluster.measure(lambda: cluster.executor.acknowledged == 2_000)
-    # Four entries of fires, four of reports. On each node six writes for a fire and two for its end; the last of these are
-    # not committed yet on the followers.
+    # Four entries of fires, four of reports. On each node six writes for a fire and two for its end; the last of these
+    # are not committed yet on the followers.
     bounds = {
         "log entries": 0.004,
         "commits": 0.006,
