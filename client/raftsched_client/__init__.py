@@ -24,6 +24,7 @@ from raftsched_client.tasks import action, notifications, retry_policy, schedule
 from raftsched_client.times import Timeout, to_datetime, to_duration, to_timedelta, to_timestamp
 from raftsched_client.v1.cluster_pb2 import ExecutorStatus, GetStatusResponse, NodeStatus
 from raftsched_client.v1.execution_pb2 import Attempt, Execution, ExecutionState, GetOutputResponse, LedgerEntry
+from raftsched_client.v1.group_pb2 import Group
 from raftsched_client.v1.history_pb2 import (
     CountLogsResponse,
     DayCount,
@@ -91,6 +92,7 @@ __all__ = [
     "GetHistoryStatusResponse",
     "GetOutputResponse",
     "GetStatusResponse",
+    "Group",
     "GrpcAction",
     "HttpAction",
     "IntervalSchedule",

@@ -12,7 +12,7 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from raftsched_client.times import to_duration, to_timestamp
-from raftsched_client.v1 import cluster_pb2, execution_pb2, history_pb2, task_pb2
+from raftsched_client.v1 import cluster_pb2, execution_pb2, group_pb2, history_pb2, task_pb2
 from raftsched_client.v1.consistency_pb2 import CONSISTENCY_STALE, CONSISTENCY_UNSPECIFIED, Consistency
 
 Req = TypeVar("Req", bound=Message)
@@ -61,6 +61,11 @@ CREATE_TASK = _method("TaskService", "CreateTask", task_pb2.CreateTaskRequest, t
 BATCH_CREATE = _method(
     "TaskService", "BatchCreateTasks", task_pb2.BatchCreateTasksRequest, task_pb2.BatchCreateTasksResponse
 )
+CREATE_GROUP = _method("GroupService", "CreateGroup", group_pb2.CreateGroupRequest, group_pb2.CreateGroupResponse)
+GET_GROUP = _method("GroupService", "GetGroup", group_pb2.GetGroupRequest, group_pb2.GetGroupResponse)
+LIST_GROUPS = _method("GroupService", "ListGroups", group_pb2.ListGroupsRequest, group_pb2.ListGroupsResponse)
+UPDATE_GROUP = _method("GroupService", "UpdateGroup", group_pb2.UpdateGroupRequest, group_pb2.UpdateGroupResponse)
+DELETE_GROUP = _method("GroupService", "DeleteGroup", group_pb2.DeleteGroupRequest, empty_pb2.Empty)
 GET_TASK = _method("TaskService", "GetTask", task_pb2.GetTaskRequest, task_pb2.GetTaskResponse)
 LIST_TASKS = _method("TaskService", "ListTasks", task_pb2.ListTasksRequest, task_pb2.ListTasksResponse)
 UPDATE_TASK = _method("TaskService", "UpdateTask", task_pb2.UpdateTaskRequest, task_pb2.UpdateTaskResponse)
@@ -128,6 +133,44 @@ def get_task(name: str, stale: bool) -> Call[task_pb2.GetTaskRequest, task_pb2.G
     """GetTask."""
     request = task_pb2.GetTaskRequest(name=name, consistency=_consistency(stale))
     return Call(GET_TASK, request, lambda response: response.task)
+
+
+def create_group(
+    group: group_pb2.Group, request_id: str | None
+) -> Call[group_pb2.CreateGroupRequest, group_pb2.CreateGroupResponse, group_pb2.Group]:
+    """CreateGroup."""
+    request = group_pb2.CreateGroupRequest(group=group, request_id=_id(request_id))
+    return Call(CREATE_GROUP, request, lambda response: response.group, True, request.request_id)
+
+
+def get_group(name: str, stale: bool) -> Call[group_pb2.GetGroupRequest, group_pb2.GetGroupResponse, group_pb2.Group]:
+    """GetGroup."""
+    request = group_pb2.GetGroupRequest(name=name, consistency=_consistency(stale))
+    return Call(GET_GROUP, request, lambda response: response.group)
+
+
+def list_groups(
+    stale: bool,
+) -> Call[group_pb2.ListGroupsRequest, group_pb2.ListGroupsResponse, list[group_pb2.Group]]:
+    """ListGroups."""
+    request = group_pb2.ListGroupsRequest(consistency=_consistency(stale))
+    return Call(LIST_GROUPS, request, lambda response: list(response.groups))
+
+
+def update_group(
+    changes: group_pb2.Group, mask: Iterable[str], request_id: str | None
+) -> Call[group_pb2.UpdateGroupRequest, group_pb2.UpdateGroupResponse, group_pb2.Group]:
+    """UpdateGroup."""
+    request = group_pb2.UpdateGroupRequest(
+        group=changes, update_mask=FieldMask(paths=list(mask)), request_id=_id(request_id)
+    )
+    return Call(UPDATE_GROUP, request, lambda response: response.group, True, request.request_id)
+
+
+def delete_group(name: str, request_id: str | None) -> Call[group_pb2.DeleteGroupRequest, empty_pb2.Empty, None]:
+    """DeleteGroup."""
+    request = group_pb2.DeleteGroupRequest(name=name, request_id=_id(request_id))
+    return Call(DELETE_GROUP, request, lambda _: None, True, request.request_id)
 
 
 def list_tasks(

@@ -28,6 +28,7 @@ from raftsched_client.v1.execution_pb2 import (
     LedgerEntry,
     WatchExecutionsRequest,
 )
+from raftsched_client.v1.group_pb2 import Group
 from raftsched_client.v1.history_pb2 import (
     CountLogsResponse,
     DayCount,
@@ -194,6 +195,28 @@ class Client(BaseClient):
     def run_task(self, name: str, *, request_id: str | None = None, timeout: Timeout | None = None) -> Execution:
         """Fire the task at once, paused or not; return the new execution. Raises NotFoundError."""
         return self._unary(_calls.run_task(name, request_id), timeout)
+
+    def create_group(self, group: Group, *, request_id: str | None = None, timeout: Timeout | None = None) -> Group:
+        """Create a group of limits. Raises InvalidArgumentError, AlreadyExistsError, ResourceExhaustedError."""
+        return self._unary(_calls.create_group(group, request_id), timeout)
+
+    def get_group(self, name: str, *, stale: bool = False, timeout: Timeout | None = None) -> Group:
+        """Read a group, with what runs and waits in it. Raises NotFoundError."""
+        return self._unary(_calls.get_group(name, stale), timeout)
+
+    def list_groups(self, *, stale: bool = False, timeout: Timeout | None = None) -> list[Group]:
+        """All groups, ordered by name."""
+        return self._unary(_calls.list_groups(stale), timeout)
+
+    def update_group(
+        self, changes: Group, mask: Iterable[str], *, request_id: str | None = None, timeout: Timeout | None = None
+    ) -> Group:
+        """Replace the limits of a group that ``mask`` names. Raises NotFoundError, InvalidArgumentError."""
+        return self._unary(_calls.update_group(changes, mask, request_id), timeout)
+
+    def delete_group(self, name: str, *, request_id: str | None = None, timeout: Timeout | None = None) -> None:
+        """Remove a group. Raises NotFoundError, ConflictError while a task is in it."""
+        self._unary(_calls.delete_group(name, request_id), timeout)
 
     def preview_schedule(
         self,

@@ -167,6 +167,7 @@ def task(
     retry: RetryPolicy | None = None,
     start_deadline: timedelta | None = None,
     priority: int = 0,
+    group: str = "",
     jitter: timedelta | None = None,
     after: Sequence[str] | Mapping[str, ChainOn] = (),
     paused: bool = False,
@@ -193,6 +194,7 @@ def task(
     ``notifications`` by the function of that name.
     An execution that no executor could be given within ``start_deadline`` after its nominal time expires; those of the
     higher ``priority`` (-9 to 9) are given first. ``jitter`` puts each start off by a random time of up to so much.
+    ``group`` names a group whose limits hold for it.
     ``after`` names tasks that it runs after, on "success" unless a mapping says "failure" or "completion"; such a task
     needs no schedule. A ``paused`` task resumes by itself at ``resume_time``.
 
@@ -248,6 +250,7 @@ def task(
         retry=retry,
         start_deadline=to_duration(start_deadline) if start_deadline is not None else None,
         priority=priority,
+        group=group,
         jitter=to_duration(jitter) if jitter is not None else None,
         notifications=notifications,
     )

@@ -74,6 +74,7 @@ def public_execution(execution_id: bytes, row: ExecutionRow) -> execution_pb2.Ex
     if row.HasField("http_status"):
         execution.http_status = row.http_status
     execution.queued = row.queued
+    execution.group = row.group
     execution.priority = row.priority
     _set(execution.next_attempt_time, row.not_before_us)
     execution.parent_execution_ids.extend(map(ids.to_text, row.parent_execution_ids))

@@ -5,13 +5,14 @@ import contextlib
 
 import grpc
 from grpc_reflection.v1alpha import reflection
-from raftsched_client.v1 import cluster_pb2_grpc, execution_pb2_grpc, history_pb2_grpc, task_pb2_grpc
+from raftsched_client.v1 import cluster_pb2_grpc, execution_pb2_grpc, group_pb2_grpc, history_pb2_grpc, task_pb2_grpc
 
 from raftsched.api.channels import MAX_MESSAGE_BYTES
 from raftsched.api.cluster import ClusterService
 from raftsched.api.context import ApiContext
 from raftsched.api.executions import ExecutionService
 from raftsched.api.gateway import Gateway
+from raftsched.api.groups import GroupService
 from raftsched.api.health import SERVICE_NAMES, HealthMonitor
 from raftsched.api.history import HistoryService
 from raftsched.api.tasks import TaskService
@@ -38,6 +39,7 @@ class ApiServer:
         self._health = HealthMonitor(api)
         self._monitoring: asyncio.Task[None] | None = None
         task_pb2_grpc.add_TaskServiceServicer_to_server(TaskService(api), self.server)
+        group_pb2_grpc.add_GroupServiceServicer_to_server(GroupService(api), self.server)
         execution_pb2_grpc.add_ExecutionServiceServicer_to_server(ExecutionService(api), self.server)
         cluster_pb2_grpc.add_ClusterServiceServicer_to_server(ClusterService(api), self.server)
         history_pb2_grpc.add_HistoryServiceServicer_to_server(HistoryService(api), self.server)

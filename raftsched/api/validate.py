@@ -42,6 +42,7 @@ INPUT_FIELDS = (
     "misfire_window",
     "misfire_max_runs",
     "after",
+    "group",
 )
 """Fields of Task that a caller sets; the others are output only and ignored on input."""
 MUTABLE_FIELDS = INPUT_FIELDS[1:]
@@ -54,6 +55,7 @@ _SCALARS = (
     "max_running",
     "max_queued",
     "priority",
+    "group",
 )
 
 
@@ -140,6 +142,8 @@ def check_definition(task: task_pb2.Task, now_us: int, registered_us: int = 0) -
     else:
         task.ClearField("schedule")
     check_chain(violations, task)
+    if task.group:
+        check_name(violations, "task.group", task.group)
     check_action(violations, "task.action", task.action)
     _check_policies(violations, task)
     check_notifications(violations, task)

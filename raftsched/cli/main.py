@@ -12,6 +12,7 @@ from raftsched.cli import (
     crontab,
     execution,
     explain,
+    group,
     history,
     ledger,
     process,
@@ -73,6 +74,7 @@ def root(
 app.callback(help=help_text(root))(root)
 app.add_typer(task.app, name="task", rich_help_panel=_TASKS)
 app.add_typer(execution.app, name="execution", rich_help_panel=_TASKS)
+app.add_typer(group.app, name="group", rich_help_panel=_TASKS)
 app.add_typer(history.app, name="logs", rich_help_panel=_TASKS)
 command(app, "ledger", panel=_TASKS)(ledger.ledger)
 command(app, "explain", panel=_TASKS)(explain.explain)

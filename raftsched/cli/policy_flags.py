@@ -84,6 +84,12 @@ class PolicyFlags:
             rich_help_panel=_POLICY,
         ),
     ] = None
+    group: Annotated[
+        str | None,
+        typer.Option(
+            "--group", metavar="GROUP", help='A group whose limits hold; "" for none.', rich_help_panel=_POLICY
+        ),
+    ] = None
     after: Annotated[
         list[str] | None,
         typer.Option(
@@ -244,6 +250,9 @@ class PolicyFlags:
         if self.time_limit is not None:
             task.time_limit.FromTimedelta(self.time_limit)
             paths.append("time_limit")
+        if self.group is not None:
+            task.group = self.group
+            paths.append("group")
         if self.after is not None:
             del task.after[:]
             task.after.extend(map(_parent, self.after))

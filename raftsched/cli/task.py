@@ -323,6 +323,7 @@ def _fields(task: Task) -> list[tuple[str, str]]:
         ("overlap policy", describe.overlap(task)),
         ("retry", describe.retry(task)),
         ("start deadline", show_duration(task.start_deadline) if task.HasField("start_deadline") else ""),
+        ("group", task.group),
         ("priority", str(task.priority) if task.priority else ""),
         ("jitter", show_duration(task.jitter) if task.HasField("jitter") else ""),
         ("created", show_instant(task.create_time)),

@@ -166,6 +166,7 @@ class Task:
     max_queued: int = 0
     start_deadline_us: int = 0
     priority: int = 0
+    group: str = ""
     jitter_us: int = 0
     notifies: bool = False
     uid: int = 0

@@ -110,6 +110,21 @@ def rank_key(priority: int, execution_id: bytes) -> bytes:
     return bytes((NO_RANK - priority,)) + execution_id
 
 
+def grouped_key(group: str, priority: int, execution_id: bytes) -> bytes:
+    """Key of ``Table.GROUPED``."""
+    return group.encode() + b"\0" + rank_key(priority, execution_id)
+
+
+def group_start_key(group: str, start_us: int, execution_id: bytes) -> bytes:
+    """Key of ``Table.GROUP_STARTS``."""
+    return group.encode() + b"\0" + be64(start_us) + execution_id
+
+
+def parse_group_start(key: bytes) -> int:
+    """The time of a key of ``Table.GROUP_STARTS``."""
+    return int.from_bytes(key[-24:-16], "big")
+
+
 def child_key(parent: str, child: str) -> bytes:
     """Key of ``Table.CHILDREN``."""
     return parent.encode() + b"\0" + child.encode()
@@ -166,6 +181,7 @@ def task_from_proto(message: task_pb2.Task, uid: int = 0, revision: int = 0) -> 
         max_queued=message.max_queued,
         start_deadline_us=timestamp_us(message.start_deadline),
         priority=message.priority,
+        group=message.group,
         jitter_us=timestamp_us(message.jitter),
         notifies=message.HasField("notifications"),
         uid=uid,

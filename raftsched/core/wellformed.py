@@ -41,7 +41,7 @@ def command_problem(command: pb.Command) -> str:
 
 def is_definition(task: task_pb2.Task, *times_us: int) -> bool:
     """Whether a task can be kept as it is, and be given these times."""
-    return is_task(task.name, task.delivery, *times_us) and _is_chain(task)
+    return is_task(task.name, task.delivery, *times_us) and _is_chain(task) and _is_group(task.group)
 
 
 def is_task(task_name: str, delivery: int, *times_us: int) -> bool:
@@ -52,6 +52,21 @@ def is_task(task_name: str, delivery: int, *times_us: int) -> bool:
 def _is_chain(task: task_pb2.Task) -> bool:
     """Names become keys, and an end is compared with each condition."""
     return all(_is_name(parent.task) and 0 <= parent.on <= max(ChainCondition) for parent in task.after)
+
+
+def _is_group(name: str) -> bool:
+    return not name or _is_name(name)
+
+
+def _put_group(body: pb.PutGroup) -> bool:
+    group = body.group
+    return (
+        _is_name(group.name)
+        and group.max_running >= 0
+        and group.max_starts >= 0
+        and 0 <= group.period.seconds <= MAX_US // 1_000_000
+        and 0 <= group.period.nanos < 1_000_000_000
+    )
 
 
 def _is_time(value_us: int) -> bool:
@@ -70,7 +85,7 @@ def _replace_task(body: pb.ReplaceTask) -> bool:
     return is_definition(body.task, body.next_us, body.expected_next_us, body.skipped_last_us)
 
 
-def _named(body: pb.DeleteTask | pb.RunTask) -> bool:
+def _named(body: pb.DeleteTask | pb.RunTask | pb.DeleteGroup) -> bool:
     return _is_name(body.name)
 
 
@@ -93,6 +108,7 @@ def _fire_item(item: pb.Fire.Item) -> bool:
         and 0 <= item.misfire_policy <= max(MisfirePolicy)
         and _is_time(item.start_deadline_us)
         and _is_time(item.resume_us)
+        and _is_group(item.group)
         and -HIGHEST_PRIORITY <= item.priority <= HIGHEST_PRIORITY
         and all(
             all(map(_is_time, (decided.nominal_us, decided.last_nominal_us, decided.start_us, decided.into_us)))
@@ -136,6 +152,8 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
     "replace_task": _replace_task,
     "delete_task": _named,
     "run_task": _named,
+    "put_group": _put_group,
+    "delete_group": _named,
     "cancel_execution": _cancel_execution,
     "fire": _fire,
     "assign": _attempts,

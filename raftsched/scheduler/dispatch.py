@@ -1,7 +1,8 @@
 """Gives attempts to executors: those that a log entry has assigned, and those that still wait for one."""
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+import heapq
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 
 from raftsched_client.v1 import policy_pb2
 
@@ -11,6 +12,7 @@ from raftsched.internal.v1 import command_pb2 as pb
 from raftsched.internal.v1 import executor_pb2 as xpb
 from raftsched.ports import Fate, Reader, Table
 from raftsched.scheduler.executors import AttemptKey, Executors, Reservation, Session, holds_slot
+from raftsched.scheduler.group_queues import GroupQueue, GroupQueues
 from raftsched.scheduler.proposer import Proposer
 from raftsched.scheduler.settings import SchedulerSettings
 from raftsched.scheduler.task_cache import TaskCache
@@ -32,6 +34,18 @@ class _Lane:
     resume: bytes = b""
 
 
+@dataclass(slots=True)
+class _Assignments:
+    """A command that is being filled, and what it takes while it is under way."""
+
+    command: pb.Command
+    ids: list[bytes] = field(default_factory=list)
+    reserved: list[Reservation] = field(default_factory=list)
+    """One for each attempt."""
+    groups: list[str] = field(default_factory=list)
+    """Groups, one for each attempt of theirs."""
+
+
 class Dispatcher:
     """Follows what was applied: an assignment is sent only after the log entry that makes it is durable."""
 
@@ -43,6 +57,7 @@ class Dispatcher:
         self._under_way: set[bytes] = set()
         self._commands = 0
         self._full_steps = 0
+        self._groups = GroupQueues()
         self._lanes = (
             _Lane(Table.RANKED, b"", bytes((NO_RANK,)), id_at=1),
             _Lane(Table.PENDING, b"", None),
@@ -56,6 +71,8 @@ class Dispatcher:
         # One commit may change an execution several times; where it ends up is what counts.
         for execution_id, row in dict(changes).items():
             if row.state not in _ACTIVE:
+                if row.group:
+                    self._groups.mark(row.group)
                 self._let_go(execution_id, row)
                 continue
             session = self._executors.get(row.executor_id)
@@ -115,63 +132,83 @@ class Dispatcher:
                 cancelled.append(key)
         return revoked, cancelled
 
+    def look_again(self, reader: Reader) -> None:
+        """Look at every group in which something waits: limits may have changed."""
+        self._groups.refresh(reader)
+
     def assign_pending(self, reader: Reader) -> None:
         """Propose executors for executions that wait for one, by priority, then oldest nominal time first."""
         while self._commands < self._settings.pipeline_commands and (self._executors.any_free() or self._remote_turn()):
-            command, ids, reserved = self._collect_pending(reader)
-            if not ids:
+            batch = self._collect_pending(reader)
+            if not batch.ids:
                 return
             self._commands += 1
-            self._under_way.update(ids)
-            self._proposer.propose(command, self._finisher(ids, reserved))
+            self._under_way.update(batch.ids)
+            self._groups.reserve(batch.groups, 1)
+            self._proposer.propose(batch.command, self._finisher(batch))
 
     def _remote_turn(self) -> bool:
         """With all slots taken, what waits is looked through now and then, for attempts that hold none."""
         self._full_steps = (self._full_steps + 1) % _FULL_STEPS
         return not self._full_steps
 
-    def _collect_pending(self, reader: Reader) -> tuple[pb.Command, list[bytes], list[Reservation]]:
-        command = self._proposer.command()
-        ids: list[bytes] = []
-        reserved: list[Reservation] = []
-        for lane in self._lanes:
-            self._collect_lane(reader, lane, command, ids, reserved)
-        return command, ids, reserved
-
-    def _collect_lane(
-        self, reader: Reader, lane: "_Lane", command: pb.Command, ids: list[bytes], reserved: list[Reservation]
-    ) -> None:
-        scanned = 0
-        for key, _ in reader.scan(lane.table, max(lane.start, lane.resume), lane.stop):
-            if scanned >= _SCAN_ROWS or len(ids) >= self._settings.fire_batch_items:
-                return
-            scanned += 1
-            lane.resume = key
-            execution_id = key[lane.id_at :]
+    def _collect_pending(self, reader: Reader) -> "_Assignments":
+        batch = _Assignments(self._proposer.command())
+        queues = self._groups.open(reader, batch.command.now_us)
+        sources = [self._ungrouped(reader), *(queue.waiting(reader) for queue in queues)]
+        # Lexicographic: by rank, then by id, which begins with the nominal time. Ids differ.
+        for _, execution_id, queue in sources[0] if not queues else heapq.merge(*sources):
             if execution_id in self._under_way:
                 continue
-            row = read_execution(reader, execution_id)
-            task = self._tasks.get(reader, row.task)
-            if task is None or task.uid != row.uid:
-                self._cancel_orphan(execution_id)
-                continue
-            slot = holds_slot(task)
-            executor_id = self._executors.reserve(task.executor_labels, slot=slot)
-            if not executor_id:
-                if slot and not self._executors.any_free() and self._full_steps:
-                    lane.resume = b""
-                    return
-                continue
-            ids.append(execution_id)
-            reserved.append((executor_id, slot))
-            command.assign.items.add(id=execution_id, expected_attempt=row.attempt, executor_id=executor_id)
-        lane.resume = b""
+            if len(batch.ids) >= self._settings.fire_batch_items or not self._assign(
+                reader, execution_id, queue, batch
+            ):
+                break
+        return batch
 
-    def _finisher(self, ids: list[bytes], reserved: list[Reservation]) -> Callable[[Fate], None]:
+    def _ungrouped(self, reader: Reader) -> Iterator[tuple[int, bytes, GroupQueue | None]]:
+        """Rank and id of executions that wait for an executor alone; each lane goes on where it was cut short."""
+        for lane in self._lanes:
+            rows = reader.scan(lane.table, max(lane.start, lane.resume), lane.stop)
+            for scanned, (key, _) in enumerate(rows):
+                if scanned >= _SCAN_ROWS:
+                    break
+                lane.resume = key
+                yield key[0] if lane.id_at else NO_RANK, key[lane.id_at :], None
+            else:
+                lane.resume = b""
+
+    def _assign(self, reader: Reader, execution_id: bytes, queue: GroupQueue | None, batch: "_Assignments") -> bool:
+        """Name an executor for one execution if there is one; False when none has room for anything more."""
+        row = read_execution(reader, execution_id)
+        task = self._tasks.get(reader, row.task)
+        if task is None or task.uid != row.uid:
+            self._cancel_orphan(execution_id)
+            return True
+        slot = holds_slot(task)
+        executor_id = self._executors.reserve(task.executor_labels, slot=slot)
+        if not executor_id:
+            if not slot or self._executors.any_free() or not self._full_steps:
+                return True
+            for lane in self._lanes:
+                lane.resume = b""
+            return False
+        if queue is not None:
+            queue.room -= 1
+            batch.groups.append(queue.name)
+        batch.ids.append(execution_id)
+        batch.reserved.append((executor_id, slot))
+        batch.command.assign.items.add(id=execution_id, expected_attempt=row.attempt, executor_id=executor_id)
+        return True
+
+    def _finisher(self, batch: "_Assignments") -> Callable[[Fate], None]:
         def finish(_fate: Fate) -> None:
             self._commands -= 1
-            self._under_way.difference_update(ids)
-            self._executors.release(reserved)
+            self._under_way.difference_update(batch.ids)
+            self._executors.release(batch.reserved)
+            self._groups.reserve(batch.groups, -1)
+            for name in batch.groups:
+                self._groups.mark(name)
 
         return finish
 
@@ -181,7 +218,7 @@ class Dispatcher:
         command = self._proposer.command()
         command.cancel_execution.id = execution_id
         command.cancel_execution.reason = _DELETED
-        self._proposer.propose(command, self._finisher([execution_id], []))
+        self._proposer.propose(command, self._finisher(_Assignments(command, [execution_id])))
 
     def _let_go(self, execution_id: bytes, row: ExecutionRow) -> None:
         """The attempt is over for its executor: it ended, or the execution waits for its next attempt."""

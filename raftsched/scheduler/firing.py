@@ -108,7 +108,9 @@ class Firer:
             keys.append(key)
             task, kept = item
             command.fire.items.append(kept)
-            wanting += [(task, each) for each in command.fire.items[-1].decided if _starts(each, command.now_us)]
+            if not task.group:
+                # What is in a group waits there, so that nothing overtakes it.
+                wanting += [(task, each) for each in command.fire.items[-1].decided if _starts(each, command.now_us)]
             room -= max(1, len(kept.decided))
         else:
             self._resume = b""
@@ -149,6 +151,7 @@ class Firer:
             resume_us=resume_us,
             delivery=task.delivery,
             misfire_policy=task.misfire_policy,
+            group=task.group,
             overlap_policy=task.overlap_policy,
             max_running=task.max_running,
             max_queued=task.max_queued,

@@ -74,6 +74,7 @@ class Scheduler:
                 assigned = survey(reader)
                 self._end_leases(assigned, now_s)
                 self._dispatcher.reconcile(reader, assigned)
+                self._dispatcher.look_again(reader)
             self._retention.step(reader, now_s)
             due_us = [
                 time_us for waits in (self._firer, self._waker, self._watcher) if (time_us := waits.next_due_us(reader))

@@ -147,6 +147,7 @@ class Execution(_message.Message):
     PAST_ATTEMPTS_FIELD_NUMBER: _builtins.int
     START_DEADLINE_TIME_FIELD_NUMBER: _builtins.int
     PRIORITY_FIELD_NUMBER: _builtins.int
+    GROUP_FIELD_NUMBER: _builtins.int
     PARENT_EXECUTION_IDS_FIELD_NUMBER: _builtins.int
     ROOT_EXECUTION_ID_FIELD_NUMBER: _builtins.int
     id: _builtins.str
@@ -177,6 +178,8 @@ class Execution(_message.Message):
     queued: _builtins.bool
     """Whether a pending execution waits for another of its task to end."""
     priority: _builtins.int
+    group: _builtins.str
+    """Of its task, when it fired."""
     root_execution_id: _builtins.str
     """Of an execution that a chain made: the one that its round began with."""
     @_builtins.property
@@ -233,12 +236,13 @@ class Execution(_message.Message):
         past_attempts: _abc.Iterable[Global___Attempt] | None = ...,
         start_deadline_time: _timestamp_pb2.Timestamp | None = ...,
         priority: _builtins.int = ...,
+        group: _builtins.str = ...,
         parent_execution_ids: _abc.Iterable[_builtins.str] | None = ...,
         root_execution_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "_http_status", b"_http_status", "end_time", b"end_time", "exit_code", b"exit_code", "fire_time", b"fire_time", "http_status", b"http_status", "next_attempt_time", b"next_attempt_time", "nominal_time", b"nominal_time", "start_deadline_time", b"start_deadline_time", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "_http_status", b"_http_status", "attempt", b"attempt", "end_time", b"end_time", "error", b"error", "executor_id", b"executor_id", "exit_code", b"exit_code", "fencing_token", b"fencing_token", "fire_time", b"fire_time", "generation", b"generation", "http_status", b"http_status", "id", b"id", "leader_id", b"leader_id", "next_attempt_time", b"next_attempt_time", "nominal_time", b"nominal_time", "output_size_bytes", b"output_size_bytes", "output_tail", b"output_tail", "parent_execution_ids", b"parent_execution_ids", "past_attempts", b"past_attempts", "priority", b"priority", "queued", b"queued", "root_execution_id", b"root_execution_id", "start_deadline_time", b"start_deadline_time", "start_time", b"start_time", "state", b"state", "task", b"task", "task_uid", b"task_uid", "term", b"term", "trigger", b"trigger"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "_http_status", b"_http_status", "attempt", b"attempt", "end_time", b"end_time", "error", b"error", "executor_id", b"executor_id", "exit_code", b"exit_code", "fencing_token", b"fencing_token", "fire_time", b"fire_time", "generation", b"generation", "group", b"group", "http_status", b"http_status", "id", b"id", "leader_id", b"leader_id", "next_attempt_time", b"next_attempt_time", "nominal_time", b"nominal_time", "output_size_bytes", b"output_size_bytes", "output_tail", b"output_tail", "parent_execution_ids", b"parent_execution_ids", "past_attempts", b"past_attempts", "priority", b"priority", "queued", b"queued", "root_execution_id", b"root_execution_id", "start_deadline_time", b"start_deadline_time", "start_time", b"start_time", "state", b"state", "task", b"task", "task_uid", b"task_uid", "term", b"term", "trigger", b"trigger"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__exit_code: _TypeAlias = _typing.Literal["exit_code"]  # noqa: Y015
     _WhichOneofArgType__exit_code: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code"]  # noqa: Y015

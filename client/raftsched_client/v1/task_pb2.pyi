@@ -200,6 +200,7 @@ class Task(_message.Message):
     START_DEADLINE_FIELD_NUMBER: _builtins.int
     PRIORITY_FIELD_NUMBER: _builtins.int
     JITTER_FIELD_NUMBER: _builtins.int
+    GROUP_FIELD_NUMBER: _builtins.int
     AFTER_FIELD_NUMBER: _builtins.int
     RESUME_TIME_FIELD_NUMBER: _builtins.int
     MISFIRE_WINDOW_FIELD_NUMBER: _builtins.int
@@ -231,6 +232,8 @@ class Task(_message.Message):
     """Which pending executions are given to executors first: higher before lower, and of the same, the older nominal time.
     From -9 to 9.
     """
+    group: _builtins.str
+    """The group whose limits hold for this task. It must exist. Unset: no limits."""
     misfire_max_runs: _builtins.int
     """How many misfired nominal times are made up at most under ALL, the latest of them, 1 to 10,000; the others are skipped.
     Unset: all.
@@ -336,6 +339,7 @@ class Task(_message.Message):
         start_deadline: _duration_pb2.Duration | None = ...,
         priority: _builtins.int = ...,
         jitter: _duration_pb2.Duration | None = ...,
+        group: _builtins.str = ...,
         after: _abc.Iterable[Global___ChainParent] | None = ...,
         resume_time: _timestamp_pb2.Timestamp | None = ...,
         misfire_window: _duration_pb2.Duration | None = ...,
@@ -351,7 +355,7 @@ class Task(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "create_time", b"create_time", "jitter", b"jitter", "last_fire_time", b"last_fire_time", "misfire_threshold", b"misfire_threshold", "misfire_window", b"misfire_window", "next_fire_time", b"next_fire_time", "notifications", b"notifications", "resume_time", b"resume_time", "retry", b"retry", "schedule", b"schedule", "start_deadline", b"start_deadline", "time_limit", b"time_limit", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "after", b"after", "create_time", b"create_time", "delivery", b"delivery", "etag", b"etag", "executor_labels", b"executor_labels", "generation", b"generation", "jitter", b"jitter", "labels", b"labels", "last_fire_time", b"last_fire_time", "max_queued", b"max_queued", "max_running", b"max_running", "misfire_max_runs", b"misfire_max_runs", "misfire_policy", b"misfire_policy", "misfire_threshold", b"misfire_threshold", "misfire_window", b"misfire_window", "name", b"name", "next_fire_time", b"next_fire_time", "notifications", b"notifications", "overlap_policy", b"overlap_policy", "paused", b"paused", "priority", b"priority", "resume_time", b"resume_time", "retry", b"retry", "schedule", b"schedule", "start_deadline", b"start_deadline", "state", b"state", "time_limit", b"time_limit", "uid", b"uid", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "after", b"after", "create_time", b"create_time", "delivery", b"delivery", "etag", b"etag", "executor_labels", b"executor_labels", "generation", b"generation", "group", b"group", "jitter", b"jitter", "labels", b"labels", "last_fire_time", b"last_fire_time", "max_queued", b"max_queued", "max_running", b"max_running", "misfire_max_runs", b"misfire_max_runs", "misfire_policy", b"misfire_policy", "misfire_threshold", b"misfire_threshold", "misfire_window", b"misfire_window", "name", b"name", "next_fire_time", b"next_fire_time", "notifications", b"notifications", "overlap_policy", b"overlap_policy", "paused", b"paused", "priority", b"priority", "resume_time", b"resume_time", "retry", b"retry", "schedule", b"schedule", "start_deadline", b"start_deadline", "state", b"state", "time_limit", b"time_limit", "uid", b"uid", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1326,8 +1330,7 @@ class UpdateTaskRequest(_message.Message):
         """Top-level fields of Task to replace: labels, schedule, action, time_limit, paused, executor_labels,
         misfire_policy, misfire_threshold, delivery, overlap_policy, max_running, max_queued, retry,
         start_deadline, priority, jitter, resume_time, misfire_window,
-        misfire_max_runs, after,
-        notifications. Required.
+        misfire_max_runs, after, group, notifications. Required.
         """
 
     def __init__(

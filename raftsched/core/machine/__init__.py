@@ -29,6 +29,7 @@ from raftsched.core.machine.context import (
 )
 from raftsched.core.machine.ending import cancel_execution
 from raftsched.core.machine.fires import fire, run_task
+from raftsched.core.machine.groups import delete_group, put_group
 from raftsched.core.machine.notices import check_watches, note, settle_notices
 from raftsched.core.machine.retention import retire
 from raftsched.core.machine.sinks import advance_sink
@@ -104,6 +105,8 @@ _HANDLERS: dict[str, Callable[[Context, Any], pb.Outcome]] = {
     "replace_task": replace_task,
     "delete_task": delete_task,
     "run_task": run_task,
+    "put_group": put_group,
+    "delete_group": delete_group,
     "cancel_execution": cancel_execution,
     "fire": fire,
     "assign": assign,

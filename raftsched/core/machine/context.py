@@ -9,6 +9,7 @@ from raftsched.ports import Batch, Table
 
 # google.rpc.Code
 OK, INVALID_ARGUMENT, NOT_FOUND, ALREADY_EXISTS, FAILED_PRECONDITION, ABORTED, UNIMPLEMENTED = 0, 3, 5, 6, 9, 10, 12
+RESOURCE_EXHAUSTED = 8
 
 
 @dataclass(slots=True)

@@ -1,8 +1,9 @@
 """Where an execution stands: its row, and the index that its state and its fields put it in."""
 
 from raftsched.core.machine.context import Context
+from raftsched.core.machine.groups import acquire, release
 from raftsched.core.model import Delivery, ExecutionState, Trigger
-from raftsched.core.rows import ExecutionRow, active_value, queue_key, rank_key, timer_key
+from raftsched.core.rows import ExecutionRow, active_value, grouped_key, queue_key, rank_key, timer_key
 from raftsched.internal.v1 import command_pb2 as pb
 from raftsched.ports import Table
 
@@ -24,6 +25,7 @@ def new_execution(context: Context, item: pb.Fire.Item, trigger: Trigger, nomina
         delivery=item.delivery or Delivery.AT_LEAST_ONCE,
         priority=item.priority,
         notifies=item.notifies,
+        group=item.group,
     )
 
 
@@ -41,7 +43,7 @@ def write_execution(context: Context, execution_id: bytes, row: ExecutionRow) ->
 
 def place(context: Context, execution_id: bytes, row: ExecutionRow, executor_id: str) -> None:
     """Give a new or pending execution to an executor, or leave it pending when none is named."""
-    if executor_id:
+    if executor_id and (not row.group or acquire(context, row.group, execution_id)):
         row.state = ExecutionState.ASSIGNED
         row.executor_id = executor_id
         # Log indexes only rise, so that a later attempt always has the higher token.
@@ -49,7 +51,11 @@ def place(context: Context, execution_id: bytes, row: ExecutionRow, executor_id:
         context.batch.put(Table.ACTIVE, execution_id, active_value(row.attempt, executor_id))
     else:
         row.state = ExecutionState.PENDING
-        if row.priority:
+        row.executor_id = ""
+        if row.group:
+            context.batch.put(Table.GROUPED, grouped_key(row.group, row.priority, execution_id), b"")
+            context.batch.put(Table.HELD, execution_id, b"")
+        elif row.priority:
             context.batch.put(Table.RANKED, rank_key(row.priority, execution_id), b"")
             context.batch.put(Table.HELD, execution_id, b"")
         else:
@@ -78,6 +84,8 @@ def take_out(context: Context, execution_id: bytes, row: ExecutionRow) -> None:
     batch = context.batch
     if row.state != ExecutionState.PENDING:
         batch.delete(Table.ACTIVE, execution_id)
+        if row.group:
+            release(context, row.group)
         return
     if row.start_by_us:
         batch.delete(Table.TIMERS, timer_key(row.start_by_us, execution_id))
@@ -87,6 +95,9 @@ def take_out(context: Context, execution_id: bytes, row: ExecutionRow) -> None:
     elif row.not_before_us:
         batch.delete(Table.HELD, execution_id)
         batch.delete(Table.TIMERS, timer_key(row.not_before_us, execution_id))
+    elif row.group:
+        batch.delete(Table.HELD, execution_id)
+        batch.delete(Table.GROUPED, grouped_key(row.group, row.priority, execution_id))
     elif row.priority:
         batch.delete(Table.HELD, execution_id)
         batch.delete(Table.RANKED, rank_key(row.priority, execution_id))

@@ -14,6 +14,7 @@ from raftsched.core.machine.context import (
     rejected,
     required,
 )
+from raftsched.core.machine.groups import check_group, regroup
 from raftsched.core.machine.ledger import write_ledger
 from raftsched.core.machine.terms import due_us, terms_of
 from raftsched.core.model import Decision, Trigger
@@ -46,7 +47,7 @@ def _register(context: Context, item: pb.RegisterTasks.Item, uid: int) -> pb.Out
     name = task.name.encode()
     if batch.get(Table.TASKS, name) is not None:
         return rejected(ALREADY_EXISTS, f"a task named {task.name!r} exists", "task.name")
-    if problem := check_parents(context, task):
+    if problem := check_parents(context, task) or check_group(context, task):
         return problem
     task.generation = 1
     task.create_time.FromMicroseconds(context.command.now_us)
@@ -54,6 +55,7 @@ def _register(context: Context, item: pb.RegisterTasks.Item, uid: int) -> pb.Out
     write_task(context, name, task, uid)
     set_cursor(context, name, uid, 1, item.next_us, 0, due_us(task, item.next_us))
     link(context, task)
+    regroup(context, "", task.group)
     context.applied.tasks.append(task.name)
     return pb.Outcome(uid=uid)
 
@@ -108,8 +110,9 @@ def replace_task(context: Context, body: pb.ReplaceTask) -> pb.Outcome:
     cursor = decode_cursor(required(batch, Table.CURSORS, name))
     if row.revision != body.expected_revision or (body.moves_cursor and cursor.next_us != body.expected_next_us):
         return rejected(ABORTED, f"the task {task.name!r} has changed since it was read")
-    if problem := check_parents(context, task):
+    if problem := check_parents(context, task) or check_group(context, task):
         return problem
+    regroup(context, row.task.group, task.group)
     if list(task.after) != list(row.task.after):
         give_up_rounds(context, row, "the tasks it runs after were changed")
         unlink(context, row.task)
@@ -158,6 +161,7 @@ def delete_task(context: Context, body: pb.DeleteTask) -> pb.Outcome:
         return rejected(FAILED_PRECONDITION, message)
     cursor = decode_cursor(required(batch, Table.CURSORS, name))
     give_up_rounds(context, row, "the task was deleted")
+    regroup(context, row.task.group, "")
     unlink(context, row.task)
     _keep(context, row)
     deletion = pb.TaskRow(

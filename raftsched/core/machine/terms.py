@@ -22,6 +22,7 @@ def terms_of(row: pb.TaskRow) -> pb.Fire.Item:
         max_running=min(max(0, task.max_running), overlap.LARGEST_LIMIT),
         max_queued=min(max(0, task.max_queued), overlap.LARGEST_LIMIT),
         start_deadline_us=_time(timestamp_us(task.start_deadline)),
+        group=task.group,
         priority=min(max(-HIGHEST_PRIORITY, task.priority), HIGHEST_PRIORITY),
         notifies=task.HasField("notifications"),
     )

@@ -8,6 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from raftsched.internal.v1 import check_pb2 as _check_pb2
+from raftsched_client.v1 import group_pb2 as _group_pb2
 from raftsched_client.v1 import notification_pb2 as _notification_pb2
 from raftsched_client.v1 import task_pb2 as _task_pb2
 import builtins as _builtins
@@ -48,6 +49,8 @@ class Command(_message.Message):
     WAKE_FIELD_NUMBER: _builtins.int
     CHECK_WATCHES_FIELD_NUMBER: _builtins.int
     SETTLE_NOTICES_FIELD_NUMBER: _builtins.int
+    PUT_GROUP_FIELD_NUMBER: _builtins.int
+    DELETE_GROUP_FIELD_NUMBER: _builtins.int
     CHECK_STATE_FIELD_NUMBER: _builtins.int
     ADVANCE_SINK_FIELD_NUMBER: _builtins.int
     version: _builtins.int
@@ -86,6 +89,10 @@ class Command(_message.Message):
     @_builtins.property
     def settle_notices(self) -> Global___SettleNotices: ...
     @_builtins.property
+    def put_group(self) -> Global___PutGroup: ...
+    @_builtins.property
+    def delete_group(self) -> Global___DeleteGroup: ...
+    @_builtins.property
     def check_state(self) -> _check_pb2.CheckState: ...
     @_builtins.property
     def advance_sink(self) -> Global___AdvanceSink: ...
@@ -111,14 +118,16 @@ class Command(_message.Message):
         wake: Global___Wake | None = ...,
         check_watches: Global___CheckWatches | None = ...,
         settle_notices: Global___SettleNotices | None = ...,
+        put_group: Global___PutGroup | None = ...,
+        delete_group: Global___DeleteGroup | None = ...,
         check_state: _check_pb2.CheckState | None = ...,
         advance_sink: Global___AdvanceSink | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["advance_sink", b"advance_sink", "assign", b"assign", "cancel_execution", b"cancel_execution", "check_state", b"check_state", "check_watches", b"check_watches", "delete_task", b"delete_task", "expire", b"expire", "fire", b"fire", "kind", b"kind", "register_tasks", b"register_tasks", "replace_task", b"replace_task", "report", b"report", "retire", b"retire", "run_task", b"run_task", "settle_notices", b"settle_notices", "wake", b"wake"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["advance_sink", b"advance_sink", "assign", b"assign", "cancel_execution", b"cancel_execution", "check_state", b"check_state", "check_watches", b"check_watches", "delete_group", b"delete_group", "delete_task", b"delete_task", "expire", b"expire", "fire", b"fire", "kind", b"kind", "put_group", b"put_group", "register_tasks", b"register_tasks", "replace_task", b"replace_task", "report", b"report", "retire", b"retire", "run_task", b"run_task", "settle_notices", b"settle_notices", "wake", b"wake"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "advance_sink", b"advance_sink", "assign", b"assign", "cancel_execution", b"cancel_execution", "check_state", b"check_state", "check_watches", b"check_watches", "delete_task", b"delete_task", "expire", b"expire", "fire", b"fire", "kind", b"kind", "leader_id", b"leader_id", "now_us", b"now_us", "register_tasks", b"register_tasks", "replace_task", b"replace_task", "report", b"report", "request_id", b"request_id", "retire", b"retire", "run_task", b"run_task", "settle_notices", b"settle_notices", "term", b"term", "version", b"version", "wake", b"wake"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "advance_sink", b"advance_sink", "assign", b"assign", "cancel_execution", b"cancel_execution", "check_state", b"check_state", "check_watches", b"check_watches", "delete_group", b"delete_group", "delete_task", b"delete_task", "expire", b"expire", "fire", b"fire", "kind", b"kind", "leader_id", b"leader_id", "now_us", b"now_us", "put_group", b"put_group", "register_tasks", b"register_tasks", "replace_task", b"replace_task", "report", b"report", "request_id", b"request_id", "retire", b"retire", "run_task", b"run_task", "settle_notices", b"settle_notices", "term", b"term", "version", b"version", "wake", b"wake"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["register_tasks", "replace_task", "delete_task", "run_task", "cancel_execution", "fire", "assign", "report", "expire", "retire", "wake", "check_watches", "settle_notices", "check_state", "advance_sink"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["register_tasks", "replace_task", "delete_task", "run_task", "cancel_execution", "fire", "assign", "report", "expire", "retire", "wake", "check_watches", "settle_notices", "put_group", "delete_group", "check_state", "advance_sink"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -261,6 +270,50 @@ class RunTask(_message.Message):
 Global___RunTask: _TypeAlias = RunTask  # noqa: Y015
 
 @_typing.final
+class PutGroup(_message.Message):
+    """Creates a group, or replaces the limits of one."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GROUP_FIELD_NUMBER: _builtins.int
+    CREATE_FIELD_NUMBER: _builtins.int
+    create: _builtins.bool
+    @_builtins.property
+    def group(self) -> _group_pb2.Group: ...
+    def __init__(
+        self,
+        *,
+        group: _group_pb2.Group | None = ...,
+        create: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["group", b"group"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create", b"create", "group", b"group"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PutGroup: _TypeAlias = PutGroup  # noqa: Y015
+
+@_typing.final
+class DeleteGroup(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteGroup: _TypeAlias = DeleteGroup  # noqa: Y015
+
+@_typing.final
 class CancelExecution(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -308,6 +361,7 @@ class Fire(_message.Message):
         MISFIRE_POLICY_FIELD_NUMBER: _builtins.int
         RESUME_US_FIELD_NUMBER: _builtins.int
         NOTIFIES_FIELD_NUMBER: _builtins.int
+        GROUP_FIELD_NUMBER: _builtins.int
         task: _builtins.str
         uid: _builtins.int
         generation: _builtins.int
@@ -330,6 +384,7 @@ class Fire(_message.Message):
         """Of a paused task: when it was to resume, and does now. The item then stands under this time instead of the cursor."""
         notifies: _builtins.bool
         """Whether the task has notifications."""
+        group: _builtins.str
         @_builtins.property
         def decided(self) -> _containers.RepeatedCompositeFieldContainer[Global___Fire.Decided]: ...
         def __init__(
@@ -350,10 +405,11 @@ class Fire(_message.Message):
             misfire_policy: _builtins.int = ...,
             resume_us: _builtins.int = ...,
             notifies: _builtins.bool = ...,
+            group: _builtins.str = ...,
         ) -> None: ...
         _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["decided", b"decided", "delivery", b"delivery", "expected_next_us", b"expected_next_us", "generation", b"generation", "max_queued", b"max_queued", "max_running", b"max_running", "misfire_policy", b"misfire_policy", "next_us", b"next_us", "notifies", b"notifies", "overlap_policy", b"overlap_policy", "priority", b"priority", "resume_us", b"resume_us", "start_deadline_us", b"start_deadline_us", "task", b"task", "uid", b"uid"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["decided", b"decided", "delivery", b"delivery", "expected_next_us", b"expected_next_us", "generation", b"generation", "group", b"group", "max_queued", b"max_queued", "max_running", b"max_running", "misfire_policy", b"misfire_policy", "next_us", b"next_us", "notifies", b"notifies", "overlap_policy", b"overlap_policy", "priority", b"priority", "resume_us", b"resume_us", "start_deadline_us", b"start_deadline_us", "task", b"task", "uid", b"uid"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -784,6 +840,7 @@ class ExecutionRow(_message.Message):
     PAST_ATTEMPTS_FIELD_NUMBER: _builtins.int
     START_BY_US_FIELD_NUMBER: _builtins.int
     PRIORITY_FIELD_NUMBER: _builtins.int
+    GROUP_FIELD_NUMBER: _builtins.int
     PARENT_EXECUTION_IDS_FIELD_NUMBER: _builtins.int
     ROOT_EXECUTION_ID_FIELD_NUMBER: _builtins.int
     NOTIFIES_FIELD_NUMBER: _builtins.int
@@ -818,6 +875,8 @@ class ExecutionRow(_message.Message):
     start_by_us: _builtins.int
     """Ends as EXPIRED when it has not been given to an executor by then; 0: never."""
     priority: _builtins.int
+    group: _builtins.str
+    """Of its task, when it fired."""
     root_execution_id: _builtins.bytes
     """Of an execution that a chain made: the first of its round. Empty: it is that itself."""
     notifies: _builtins.bool
@@ -858,13 +917,14 @@ class ExecutionRow(_message.Message):
         past_attempts: _abc.Iterable[Global___AttemptRow] | None = ...,
         start_by_us: _builtins.int = ...,
         priority: _builtins.int = ...,
+        group: _builtins.str = ...,
         parent_execution_ids: _abc.Iterable[_builtins.bytes] | None = ...,
         root_execution_id: _builtins.bytes = ...,
         notifies: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "_http_status", b"_http_status", "exit_code", b"exit_code", "http_status", b"http_status"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "_http_status", b"_http_status", "attempt", b"attempt", "cancel_requested", b"cancel_requested", "delivery", b"delivery", "end_us", b"end_us", "error", b"error", "executor_id", b"executor_id", "exit_code", b"exit_code", "fencing_token", b"fencing_token", "fire_us", b"fire_us", "generation", b"generation", "http_status", b"http_status", "leader_id", b"leader_id", "max_running", b"max_running", "nominal_us", b"nominal_us", "not_before_us", b"not_before_us", "notifies", b"notifies", "output_size_bytes", b"output_size_bytes", "output_tail", b"output_tail", "parent_execution_ids", b"parent_execution_ids", "past_attempts", b"past_attempts", "priority", b"priority", "queued", b"queued", "root_execution_id", b"root_execution_id", "start_by_us", b"start_by_us", "start_us", b"start_us", "state", b"state", "task", b"task", "term", b"term", "trigger", b"trigger", "uid", b"uid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "_http_status", b"_http_status", "attempt", b"attempt", "cancel_requested", b"cancel_requested", "delivery", b"delivery", "end_us", b"end_us", "error", b"error", "executor_id", b"executor_id", "exit_code", b"exit_code", "fencing_token", b"fencing_token", "fire_us", b"fire_us", "generation", b"generation", "group", b"group", "http_status", b"http_status", "leader_id", b"leader_id", "max_running", b"max_running", "nominal_us", b"nominal_us", "not_before_us", b"not_before_us", "notifies", b"notifies", "output_size_bytes", b"output_size_bytes", "output_tail", b"output_tail", "parent_execution_ids", b"parent_execution_ids", "past_attempts", b"past_attempts", "priority", b"priority", "queued", b"queued", "root_execution_id", b"root_execution_id", "start_by_us", b"start_by_us", "start_us", b"start_us", "state", b"state", "task", b"task", "term", b"term", "trigger", b"trigger", "uid", b"uid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__exit_code: _TypeAlias = _typing.Literal["exit_code"]  # noqa: Y015
     _WhichOneofArgType__exit_code: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code"]  # noqa: Y015
@@ -876,6 +936,38 @@ class ExecutionRow(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__http_status) -> _WhichOneofReturnType__http_status | None: ...
 
 Global___ExecutionRow: _TypeAlias = ExecutionRow  # noqa: Y015
+
+@_typing.final
+class GroupRow(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GROUP_FIELD_NUMBER: _builtins.int
+    RUNNING_FIELD_NUMBER: _builtins.int
+    STARTS_FIELD_NUMBER: _builtins.int
+    TASKS_FIELD_NUMBER: _builtins.int
+    running: _builtins.int
+    """Attempts that are with executors."""
+    starts: _builtins.int
+    """Rows of starts that are kept; some may lie further back than the period."""
+    tasks: _builtins.int
+    """Tasks that name it."""
+    @_builtins.property
+    def group(self) -> _group_pb2.Group: ...
+    def __init__(
+        self,
+        *,
+        group: _group_pb2.Group | None = ...,
+        running: _builtins.int = ...,
+        starts: _builtins.int = ...,
+        tasks: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["group", b"group"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["group", b"group", "running", b"running", "starts", b"starts", "tasks", b"tasks"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GroupRow: _TypeAlias = GroupRow  # noqa: Y015
 
 @_typing.final
 class RoundRow(_message.Message):

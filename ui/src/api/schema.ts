@@ -123,6 +123,43 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/groups": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description All of them, ordered by name. */
+        get: operations["ListGroups"];
+        put?: never;
+        /** @description Errors: INVALID_ARGUMENT, ALREADY_EXISTS, RESOURCE_EXHAUSTED (1,000 groups). */
+        post: operations["CreateGroup"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/groups/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description Errors: NOT_FOUND. */
+        get: operations["GetGroup"];
+        put?: never;
+        post?: never;
+        /** @description Errors: NOT_FOUND, FAILED_PRECONDITION while a task names it. */
+        delete: operations["DeleteGroup"];
+        options?: never;
+        head?: never;
+        /** @description Holds for what starts from then on; nothing that runs is ended. Errors: NOT_FOUND, INVALID_ARGUMENT. */
+        patch: operations["UpdateGroup"];
+        trace?: never;
+    };
     "/v1/logs": {
         parameters: {
             query?: never;
@@ -639,6 +676,8 @@ export interface components {
             startDeadlineTime?: string;
             /** Format: int32 */
             priority: number;
+            /** @description Of its task, when it fired. */
+            group: string;
             /** @description Of an execution that a chain made: those that it ran after, in the order in which they ended. */
             parentExecutionIds: string[];
             /** @description Of an execution that a chain made: the one that its round began with. */
@@ -758,6 +797,53 @@ export interface components {
             executors: components["schemas"]["ExecutorStatus"][];
             counts?: components["schemas"]["TableCounts"];
         };
+        /** @description Limits that the tasks of a group share. At least one of them is set. */
+        Group: {
+            /** @description 1 to 200 of [A-Za-z0-9._-], starting with a letter or digit. Immutable. */
+            name?: string;
+            /**
+             * Format: int32
+             * @description How many attempts may be with executors at once, 1 to 10,000. 0: no limit.
+             */
+            maxRunning?: number;
+            /**
+             * Format: int32
+             * @description How many attempts may be given to executors within any `period`, 1 to 10,000. 0: no limit.
+             */
+            maxStarts?: number;
+            /**
+             * @description 1 s to 1 day. Default 1 min where `max_starts` is set.
+             * @example 90s
+             */
+            period?: string;
+            /**
+             * Format: date-time
+             * @description Output only.
+             * @example 2030-01-31T12:00:00Z
+             */
+            readonly createTime?: string;
+            /**
+             * Format: date-time
+             * @description Output only.
+             * @example 2030-01-31T12:00:00Z
+             */
+            readonly updateTime?: string;
+            /**
+             * Format: int32
+             * @description Output only. Attempts that are with executors.
+             */
+            readonly running?: number;
+            /**
+             * Format: int32
+             * @description Output only. Executions that wait for an executor or a limit; no more than 10,000 are counted.
+             */
+            readonly waiting?: number;
+            /**
+             * Format: int32
+             * @description Output only. Tasks that name it.
+             */
+            readonly tasks?: number;
+        };
         /** @description Makes one unary gRPC call. Succeeds on status OK. The time limit of the task is the deadline of the call. */
         GrpcAction: {
             /** @description host:port. */
@@ -870,6 +956,9 @@ export interface components {
         ListExecutionsResponse: {
             executions: components["schemas"]["Execution"][];
             nextPageToken: string;
+        };
+        ListGroupsResponse: {
+            groups: components["schemas"]["Group"][];
         };
         ListLedgerResponse: {
             entries: components["schemas"]["LedgerEntry"][];
@@ -1253,6 +1342,8 @@ export interface components {
              * @example 90s
              */
             jitter?: string;
+            /** @description The group whose limits hold for this task. It must exist. Unset: no limits. */
+            group?: string;
             /** @description Tasks that this one runs after, up to 32: when all of them have ended in a round, as each was to. A round is an execution that no chain made, and all that runs after it. Such a task needs no schedule. A cycle is refused. */
             after?: components["schemas"]["ChainParent"][];
             /**
@@ -1631,6 +1722,147 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
+    ListGroups: {
+        parameters: {
+            query?: {
+                consistency?: components["schemas"]["Consistency"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ListGroupsResponse"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    CreateGroup: {
+        parameters: {
+            query?: {
+                requestId?: string;
+            };
+            header?: {
+                /** @description Makes the call repeatable: the same key with the same call within an hour returns the first outcome instead of acting again. The same as the field `requestId`. */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Group"];
+            };
+        };
+        responses: {
+            /** @description Created. */
+            201: {
+                headers: {
+                    /** @description The path of what was created. */
+                    Location?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Group"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    GetGroup: {
+        parameters: {
+            query?: {
+                consistency?: components["schemas"]["Consistency"];
+            };
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Group"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    DeleteGroup: {
+        parameters: {
+            query?: {
+                requestId?: string;
+            };
+            header?: {
+                /** @description Makes the call repeatable: the same key with the same call within an hour returns the first outcome instead of acting again. The same as the field `requestId`. */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    UpdateGroup: {
+        parameters: {
+            query?: {
+                /** @description Of max_running, max_starts, period. Required. */
+                updateMask?: string;
+                requestId?: string;
+            };
+            header?: {
+                /** @description Makes the call repeatable: the same key with the same call within an hour returns the first outcome instead of acting again. The same as the field `requestId`. */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                /** @description 1 to 200 of [A-Za-z0-9._-], starting with a letter or digit. Immutable. */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Group"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Group"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
     SearchLogs: {
         parameters: {
             query?: {
@@ -1917,7 +2149,7 @@ export interface operations {
     UpdateTask: {
         parameters: {
             query?: {
-                /** @description Top-level fields of Task to replace: labels, schedule, action, time_limit, paused, executor_labels, misfire_policy, misfire_threshold, delivery, overlap_policy, max_running, max_queued, retry, start_deadline, priority, jitter, resume_time, misfire_window, misfire_max_runs, after, notifications. Required. */
+                /** @description Top-level fields of Task to replace: labels, schedule, action, time_limit, paused, executor_labels, misfire_policy, misfire_threshold, delivery, overlap_policy, max_running, max_queued, retry, start_deadline, priority, jitter, resume_time, misfire_window, misfire_max_runs, after, group, notifications. Required. */
                 updateMask?: string;
                 requestId?: string;
             };
