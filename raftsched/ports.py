@@ -243,6 +243,10 @@ class GroupStatus:
     last_index: int
     log_size_bytes: int
     links: tuple[PeerLink, ...]
+    voters: tuple[str, ...] = ()
+    """Ids of the nodes that elect and commit, in the membership that is in force on this node."""
+    learners: tuple[str, ...] = ()
+    """Ids of the nodes that get entries and do not count."""
 
 
 class Log(Protocol):

@@ -24,7 +24,6 @@ class Elections:
         journal: Journal,
         clock: Clock,
         settings: Settings,
-        peer_ids: tuple[str, ...],
         send: Callable[[str, Message], None],
     ) -> None:
         """``send`` takes messages that leave after the next commit."""
@@ -32,9 +31,10 @@ class Elections:
         self._journal = journal
         self._clock = clock
         self._settings = settings
-        self._peer_ids = peer_ids
         self._send = send
-        self._quorum = (len(peer_ids) + 1) // 2 + 1
+        self._voter_ids: tuple[str, ...] = ()
+        self._votes_itself = False
+        self._quorum = 1
         self._leader_heard_at = _NEVER
         # What was gathered counts in the term it was gathered in, and in no other.
         self._pre_votes: tuple[int, set[str]] | None = None
@@ -43,8 +43,19 @@ class Elections:
         self._told_to_stand = False
         self._granted = False
         self._asked_at = _NEVER
-        if not peer_ids:
-            self._ready_to_stand_in = engine.term
+
+    def set_voters(self, voter_ids: tuple[str, ...], *, votes_itself: bool) -> None:
+        """The other voters, and whether this node is one: only then may it stand for election."""
+        self._voter_ids, self._votes_itself = voter_ids, votes_itself
+        self._quorum = (len(voter_ids) + votes_itself) // 2 + 1
+        if not votes_itself:
+            self._pre_votes = self._ready_to_stand_in = None
+            self._told_to_stand = False
+
+    def begin(self) -> None:
+        """Who is alone waits for nobody."""
+        if self._votes_itself and not self._voter_ids:
+            self._ready_to_stand_in = self._engine.term
 
     @property
     def asks_for_pre_votes(self) -> bool:
@@ -64,7 +75,10 @@ class Elections:
         """Replace the engine's election at the timeout by a pre-vote; ask the silent again."""
         if self._engine.role is Role.LEADER:
             return
-        if self._is_ready_to_stand():
+        if not self._votes_itself:
+            if self._engine.election_deadline < self._clock.monotonic():
+                self._engine.restart_election_timer()
+        elif self._is_ready_to_stand():
             self._engine.stand_for_election()
         elif self._engine.election_deadline < self._clock.monotonic():
             self._ask_for_pre_votes()
@@ -95,7 +109,7 @@ class Elections:
 
     def peer_connected(self, peer_id: str) -> None:
         """What was asked over the broken link may be lost: ask again."""
-        if self._is_asking():
+        if self._is_asking() and peer_id in self._voter_ids:
             self._ask_peer(peer_id)
 
     def vote_wanted(self, peer_id: str) -> None:
@@ -126,6 +140,7 @@ class Elections:
         term, granted_by = self._pre_votes
         if message.asked_term == term + 1 and term == self._engine.term:
             granted_by.add(peer_id)
+            granted_by &= set(self._voter_ids)
             if len(granted_by) + 1 >= self._quorum:
                 self._ready_to_stand_in = term
 
@@ -145,13 +160,14 @@ class Elections:
         """Count each peer once in a term."""
         if self._engine.role is not Role.CANDIDATE or not message.granted or message.term != self._engine.term:
             return
-        if peer_id not in self._votes[1]:
+        if peer_id in self._voter_ids and peer_id not in self._votes[1]:
             self._votes[1].add(peer_id)
             self._engine.receive_vote(peer_id)
 
     def on_timeout_now(self, peer_id: str, message: TimeoutNow) -> None:
         """Stand for election without a pre-vote, for the leader that asks for it."""
-        if message.term == self._engine.term and peer_id == self._engine.leader_id:
+        is_leader = message.term == self._engine.term and peer_id == self._engine.leader_id
+        if is_leader and self._votes_itself:
             self._told_to_stand = True
             self._ready_to_stand_in = message.term
 
@@ -159,11 +175,13 @@ class Elections:
         self._engine.restart_election_timer()
         self._pre_votes = (self._engine.term, set())
         self._told_to_stand = False
+        if self._quorum == 1:
+            self._ready_to_stand_in = self._engine.term
         self._ask()
 
     def _ask(self) -> None:
         self._asked_at = self._clock.monotonic()
-        for peer_id in self._peer_ids:
+        for peer_id in self._voter_ids:
             self._ask_peer(peer_id)
 
     def _ask_peer(self, peer_id: str) -> None:

@@ -31,6 +31,8 @@ PRIVATE_NAMES = (
     "_SyncObj__raftNextIndex",
     "_SyncObj__raftMatchIndex",
     "_SyncObj__lastResponseTime",
+    "_SyncObj__otherNodes",
+    "_SyncObj__readonlyNodes",
 )
 """What is used of a ``SyncObj`` of the pinned version without being its interface."""
 
@@ -154,7 +156,7 @@ class Engine:
     def __init__(
         self,
         node_id: str,
-        peer_ids: Iterable[str],
+        voter_ids: Iterable[str],
         *,
         journal: Journal,
         clock: Clock,
@@ -167,11 +169,11 @@ class Engine:
         self._own_clock = clock
         self._settings = settings
         self._sink = sink
-        self._nodes = {peer_id: _PeerNode(peer_id) for peer_id in sorted(peer_ids)}
+        self._nodes: dict[str, _PeerNode] = {}
         self._seam = _Seam(sink)
         self._raft: Any = _GuardedSyncObj(
             _PeerNode(node_id),
-            list(self._nodes.values()),
+            [self._node(peer_id) for peer_id in sorted(voter_ids)],
             self._conf(settings),
             self._seam,
             (journal, _Compaction(compaction_due), clock),
@@ -199,6 +201,24 @@ class Engine:
         """When the engine would stand for election."""
         return float(self._raft._SyncObj__raftElectionDeadline)
 
+    def set_members(self, voter_ids: Iterable[str], learner_ids: Iterable[str]) -> None:
+        """The other members: those who count, and those who only get entries."""
+        raft, now = self._raft, self._own_clock.monotonic()
+        voters = {self._node(peer_id) for peer_id in voter_ids}
+        learners = {self._node(peer_id) for peer_id in learner_ids}
+        before = raft._SyncObj__otherNodes | raft._SyncObj__readonlyNodes
+        for node in (voters | learners) - before:
+            raft._SyncObj__raftNextIndex[node] = raft._SyncObj__raftLog.last_index + 1
+            raft._SyncObj__raftMatchIndex[node] = 0
+        for node in before - voters - learners:
+            raft._SyncObj__raftNextIndex.pop(node, None)
+            raft._SyncObj__raftMatchIndex.pop(node, None)
+        for node in voters - raft._SyncObj__otherNodes:
+            # Whoever begins to count has a whole election timeout to be heard.
+            raft._SyncObj__lastResponseTime[node] = now
+        # New sets: the engine iterates over them, and their order must not depend on what they held before.
+        raft._SyncObj__otherNodes, raft._SyncObj__readonlyNodes = voters, learners
+
     def restart_election_timer(self) -> None:
         """Wait a full, random election timeout from now on."""
         low, high = self._settings.election_timeout_min_s, self._settings.election_timeout_max_s
@@ -217,17 +237,16 @@ class Engine:
     def adopt_term(self, term: int) -> None:
         """Follow in a higher term, with no vote given and no leader known."""
         # A vote request that every log is ahead of: it raises the term and is not granted.
-        node = next(iter(self._nodes.values()))
-        self._receive(node, {"type": "request_vote", "term": term, "last_log_index": 0, "last_log_term": -1})
+        self._receive(_PeerNode(""), {"type": "request_vote", "term": term, "last_log_index": 0, "last_log_term": -1})
 
     def receive_request_vote(self, peer_id: str, term: int, last_index: int, last_term: int) -> None:
         """May call ``vote_granted``."""
         message = {"type": "request_vote", "term": term, "last_log_index": last_index, "last_log_term": last_term}
-        self._receive(self._nodes[peer_id], message)
+        self._receive(self._node(peer_id), message)
 
     def receive_vote(self, peer_id: str) -> None:
         """Count a vote for the current term."""
-        self._receive(self._nodes[peer_id], {"type": "response_vote", "term": self.term})
+        self._receive(self._node(peer_id), {"type": "response_vote", "term": self.term})
 
     def receive_append(
         self, peer_id: str, term: int, prev: tuple[int, int], entries: tuple[Entry, ...], commit_index: int
@@ -241,17 +260,17 @@ class Engine:
             "entries": entries,
             "commit_index": commit_index,
         }
-        self._receive(self._nodes[peer_id], message)
+        self._receive(self._node(peer_id), message)
 
     def connect(self, peer_id: str) -> None:
         """Let the engine send appends to the peer."""
         self._enter()
-        self._seam.connected(self._nodes[peer_id])
+        self._seam.connected(self._node(peer_id))
 
     def disconnect(self, peer_id: str) -> None:
         """Keep the engine from sending appends to the peer; takes effect within the loop that sends."""
         self._enter()
-        self._seam.disconnected(self._nodes[peer_id])
+        self._seam.disconnected(self._node(peer_id))
 
     def restore(self, index: int) -> None:
         """All entries up to this one are applied, and so committed."""
@@ -262,25 +281,31 @@ class Engine:
 
     def next_index(self, peer_id: str) -> int:
         """Of the leader: the entry that the peer gets next."""
-        return int(self._raft._SyncObj__raftNextIndex[self._nodes[peer_id]])
+        return int(self._raft._SyncObj__raftNextIndex[self._node(peer_id)])
 
     def set_next_index(self, peer_id: str, index: int) -> None:
         """Of the leader: the entry that the peer gets next."""
-        self._raft._SyncObj__raftNextIndex[self._nodes[peer_id]] = index
+        self._raft._SyncObj__raftNextIndex[self._node(peer_id)] = index
 
     def match_index(self, peer_id: str) -> int:
         """Of the leader: the highest entry known to be on the peer's disk."""
-        return int(self._raft._SyncObj__raftMatchIndex.get(self._nodes[peer_id], 0))
+        return int(self._raft._SyncObj__raftMatchIndex.get(self._node(peer_id), 0))
 
     def set_match_index(self, peer_id: str, index: int) -> None:
         """Of the leader: the highest entry known to be on the peer's disk."""
-        self._raft._SyncObj__raftMatchIndex[self._nodes[peer_id]] = index
+        self._raft._SyncObj__raftMatchIndex[self._node(peer_id)] = index
 
     def contact(self, peer_id: str, at: float) -> None:
         """Of the leader: the peer followed at this time, or later."""
-        node = self._nodes[peer_id]
+        node = self._node(peer_id)
         times = self._raft._SyncObj__lastResponseTime
         times[node] = max(at, times.get(node, at))
+
+    def _node(self, peer_id: str) -> _PeerNode:
+        node = self._nodes.get(peer_id)
+        if node is None:
+            node = self._nodes[peer_id] = _PeerNode(peer_id)
+        return node
 
     def _enter(self) -> None:
         _clock.set(self._own_clock)

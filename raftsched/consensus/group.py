@@ -7,7 +7,7 @@ stable storage). The appends of a leader alone leave before the commit, since no
 before the next tick (Raft dissertation 10.2.1).
 """
 
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable
 from typing import Protocol
 
@@ -16,7 +16,8 @@ import structlog
 from raftsched.consensus.compaction import compaction_due
 from raftsched.consensus.guard import Guard
 from raftsched.consensus.journal import Journal
-from raftsched.consensus.messages import COMMAND, AppendEntries, Message, size_bytes
+from raftsched.consensus.membership import Change, ChangeDone, ChangeKind, Members, Membership, changed, config_entry
+from raftsched.consensus.messages import COMMAND, CONFIG, AppendEntries, Entry, Message, size_bytes
 from raftsched.consensus.pending import Call, Proposals, Reads
 from raftsched.consensus.settings import Settings
 from raftsched.consensus.snapshot import APPLIED_INDEX_KEY, SnapshotReceiver, applied_index, encode_index
@@ -25,6 +26,13 @@ from raftsched.ports import Clock, Fate, GroupStatus, Peer, PeerLink, Role, Stor
 
 _log = structlog.get_logger(__name__)
 _AT_ONCE, _NEVER = float("-inf"), float("inf")
+_HANDED_OVER = "the leader was to be removed and has handed over; ask the new leader to remove it"
+_CHANGE_ENDS = {
+    Fate.DONE: "",
+    Fate.NOT_LEADER: "this node leads no more: the change was not made",
+    Fate.OVERLOADED: "too much is under way: the change was not made",
+    Fate.UNKNOWN: "this node leads no more, or the change took too long: it may have been made or may be yet",
+}
 
 
 class StateMachine(Protocol):
@@ -62,19 +70,21 @@ class RaftGroup:
     ) -> None:
         """Go on from what the store holds.
 
-        ``peers`` are the voting members; ``node`` may be among them. ``on_leadership`` gets the term once this node
-        leads and has applied and committed an entry of its own term, and None at once when it stops leading. ``send``
-        takes messages for a peer and may lose them.
+        ``peers`` are the voters of a group whose members have never changed; what the store says goes before. A
+        ``node`` that is not among the members follows, and waits to be added. ``on_leadership`` gets the term
+        once this node leads and has applied and committed an entry of its own term, and None at once when it stops
+        leading. ``send`` takes messages for a peer and may lose them.
 
         Raises StoreRefused: the store is another node's, or damaged.
         """
         self.group_id = group_id
         self.on_work: Callable[[], None] = _nothing
         """Called when there is something to do before ``next_wakeup``."""
+        self.on_members: Callable[[Members], None] = _ignore
+        """Takes the members once a change of them is durable here. This node may no longer be among them."""
         self.snapshot_source = ""
         """The peer that this node should fetch a snapshot from; "" for none."""
         self._node_id = node.id
-        self._peer_ids = tuple(sorted({peer.id for peer in peers} - {node.id}))
         self._store = store
         self._clock = clock
         self._machine = machine
@@ -84,7 +94,6 @@ class RaftGroup:
         self._journal = Journal(store, node.id)
         self._guard = Guard(
             node_id=node.id,
-            peer_ids=self._peer_ids,
             journal=self._journal,
             clock=clock,
             settings=self._settings,
@@ -94,8 +103,15 @@ class RaftGroup:
         )
         self._engine = self._guard.engine
         self._restore_applied()
+        self._membership = Membership(store, self._journal, peers)
+        self._changes: list[tuple[Change, ChangeDone]] = []
+        self._leaving: dict[str, float] = {}
+        self._peer_ids: tuple[str, ...] = ()
+        self._new_members: Members | None = None
+        self._set_members()
+        self._guard.elections.begin()
         self._inbound: deque[tuple[str, Message | bool]] = deque()
-        self._inbound_bytes = dict.fromkeys(self._peer_ids, 0)
+        self._inbound_bytes: dict[str, int] = defaultdict(int)
         self._endings: list[Call] = []
         self._proposals = Proposals(clock, self._settings, self._endings)
         self._reads = Reads(clock, self._settings, self._endings)
@@ -105,7 +121,7 @@ class RaftGroup:
         self._announced = False
         self._applied_since: float | None = None
         self._installed = False
-        self._durable_term = self._engine.term
+        self._durable_term, self._durable_index = self._engine.term, self._journal.last_index
         self._committing = False
         self._gathering_until = _AT_ONCE
         self._failed = False
@@ -133,7 +149,17 @@ class RaftGroup:
     def transfer_leadership(self, peer_id: str, done: Callable[[str], None]) -> None:
         """See ports.Log."""
         self._refuse_after_failure()
-        self._transfer.begin(self._peer_ids, peer_id, done)
+        self._transfer.begin(self._other_voter_ids(), peer_id, done)
+        self.on_work()
+
+    def change_members(self, change: Change, done: ChangeDone) -> None:
+        """Change one member, if this node leads and no other change is under way.
+
+        ``done`` gets "" once the change is committed, or why it was not made, or that it may have been. A leader that
+        is to be removed hands over first; the request is then to be made to the new leader.
+        """
+        self._refuse_after_failure()
+        self._changes.append((change, done))
         self.on_work()
 
     def status(self) -> GroupStatus:
@@ -159,12 +185,15 @@ class RaftGroup:
                 )
                 for peer_id in self._peer_ids
             ),
+            voters=self._membership.members.voter_ids,
+            learners=self._membership.members.learner_ids,
         )
 
     def receive(self, peer_id: str, message: Message) -> bool:
-        """Take a message for the next tick. False: the peer is unknown or too much of it waits; cut its link."""
-        waiting_bytes = self._inbound_bytes.get(peer_id)
-        if waiting_bytes is None or waiting_bytes > self._settings.max_inbound_bytes:
+        """Take a message for the next tick. False: too much of the peer waits; cut its link."""
+        # Also from those whose membership has yet to reach this node: Raft needs their votes and entries (diss. 4.1).
+        waiting_bytes = self._inbound_bytes[peer_id]
+        if waiting_bytes > self._settings.max_inbound_bytes:
             return False
         self._inbound_bytes[peer_id] = waiting_bytes + size_bytes(message)
         self._inbound.append((peer_id, message))
@@ -198,7 +227,7 @@ class RaftGroup:
 
     def next_wakeup(self) -> float:
         """When the next tick is due if nothing comes, on the clock's monotonic scale."""
-        if self._inbound or self._endings or self._applied < self._engine.commit_index:
+        if self._inbound or self._endings or self._changes or self._applied < self._engine.commit_index:
             return _AT_ONCE
         delay = self._settings.apply_commit_delay_s
         return min(
@@ -240,13 +269,16 @@ class RaftGroup:
         """The second half of a step, when all that the first one wrote is durable: messages and callbacks."""
         self._refuse_after_failure()
         self._journal.dirty = False
-        self._durable_term = self._engine.term
+        self._durable_term, self._durable_index = self._engine.term, self._journal.last_index
         if self._installed:
             self._installed = False
             self._machine.restored()
         if self._applied_since is not None and self._committing:
             self._applied_since = None
             self._machine.committed()
+        if self._new_members is not None and self._committing:
+            members, self._new_members = self._new_members, None
+            self.on_members(members)
         self._announce_leadership()
         self._send_all()
         self._make_calls()
@@ -256,6 +288,7 @@ class RaftGroup:
         self._failed = True
         self._stop_leading()
         self._proposals.refuse_waiting(Fate.NOT_LEADER)
+        self._refuse_changes()
         self._store.rollback()
         self._make_calls()
 
@@ -269,6 +302,7 @@ class RaftGroup:
         self._take_inbound()
         self._take_snapshot()
         self._take_proposals()
+        self._take_changes()
         self._begin_reads()
         self._transfer.tick(lambda peer_id, message: self._guard.outbox.append((peer_id, message)))
         self._guard.tick()
@@ -294,6 +328,8 @@ class RaftGroup:
                 self._inbound_bytes[peer_id] -= size_bytes(message)
                 self._guard.receive(peer_id, message)
                 self._notice_role()
+                if self._membership.refresh():
+                    self._set_members()
 
     def _take_snapshot(self) -> None:
         receiver, self._received_snapshot = self._received_snapshot, None
@@ -311,6 +347,9 @@ class RaftGroup:
             self._journal.restart_at(index, term)
         self._engine.restore(index)
         self._applied = index
+        self._new_members = self._membership.restored()
+        if self._membership.refresh():
+            self._set_members()
         self._journal.dirty = self._installed = True
 
     def _take_proposals(self) -> None:
@@ -336,11 +375,79 @@ class RaftGroup:
         self._journal.add(COMMAND + command, index, self._engine.term)
         return index
 
+    def _take_changes(self) -> None:
+        if self._leads_in is None:
+            self._refuse_changes()
+        for change, done in self._changes:
+            self._begin_change(change, done)
+        self._changes.clear()
+        if self._leaving and min(self._leaving.values()) <= self._clock.monotonic():
+            self._leaving.clear()
+            self._set_members()
+
+    def _begin_change(self, change: Change, done: ChangeDone) -> None:
+        problem = self._change_problem(change)
+        if problem:
+            self._endings.append(lambda: done(problem))
+            return
+        peer_id = change.peer.id
+        if change.kind is ChangeKind.REMOVE and peer_id == self._node_id:
+            self._transfer.begin(self._other_voter_ids(), "", lambda problem: done(problem or _HANDED_OVER))
+            return
+        if change.kind is ChangeKind.REMOVE:
+            self._leaving[peer_id] = self._clock.monotonic() + self._settings.farewell_s
+        else:
+            self._leaving.pop(peer_id, None)
+        data = config_entry(changed(self._membership.members, change))
+        index = self._journal.last_index + 1
+        self._journal.add(data, index, self._engine.term)
+        self._membership.refresh()
+        self._set_members()
+        self._guard.replicator.send_soon()
+        self._proposals.track(index, self._engine.term, len(data), lambda fate, _outcome: done(_CHANGE_ENDS[fate]))
+
+    def _change_problem(self, change: Change) -> str:
+        """One at a time, and none before the leader knows what is committed (diss. 4.1 and its erratum)."""
+        if self._transfer.active:
+            return "the leadership is being handed over"
+        if not self._knows_what_is_committed():
+            return "the leader has just been elected and does not know yet what is committed; ask again"
+        if self._membership.index > self._engine.commit_index:
+            return "another change is under way; ask again"
+        try:
+            changed(self._membership.members, change)
+        except ValueError as error:
+            return str(error)
+        is_learner = change.peer.id in self._membership.members.learner_ids
+        if change.kind is ChangeKind.PROMOTE and is_learner and not self._has_caught_up(change.peer.id):
+            return f"{change.peer.id} has not caught up yet; ask again"
+        return ""
+
+    def _has_caught_up(self, peer_id: str) -> bool:
+        lag = self._journal.last_index - self._engine.match_index(peer_id)
+        return self._guard.replicator.connected(peer_id) and lag <= self._settings.learner_lag_entries
+
+    def _refuse_changes(self) -> None:
+        for _, done in self._changes:
+            self._endings.append(lambda done=done: done("this node does not lead"))  # type: ignore[misc]
+        self._changes.clear()
+
+    def _set_members(self) -> None:
+        members = self._membership.members
+        leaving = tuple(peer_id for peer_id in self._leaving if peer_id not in members.voter_ids + members.learner_ids)
+        self._peer_ids = tuple(sorted({*members.voter_ids, *members.learner_ids} - {self._node_id}))
+        self._guard.set_members(members.voter_ids, members.learner_ids + leaving)
+
+    def _other_voter_ids(self) -> tuple[str, ...]:
+        return tuple(peer_id for peer_id in self._membership.members.voter_ids if peer_id != self._node_id)
+
+    def _knows_what_is_committed(self) -> bool:
+        """A new leader does once an entry of its own term is (Raft 8)."""
+        return self._journal.term_at(self._engine.commit_index) == self._leads_in
+
     def _begin_reads(self) -> None:
-        commit_index = self._engine.commit_index
-        # A new leader knows what is committed once an entry of its own term is (Raft 8).
-        if self._reads.waits and self._journal.term_at(commit_index) == self._leads_in:
-            self._reads.begin(self._guard.replicator.begin_round(), commit_index)
+        if self._reads.waits and self._knows_what_is_committed():
+            self._reads.begin(self._guard.replicator.begin_round(), self._engine.commit_index)
 
     def _notice_role(self) -> None:
         leads_in = self._engine.term if self._engine.role is Role.LEADER else None
@@ -351,6 +458,9 @@ class RaftGroup:
     def _stop_leading(self) -> None:
         self._leads_in = None
         self._gathering_until = _AT_ONCE
+        if self._leaving:
+            self._leaving.clear()
+            self._set_members()
         self._proposals.lose()
         self._reads.refuse(Fate.NOT_LEADER)
         if self._announced:
@@ -370,6 +480,8 @@ class RaftGroup:
             entry = self._journal.entry(self._applied + 1)
             is_command = entry.data[0] == COMMAND[0]
             outcome = self._machine.apply(entry.index, entry.data[1:]) if is_command else b""
+            if entry.data[:1] == CONFIG:
+                self._take_members(entry)
             self._applied = entry.index
             self._proposals.applied(entry.index, entry.term, outcome)
             if self._clock.monotonic() - begun >= self._settings.apply_budget_s:
@@ -378,6 +490,9 @@ class RaftGroup:
             self._store.batch().put(Table.META, APPLIED_INDEX_KEY, encode_index(self._applied))
             if self._applied_since is None:
                 self._applied_since = begun
+
+    def _take_members(self, entry: Entry) -> None:
+        self._new_members = self._membership.applied(entry)
 
     def _applied_is_wanted(self) -> bool:
         """Whether what was applied is a reason to commit; else it waits for one, for the log gives it again."""
@@ -393,6 +508,9 @@ class RaftGroup:
         durable here. An entry that this node loses by a crash before is one that followers may hold, and is no other's.
         """
         if self._leads_in is None or self._leads_in != self._durable_term:
+            return
+        # The only voter commits what is on its own disk alone, and must not tell a learner before it is there.
+        if self._engine.commit_index > self._durable_index:
             return
         outbox = self._guard.outbox
         for peer_id, message in outbox:
@@ -446,4 +564,8 @@ class RaftGroup:
 
 
 def _nothing() -> None:
+    pass
+
+
+def _ignore(_members: Members) -> None:
     pass

@@ -40,7 +40,6 @@ class Guard:
         self,
         *,
         node_id: str,
-        peer_ids: tuple[str, ...],
         journal: Journal,
         clock: Clock,
         settings: Settings,
@@ -53,23 +52,31 @@ class Guard:
         self._clock = clock
         self._is_behind = is_behind
         self._snapshot_needed = snapshot_needed
-        self._heard_at = dict.fromkeys(peer_ids, clock.monotonic())
+        self._node_id = node_id
+        self._heard_at: dict[str, float] = {}
+        self._began_at = clock.monotonic()
         self.outbox: list[tuple[str, Message]] = []
         self.engine = Engine(
             node_id,
-            peer_ids,
+            (),
             journal=journal,
             clock=clock,
             settings=settings,
             sink=self,
             compaction_due=compaction_due,
         )
-        self.elections = Elections(
-            engine=self.engine, journal=journal, clock=clock, settings=settings, peer_ids=peer_ids, send=self._send
-        )
+        self.elections = Elections(engine=self.engine, journal=journal, clock=clock, settings=settings, send=self._send)
         self.replicator = Replicator(
-            engine=self.engine, journal=journal, clock=clock, settings=settings, peer_ids=peer_ids, send=self._send
+            engine=self.engine, journal=journal, clock=clock, settings=settings, send=self._send
         )
+
+    def set_members(self, voter_ids: tuple[str, ...], learner_ids: tuple[str, ...]) -> None:
+        """Who counts and who only gets entries, from now on; this node may be among them or not."""
+        voters = tuple(peer_id for peer_id in voter_ids if peer_id != self._node_id)
+        learners = tuple(peer_id for peer_id in learner_ids if peer_id != self._node_id)
+        self.engine.set_members(voters, learners)
+        self.elections.set_voters(voters, votes_itself=self._node_id in voter_ids)
+        self.replicator.set_members(voters, learners)
 
     def tick(self) -> None:
         """Let the engine make one step."""
@@ -90,7 +97,7 @@ class Guard:
 
     def silence_s(self, peer_id: str) -> float:
         """Seconds since the peer was heard, or since the start."""
-        return self._clock.monotonic() - self._heard_at[peer_id]
+        return self._clock.monotonic() - self._heard_at.get(peer_id, self._began_at)
 
     def peer_connected(self, peer_id: str) -> None:
         """Messages to the peer leave from now on; what was sent before may be lost."""

@@ -11,7 +11,7 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from typing import overload
 
-from raftsched.consensus.messages import NO_OP, Entry
+from raftsched.consensus.messages import CONFIG, NO_OP, Entry
 from raftsched.ports import Reader, Store, StoreRefused, Table
 
 _STATE_KEY, _COMMIT_KEY, _NODE_KEY = b"state", b"commit_index", b"node_id"
@@ -32,6 +32,7 @@ class Journal:
         self._entries: list[Entry] = []
         # How many bytes of data there were up to and with each entry; only differences count.
         self._ends: list[int] = []
+        self._configs: list[Entry] = []
         self._term, self._voted_for, self._commit_index, self._saved_commit_index = 0, "", 1, 1
         self.dirty = False
         """Whether something waits for the commit that a message may speak of."""
@@ -49,6 +50,11 @@ class Journal:
     @property
     def last_term(self) -> int:
         return self._entries[-1].term
+
+    @property
+    def last_config(self) -> Entry | None:
+        """The last entry with members of the group, if any is held."""
+        return self._configs[-1] if self._configs else None
 
     @property
     def voted_for(self) -> str:
@@ -112,11 +118,15 @@ class Journal:
     def deleteEntriesFrom(self, entryFrom: int) -> None:
         self._forget(self._entries[entryFrom:])
         del self._entries[entryFrom:], self._ends[entryFrom:]
+        while self._configs and (not self._entries or self._configs[-1].index > self.last_index):
+            self._configs.pop()
         self.dirty = True
 
     def deleteEntriesTo(self, entryTo: int) -> None:
         self._forget(self._entries[:entryTo])
         del self._entries[:entryTo], self._ends[:entryTo]
+        while self._configs and self._configs[0].index < self.first_index:
+            del self._configs[0]
 
     @overload
     def __getitem__(self, item: int) -> Entry: ...
@@ -162,6 +172,8 @@ class Journal:
     def _hold(self, entry: Entry) -> None:
         self._ends.append((self._ends[-1] if self._ends else 0) + len(entry.data))
         self._entries.append(entry)
+        if entry.data[:1] == CONFIG:
+            self._configs.append(entry)
 
     def _load(self, node_id: str) -> None:
         with self._store.read() as view:

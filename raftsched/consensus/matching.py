@@ -7,7 +7,8 @@ entries which conflict are cut, and a late or shorter append changes nothing.
 from dataclasses import dataclass
 
 from raftsched.consensus.journal import Journal
-from raftsched.consensus.messages import ENTRY_KINDS, AppendEntries, Entry
+from raftsched.consensus.membership import Members
+from raftsched.consensus.messages import CONFIG, ENTRY_KINDS, AppendEntries, Entry
 
 
 class InvariantBroken(Exception):
@@ -42,8 +43,18 @@ def is_well_formed(append: AppendEntries) -> bool:
         index += 1
         if entry.index != index or entry.term < term or not entry.data or entry.data[0] not in ENTRY_KINDS:
             return False
+        if entry.data[:1] == CONFIG and not _are_members(entry.data[1:]):
+            return False
         term = entry.term
     return term <= append.term
+
+
+def _are_members(data: bytes) -> bool:
+    try:
+        Members.decode(data)
+    except ValueError:
+        return False
+    return True
 
 
 def examine(journal: Journal, commit_index: int, append: AppendEntries) -> Accepted | Rejected:

@@ -8,7 +8,9 @@ NO_OP = b"\x01"
 """The engine's own: the entry that opens the log, and the first entry of each leader."""
 COMMAND = b"\x10"
 """Ours. The engine gives no meaning to it, so it never unpickles what follows."""
-ENTRY_KINDS = (NO_OP[0], COMMAND[0])
+CONFIG = b"\x11"
+"""Ours: the members of the group."""
+ENTRY_KINDS = (NO_OP[0], COMMAND[0], CONFIG[0])
 _MESSAGE_BYTES = 64
 
 

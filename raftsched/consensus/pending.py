@@ -62,6 +62,13 @@ class Proposals:
         self._waiting_bytes += len(command)
         self._waiting.append((command, done))
 
+    def track(self, index: int, term: int, size_bytes: int, done: ProposalDone) -> None:
+        """Take an entry that is appended already."""
+        self._count += 1
+        self._size_bytes += size_bytes
+        deadline = self._clock.monotonic() + self._settings.proposal_deadline_s
+        self._appended.append(_Proposal(index, term, size_bytes, deadline, done))
+
     def append_waiting(self, term: int, append: Callable[[bytes], int]) -> None:
         """Append all that waits, as the leader of the term; ``append`` returns the index."""
         deadline = self._clock.monotonic() + self._settings.proposal_deadline_s

@@ -1,6 +1,6 @@
 """What a leader knows of its followers, and how much it sends them."""
 
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -60,7 +60,6 @@ class Replicator:
         journal: Journal,
         clock: Clock,
         settings: Settings,
-        peer_ids: tuple[str, ...],
         send: Callable[[str, Message], None],
     ) -> None:
         """``send`` takes messages that leave after the next commit."""
@@ -69,12 +68,24 @@ class Replicator:
         self._clock = clock
         self._settings = settings
         self._send = send
-        self._progress = {peer_id: _Progress() for peer_id in peer_ids}
+        self._progress: dict[str, _Progress] = defaultdict(_Progress)
+        self._voter_ids: tuple[str, ...] = ()
+        self._member_ids: tuple[str, ...] = ()
         self._round = 0
         self._round_began: deque[tuple[int, float]] = deque()
         self._heartbeat_at = float("-inf")
         self._is_heartbeat = False
         self._send_now = False
+
+    def set_members(self, voter_ids: tuple[str, ...], learner_ids: tuple[str, ...]) -> None:
+        """The other members: those who count, and all who get entries."""
+        new = set(voter_ids + learner_ids) - set(self._member_ids)
+        self._voter_ids, self._member_ids = voter_ids, voter_ids + learner_ids
+        for peer_id in sorted(new):
+            progress = self._progress[peer_id]
+            progress.probe_again()
+            progress.acked_round = 0
+            self._resume(peer_id)
 
     def next_wakeup(self) -> float:
         """When the next heartbeat is due."""
@@ -95,7 +106,7 @@ class Replicator:
 
     def confirmed_round(self) -> int:
         """The last round that a majority, this node included, answered in the current term."""
-        acked = sorted((progress.acked_round for progress in self._progress.values()), reverse=True)
+        acked = sorted((self._progress[peer_id].acked_round for peer_id in self._voter_ids), reverse=True)
         others_needed = (len(acked) + 1) // 2
         return acked[others_needed - 1] if others_needed else self._round
 
@@ -119,7 +130,8 @@ class Replicator:
         """Send the heartbeats of those whom the engine takes for disconnected."""
         self._send_now = False
         if self._is_heartbeat and self._engine.role is Role.LEADER:
-            for peer_id, progress in self._progress.items():
+            for peer_id in self._member_ids:
+                progress = self._progress[peer_id]
                 if progress.paused and progress.connected:
                     self._probe(peer_id)
         self._is_heartbeat = False
@@ -143,7 +155,7 @@ class Replicator:
         progress.connected = True
         progress.probe_again()
         match = self._engine.match_index(peer_id)
-        if match and self._engine.role is Role.LEADER:
+        if match and peer_id in self._member_ids and self._engine.role is Role.LEADER:
             self._engine.set_next_index(peer_id, match + 1)
         progress.paused = False
         self._engine.connect(peer_id)
@@ -183,7 +195,7 @@ class Replicator:
 
     def on_reply(self, peer_id: str, message: AppendReply) -> None:
         """A follower answers an append of this term."""
-        if self._engine.role is not Role.LEADER or message.round > self._round:
+        if self._engine.role is not Role.LEADER or message.round > self._round or peer_id not in self._member_ids:
             return
         progress = self._progress[peer_id]
         self._count_contact(peer_id, message.round)

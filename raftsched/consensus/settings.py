@@ -45,6 +45,10 @@ class Settings:
     max_inbound_bytes: int = 64 * MIB
     """Messages of one peer that wait for the next tick; beyond, its link is cut."""
     snapshot_chunk_bytes: int = 256 * KIB
+    learner_lag_entries: int = 100
+    """A learner that lacks more than so many entries has not caught up, and is not made a voter."""
+    farewell_s: float = 10.0
+    """A removed node gets entries for so long, the one that removes it among them."""
 
     def __post_init__(self) -> None:
         if not 3 * self.heartbeat_s < self.election_timeout_min_s < self.election_timeout_max_s:

@@ -114,8 +114,10 @@ class RaftTransport(rpc.RaftServiceServicer):
         self._tasks = []
 
     def send(self, group_id: int, peer_id: str, message: Message) -> None:
-        """Queue a message. It is lost when the link is down; a link whose queue is full is cut."""
-        self._links[peer_id].send(group_id, message)
+        """Queue a message. It is lost when there is no link or it is down; a link whose queue is full is cut."""
+        link = self._links.get(peer_id)
+        if link is not None:
+            link.send(group_id, message)
 
     async def fetch_snapshot(
         self, group_id: int, peer_id: str, position: SnapshotPosition | None = None

@@ -20,6 +20,10 @@ RUNS = [
     *((profile, 3, seed) for profile in (REJOIN, DEAF) for seed in range(4)),
     # A leader that is cut off still counts on entries that the next leader has overwritten, and harms nobody.
     ("everything", 5, 10085),
+    # The only voter of a group applies an entry, and its disk then refuses it.
+    ("members and everything", 3, 1002),
+    ("members and everything", 3, 1098),
+    *(("members and everything", 5, seed) for seed in range(4)),
 ]
 
 

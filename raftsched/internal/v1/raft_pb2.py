@@ -24,15 +24,15 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n raftsched/internal/v1/raft.proto\x12\x15raftsched.internal.v1\"~\n\x0f\x45xchangeRequest\x12\x35\n\x08greeting\x18\x01 \x01(\x0b\x32#.raftsched.internal.v1.RaftGreeting\x12\x34\n\x08messages\x18\x02 \x03(\x0b\x32\".raftsched.internal.v1.RaftMessage\"\x12\n\x10\x45xchangeResponse\"e\n\x0cRaftGreeting\x12\x12\n\ncluster_id\x18\x01 \x01(\t\x12\x11\n\tsender_id\x18\x02 \x01(\t\x12\x14\n\x0crecipient_id\x18\x03 \x01(\t\x12\x18\n\x10protocol_version\x18\x04 \x01(\r\"\xc7\x03\n\x0bRaftMessage\x12\x10\n\x08group_id\x18\x01 \x01(\x04\x12\x0c\n\x04term\x18\x02 \x01(\x04\x12\x32\n\x08pre_vote\x18\x03 \x01(\x0b\x32\x1e.raftsched.internal.v1.PreVoteH\x00\x12=\n\x0epre_vote_reply\x18\x04 \x01(\x0b\x32#.raftsched.internal.v1.PreVoteReplyH\x00\x12:\n\x0crequest_vote\x18\x05 \x01(\x0b\x32\".raftsched.internal.v1.RequestVoteH\x00\x12+\n\x04vote\x18\x06 \x01(\x0b\x32\x1b.raftsched.internal.v1.VoteH\x00\x12>\n\x0e\x61ppend_entries\x18\x07 \x01(\x0b\x32$.raftsched.internal.v1.AppendEntriesH\x00\x12:\n\x0c\x61ppend_reply\x18\x08 \x01(\x0b\x32\".raftsched.internal.v1.AppendReplyH\x00\x12\x38\n\x0btimeout_now\x18\t \x01(\x0b\x32!.raftsched.internal.v1.TimeoutNowH\x00\x42\x06\n\x04kind\"0\n\x07PreVote\x12\x12\n\nlast_index\x18\x01 \x01(\x04\x12\x11\n\tlast_term\x18\x02 \x01(\x04\"3\n\x0cPreVoteReply\x12\x12\n\nasked_term\x18\x01 \x01(\x04\x12\x0f\n\x07granted\x18\x02 \x01(\x08\"F\n\x0bRequestVote\x12\x12\n\nlast_index\x18\x01 \x01(\x04\x12\x11\n\tlast_term\x18\x02 \x01(\x04\x12\x10\n\x08transfer\x18\x03 \x01(\x08\"\x17\n\x04Vote\x12\x0f\n\x07granted\x18\x01 \x01(\x08\"\'\n\tRaftEntry\x12\x0c\n\x04term\x18\x01 \x01(\x04\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\"\xad\x01\n\rAppendEntries\x12\x12\n\nprev_index\x18\x01 \x01(\x04\x12\x11\n\tprev_term\x18\x02 \x01(\x04\x12\x31\n\x07\x65ntries\x18\x03 \x03(\x0b\x32 .raftsched.internal.v1.RaftEntry\x12\x14\n\x0c\x63ommit_index\x18\x04 \x01(\x04\x12\r\n\x05\x65poch\x18\x05 \x01(\x04\x12\r\n\x05round\x18\x06 \x01(\x04\x12\x0e\n\x06oldest\x18\x07 \x01(\x08\"o\n\x0b\x41ppendReply\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12\r\n\x05round\x18\x02 \x01(\x04\x12\x33\n\x06result\x18\x03 \x01(\x0e\x32#.raftsched.internal.v1.AppendResult\x12\r\n\x05index\x18\x04 \x01(\x04\"\x0c\n\nTimeoutNow\"\x9a\x01\n\x14\x46\x65tchSnapshotRequest\x12\x35\n\x08greeting\x18\x01 \x01(\x0b\x32#.raftsched.internal.v1.RaftGreeting\x12\x10\n\x08group_id\x18\x02 \x01(\x04\x12\x39\n\x08position\x18\x03 \x01(\x0b\x32\'.raftsched.internal.v1.SnapshotPosition\"C\n\x10SnapshotPosition\x12\x13\n\x0bsnapshot_id\x18\x01 \x01(\t\x12\r\n\x05table\x18\x02 \x01(\t\x12\x0b\n\x03key\x18\x03 \x01(\x0c\"\x8d\x01\n\x15\x46\x65tchSnapshotResponse\x12\x37\n\x06header\x18\x01 \x01(\x0b\x32%.raftsched.internal.v1.SnapshotHeaderH\x00\x12\x33\n\x04rows\x18\x02 \x01(\x0b\x32#.raftsched.internal.v1.SnapshotRowsH\x00\x42\x06\n\x04kind\"P\n\x0eSnapshotHeader\x12\x13\n\x0bsnapshot_id\x18\x01 \x01(\t\x12\r\n\x05index\x18\x02 \x01(\x04\x12\x0c\n\x04term\x18\x03 \x01(\x04\x12\x0c\n\x04rows\x18\x04 \x01(\x04\"K\n\x0cSnapshotRows\x12\r\n\x05table\x18\x01 \x01(\t\x12\x0c\n\x04keys\x18\x02 \x03(\x0c\x12\x0e\n\x06values\x18\x03 \x03(\x0c\x12\x0e\n\x06\x64igest\x18\x04 \x01(\x0c*}\n\x0c\x41ppendResult\x12\x1d\n\x19\x41PPEND_RESULT_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x41PPEND_RESULT_ACCEPTED\x10\x01\x12\x1a\n\x16\x41PPEND_RESULT_REJECTED\x10\x02\x12\x16\n\x12\x41PPEND_RESULT_BUSY\x10\x03\x32\xdc\x01\n\x0bRaftService\x12_\n\x08\x45xchange\x12&.raftsched.internal.v1.ExchangeRequest\x1a\'.raftsched.internal.v1.ExchangeResponse(\x01\x30\x01\x12l\n\rFetchSnapshot\x12+.raftsched.internal.v1.FetchSnapshotRequest\x1a,.raftsched.internal.v1.FetchSnapshotResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n raftsched/internal/v1/raft.proto\x12\x15raftsched.internal.v1\"~\n\x0f\x45xchangeRequest\x12\x35\n\x08greeting\x18\x01 \x01(\x0b\x32#.raftsched.internal.v1.RaftGreeting\x12\x34\n\x08messages\x18\x02 \x03(\x0b\x32\".raftsched.internal.v1.RaftMessage\"\x12\n\x10\x45xchangeResponse\"e\n\x0cRaftGreeting\x12\x12\n\ncluster_id\x18\x01 \x01(\t\x12\x11\n\tsender_id\x18\x02 \x01(\t\x12\x14\n\x0crecipient_id\x18\x03 \x01(\t\x12\x18\n\x10protocol_version\x18\x04 \x01(\r\"\xc7\x03\n\x0bRaftMessage\x12\x10\n\x08group_id\x18\x01 \x01(\x04\x12\x0c\n\x04term\x18\x02 \x01(\x04\x12\x32\n\x08pre_vote\x18\x03 \x01(\x0b\x32\x1e.raftsched.internal.v1.PreVoteH\x00\x12=\n\x0epre_vote_reply\x18\x04 \x01(\x0b\x32#.raftsched.internal.v1.PreVoteReplyH\x00\x12:\n\x0crequest_vote\x18\x05 \x01(\x0b\x32\".raftsched.internal.v1.RequestVoteH\x00\x12+\n\x04vote\x18\x06 \x01(\x0b\x32\x1b.raftsched.internal.v1.VoteH\x00\x12>\n\x0e\x61ppend_entries\x18\x07 \x01(\x0b\x32$.raftsched.internal.v1.AppendEntriesH\x00\x12:\n\x0c\x61ppend_reply\x18\x08 \x01(\x0b\x32\".raftsched.internal.v1.AppendReplyH\x00\x12\x38\n\x0btimeout_now\x18\t \x01(\x0b\x32!.raftsched.internal.v1.TimeoutNowH\x00\x42\x06\n\x04kind\"0\n\x07PreVote\x12\x12\n\nlast_index\x18\x01 \x01(\x04\x12\x11\n\tlast_term\x18\x02 \x01(\x04\"3\n\x0cPreVoteReply\x12\x12\n\nasked_term\x18\x01 \x01(\x04\x12\x0f\n\x07granted\x18\x02 \x01(\x08\"F\n\x0bRequestVote\x12\x12\n\nlast_index\x18\x01 \x01(\x04\x12\x11\n\tlast_term\x18\x02 \x01(\x04\x12\x10\n\x08transfer\x18\x03 \x01(\x08\"\x17\n\x04Vote\x12\x0f\n\x07granted\x18\x01 \x01(\x08\"\'\n\tRaftEntry\x12\x0c\n\x04term\x18\x01 \x01(\x04\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\"\xad\x01\n\rAppendEntries\x12\x12\n\nprev_index\x18\x01 \x01(\x04\x12\x11\n\tprev_term\x18\x02 \x01(\x04\x12\x31\n\x07\x65ntries\x18\x03 \x03(\x0b\x32 .raftsched.internal.v1.RaftEntry\x12\x14\n\x0c\x63ommit_index\x18\x04 \x01(\x04\x12\r\n\x05\x65poch\x18\x05 \x01(\x04\x12\r\n\x05round\x18\x06 \x01(\x04\x12\x0e\n\x06oldest\x18\x07 \x01(\x08\"o\n\x0b\x41ppendReply\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12\r\n\x05round\x18\x02 \x01(\x04\x12\x33\n\x06result\x18\x03 \x01(\x0e\x32#.raftsched.internal.v1.AppendResult\x12\r\n\x05index\x18\x04 \x01(\x04\"\x81\x01\n\x0cGroupMembers\x12;\n\x07members\x18\x01 \x03(\x0b\x32*.raftsched.internal.v1.GroupMembers.Member\x1a\x34\n\x06Member\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12\r\n\x05votes\x18\x03 \x01(\x08\"\x0c\n\nTimeoutNow\"\x9a\x01\n\x14\x46\x65tchSnapshotRequest\x12\x35\n\x08greeting\x18\x01 \x01(\x0b\x32#.raftsched.internal.v1.RaftGreeting\x12\x10\n\x08group_id\x18\x02 \x01(\x04\x12\x39\n\x08position\x18\x03 \x01(\x0b\x32\'.raftsched.internal.v1.SnapshotPosition\"C\n\x10SnapshotPosition\x12\x13\n\x0bsnapshot_id\x18\x01 \x01(\t\x12\r\n\x05table\x18\x02 \x01(\t\x12\x0b\n\x03key\x18\x03 \x01(\x0c\"\x8d\x01\n\x15\x46\x65tchSnapshotResponse\x12\x37\n\x06header\x18\x01 \x01(\x0b\x32%.raftsched.internal.v1.SnapshotHeaderH\x00\x12\x33\n\x04rows\x18\x02 \x01(\x0b\x32#.raftsched.internal.v1.SnapshotRowsH\x00\x42\x06\n\x04kind\"P\n\x0eSnapshotHeader\x12\x13\n\x0bsnapshot_id\x18\x01 \x01(\t\x12\r\n\x05index\x18\x02 \x01(\x04\x12\x0c\n\x04term\x18\x03 \x01(\x04\x12\x0c\n\x04rows\x18\x04 \x01(\x04\"K\n\x0cSnapshotRows\x12\r\n\x05table\x18\x01 \x01(\t\x12\x0c\n\x04keys\x18\x02 \x03(\x0c\x12\x0e\n\x06values\x18\x03 \x03(\x0c\x12\x0e\n\x06\x64igest\x18\x04 \x01(\x0c*}\n\x0c\x41ppendResult\x12\x1d\n\x19\x41PPEND_RESULT_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x41PPEND_RESULT_ACCEPTED\x10\x01\x12\x1a\n\x16\x41PPEND_RESULT_REJECTED\x10\x02\x12\x16\n\x12\x41PPEND_RESULT_BUSY\x10\x03\x32\xdc\x01\n\x0bRaftService\x12_\n\x08\x45xchange\x12&.raftsched.internal.v1.ExchangeRequest\x1a\'.raftsched.internal.v1.ExchangeResponse(\x01\x30\x01\x12l\n\rFetchSnapshot\x12+.raftsched.internal.v1.FetchSnapshotRequest\x1a,.raftsched.internal.v1.FetchSnapshotResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'raftsched.internal.v1.raft_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_APPENDRESULT']._serialized_start=1841
-  _globals['_APPENDRESULT']._serialized_end=1966
+  _globals['_APPENDRESULT']._serialized_start=1973
+  _globals['_APPENDRESULT']._serialized_end=2098
   _globals['_EXCHANGEREQUEST']._serialized_start=59
   _globals['_EXCHANGEREQUEST']._serialized_end=185
   _globals['_EXCHANGERESPONSE']._serialized_start=187
@@ -55,18 +55,22 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_APPENDENTRIES']._serialized_end=1183
   _globals['_APPENDREPLY']._serialized_start=1185
   _globals['_APPENDREPLY']._serialized_end=1296
-  _globals['_TIMEOUTNOW']._serialized_start=1298
-  _globals['_TIMEOUTNOW']._serialized_end=1310
-  _globals['_FETCHSNAPSHOTREQUEST']._serialized_start=1313
-  _globals['_FETCHSNAPSHOTREQUEST']._serialized_end=1467
-  _globals['_SNAPSHOTPOSITION']._serialized_start=1469
-  _globals['_SNAPSHOTPOSITION']._serialized_end=1536
-  _globals['_FETCHSNAPSHOTRESPONSE']._serialized_start=1539
-  _globals['_FETCHSNAPSHOTRESPONSE']._serialized_end=1680
-  _globals['_SNAPSHOTHEADER']._serialized_start=1682
-  _globals['_SNAPSHOTHEADER']._serialized_end=1762
-  _globals['_SNAPSHOTROWS']._serialized_start=1764
-  _globals['_SNAPSHOTROWS']._serialized_end=1839
-  _globals['_RAFTSERVICE']._serialized_start=1969
-  _globals['_RAFTSERVICE']._serialized_end=2189
+  _globals['_GROUPMEMBERS']._serialized_start=1299
+  _globals['_GROUPMEMBERS']._serialized_end=1428
+  _globals['_GROUPMEMBERS_MEMBER']._serialized_start=1376
+  _globals['_GROUPMEMBERS_MEMBER']._serialized_end=1428
+  _globals['_TIMEOUTNOW']._serialized_start=1430
+  _globals['_TIMEOUTNOW']._serialized_end=1442
+  _globals['_FETCHSNAPSHOTREQUEST']._serialized_start=1445
+  _globals['_FETCHSNAPSHOTREQUEST']._serialized_end=1599
+  _globals['_SNAPSHOTPOSITION']._serialized_start=1601
+  _globals['_SNAPSHOTPOSITION']._serialized_end=1668
+  _globals['_FETCHSNAPSHOTRESPONSE']._serialized_start=1671
+  _globals['_FETCHSNAPSHOTRESPONSE']._serialized_end=1812
+  _globals['_SNAPSHOTHEADER']._serialized_start=1814
+  _globals['_SNAPSHOTHEADER']._serialized_end=1894
+  _globals['_SNAPSHOTROWS']._serialized_start=1896
+  _globals['_SNAPSHOTROWS']._serialized_end=1971
+  _globals['_RAFTSERVICE']._serialized_start=2101
+  _globals['_RAFTSERVICE']._serialized_end=2321
 # @@protoc_insertion_point(module_scope)

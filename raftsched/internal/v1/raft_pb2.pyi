@@ -353,6 +353,52 @@ class AppendReply(_message.Message):
 Global___AppendReply: _TypeAlias = AppendReply  # noqa: Y015
 
 @_typing.final
+class GroupMembers(_message.Message):
+    """All members of a group, as an entry of its log."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Member(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        ID_FIELD_NUMBER: _builtins.int
+        ADDRESS_FIELD_NUMBER: _builtins.int
+        VOTES_FIELD_NUMBER: _builtins.int
+        id: _builtins.str
+        address: _builtins.str
+        votes: _builtins.bool
+        """False: a learner, which gets entries and does not count."""
+        def __init__(
+            self,
+            *,
+            id: _builtins.str = ...,
+            address: _builtins.str = ...,
+            votes: _builtins.bool = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "id", b"id", "votes", b"votes"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    MEMBERS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def members(self) -> _containers.RepeatedCompositeFieldContainer[Global___GroupMembers.Member]: ...
+    def __init__(
+        self,
+        *,
+        members: _abc.Iterable[Global___GroupMembers.Member] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["members", b"members"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GroupMembers: _TypeAlias = GroupMembers  # noqa: Y015
+
+@_typing.final
 class TimeoutNow(_message.Message):
     """Tells the peer to stand for election at once."""
 

@@ -5,7 +5,8 @@ Nothing here asks the code under test what it believes, except for its role, ter
 
 from dataclasses import dataclass, field
 
-from raftsched.consensus.messages import AppendEntries, AppendReply, AppendResult, Message, RequestVote, Vote
+from raftsched.consensus.messages import CONFIG, AppendEntries, AppendReply, AppendResult, Message, RequestVote, Vote
+from raftsched.internal.v1.raft_pb2 import GroupMembers
 from raftsched.ports import Role, Table
 from tests.simulation.consensus.member import Member, Members
 from tests.simulation.consensus.network import Network
@@ -21,6 +22,8 @@ class _Platter:
     log: dict[int, tuple[int, bytes]] = field(default_factory=dict)
     term: int = 0
     vote: str = ""
+    configs: dict[int, bytes] = field(default_factory=dict)
+    """Entries of the log that hold the members of the group."""
 
     @property
     def base(self) -> int:
@@ -38,11 +41,19 @@ class _Platter:
 class Checks:
     """Watches all members of a run."""
 
-    def __init__(self, world: World, network: Network, members: Members, election_timeout_max_s: float) -> None:
+    def __init__(
+        self,
+        world: World,
+        network: Network,
+        members: Members,
+        election_timeout_max_s: float,
+        first: list[str] | None = None,
+    ) -> None:
+        """``first`` are the voters of the beginning; None: all."""
         self._world = world
         self._network = network
         self._members = members
-        self._quorum = len(members) // 2 + 1
+        self._first = tuple(members if first is None else first)
         self._no_contact_s = 1.1 * election_timeout_max_s + _NO_CONTACT_SLACK_S
         self._platters = {node_id: _Platter() for node_id in members}
         self._entries: dict[tuple[int, int], bytes] = {}
@@ -54,8 +65,12 @@ class Checks:
         """Match indexes of nodes that have lost their disk, until the leader learns of it."""
         self.committed: dict[int, tuple[int, bytes, int]] = {}
         self.last_committed = 1
+        self._voters_since: dict[str, tuple[str, ...]] = {}
+        self._voters_at: dict[str, float] = {}
         self._seen_commit = dict.fromkeys(members, (0, 1))
         self._applied: dict[int, bytes] = {}
+        self._applying: dict[tuple[str, int], dict[int, bytes]] = {}
+        """What the open batch of a process holds."""
         self._applied_to: dict[str, tuple[int, int]] = {}
         for member in members.values():
             self._watch(member)
@@ -85,16 +100,20 @@ class Checks:
         self._watch(member)
 
     def _on_commit(self, member: Member, rows: list[tuple[Table, bytes, bytes | None]]) -> None:
+        self._applied |= self._applying.pop((member.id, member.incarnation), {})
         platter = self._platters[member.id]
         written = []
         for table, key, value in rows:
             if table is Table.LOG:
                 index = int.from_bytes(key, "big")
+                platter.configs.pop(index, None)
                 if value is None:
                     platter.log.pop(index, None)
                 else:
                     platter.log[index] = (int.from_bytes(value[:8], "big"), value[8:])
                     written.append(index)
+                    if value[8] == CONFIG[0]:
+                        platter.configs[index] = value[9:]
             elif key == b"state" and value is not None:
                 platter.term, platter.vote = int.from_bytes(value[:8], "big"), value[8:].decode()
         for index in written:
@@ -116,7 +135,9 @@ class Checks:
         """What a leader has sent early must not make it count on its own disk early."""
         assert member.group is not None
         status = member.group.status()
-        if status.role is Role.LEADER and self._quorum > 1:
+        voters = self._voters(member)
+        # A change of the members that this step began is looked at when it is on the disk.
+        if status.role is Role.LEADER and len(voters) > 1 and set(voters) == set(status.voters):
             self._check_commits(member, status.commit_index, status.term, leads=True)
 
     def _after_tick(self, member: Member) -> None:
@@ -151,9 +172,18 @@ class Checks:
     def _check_contact(self, member: Member, term: int) -> None:
         """A leader that no majority answers does not go on for long (Raft dissertation 6.2)."""
         since = max(self._led_since[member.id][2], member.resumed_at)
-        heard = [self._network.delivered_at.get((peer_id, member.id), 0.0) for peer_id in self._members]
-        contact = sorted((max(at, since) for at in heard), reverse=True)[self._quorum - 2] if self._quorum > 1 else 0
-        if self._quorum > 1 and self._world.now - contact > self._no_contact_s:
+        voters = self._voters(member)
+        quorum = len(voters) // 2 + 1
+        if member.announced is None or self._voters_since.get(member.id) != voters:
+            # Who has just begun to count has its time to be heard.
+            self._voters_since[member.id] = voters
+            self._voters_at[member.id] = self._world.now
+        since = max(since, self._voters_at[member.id])
+        heard = [
+            self._network.delivered_at.get((peer_id, member.id), 0.0) for peer_id in voters if peer_id != member.id
+        ]
+        contact = sorted((max(at, since) for at in heard), reverse=True)[quorum - 2] if quorum > 1 else 0
+        if quorum > 1 and self._world.now - contact > self._no_contact_s:
             raise Violation(f"check quorum: {member.id} leads in {term}, no majority answered since {contact:.3f}")
 
     def _check_match(self, member: Member, term: int, peer_id: str, match_index: int) -> None:
@@ -182,20 +212,38 @@ class Checks:
             known = self.committed.setdefault(index, (entry_term, data, term))
             if known[:2] != (entry_term, data):
                 raise Violation(f"state machine safety: {member.id} commits another entry at {index}")
-            holders = sum(other.holds(index, entry_term) for other in self._platters.values())
-            if leads and holders < self._quorum:
-                raise Violation(f"durability: {member.id} commits {index}, which is on {holders} disks")
+            voters = self._voters(member) if leads else ()
+            holders = sum(self._platters[node_id].holds(index, entry_term) for node_id in voters)
+            if leads and holders < len(voters) // 2 + 1:
+                where = f"{holders} disks of the voters {', '.join(voters)}"
+                raise Violation(f"durability: {member.id} commits {index}, which is on {where}")
             self.last_committed = max(self.last_committed, index)
         self._seen_commit[member.id] = (member.incarnation, commit_index)
 
+    def _voters(self, member: Member) -> tuple[str, ...]:
+        """By the last members on the disk of the node: in its log, or else in its state."""
+        configs = self._platters[member.id].configs
+        row = None
+        if member.disk.has_changed_members:
+            with member.disk.read() as view:
+                row = view.get(Table.META, b"members")
+        index = 0 if row is None else int.from_bytes(row[:8], "big")
+        if configs and max(configs) > index:
+            row = bytes(8) + configs[max(configs)]
+        if row is None:
+            return self._first
+        return tuple(each.id for each in GroupMembers.FromString(row[8:]).members if each.votes)
+
     def _on_apply(self, member: Member, index: int, command: bytes) -> None:
         """State Machine Safety; and no command twice or left out."""
-        if self._applied.setdefault(index, command) != command:
+        if self._applied.get(index, command) != command:
             raise Violation(f"state machine safety: {member.id} applies another command at {index}")
         incarnation, before = self._applied_to.get(member.id, (0, 0))
         if incarnation == member.incarnation and index <= before:
             raise Violation(f"apply: {member.id} applies {index} after {before}")
         self._applied_to[member.id] = (member.incarnation, index)
+        # Whoever is the only voter applies before its disk has the entry, and tells nobody if that fails.
+        self._applying.setdefault((member.id, member.incarnation), {})[index] = command
 
     def _on_send(self, member: Member, peer_id: str, message: Message, early: bool) -> None:
         """Sync before send: what a message says is on the sender's disk.

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from raftsched.consensus.membership import Change, ChangeKind
+from raftsched.ports import Peer
 from tests.simulation.consensus.member import Member, Members
 from tests.simulation.consensus.network import Network
 from tests.simulation.consensus.world import World
@@ -25,6 +27,7 @@ class Profile:
     disk_errors_s: float = 0.0
     restart_storms_s: float = 0.0
     transfers_s: float = 0.0
+    member_changes_s: float = 0.0
     late_s: float = 1.0
     base_delays_s: tuple[float, ...] = (0.0002, 0.002, 0.02)
 
@@ -38,6 +41,21 @@ PROFILES = {
     "handovers": Profile(transfers_s=0.3, resets_s=0.4, leader_kills_s=6, late_s=4.0),
     "candidates": Profile(pauses_s=1.0, longest_pause_s=1.5, candidate_kills=0.6),
     "far": Profile(resets_s=2, leader_kills_s=2, base_delays_s=(0.05, 0.1)),
+    "members": Profile(member_changes_s=0.15, resets_s=2, leader_kills_s=6, cuts_s=6),
+    "members and everything": Profile(
+        member_changes_s=0.3,
+        resets_s=1.5,
+        cuts_s=6,
+        partitions_s=8,
+        slow_links_s=6,
+        kills_s=8,
+        leader_kills_s=8,
+        pauses_s=8,
+        disk_errors_s=15,
+        restart_storms_s=20,
+        transfers_s=8,
+        late_s=3.0,
+    ),
     "everything": Profile(
         resets_s=1.5,
         cuts_s=6,
@@ -71,6 +89,7 @@ class Faults:
     def begin(self) -> None:
         profile = self._profile
         self._repeat(profile.transfers_s, self._transfer)
+        self._repeat(profile.member_changes_s, self._change_members)
         if len(self._members) > 1:
             self._repeat(profile.resets_s, self._reset)
             self._repeat(profile.cuts_s, self._cut)
@@ -186,6 +205,25 @@ class Faults:
         if group is not None:
             self._count("transfers")
             group.transfer_leadership("", lambda problem: None)
+
+    def _change_members(self) -> None:
+        """Ask a leader for a change that makes sense to it; now and then for two at once."""
+        group = self._leader().group
+        if group is None:
+            return
+        for _ in range(self._random.choice([1, 1, 2])):
+            status = group.status()
+            outside = [id_ for id_ in self._members if id_ not in status.voters + status.learners]
+            changes = [Change(ChangeKind.ADD_LEARNER, Peer(node_id, "")) for node_id in outside]
+            changes += [Change(ChangeKind.PROMOTE, Peer(node_id, "")) for node_id in status.learners] * 2
+            changes += [Change(ChangeKind.REMOVE, Peer(node_id, "")) for node_id in status.voters + status.learners[:1]]
+            change = self._random.choice(changes)
+            self._world.note("asks", change.kind.name, change.peer.id)
+            group.change_members(change, self._changed)
+
+    def _changed(self, problem: str) -> None:
+        self._world.note("change", problem)
+        self._count("member changes" if not problem else "member changes refused")
 
     def _disk_error(self) -> None:
         self._count("disk errors")

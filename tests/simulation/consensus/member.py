@@ -26,6 +26,7 @@ class Disk(MemoryStore):
         self.commits = 0
         self.reports_failure_after_commit = False
         """Let the next commit that has something to write be durable, and say that it failed."""
+        self.has_changed_members = False
 
     def commit(self) -> bool:
         batch, changed = self._batch, []
@@ -34,6 +35,7 @@ class Disk(MemoryStore):
                 rows = batch.tables[table]
                 keys = dict.fromkeys(key for undo_rows, key, _ in batch.undo if undo_rows is rows)
                 changed += [(table, key, rows.values.get(key)) for key in keys]
+            self.has_changed_members = b"members" in batch.tables[Table.META].values
         committed = super().commit()
         if committed:
             self.commits += 1

@@ -16,6 +16,7 @@ from raftsched.consensus.group import RaftGroup
 from raftsched.consensus.guard import Guard
 from raftsched.consensus.journal import Journal
 from raftsched.consensus.matching import Accepted, Rejected
+from raftsched.consensus.membership import Change, Membership
 from raftsched.consensus.messages import AppendEntries, AppendReply, Vote
 from raftsched.consensus.replicator import Replicator
 from raftsched.ports import Fate, Role
@@ -239,7 +240,72 @@ def match_index_never_falls(patch: Patch) -> None:
     patch.setattr(Replicator, "_rejected", rejected)
 
 
+def learners_count_at_once(patch: Patch) -> None:
+    set_members = Guard.set_members
+    patch.setattr(Guard, "set_members", lambda self, voters, learners: set_members(self, voters + learners, ()))
+
+
+def two_changes_in_flight(patch: Patch) -> None:
+    change_problem = RaftGroup._change_problem
+
+    def problem(self: RaftGroup, change: Change) -> str:
+        index, self._membership.index = self._membership.index, 0
+        try:
+            return change_problem(self, change)
+        finally:
+            self._membership.index = index
+
+    patch.setattr(RaftGroup, "_change_problem", problem)
+
+
+def change_before_the_own_no_op(patch: Patch) -> None:
+    patch.setattr(RaftGroup, "_knows_what_is_committed", lambda self: True)
+
+
+def members_stay_when_their_entry_is_cut(patch: Patch) -> None:
+    refresh = Membership.refresh
+
+    def refresh_upwards(self: Membership) -> bool:
+        entry = self._journal.last_config
+        if max(self._applied[0], 0 if entry is None else entry.index) < self.index:
+            return False
+        return refresh(self)
+
+    patch.setattr(Membership, "refresh", refresh_upwards)
+
+
+def commit_told_before_it_is_durable(patch: Patch) -> None:
+    patch.setattr(RaftGroup, "_durable_index", property(lambda self: 1 << 60, lambda self, index: None), raising=False)
+
+
 MUTATIONS = [
+    Mutation(
+        "the only voter tells learners after its commit",
+        commit_told_before_it_is_durable,
+        ("leader completeness",),
+        schedule=schedules.only_voter_loses_an_entry,
+    ),
+    Mutation(
+        "learners do not count", learners_count_at_once, ("durability",), schedule=schedules.learner_counts_for_nothing
+    ),
+    Mutation(
+        "one change at a time",
+        two_changes_in_flight,
+        ("durability", "state machine safety", "leader completeness", "check quorum"),
+        schedule=schedules.two_changes_at_once,
+    ),
+    Mutation(
+        "no change before the own no-op",
+        change_before_the_own_no_op,
+        ("leader completeness",),
+        schedule=schedules.change_in_the_first_moment,
+    ),
+    Mutation(
+        "members go with their entry",
+        members_stay_when_their_entry_is_cut,
+        ("leader completeness",),
+        schedule=schedules.members_are_cut_from_the_log,
+    ),
     Mutation("conflict check before truncation", cut_at_prev_index, ("commit index", "acknowledged"), profile="resets"),
     Mutation("term on replies", replies_of_any_term_and_probe, ("match",), schedule=schedules.earlier_leadership),
     Mutation("epoch on replies", one_epoch, ("no convergence",), schedule=schedules.disk_lost),

@@ -39,13 +39,15 @@ class Simulation:
     def __init__(self, seed: int, profile: str, nodes: int) -> None:
         self.world = World(seed)
         self.settings = _settings(self.world, near=max(PROFILES[profile].base_delays_s) < 0.05)
-        ids = ["a", "b", "c", "d", "e"][:nodes]
+        first = ["a", "b", "c", "d", "e"][:nodes]
+        # Those who may join are numbered on.
+        ids = [*first, "x", "y"] if PROFILES[profile].member_changes_s else first
         self.network = Network(self.world, ids)
         self.members: Members = {}
         for node_id in ids:
-            self.members[node_id] = Member(self.world, self.network, node_id, ids, self.settings, self.members)
+            self.members[node_id] = Member(self.world, self.network, node_id, first, self.settings, self.members)
         self.network.stations.update(self.members)
-        self.checks = Checks(self.world, self.network, self.members, self.settings.election_timeout_max_s)
+        self.checks = Checks(self.world, self.network, self.members, self.settings.election_timeout_max_s, first)
         interval_s = self.world.random("load").choice([0.01, 0.03, 0.1])
         self.workload = Workload(self.world, self.members, self.settings, interval_s)
         self.faults = Faults(self.world, self.network, self.members, PROFILES[profile])
@@ -75,19 +77,29 @@ class Simulation:
         self.world.run_until(self.world.now + 8.0)
         if not self._agree() or self._leader() is not leader:
             raise Violation(f"the group does not stay converged: {self._states()}")
-        self.workload.check_end()
+        self.workload.check_end(self._in_group(leader))
 
     def _leader(self) -> Member | None:
         return next((member for member in self.members.values() if member.announced is not None), None)
 
     def _agree(self) -> bool:
-        groups = [member.group for member in self.members.values()]
-        if any(group is None for group in groups) or sum(m.role is Role.LEADER for m in self.members.values()) != 1:
+        leader = self._leader()
+        if leader is None or sum(m.role is Role.LEADER for m in self.members.values()) != 1:
+            return False
+        inside = self._in_group(leader)
+        groups = [member.group for member in inside]
+        if any(group is None for group in groups):
             return False
         statuses = [group.status() for group in groups if group is not None]
         heads = {(s.term, s.leader_id, s.commit_index, s.applied_index, s.last_index) for s in statuses}
         same = len(heads) == 1 and statuses[0].applied_index == statuses[0].last_index
-        return same and self._leader() is not None and len({_state(member) for member in self.members.values()}) == 1
+        return same and len({_state(member) for member in inside}) == 1
+
+    def _in_group(self, leader: Member) -> list[Member]:
+        """The members that the leader knows."""
+        assert leader.group is not None
+        status = leader.group.status()
+        return [self.members[node_id] for node_id in (*status.voters, *status.learners)]
 
     def _states(self) -> str:
         return "; ".join(f"{m.id}: {m.group.status() if m.group else 'down'}" for m in self.members.values())

@@ -2,8 +2,10 @@
 
 from collections.abc import Callable
 
-from raftsched.consensus.messages import AppendReply, AppendResult, Message
+from raftsched.consensus.membership import Change, ChangeKind
+from raftsched.consensus.messages import AppendEntries, AppendReply, AppendResult, Message
 from raftsched.consensus.snapshot import SnapshotReceiver
+from raftsched.ports import Peer, Role
 from tests.simulation.consensus.member import Member
 from tests.simulation.consensus.run import Simulation
 
@@ -11,8 +13,9 @@ from tests.simulation.consensus.run import Simulation
 class Stage(Simulation):
     """A calm group whose links and clients do only what the schedule says."""
 
-    def __init__(self, nodes: int) -> None:
-        super().__init__(7, "calm", nodes)
+    def __init__(self, nodes: int, profile: str = "calm") -> None:
+        """Of the profile, only the nodes that may join are there."""
+        super().__init__(7, profile, nodes)
         self.network.has_spikes = False
         for member in self.members.values():
             member.start()
@@ -35,7 +38,7 @@ class Stage(Simulation):
         end = self.world.now + 20.0
         while not condition():
             assert self.world.now < end, "the schedule does not come to pass"
-            self.wait(0.01)
+            self.wait(0.001)
 
     def propose(self, member: Member, count: int) -> None:
         for _ in range(count):
@@ -65,6 +68,19 @@ class Stage(Simulation):
 
         target.deliver = deliver_and_keep  # type: ignore[method-assign]
         return kept
+
+    def change(self, member: Member, kind: ChangeKind, node_id: str) -> list[str]:
+        """Ask for a change of the members; what comes of it."""
+        said: list[str] = []
+        assert member.group is not None
+        member.group.change_members(Change(kind, Peer(node_id, "")), said.append)
+        return said
+
+    def make_learner(self, node_id: str) -> None:
+        """Add it, and wait until it has caught up."""
+        assert self.change(self.leader, ChangeKind.ADD_LEARNER, node_id) == []
+        self.wait_for(lambda: _last(self.members[node_id]) == _last(self.leader))
+        self.wait(0.5)
 
     def hand_over(self, target: Member) -> None:
         group = self.leader.group
@@ -156,12 +172,112 @@ def won_and_lost_at_once() -> None:
     stage.converge()
 
 
+def change_in_the_first_moment() -> None:
+    """A new leader removes its predecessor, whose own change of the members hangs (diss. 4.1, the erratum of 2015)."""
+    stage = Stage(4, "members")
+    first, joiner = stage.leader, stage.members["x"]
+    stage.make_learner("x")
+    others = [member for member in stage.members.values() if member.id in "abcd" and member is not first]
+    stage.cut([first, joiner])
+    stage.change(first, ChangeKind.PROMOTE, "x")
+    stage.wait_for(lambda: any(member.role is Role.LEADER and _term(member) > 1 for member in others))
+    second = next(member for member in others if member.role is Role.LEADER)
+    near, far = (member for member in others if member is not second)
+    deliver = far.deliver
+
+    def deliver_no_entries(sender_id: str, message: Message) -> None:
+        if not (sender_id == second.id and isinstance(message, AppendEntries)):
+            deliver(sender_id, message)
+
+    far.deliver = deliver_no_entries  # type: ignore[method-assign]
+    stage.change(second, ChangeKind.REMOVE, first.id)
+    stage.wait(0.2)
+    stage.cut([first, joiner], cut=False)
+    stage.cut([second, near])
+    stage.wait(6.0)
+    far.deliver = deliver  # type: ignore[method-assign]
+    stage.cut([second, near], cut=False)
+    stage.converge()
+
+
+def members_are_cut_from_the_log() -> None:
+    """A change that was never committed is gone with its entry, also for who asked for it; another one follows."""
+    stage = Stage(4, "members")
+    first = stage.leader
+    near, far, gone = (member for member in stage.members.values() if member.id in "abcd" and member is not first)
+    stage.cut([first])
+    stage.change(first, ChangeKind.REMOVE, gone.id)
+    stage.wait_for(lambda: any(member.announced is not None for member in (near, far, gone)))
+    stage.wait_for(lambda: first.role is not Role.LEADER)
+    stage.cut([first], cut=False)
+    stage.wait(3.0)
+    if stage.leader is not near:
+        stage.hand_over(near)
+    stage.wait(1.0)
+    stage.cut([first, far])
+    said = stage.change(near, ChangeKind.REMOVE, far.id)
+    stage.wait(6.0)
+    assert said == [""], said
+    stage.cut([first, far], cut=False)
+    stage.converge()
+
+
+def two_changes_at_once() -> None:
+    """A leader that is cut off removes one voter after the other, until it is a majority by itself."""
+    stage = Stage(3, "members")
+    leader = stage.leader
+    stage.cut([leader])
+    said = [stage.change(leader, ChangeKind.REMOVE, member.id) for member in stage.followers() if member.id in "abc"]
+    stage.propose(leader, 3)
+    stage.wait(6.0)
+    assert any(said), said
+    stage.cut([leader], cut=False)
+    stage.converge()
+
+
+def learner_counts_for_nothing() -> None:
+    """A leader that only learners hear commits nothing."""
+    stage = Stage(2, "members")
+    leader = stage.leader
+    stage.make_learner("x")
+    (follower,) = (member for member in stage.followers() if member.id in "ab")
+    stage.cut([follower])
+    stage.propose(leader, 3)
+    stage.wait(6.0)
+    stage.cut([follower], cut=False)
+    stage.converge()
+
+
+def only_voter_loses_an_entry() -> None:
+    """The disk of the only voter refuses an entry, of which its learner must not have heard as committed."""
+    stage = Stage(1, "members")
+    leader = stage.leader
+    stage.make_learner("x")
+    for _ in range(3):
+        leader.disk.fail_next_commit = True
+        stage.propose(leader, 1)
+        stage.wait_for(leader.is_down)
+        stage.wait_for(lambda: leader.announced is not None)
+        stage.wait(1.0)
+    stage.converge()
+
+
 SCHEDULES = [
+    only_voter_loses_an_entry,
+    change_in_the_first_moment,
+    members_are_cut_from_the_log,
+    two_changes_at_once,
+    learner_counts_for_nothing,
     won_and_lost_at_once,
     earlier_leadership,
     disk_lost,
     snapshot_comes_late,
 ]
+
+
+def _term(member: Member) -> int:
+    assert member.group is not None
+    return member.group.status().term
 
 
 def _last(member: Member) -> int:

@@ -76,7 +76,7 @@ class Workload:
         member.group.read_barrier(done)
         return operation
 
-    def check_end(self) -> None:
+    def check_end(self, members: list[Member]) -> None:
         """Nothing acknowledged is missing, nothing refused is there, and nobody waits for an answer."""
         deadline_s = 1.1 * self._settings.proposal_deadline_s + 1.0
         for operation in self._open:
@@ -84,7 +84,7 @@ class Workload:
             late = self._world.now - max(operation.begun, member.resumed_at) > deadline_s
             if operation.fate is None and member.incarnation == operation.incarnation and member.group and late:
                 raise Violation(f"no answer from {member.id} to what was asked at {operation.begun:.3f}")
-        for member in self._members.values():
+        for member in members:
             with member.disk.read() as view:
                 rows = dict(view.scan(Table.TASKS))
             for operation in self.operations:

@@ -381,8 +381,11 @@ class TestFailure:
 
 
 class TestInbound:
-    def test_an_unknown_peer_is_refused(self) -> None:
-        assert not Bench().start().group.receive("x", Vote(1, granted=True))
+    def test_the_vote_of_one_who_is_no_member_does_not_count(self) -> None:
+        bench = Bench().start()
+        bench.become_candidate()
+        bench.hear("x", Vote(bench.term, granted=True))
+        assert bench.role is Role.CANDIDATE
 
     def test_a_flood_is_refused_until_it_is_worked_off(self) -> None:
         bench = Bench(settings=Settings(max_inbound_bytes=200)).start()

@@ -1,0 +1,251 @@
+"""Changes of the members of a group: what they may be, when they hold, and who counts (Raft dissertation 4)."""
+
+import pytest
+
+from raftsched.consensus.matching import is_well_formed
+from raftsched.consensus.membership import Change, ChangeKind, Members, changed, config_entry
+from raftsched.consensus.messages import (
+    CONFIG,
+    AppendEntries,
+    AppendReply,
+    AppendResult,
+    Entry,
+    PreVote,
+    PreVoteReply,
+    RequestVote,
+    TimeoutNow,
+    Vote,
+)
+from raftsched.consensus.settings import Settings
+from raftsched.ports import Peer, Role
+from tests.support.raft_bench import ELECTION_TIMEOUT_S, Bench, accept, append, only
+
+A, B, C, X = (Peer(peer_id, f"{peer_id}:1") for peer_id in "abcx")
+ADD, PROMOTE, REMOVE = ChangeKind.ADD_LEARNER, ChangeKind.PROMOTE, ChangeKind.REMOVE
+
+
+def change(bench: Bench, kind: ChangeKind, peer_id: str) -> list[str]:
+    """Ask for it; what is said, also later."""
+    said: list[str] = []
+    bench.group.change_members(Change(kind, Peer(peer_id, f"{peer_id}:1")), said.append)
+    bench.group.tick()
+    return said
+
+
+def with_learner(bench: Bench) -> Bench:
+    """A leader, whose learner x has caught up."""
+    said = change(bench, ADD, "x")
+    bench.group.peer_connected("x")
+    bench.acknowledge_all()
+    assert said == [""]
+    return bench
+
+
+def members_append(members: Members, *, prev: tuple[int, int] = (1, 0), commit: int = 1) -> AppendEntries:
+    """A leader of term 3 sends other members."""
+    entry = Entry(config_entry(members), prev[0] + 1, 3)
+    return AppendEntries(3, *prev, (entry,), commit, epoch=5, round=9, oldest=False)
+
+
+class TestMembers:
+    def test_a_node_joins_as_a_learner_and_is_made_a_voter(self) -> None:
+        members = changed(Members((A, B)), Change(ADD, X))
+        assert (members.voter_ids, members.learner_ids) == (("a", "b"), ("x",))
+        assert changed(members, Change(PROMOTE, X)) == Members((A, B, X))
+        assert changed(members, Change(REMOVE, X)) == Members((A, B))
+
+    @pytest.mark.parametrize(
+        ("asked", "problem"),
+        [
+            (Change(ADD, A), "a is a member already"),
+            (Change(ADD, C), "c is a member already"),
+            (Change(PROMOTE, A), "a is not a learner"),
+            (Change(PROMOTE, X), "x is not a learner"),
+            (Change(REMOVE, X), "x is not a member"),
+            (Change(REMOVE, A), "a is the only voter"),
+        ],
+    )
+    def test_what_makes_no_sense_is_refused(self, asked: Change, problem: str) -> None:
+        with pytest.raises(ValueError, match=problem):
+            changed(Members((A,), (C,)), asked)
+
+    def test_there_are_not_too_many(self) -> None:
+        many = Members(tuple(Peer(f"n{number}", "") for number in range(9)))
+        with pytest.raises(ValueError, match="at most 9"):
+            changed(many, Change(ADD, X))
+
+    def test_they_come_back_from_the_log(self) -> None:
+        members = Members((A, B), (X,))
+        assert Members.decode(members.encode()) == members
+
+    @pytest.mark.parametrize("data", [b"", b"\xff\xff", Members((), (A,)).encode(), Members((A, A)).encode()])
+    def test_an_entry_that_makes_no_group_is_not_taken(self, data: bytes) -> None:
+        with pytest.raises(ValueError, match="members"):
+            Members.decode(data)
+        bad = AppendEntries(3, 1, 0, (Entry(CONFIG + data, 2, 3),), 1, epoch=1, round=1, oldest=False)
+        assert not is_well_formed(bad)
+
+
+class TestLeader:
+    def test_a_change_waits_for_the_leaders_own_no_op(self) -> None:
+        bench = Bench().start()
+        bench.become_candidate()
+        bench.hear("b", Vote(bench.term, granted=True))
+        assert bench.role is Role.LEADER
+        assert "does not know yet what is committed" in change(bench, ADD, "x")[0]
+        bench.acknowledge_all()
+        assert change(bench, ADD, "x") == []
+
+    def test_one_change_at_a_time(self) -> None:
+        bench = Bench().start().become_leader()
+        first = change(bench, ADD, "x")
+        assert "another change is under way" in change(bench, REMOVE, "c")[0]
+        bench.acknowledge_all()
+        assert first == [""]
+        assert change(bench, REMOVE, "c") == []
+
+    def test_a_node_that_does_not_lead_refuses(self) -> None:
+        assert change(Bench().start(), ADD, "x") == ["this node does not lead"]
+
+    def test_a_learner_gets_entries_and_commits_nothing(self) -> None:
+        bench = with_learner(Bench().start().become_leader())
+        commit_index = bench.group.status().commit_index
+        bench.propose()
+        for peer_id, message in only(bench.tick(), AppendEntries):
+            if peer_id == "x":
+                assert message.entries
+                bench.hear("x", accept(message))
+        assert bench.group.status().commit_index == commit_index
+        assert bench.fates == []
+
+    def test_a_learner_is_no_contact_to_a_majority(self) -> None:
+        bench = with_learner(Bench().start().become_leader())
+        for _ in range(30):
+            for peer_id, message in only(bench.wait(0.1), AppendEntries):
+                if peer_id == "x":
+                    bench.group.receive("x", accept(message))
+        assert bench.role is not Role.LEADER
+
+    def test_a_learner_confirms_no_read(self) -> None:
+        bench = with_learner(Bench().start().become_leader())
+        bench.read()
+        for peer_id, message in only(bench.tick(), AppendEntries):
+            if peer_id == "x":
+                bench.hear("x", accept(message))
+        assert bench.fates == []
+
+    def test_only_a_learner_that_has_caught_up_becomes_a_voter(self) -> None:
+        bench = Bench(settings=Settings(learner_lag_entries=3)).start().become_leader()
+        change(bench, ADD, "x")
+        for peer_id, message in only(bench.wait(0.2), AppendEntries):
+            if peer_id != "x":
+                bench.hear(peer_id, accept(message))
+        for _ in range(3):
+            bench.propose()
+            bench.tick()
+        assert "x has not caught up" in change(bench, PROMOTE, "x")[0]
+        bench.group.peer_connected("x")
+        bench.acknowledge_all()
+        said = change(bench, PROMOTE, "x")
+        bench.acknowledge_all()
+        assert said == [""]
+        assert bench.group.status().voters == ("a", "b", "c", "x")
+
+    def test_the_majority_is_that_of_the_new_voters(self) -> None:
+        bench = with_learner(Bench().start().become_leader())
+        change(bench, PROMOTE, "x")
+        commit_index = bench.group.status().commit_index
+        appends = only(bench.wait(0.1), AppendEntries)
+        replies = {peer_id: accept(message) for peer_id, message in appends if message.entries} or {
+            peer_id: AppendReply(
+                message.term, message.epoch, message.round, AppendResult.ACCEPTED, bench.group.status().last_index
+            )
+            for peer_id, message in appends
+        }
+        bench.hear("b", replies["b"])
+        assert bench.group.status().commit_index == commit_index
+        bench.hear("x", replies["x"])
+        assert bench.group.status().commit_index == commit_index + 1
+
+    def test_a_leader_that_is_to_be_removed_hands_over_first(self) -> None:
+        bench = Bench().start().become_leader()
+        said: list[str] = []
+        bench.group.change_members(Change(REMOVE, A), said.append)
+        sent = bench.wait(0.2)
+        (target,) = {peer_id for peer_id, _ in only(sent, TimeoutNow)}
+        bench.hear(target, append(bench.term + 1, (2, bench.term)))
+        assert "has handed over; ask the new leader" in said[0]
+        assert bench.group.status().voters == ("a", "b", "c")
+
+    def test_the_leadership_goes_to_no_learner(self) -> None:
+        bench = with_learner(Bench().start().become_leader())
+        said: list[str] = []
+        bench.group.transfer_leadership("x", said.append)
+        bench.tick()
+        assert "x is not another voting node" in said[0]
+
+    def test_a_removed_node_is_told_so_by_the_entry_and_left_alone_after_a_while(self) -> None:
+        bench = Bench().start().become_leader()
+        change(bench, REMOVE, "c")
+        told = [m for peer_id, m in only(bench.wait(0.2), AppendEntries) if peer_id == "c"]
+        assert told
+        bench.acknowledge_all()
+        for _ in range(110):
+            for peer_id, message in only(bench.wait(0.1), AppendEntries):
+                bench.group.receive(peer_id, accept(message))
+        assert "c" not in {peer_id for peer_id, _ in bench.wait(0.3)}
+        assert bench.role is Role.LEADER
+
+    def test_a_change_whose_leader_falls_may_have_been_made(self) -> None:
+        bench = Bench().start().become_leader()
+        said = change(bench, ADD, "x")
+        bench.hear("b", append(bench.term + 1, (2, bench.term)))
+        assert "may have been made" in said[0]
+
+
+class TestFollower:
+    def test_members_hold_as_soon_as_they_are_in_the_log(self) -> None:
+        bench = Bench().start()
+        bench.hear("b", members_append(Members((A, B, C, X))))
+        assert bench.group.status().voters == ("a", "b", "c", "x")
+
+    def test_members_go_with_their_entry(self) -> None:
+        bench = Bench().start()
+        bench.hear("b", members_append(Members((A, B, C, X))))
+        bench.hear("c", append(4, (1, 0), [4]))
+        assert bench.group.status().voters == ("a", "b", "c")
+
+    def test_members_are_there_after_a_restart_from_the_log_and_from_the_state(self) -> None:
+        bench = Bench(settings=Settings(log_keep_entries=2, log_keep_bytes=1)).start()
+        bench.hear("b", members_append(Members((A, B, X)), commit=1))
+        bench.restart()
+        assert bench.group.status().voters == ("a", "b", "x")
+        bench.hear("b", append(3, (2, 3), [3] * 30, commit=32))
+        bench.wait(0.5)
+        assert bench.group.status().first_index > 2
+        bench.restart()
+        assert bench.group.status().voters == ("a", "b", "x")
+
+    def test_who_is_no_voter_never_stands(self) -> None:
+        bench = Bench().start()
+        bench.hear("b", members_append(Members((B, C), (A,))))
+        sent = bench.wait(10 * ELECTION_TIMEOUT_S)
+        assert not only(sent, PreVote)
+        assert not only(sent, RequestVote)
+        assert not only(bench.hear("b", TimeoutNow(bench.term)), RequestVote)
+
+    def test_who_is_no_voter_votes_all_the_same_since_it_may_not_know_yet_that_it_is_one(self) -> None:
+        bench = Bench().start()
+        bench.hear("b", members_append(Members((B, C), (A,))))
+        bench.wait(2 * ELECTION_TIMEOUT_S)
+        ((_, vote),) = only(bench.hear("x", RequestVote(bench.term + 1, 9, 3, transfer=False)), Vote)
+        assert vote.granted
+
+    def test_a_candidate_asks_and_counts_voters_only(self) -> None:
+        bench = Bench().start()
+        bench.hear("b", members_append(Members((A, B, C), (X,))))
+        sent = only(bench.wait(3 * ELECTION_TIMEOUT_S), PreVote)
+        assert {peer_id for peer_id, _ in sent} == {"b", "c"}
+        bench.hear("x", PreVoteReply(bench.term, bench.term + 1, granted=True))
+        assert not only(bench.tick(), RequestVote)
+        assert bench.term == 3
