@@ -1,4 +1,5 @@
 // Takes the pictures of docs/images from a running cluster: node scripts/screenshots.mjs [address] [directory]
+// TASK names the task to show, WORDS what the logs are searched for. Needs pngquant, which makes the files small.
 import { execFileSync } from 'node:child_process';
 import { join, resolve } from 'node:path';
 import { chromium } from 'playwright-core';
@@ -17,6 +18,7 @@ const pages = {
   form: `/tasks/${wanted}/edit`,
   task: `/tasks/${wanted}`,
   executions: '/executions',
+  logs: `/logs?q=${process.env.WORDS ?? 'refused'}`,
   execution: `/executions/${execution?.id}`,
   cluster: '/cluster',
 };

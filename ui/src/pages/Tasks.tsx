@@ -244,7 +244,7 @@ function runsColumn(runs: Map<string, RecentRun[]> | undefined): Column<Task> {
     id: 'runs',
     header: 'Last runs',
     cell: ({ row: { original } }) => <RunStrip runs={runs?.get(original.name)} zone={taskZone(original.schedule)} />,
-    meta: { className: 'tight' },
+    meta: { className: 'tight wide' },
   };
 }
 
