@@ -1,6 +1,7 @@
 """Checks of task definitions: from what a caller sent to what the state machine keeps, all defaults written out."""
 
 from dataclasses import dataclass
+from datetime import date
 
 from google.protobuf.field_mask_pb2 import FieldMask
 from raftsched_client.v1 import policy_pb2, task_pb2
@@ -18,6 +19,9 @@ from raftsched.core.schedule import MAX_UNION, ScheduleError, next_fire, validat
 from raftsched.core.schedule import validate as validate_schedule
 
 MAX_TASK_BYTES = 256 << 10
+MAX_EXCLUSIONS = 400
+MAX_REASON_CHARS = 200
+_DATE_CHARS = 10
 
 INPUT_FIELDS = (
     "name",
@@ -194,6 +198,7 @@ def check_schedule(
 
 def _check_kind(violations: Violations, path: str, schedule: task_pb2.Schedule, registered_us: int) -> None:
     _check_schedule_times(violations, path, schedule)
+    _check_exclusions(violations, path, schedule)
     match schedule.WhichOneof("kind"):
         case None:
             kinds = ", ".join(field.name for field in schedule.DESCRIPTOR.oneofs_by_name["kind"].fields)
@@ -212,6 +217,43 @@ def _check_kind(violations: Violations, path: str, schedule: task_pb2.Schedule, 
             for position, each in enumerate(members if len(members) <= MAX_UNION else ()):
                 if not each.HasField("union"):
                     _check_kind(violations, f"{path}.union.schedules[{position}]", each, registered_us)
+
+
+def _check_exclusions(violations: Violations, path: str, schedule: task_pb2.Schedule) -> None:
+    if len(schedule.exclusions) > MAX_EXCLUSIONS:
+        violations.add(f"{path}.exclusions", f"has {len(schedule.exclusions)}; at most {MAX_EXCLUSIONS} are allowed")
+        return
+    for position, each in enumerate(schedule.exclusions):
+        _check_exclusion(violations, f"{path}.exclusions[{position}]", each)
+
+
+def _check_exclusion(violations: Violations, path: str, exclusion: task_pb2.Exclusion) -> None:
+    if len(exclusion.reason) > MAX_REASON_CHARS:
+        violations.add(f"{path}.reason", f"has more than {MAX_REASON_CHARS} characters")
+    if exclusion.HasField("start_time") or exclusion.HasField("end_time"):
+        check_time(violations, f"{path}.start_time", exclusion.start_time)
+        check_time(violations, f"{path}.end_time", exclusion.end_time)
+        if exclusion.date or exclusion.last_date:
+            violations.add(path, "has both days and a window: make them two")
+        elif exclusion.end_time.ToMicroseconds() <= exclusion.start_time.ToMicroseconds():
+            violations.add(f"{path}.end_time", "must be after the start")
+        return
+    days = [_day(violations, f"{path}.date", exclusion.date)]
+    if exclusion.last_date:
+        days.append(_day(violations, f"{path}.last_date", exclusion.last_date))
+    if None not in days and days != sorted(each for each in days if each):
+        violations.add(f"{path}.last_date", "must not lie before the first day")
+
+
+def _day(violations: Violations, path: str, text: str) -> date | None:
+    try:
+        day = date.fromisoformat(text) if len(text) == _DATE_CHARS else date.min
+    except ValueError:
+        day = date.min
+    if not 1970 <= day.year <= 9998:
+        violations.add(path, f"{text[:20]!r} is no day such as 2026-12-25, from 1970 to 9998")
+        return None
+    return day
 
 
 def _check_rrule(violations: Violations, path: str, kind: task_pb2.RruleSchedule, registered_us: int) -> None:

@@ -127,6 +127,15 @@ def _read(file: str, system: bool, zone: str, policy: PolicyFlags) -> list[Line]
         raise usage(f"{error}; give one with --zone") from error
 
 
+def read_jobs(file: str) -> list[Task]:
+    """The tasks that the crontab of a user gives. Raises Failure: it cannot be read, or a line is wrong."""
+    lines = _read(file, False, system_zone(), PolicyFlags())
+    for line in lines:
+        if line.code:
+            raise usage(f"{file}: line {line.number}: {line.message}")
+    return [line.task for line in lines if line.task]
+
+
 def _line(parsed: CrontabLine, policy: PolicyFlags) -> Line:
     line = Line(parsed.number, parsed.text, parsed.kind.value, parsed.message)
     if parsed.task:

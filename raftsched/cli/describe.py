@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import shlex
-from datetime import datetime
+from datetime import datetime, tzinfo
 from typing import TYPE_CHECKING
 
 from raftsched.cli.output import enum_name, one_line
 from raftsched.cli.times import show_duration, show_instant, show_relative, zone_of
 
 if TYPE_CHECKING:
-    from raftsched_client import Action, Attempt, CronSchedule, Execution, RruleSchedule, Schedule, Task
+    from raftsched_client import Action, Attempt, CronSchedule, Exclusion, Execution, RruleSchedule, Schedule, Task
+
+_SHOWN_EXCLUSIONS = 10
 
 
 def schedule(task: Task) -> str:
@@ -30,6 +32,22 @@ def _part(kind: Schedule, task_name: str) -> str:
     if kind.HasField("interval"):
         return f"every {show_duration(kind.interval.every)}"
     return f"at {show_instant(kind.at)}"
+
+
+def exclusions(task: Task) -> str:
+    """What its schedule leaves out: ``2026-12-24 to 2026-12-26 (Christmas), 2027-01-01``; the first ten."""
+    found = task.schedule.exclusions
+    words = [_exclusion(each, zone_of(task)) for each in found[:_SHOWN_EXCLUSIONS]]
+    more = len(found) - len(words)
+    return ", ".join(words) + (f" and {more} more" if more else "")
+
+
+def _exclusion(of: Exclusion, zone: tzinfo | None) -> str:
+    if of.HasField("start_time"):
+        words = f"{show_instant(of.start_time, zone)} to {show_instant(of.end_time, zone)}"
+    else:
+        words = f"{of.date} to {of.last_date}" if of.last_date else of.date
+    return f"{words} ({one_line(of.reason)})" if of.reason else words
 
 
 def after(task: Task) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from raftsched.cli import tables
+from raftsched.cli.crontab import read_jobs
 from raftsched.cli.failures import usage
 from raftsched.cli.options import instant
 from raftsched.cli.output import Format, note
@@ -39,16 +40,21 @@ def simulate(
             "--to", parser=instant, metavar="TIME", help="Until before this time. Default --from and an hour."
         ),
     ] = None,
+    crontab: Annotated[
+        bool, typer.Option("--crontab", help="FILE is a crontab of a user, in the time zone of this machine.")
+    ] = False,
     limit: Annotated[int, typer.Option("--limit", min=0, help="List at most so many fires; 0: all.")] = 20,
 ) -> None:
     """Show when tasks will fire, and how many at once, minute by minute. Jitter is left out; nothing is changed.
 
-    A name without a file of that name is a task of the cluster. The default anchor of an interval in a file is --from.
+    A name without a file of that name is a task of the cluster. What counts from the registration counts from --from in
+    a file.
 
     \b
     Examples:
       raftsched simulate tasks.yaml --from 2026-03-08T00:00:00-05:00 --to 2026-03-09T00:00:00-04:00
       raftsched simulate report --to +7d
+      crontab -l | raftsched simulate - --crontab --to +1d
     """
     if session.form is not Format.TABLE:
         raise usage("simulate prints a table: leave out -o")
@@ -57,7 +63,7 @@ def simulate(
     if until <= begin:
         raise usage("--to must be after --from")
     first_us, last_us = _us(begin), _us(until) - 1
-    tasks = read_tasks(what) if what == "-" or Path(what).is_file() else [session.client.get_task(what)]
+    tasks = _tasks(session, what, crontab)
     fires = sorted((at_us, number) for number, task in enumerate(tasks) for at_us in _fires(task, first_us, last_us))
     shown = fires[: limit or None]
     tables.print_rows(
@@ -84,18 +90,32 @@ def picture(times_us: list[int], first_us: int, last_us: int) -> list[str]:
     return lines
 
 
+def _tasks(session: Session, what: str, crontab: bool) -> list[Task]:
+    if crontab:
+        return read_jobs(what)
+    return read_tasks(what) if what == "-" or Path(what).is_file() else [session.client.get_task(what)]
+
+
 def _fires(task: Task, first_us: int, last_us: int) -> list[int]:
+    from raftsched.api.errors import ApiError
+    from raftsched.api.fields import Violations
+    from raftsched.api.validate import check_schedule
     from raftsched.core.rows import schedule_from_proto
-    from raftsched.core.schedule import ScheduleError, fires, validate
+    from raftsched.core.schedule import ScheduleError, fires
 
     if task.schedule.WhichOneof("kind") is None:
+        if task.after:
+            note(f"{task.name} runs after others and is left out")
+            return []
         raise usage(f"{task.name}: has no schedule")
-    if task.schedule.HasField("interval") and not task.schedule.interval.HasField("anchor"):
-        task.schedule.interval.anchor.FromMicroseconds(first_us)
-    schedule = schedule_from_proto(task.schedule, task.name)
+    violations = Violations()
     try:
-        validate(schedule)
-        found = fires(schedule, first_us, last_us, MAX_FIRES + 1)
+        check_schedule(violations, task.schedule, task.name, first_us)
+        violations.raise_any()
+        found = fires(schedule_from_proto(task.schedule, task.name), first_us, last_us, MAX_FIRES + 1)
+    except ApiError as error:
+        wrong = error.violations[0]
+        raise usage(f"{task.name}: {wrong.field.removeprefix('task.')}: {wrong.description}") from error
     except ScheduleError as error:
         raise usage(f"{task.name}: {error.field}: {error}") from error
     if len(found) > MAX_FIRES:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from raftsched.cli.action_flags import text_or_file
+from raftsched.cli.exclusions import read_exclusions
 from raftsched.cli.failures import usage
 from raftsched.cli.options import (
     FoldChoice,
@@ -114,6 +115,16 @@ class ScheduleFlags:
         datetime | None,
         typer.Option("--end", parser=instant, metavar="TIME", help="Before this time only.", rich_help_panel=_SCHEDULE),
     ] = None
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--exclude",
+            metavar="DAY|FROM/TO|@FILE",
+            help="Leave out a day (2026-12-25), days (2026-12-24/2026-12-26) or a window of two times with offsets. "
+            "Repeatable; @FILE has one a line, with the reason behind a blank. Replaces those there were.",
+            rich_help_panel=_SCHEDULE,
+        ),
+    ] = None
 
     @property
     def given(self) -> bool:
@@ -141,6 +152,9 @@ class ScheduleFlags:
         self._set_clock(parts)
         if self.anchor is not None:
             _set_anchor(parts, self.anchor)
+        if self.exclude is not None:
+            del built.exclusions[:]
+            built.exclusions.extend(read_exclusions(self.exclude))
         if self.start is not None:
             built.start_time.CopyFrom(to_timestamp(self.start, "start"))
         if self.end is not None:

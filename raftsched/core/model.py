@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 
+from raftsched.core.exclusion import Exclusions
+
 SECOND_US = 1_000_000
 DEFAULT_MISFIRE_THRESHOLD_US = 10 * SECOND_US
 HIGHEST_PRIORITY = 9
@@ -142,6 +144,8 @@ class Schedule:
     kind: Kind
     start_us: int = 0
     end_us: int = 0
+    exclusions: Exclusions | None = None
+    """None: nothing is left out."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,12 @@ Task definitions become values of ``core.model``. Execution and ledger rows are 
 are: every node reads, edits and writes one for each change of an execution, and another type would buy nothing.
 """
 
+from datetime import date
+
 from raftsched_client.v1 import task_pb2
 
 from raftsched.core import cron_hash, retry
+from raftsched.core.exclusion import Exclusion, Exclusions
 from raftsched.core.model import (
     DEFAULT_MISFIRE_THRESHOLD_US,
     SECOND_US,
@@ -28,6 +31,7 @@ from raftsched.core.model import (
 )
 from raftsched.internal.v1 import command_pb2 as pb
 
+_EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
 NO_RANK = 128
 """First byte of a key of ``Table.RANKED`` for the priority 0, which has no rows there."""
 
@@ -218,7 +222,28 @@ def schedule_from_proto(message: task_pb2.Schedule, task_name: str) -> Schedule:
             kind = Union(tuple(schedule_from_proto(each, task_name) for each in message.union.schedules))
         case _:
             kind = Interval(timestamp_us(message.interval.every), timestamp_us(message.interval.anchor))
-    return Schedule(kind, timestamp_us(message.start_time), timestamp_us(message.end_time))
+    exclusions = Exclusions(tuple(map(_exclusion, message.exclusions)), _zone_of(message))
+    return Schedule(
+        kind,
+        timestamp_us(message.start_time),
+        timestamp_us(message.end_time),
+        exclusions if exclusions.items else None,
+    )
+
+
+def _exclusion(message: task_pb2.Exclusion) -> Exclusion:
+    if message.HasField("start_time"):
+        return Exclusion(start_us=timestamp_us(message.start_time), end_us=timestamp_us(message.end_time))
+    first, last = (date.fromisoformat(text) for text in (message.date, message.last_date or message.date))
+    return Exclusion(first.toordinal() - _EPOCH_ORDINAL, last.toordinal() - _EPOCH_ORDINAL)
+
+
+def _zone_of(message: task_pb2.Schedule) -> str:
+    """The zone that the dates of exclusions are read in."""
+    for part in message.union.schedules if message.HasField("union") else [message]:
+        if part.HasField("cron") or part.HasField("rrule"):
+            return (part.cron if part.HasField("cron") else part.rrule).time_zone or "UTC"
+    return "UTC"
 
 
 def retry_from_proto(message: task_pb2.RetryPolicy) -> retry.RetryPolicy:

@@ -4,6 +4,7 @@ Nominal times are microseconds since the Unix epoch, greater than 0. Reads the t
 nodes with different versions of it may disagree, so only the leader asks, and stamps the answer into its commands.
 """
 
+from dataclasses import replace
 from functools import lru_cache
 
 from raftsched.core import cron, recurrence
@@ -36,6 +37,8 @@ def validate(schedule: Schedule) -> None:
     if schedule.end_us and schedule.end_us <= schedule.start_us:
         raise ScheduleError("schedule.end_time", "the end must be after the start")
     _validate_kind(schedule.kind)
+    if schedule.exclusions is not None:
+        validate_time_zone(schedule.exclusions.time_zone, "schedule.exclusions")
     if not next_fire(schedule, 0):
         raise _never(schedule)
 
@@ -81,6 +84,8 @@ def validate_time_zone(name: str, field: str = "schedule.cron.time_zone") -> Non
 
 def _never(schedule: Schedule) -> ScheduleError:
     kind = schedule.kind
+    if schedule.exclusions is not None and next_fire(replace(schedule, exclusions=None), 0):
+        return ScheduleError("schedule.exclusions", "never fires: every nominal time is excluded")
     if isinstance(kind, Cron) and not next_fire(Schedule(Cron(kind.expression)), 0):
         return ScheduleError("schedule.cron.expression", f"{kind.expression!r} never fires: no such day exists")
     if isinstance(kind, Cron) and not next_fire(Schedule(kind), 0):
@@ -97,8 +102,17 @@ def next_fire(schedule: Schedule, after_us: int) -> int:
     Raises ScheduleError for a schedule in a time zone that ``validate`` would refuse, as when the zone is not in the
     time zone database of this node.
     """
-    fire_us = _next(schedule.kind, max(after_us, schedule.start_us - 1, 0))
-    return fire_us if fire_us < (schedule.end_us or MAX_TIME_US + 1) else 0
+    after_us = max(after_us, schedule.start_us - 1, 0)
+    before_us = schedule.end_us or MAX_TIME_US + 1
+    while True:
+        fire_us = _next(schedule.kind, after_us)
+        if not 0 < fire_us < before_us:
+            return 0
+        # Each turn leaves at least one window behind.
+        excluded_until_us = schedule.exclusions.end_of(fire_us) if schedule.exclusions else 0
+        if not excluded_until_us:
+            return fire_us
+        after_us = excluded_until_us - 1
 
 
 def _next(kind: Kind, after_us: int) -> int:
@@ -114,7 +128,7 @@ def _next(kind: Kind, after_us: int) -> int:
 def fires(schedule: Schedule, first_us: int, until_us: int, limit: int) -> list[int]:
     """The first ``limit`` nominal times from ``first_us`` to ``until_us``, both inclusive. Raises as ``next_fire``."""
     at_us = next_fire(schedule, first_us - 1)
-    if isinstance(schedule.kind, Interval):
+    if isinstance(schedule.kind, Interval) and schedule.exclusions is None:
         return list(_interval_fires(schedule, schedule.kind, at_us, until_us)[:limit])
     times: list[int] = []
     while 0 < at_us <= until_us and len(times) < limit:

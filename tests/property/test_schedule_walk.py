@@ -1,6 +1,7 @@
 """next_fire against two other readings of cron: a clock read each minute around clock changes, croniter elsewhere."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from raftsched.core.cron import CronError, parse
 from raftsched.core.cron_hash import resolve
+from raftsched.core.exclusion import Exclusion, Exclusions
 from raftsched.core.model import SECOND_US, At, Cron, FoldPolicy, GapPolicy, Interval, Kind, Rrule, Schedule, Union
 from raftsched.core.schedule import MAX_TIME_US, ScheduleError, fires, last_fire, next_fire, validate
 from raftsched.core.zone import is_known, stretch_at
@@ -287,6 +289,33 @@ def test_walking_with_restarts_gives_each_time_once(schedule: Schedule, after_us
         # A new leader knows the last decided time and nothing else.
         walked += fires(schedule, (walked[-1] if walked else after_us) + 1, until_us, count)
     assert walked == listed
+
+
+@given(
+    parts,
+    st.lists(st.tuples(st.integers(0, 4 * DAY_S), st.integers(1, DAY_S)), min_size=1, max_size=5),
+    st.lists(st.tuples(st.integers(0, 4), st.integers(0, 2)), max_size=2),
+    zones,
+    st.integers(SINCE_S, UNTIL_S),
+)
+def test_exclusions_take_away_what_lies_in_them_and_nothing_else(
+    schedule: Schedule, windows: list[tuple[int, int]], days: list[tuple[int, int]], zone: str, after_s: int
+) -> None:
+    after_us, until_us = after_s * SECOND_US, (after_s + 5 * DAY_S) * SECOND_US
+    spans = [((after_s + at_s) * SECOND_US, (after_s + at_s + length_s) * SECOND_US) for at_s, length_s in windows]
+    first_day = (after_s + offset_s(ZoneInfo(zone), after_s)) // DAY_S
+    dates = [(first_day + day, first_day + day + length) for day, length in days]
+    items = [Exclusion(start_us=start_us, end_us=end_us) for start_us, end_us in spans]
+    items += [Exclusion(first, last) for first, last in dates]
+    found = fires(replace(schedule, exclusions=Exclusions(tuple(items), zone)), after_us, until_us, 500)
+    everything = fires(schedule, after_us, until_us, 5000)
+    assume(len(everything) < 5000)
+
+    def excluded(at_us: int) -> bool:
+        day = (at_us // SECOND_US + offset_s(ZoneInfo(zone), at_us // SECOND_US)) // DAY_S
+        return any(start <= at_us < end for start, end in spans) or any(first <= day <= last for first, last in dates)
+
+    assert found == [at_us for at_us in everything if not excluded(at_us)][:500]
 
 
 @given(schedules, times_us)

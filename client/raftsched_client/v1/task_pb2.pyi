@@ -458,6 +458,7 @@ class Schedule(_message.Message):
     UNION_FIELD_NUMBER: _builtins.int
     START_TIME_FIELD_NUMBER: _builtins.int
     END_TIME_FIELD_NUMBER: _builtins.int
+    EXCLUSIONS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def at(self) -> _timestamp_pb2.Timestamp:
         """Once, at this instant. May lie back by up to the misfire threshold when it is registered, which is what a slow
@@ -480,6 +481,10 @@ class Schedule(_message.Message):
     def end_time(self) -> _timestamp_pb2.Timestamp:
         """No nominal time at or after this."""
 
+    @_builtins.property
+    def exclusions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Exclusion]:
+        """No nominal time in these. Up to 400."""
+
     def __init__(
         self,
         *,
@@ -490,16 +495,61 @@ class Schedule(_message.Message):
         union: Global___UnionSchedule | None = ...,
         start_time: _timestamp_pb2.Timestamp | None = ...,
         end_time: _timestamp_pb2.Timestamp | None = ...,
+        exclusions: _abc.Iterable[Global___Exclusion] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "cron", b"cron", "end_time", b"end_time", "interval", b"interval", "kind", b"kind", "rrule", b"rrule", "start_time", b"start_time", "union", b"union"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "cron", b"cron", "end_time", b"end_time", "interval", b"interval", "kind", b"kind", "rrule", b"rrule", "start_time", b"start_time", "union", b"union"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "cron", b"cron", "end_time", b"end_time", "exclusions", b"exclusions", "interval", b"interval", "kind", b"kind", "rrule", b"rrule", "start_time", b"start_time", "union", b"union"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["at", "cron", "interval", "rrule", "union"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
 Global___Schedule: _TypeAlias = Schedule  # noqa: Y015
+
+@_typing.final
+class Exclusion(_message.Message):
+    """Days or a window that a schedule leaves out. What falls into it is no nominal time: nothing runs, nothing is recorded."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DATE_FIELD_NUMBER: _builtins.int
+    LAST_DATE_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    date: _builtins.str
+    """Such as 2026-12-25, in the time zone of the schedule, or of the first schedule of a union that has one, or UTC. The
+    whole day is excluded. Either this or `start_time`.
+    """
+    last_date: _builtins.str
+    """The last day of several. Default: `date`."""
+    reason: _builtins.str
+    """For the reader, up to 200 characters."""
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """From this instant on."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """Until before this. Goes with `start_time`."""
+
+    def __init__(
+        self,
+        *,
+        date: _builtins.str = ...,
+        last_date: _builtins.str = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["date", b"date", "end_time", b"end_time", "last_date", b"last_date", "reason", b"reason", "start_time", b"start_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Exclusion: _TypeAlias = Exclusion  # noqa: Y015
 
 @_typing.final
 class CronSchedule(_message.Message):

@@ -1,6 +1,6 @@
 """Recurrence rules and unions as the API takes them: defaults written out, fields named."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
@@ -67,3 +67,47 @@ def test_a_union_that_is_nested_deeply_is_refused() -> None:
     for _ in range(20):
         nested = schedule(union=[nested])
     assert refused(task("t", union=[nested], noop=True)) == [f"{UNION}[0].union"]
+
+
+def excluding(*exclusions: task_pb2.Exclusion) -> task_pb2.Task:
+    return task("t", cron="0 9 * * *", zone="Europe/Berlin", exclude=exclusions, noop=True)
+
+
+def test_the_first_nominal_time_is_not_an_excluded_one() -> None:
+    new = new_task(excluding(task_pb2.Exclusion(date="2026-05-05", last_date="2026-05-06")), NOW_US)
+    assert new.next_us == 1_778_137_200_000_000  # 2026-05-07T07:00:00Z
+
+
+def test_what_is_wrong_with_an_exclusion_is_named() -> None:
+    window = task_pb2.Exclusion()
+    window.start_time.FromSeconds(2_000_000_000)
+    backwards = task_pb2.Exclusion()
+    backwards.CopyFrom(window)
+    backwards.end_time.FromSeconds(1_900_000_000)
+    both = task_pb2.Exclusion(date="2026-05-05")
+    both.start_time.FromSeconds(1_900_000_000)
+    both.end_time.FromSeconds(2_000_000_000)
+    at = "task.schedule.exclusions"
+    for exclusion, field in [
+        (task_pb2.Exclusion(), f"{at}[0].date"),
+        (task_pb2.Exclusion(date="20260505"), f"{at}[0].date"),
+        (task_pb2.Exclusion(date="2026-02-30"), f"{at}[0].date"),
+        (task_pb2.Exclusion(date="2026-05-05", last_date="2026-05-04"), f"{at}[0].last_date"),
+        (task_pb2.Exclusion(date="2026-05-05", reason="x" * 201), f"{at}[0].reason"),
+        (window, f"{at}[0].end_time"),
+        (backwards, f"{at}[0].end_time"),
+        (both, f"{at}[0]"),
+    ]:
+        assert refused(excluding(exclusion))[:1] == [field]
+    ended = excluding(task_pb2.Exclusion(date="2026-05-01", last_date="2026-06-01"))
+    ended.schedule.start_time.FromMicroseconds(NOW_US)
+    ended.schedule.end_time.FromMicroseconds(NOW_US + 86_400_000_000)
+    assert refused(ended) == [at]
+    assert refused(excluding(*[task_pb2.Exclusion(date="2026-05-05")] * 401)) == [at]
+
+
+def test_a_one_time_task_cannot_fall_into_its_exclusion() -> None:
+    at = datetime(2026, 12, 25, 9, tzinfo=UTC)
+    assert refused(task("t", at=at, exclude=[task_pb2.Exclusion(date="2026-12-25")], noop=True)) == [
+        "task.schedule.exclusions"
+    ]

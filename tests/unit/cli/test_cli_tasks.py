@@ -324,6 +324,23 @@ def test_several_schedules_are_a_union_in_one_time_zone(cli, cluster):
     )] == ["FOLD_POLICY_LAST", "FOLD_POLICY_LAST"]  # fmt: skip
 
 
+def test_exclusions_are_read_shown_and_replaced(cli, cluster, tmp_path):
+    (tmp_path / "days").write_text("# holidays\n2026-12-24/2026-12-26 Christmas\n\n2027-01-01\n")
+    window = "2026-05-01T00:00:00Z/2026-05-02T00:00:00Z"
+    cli("task", "create", "e", "--cron", "@daily", "--exclude", f"@{tmp_path}/days", "--exclude", window, "--noop")
+    assert created(cluster, "e")["schedule"]["exclusions"] == [
+        {"date": "2026-12-24", "lastDate": "2026-12-26", "reason": "Christmas"},
+        {"date": "2027-01-01"},
+        {"startTime": "2026-05-01T00:00:00Z", "endTime": "2026-05-02T00:00:00Z"},
+    ]
+    assert (
+        "2026-12-24 to 2026-12-26 (Christmas), 2027-01-01, 2026-05-01 00:00:00+00:00 to" in cli("task", "show", "e").out
+    )
+    cli("task", "update", "e", "--exclude", "2026-01-01")
+    assert created(cluster, "e")["schedule"]["exclusions"] == [{"date": "2026-01-01"}]
+    assert "is no day, no two days" in cli("task", "update", "e", "--exclude", "Christmas").err
+
+
 def test_a_rule_may_come_from_a_file(cli, cluster, tmp_path):
     (tmp_path / "lines").write_text("DTSTART:20260105T090000\nRRULE:FREQ=DAILY;COUNT=3\n")
     cli("task", "create", "r", "--rrule", f"@{tmp_path}/lines", "--noop")

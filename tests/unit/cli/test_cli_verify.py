@@ -102,6 +102,37 @@ def test_simulate_needs_no_cluster_and_shows_the_hour_that_is_missing(cli, tmp_p
     assert "1 fires of 1 tasks" in ended.out
 
 
+def test_simulate_reads_a_crontab(cli, tmp_path, monkeypatch):
+    monkeypatch.setenv("TZ", "America/New_York")
+    (tmp_path / "jobs").write_text("# jobs\n30 2 * * * /usr/bin/report\nCRON_TZ=UTC\n0 12 * * * /usr/bin/tidy\n")
+    window = ("--from", "2026-03-08T00:00:00-05:00", "--to", "2026-03-09T00:00:00-04:00")
+    ended = cli("--endpoints", "127.0.0.1:1", "simulate", str(tmp_path / "jobs"), "--crontab", *window)
+    assert "2026-03-08 03:00:00-04:00  report" in ended.out
+    assert "2026-03-08 12:00:00+00:00  tidy" in ended.out
+    assert "2 fires of 2 tasks" in ended.out
+    (tmp_path / "jobs").write_text("61 * * * * x\n")
+    assert "line 1: minute field '61'" in cli("simulate", str(tmp_path / "jobs"), "--crontab").err
+
+
+def test_simulate_knows_rules_unions_exclusions_and_hashed_values(cli, tmp_path):
+    (tmp_path / "t.yaml").write_text("""
+- name: report
+  schedule:
+    union:
+      schedules:
+        - {cron: {expression: "H 3 * * *"}}
+        - {rrule: {lines: "FREQ=DAILY;BYHOUR=9,10"}}
+        - {interval: {every: 43200s}}
+    exclusions: [{date: "2026-05-05"}]
+  action: {noop: {}}
+""")
+    window = ("--from", "2026-05-04T00:00:00Z", "--to", "2026-05-07T00:00:00Z")
+    out = cli("--endpoints", "127.0.0.1:1", "simulate", str(tmp_path / "t.yaml"), *window).out
+    times = [line.split()[1][:5] for line in out.splitlines() if line.endswith("report")]
+    assert times == ["00:00", "03:54", "09:00", "10:00", "12:00"] * 2
+    assert "2026-05-05" not in out
+
+
 def test_simulate_refuses_a_schedule_that_is_none(cli, tmp_path):
     (tmp_path / "t.json").write_text('{"name": "t", "schedule": {"cron": {"expression": "61 * * * *"}}}')
     ended = cli("simulate", str(tmp_path / "t.json"))

@@ -8,10 +8,12 @@ from zoneinfo import ZoneInfo
 import pytest
 import yaml
 from google.protobuf.json_format import ParseDict
+from raftsched_client import schedule
 from raftsched_client.v1 import task_pb2
 
 from raftsched.api.fields import Violations
 from raftsched.api.validate import check_schedule
+from raftsched.cli.exclusions import read_exclusions
 from raftsched.core.cron_hash import resolve
 from raftsched.core.crontab import parse
 from raftsched.core.model import (
@@ -36,6 +38,7 @@ PAGE = Path(__file__).parents[3] / "docs" / "schedules.md"
 EXAMPLES = ("Expression", "Zone", "After", "Nominal times")
 CLOCK_CHANGES = ("Expression", "Zone", "Gap", "Fold", "After", "Nominal times")
 RECURRENCES = ("Lines", "Zone", "After", "Nominal times")
+EXCLUDED = ("Expression", "Zone", "Excluded", "After", "Nominal times")
 HASHED = ("Hashed expression", "Task", "Is read as")
 REFUSED = ("Refused", "Why")
 MISFIRES = ("Misfire policy", "Decisions")
@@ -83,6 +86,7 @@ def test_every_table_is_either_tested_or_prose() -> None:
         EXAMPLES,
         CLOCK_CHANGES,
         RECURRENCES,
+        EXCLUDED,
         HASHED,
         REFUSED,
         MISFIRES,
@@ -106,6 +110,12 @@ def test_recurrence_rules(lines: str, zone: str, after: str, wanted: str) -> Non
     text = code(lines).replace("` `", "\n")
     after_us = round(datetime.fromisoformat(after).replace(tzinfo=ZoneInfo(zone)).timestamp()) * SECOND_US
     check_walk(Schedule(Rrule(with_start(text, zone, after_us), zone)), zone, after, wanted)
+
+
+@pytest.mark.parametrize(("expression", "zone", "excluded", "after", "wanted"), rows_of(EXCLUDED))
+def test_exclusions(expression: str, zone: str, excluded: str, after: str, wanted: str) -> None:
+    message = schedule(cron=code(expression), zone=zone, exclude=read_exclusions([code(excluded)]))
+    check_walk(schedule_from_proto(message, "t"), zone, after, wanted)
 
 
 def test_the_union_of_the_page() -> None:

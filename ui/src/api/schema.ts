@@ -592,6 +592,27 @@ export interface components {
          * @enum {string}
          */
         Delivery: "DELIVERY_UNSPECIFIED" | "DELIVERY_AT_LEAST_ONCE" | "DELIVERY_AT_MOST_ONCE";
+        /** @description Days or a window that a schedule leaves out. What falls into it is no nominal time: nothing runs, nothing is recorded. */
+        Exclusion: {
+            /** @description Such as 2026-12-25, in the time zone of the schedule, or of the first schedule of a union that has one, or UTC. The whole day is excluded. Either this or `start_time`. */
+            date?: string;
+            /** @description The last day of several. Default: `date`. */
+            lastDate?: string;
+            /**
+             * Format: date-time
+             * @description From this instant on.
+             * @example 2030-01-31T12:00:00Z
+             */
+            startTime?: string;
+            /**
+             * Format: date-time
+             * @description Until before this. Goes with `start_time`.
+             * @example 2030-01-31T12:00:00Z
+             */
+            endTime?: string;
+            /** @description For the reader, up to 200 characters. */
+            reason?: string;
+        };
         /** @description One decided fire of a task and its attempts. */
         Execution: {
             /** @description A ULID whose time part is the nominal time; the same decision always has the same id. */
@@ -1228,6 +1249,8 @@ export interface components {
              * @example 2030-01-31T12:00:00Z
              */
             endTime?: string;
+            /** @description No nominal time in these. Up to 400. */
+            exclusions?: components["schemas"]["Exclusion"][];
         };
         SearchLogsResponse: {
             records: components["schemas"]["LogRecord"][];
