@@ -62,7 +62,14 @@ class _Reader:
         first = bisect_left(rows.keys, start)
         end = len(rows.keys) if stop is None else bisect_left(rows.keys, stop)
         indexes = range(end - 1, first - 1, -1) if reverse else range(first, end)
-        return ((rows.keys[index], rows.values[rows.keys[index]]) for index in indexes)
+        return self._walk(table, indexes)
+
+    def _walk(self, table: Table, indexes: range) -> Iterator[tuple[bytes, bytes]]:
+        for index in indexes:
+            # A view is given a copy of its own when the rows are about to change.
+            rows = self._rows(table)
+            key = rows.keys[index]
+            yield key, rows.values[key]
 
     def count(self, table: Table) -> int:
         """See ports.Reader."""

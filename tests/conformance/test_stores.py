@@ -183,6 +183,18 @@ def test_view_is_unchanged_by_later_commits(store: Store) -> None:
     assert keys(store.batch(), Table.TASKS) == [b"a", b"c", b"d"]
 
 
+def test_scan_of_a_view_goes_on_as_it_began_whatever_is_committed_meanwhile(store: Store) -> None:
+    fill(store, Table.TASKS, b"a", b"b", b"c")
+    with store.read() as view:
+        scan = view.scan(Table.TASKS)
+        assert next(scan)[0] == b"a"
+        store.batch().delete(Table.TASKS, b"b")
+        store.batch().delete(Table.TASKS, b"c")
+        fill(store, Table.TASKS, b"a1")
+        store.commit()
+        assert [key for key, _ in scan] == [b"b", b"c"]
+
+
 def test_view_survives_a_rollback(store: Store) -> None:
     fill(store, Table.TASKS, b"a")
     with store.read() as view:
