@@ -96,7 +96,7 @@ class Dispatcher:
         message = xpb.ConnectResponse()
         items = message.assignments.items
         for execution_id, row in rows:
-            task = self._tasks.get(reader, row.task)
+            task = self._tasks.get(reader, row.task, row.uid)
             session.give((execution_id, row.attempt), slot=task is None or holds_slot(task))
             items.append(_assignment(execution_id, row, task if task and task.uid == row.uid else None))
         session.link.send(message)
@@ -126,7 +126,7 @@ class Dispatcher:
             if row.state not in _ACTIVE or row.attempt != key[1] or row.executor_id != session.executor_id:
                 revoked.append(key)
                 continue
-            task = self._tasks.get(reader, row.task)
+            task = self._tasks.get(reader, row.task, row.uid)
             session.give(key, slot=task is None or holds_slot(task))
             if row.cancel_requested:
                 cancelled.append(key)
@@ -181,7 +181,7 @@ class Dispatcher:
     def _assign(self, reader: Reader, execution_id: bytes, queue: GroupQueue | None, batch: "_Assignments") -> bool:
         """Name an executor for one execution if there is one; False when none has room for anything more."""
         row = read_execution(reader, execution_id)
-        task = self._tasks.get(reader, row.task)
+        task = self._tasks.get(reader, row.task, row.uid)
         if task is None or task.uid != row.uid:
             self._cancel_orphan(execution_id)
             return True

@@ -130,7 +130,7 @@ class Firer:
         self, reader: Reader, key: bytes, value: bytes, now_us: int, room: int
     ) -> tuple[Task, pb.Fire.Item] | None:
         next_us, name, uid, generation = parse_due(key, value)
-        task = self._tasks.get(reader, name)
+        task = self._tasks.get(reader, name, uid, generation)
         assert task is not None, f"the due index names {name!r}, which is not in the task table"
         assert (task.uid, task.generation) == (uid, generation), f"the due index is behind the task {name!r}"
         if task.paused:

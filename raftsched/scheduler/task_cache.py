@@ -13,12 +13,17 @@ class TaskCache:
     def __init__(self) -> None:
         self._tasks: dict[str, Task] = {}
 
-    def get(self, reader: Reader, name: str) -> Task | None:
-        """The definition, or None when there is no such task."""
+    def get(self, reader: Reader, name: str, uid: int, generation: int = 0) -> Task | None:
+        """The definition, or None when there is no such task. Of another uid it is when that is what the table holds.
+
+        A row of the view may speak of a task that is newer than what is kept: a commit can be read some moments before
+        it is told what it changed.
+        """
         task = self._tasks.get(name)
-        if task is None:
+        if task is None or task.uid != uid or generation not in (0, task.generation):
             row = reader.get(Table.TASKS, name.encode())
             if row is None:
+                self.forget(name)
                 return None
             if len(self._tasks) >= _MAX_TASKS:
                 self._tasks.clear()

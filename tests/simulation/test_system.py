@@ -15,6 +15,7 @@ from tests.simulation.system.run import simulate_system
 FOUND = {
     "an attempt of a deleted task ended while the journal was synced": ("everything", 5, 21),
     "the scheduler spun while its pipeline was full": ("system-calm", 3, 0),
+    "a commit was read before the scheduler was told what it changed": ("everything", 3, 5209),
     "a scan of a view of the twin store saw what was committed after it began": ("everything", 3, 5000),
 }
 """Seeds that found a defect, by what was wrong."""
