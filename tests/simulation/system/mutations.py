@@ -87,21 +87,18 @@ def no_request_memory(patch: Patch) -> None:
 
 
 def dispatch_when_proposed(patch: Patch) -> None:
-    def assign_pending(self: Dispatcher, reader: Reader) -> None:
-        while self._commands < self._settings.pipeline_commands and self._executors.any_free():
-            command, ids, reserved = self._collect_pending(reader)
-            if not ids:
-                return
-            for item in command.assign.items:
-                session, row = self._executors.get(item.executor_id), read_execution(reader, item.id)
-                row.state, row.executor_id, row.fencing_token = ExecutionState.ASSIGNED, item.executor_id, 1 << 40
-                if session is not None:
-                    self.send(reader, session, [(item.id, row)])
-            self._commands += 1
-            self._under_way.update(ids)
-            self._proposer.propose(command, self._finisher(ids, reserved))
+    collect = Dispatcher._collect_pending
 
-    patch.setattr(Dispatcher, "assign_pending", assign_pending)
+    def collect_and_send(self: Dispatcher, reader: Reader) -> object:
+        batch = collect(self, reader)
+        for item in batch.command.assign.items:
+            session, row = self._executors.get(item.executor_id), read_execution(reader, item.id)
+            row.state, row.executor_id, row.fencing_token = ExecutionState.ASSIGNED, item.executor_id, 1 << 40
+            if session is not None:
+                self.send(reader, session, [(item.id, row)])
+        return batch
+
+    patch.setattr(Dispatcher, "_collect_pending", collect_and_send)
 
 
 def acknowledge_what_arrives(patch: Patch) -> None:
