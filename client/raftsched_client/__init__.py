@@ -36,7 +36,7 @@ from raftsched_client.v1.history_pb2 import (
     TaskChangeKind,
 )
 from raftsched_client.v1.notification_pb2 import Notifications, Occasion
-from raftsched_client.v1.policy_pb2 import Delivery, MisfirePolicy, OverlapPolicy
+from raftsched_client.v1.policy_pb2 import Delivery, MisfirePolicy, OverlapPolicy, Placement
 from raftsched_client.v1.task_pb2 import (
     Action,
     AwsLambdaAction,
@@ -109,6 +109,7 @@ __all__ = [
     "Notifications",
     "Occasion",
     "OverlapPolicy",
+    "Placement",
     "PreviewScheduleResponse",
     "PullPolicy",
     "PythonAction",

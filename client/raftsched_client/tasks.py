@@ -31,9 +31,13 @@ from raftsched_client.v1.policy_pb2 import (
     OVERLAP_POLICY_QUEUE,
     OVERLAP_POLICY_SKIP,
     OVERLAP_POLICY_UNSPECIFIED,
+    PLACEMENT_ANY,
+    PLACEMENT_EVERY,
+    PLACEMENT_UNSPECIFIED,
     Delivery,
     MisfirePolicy,
     OverlapPolicy,
+    Placement,
 )
 from raftsched_client.v1.task_pb2 import (
     CHAIN_CONDITION_COMPLETION,
@@ -72,6 +76,7 @@ from raftsched_client.v1.task_pb2 import (
 Misfire = Literal["skip", "one", "all"]
 DeliveryName = Literal["at_least_once", "at_most_once"]
 Overlap = Literal["allow", "skip", "queue", "cancel_running"]
+PlacementName = Literal["any", "every"]
 RetriedState = Literal["failed", "timed_out"]
 OccasionName = Literal["failure", "lost", "skipped", "late", "missing"]
 ChainOn = Literal["success", "failure", "completion"]
@@ -95,6 +100,11 @@ _OVERLAP: dict[Overlap | None, OverlapPolicy.ValueType] = {
     "skip": OVERLAP_POLICY_SKIP,
     "queue": OVERLAP_POLICY_QUEUE,
     "cancel_running": OVERLAP_POLICY_CANCEL_RUNNING,
+}
+_PLACEMENT: dict[PlacementName | None, Placement.ValueType] = {
+    None: PLACEMENT_UNSPECIFIED,
+    "any": PLACEMENT_ANY,
+    "every": PLACEMENT_EVERY,
 }
 _GAP: dict[Gap | None, GapPolicy.ValueType] = {
     None: GAP_POLICY_UNSPECIFIED,
@@ -157,6 +167,7 @@ def task(
     noop: bool = False,
     labels: Mapping[str, str] | None = None,
     executor_labels: Mapping[str, str] | None = None,
+    placement: PlacementName | None = None,
     time_limit: timedelta | None = None,
     misfire: Misfire | None = None,
     misfire_threshold: timedelta | None = None,
@@ -197,6 +208,7 @@ def task(
     ``notifications`` by the function of that name.
     An execution that no executor could be given within ``start_deadline`` after its nominal time expires; those of the
     higher ``priority`` (-9 to 9) are given first. ``jitter`` puts each start off by a random time of up to so much.
+    With ``placement`` "every" a nominal time runs on every executor that carries ``executor_labels``, not on any one.
     ``group`` names a group whose limits hold for it.
     ``after`` names tasks that it runs after, on "success" unless a mapping says "failure" or "completion"; such a task
     needs no schedule. A ``paused`` task resumes by itself at ``resume_time``.
@@ -243,6 +255,7 @@ def task(
         paused=paused,
         resume_time=_stamp("resume_time", resume_time),
         executor_labels=executor_labels,
+        placement=_PLACEMENT[placement],
         misfire_policy=_MISFIRE[misfire],
         misfire_threshold=to_duration(misfire_threshold) if misfire_threshold is not None else None,
         misfire_window=to_duration(misfire_window) if misfire_window is not None else None,

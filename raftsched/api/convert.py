@@ -5,7 +5,7 @@ from raftsched_client.v1 import execution_pb2, task_pb2
 
 from raftsched.core import ids
 from raftsched.core.model import Cursor
-from raftsched.core.rows import ExecutionRow, LedgerRow, has_execution, parse_ledger_key
+from raftsched.core.rows import ExecutionRow, LedgerRow, executions_of, has_execution, parse_ledger_key
 from raftsched.core.wellformed import MAX_US
 from raftsched.internal.v1 import command_pb2 as pb
 
@@ -80,6 +80,7 @@ def public_execution(execution_id: bytes, row: ExecutionRow) -> execution_pb2.Ex
     execution.parent_execution_ids.extend(map(ids.to_text, row.parent_execution_ids))
     if row.root_execution_id:
         execution.root_execution_id = ids.to_text(row.root_execution_id)
+    execution.pinned_executor_id = row.pinned_executor_id
     _set(execution.start_deadline_time, row.start_by_us)
     execution.past_attempts.extend(map(_public_attempt, row.past_attempts))
     return execution
@@ -111,7 +112,8 @@ def public_ledger_entry(key: bytes, value: bytes) -> execution_pb2.LedgerEntry:
         count=row.count,
         decision=row.decision,  # type: ignore[arg-type]
         reason=row.reason,
-        execution_id=ids.to_text(execution_id) if has_execution(row) else "",
+        execution_id=ids.to_text(execution_id) if has_execution(row) and not row.executor_ids else "",
+        execution_ids=map(ids.to_text, executions_of(key, row)) if row.executor_ids else (),
         trigger=row.trigger,  # type: ignore[arg-type]
         leader_id=row.leader_id,
         term=row.term,

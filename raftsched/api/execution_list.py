@@ -16,9 +16,8 @@ from raftsched.core.rows import (
     ExecutionRow,
     LedgerRow,
     be64,
+    executions_of,
     failure_key,
-    has_execution,
-    parse_ledger_key,
     timestamp_us,
 )
 from raftsched.core.wellformed import MAX_US
@@ -98,8 +97,14 @@ def _executions(reader: Reader, request: execution_pb2.ListExecutionsRequest, be
 
 def _of_task(reader: Reader, task: str, wanted: _Filter, before: bytes) -> _Rows:
     for key, value in _ledger(reader, task, wanted.start_us, wanted.end_us, stop=before, reverse=True):
-        found = has_execution(LedgerRow.FromString(value))
-        yield key, wanted.find(reader, parse_ledger_key(key)[2]) if found else None
+        found = executions_of(key, LedgerRow.FromString(value))
+        if not found:
+            yield key, None
+        for execution_id in reversed(found):
+            # A ledger entry may stand for several, and a page may end between them.
+            at = key + execution_id
+            if not before or at < before:
+                yield at, wanted.find(reader, execution_id)
 
 
 def _ledger(

@@ -8,7 +8,7 @@ from raftsched.api.fields import Violations, check_duration, check_enum, check_n
 from raftsched.core import retry
 from raftsched.core.chain import ChainCondition
 from raftsched.core.machine import MAX_PARENTS
-from raftsched.core.model import DEFAULT_MISFIRE_THRESHOLD_US, SECOND_US, MisfirePolicy, OverlapPolicy
+from raftsched.core.model import DEFAULT_MISFIRE_THRESHOLD_US, SECOND_US, MisfirePolicy, OverlapPolicy, Placement
 from raftsched.core.overlap import DEFAULT_MAX_QUEUED, LARGEST_LIMIT
 from raftsched.core.policy import LARGEST_MAX_RUNS
 from raftsched.core.rows import timestamp_us
@@ -50,6 +50,20 @@ def check_overlap(violations: Violations, task: task_pb2.Task) -> None:
         check_number(violations, "task.max_queued", task.max_queued, 1, LARGEST_LIMIT)
     elif task.max_queued:
         violations.add("task.max_queued", "goes with overlap policy QUEUE only")
+
+
+def check_placement(violations: Violations, task: task_pb2.Task) -> None:
+    """Placement, and what does not go with EVERY; tasks that run after it are seen where the entry is applied."""
+    task.placement = task.placement or policy_pb2.PLACEMENT_ANY
+    check_enum(violations, "task.placement", task.placement, Placement)
+    if task.placement != policy_pb2.PLACEMENT_EVERY:
+        return
+    if task.after:
+        violations.add(
+            "task.after", "goes with placement ANY only: the end of another task does not know the executors"
+        )
+    if task.overlap_policy > policy_pb2.OVERLAP_POLICY_SKIP:
+        violations.add("task.overlap_policy", "is ALLOW or SKIP with placement EVERY")
 
 
 def check_chain(violations: Violations, task: task_pb2.Task) -> None:

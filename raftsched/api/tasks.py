@@ -8,7 +8,7 @@ from collections.abc import Callable
 import grpc
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.timestamp_pb2 import Timestamp
-from raftsched_client.v1 import execution_pb2, task_pb2, task_pb2_grpc
+from raftsched_client.v1 import cluster_pb2, execution_pb2, policy_pb2, task_pb2, task_pb2_grpc
 
 from raftsched.api.context import ApiContext, CallContext
 from raftsched.api.convert import public_task, revision_of, uid_text
@@ -23,7 +23,9 @@ from raftsched.api.task_list import list_tasks, read_task
 from raftsched.api.validate import changed_task, check_mask, definition, new_task
 from raftsched.core import ids
 from raftsched.core.rows import timestamp_us
+from raftsched.core.wellformed import MAX_EVERY
 from raftsched.internal.v1 import command_pb2 as pb
+from raftsched.ports import Table
 
 _ATTEMPTS = 5
 """Of a change that others got in the way of."""
@@ -123,6 +125,7 @@ class TaskService(task_pb2_grpc.TaskServiceServicer):
         _check(request.name, request.request_id)
         command = self._proposals.command(scoped("RunTask", request.request_id))
         command.run_task.name = request.name
+        command.run_task.executor_ids.extend(self._every_executor(request.name))
         outcome = await self._proposals.propose(command)
         raise_for_outcome(outcome)
         return task_pb2.RunTaskResponse(execution=self._execution(outcome.execution_id, request.name))
@@ -174,6 +177,20 @@ class TaskService(task_pb2_grpc.TaskServiceServicer):
             return public_task(row, cursor)
         written.uid = uid_text(uid)
         return written
+
+    def _every_executor(self, name: str) -> list[str]:
+        """The executors that a task with placement EVERY runs on just now; none for others."""
+        with self._api.store.read() as reader:
+            value = reader.get(Table.TASKS, name.encode())
+        task = pb.TaskRow.FromString(value or b"").task
+        if task.placement != policy_pb2.PLACEMENT_EVERY:
+            return []
+        wanted = task.executor_labels.items()
+        return [
+            executor.id
+            for executor in self._api.executors()
+            if executor.state == cluster_pb2.EXECUTOR_STATE_READY and wanted <= executor.labels.items()
+        ][:MAX_EVERY]
 
     def _execution(self, execution_id: bytes, task: str) -> execution_pb2.Execution:
         with self._api.store.read() as reader:

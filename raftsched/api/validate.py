@@ -10,7 +10,15 @@ from raftsched.api.actions import check_action
 from raftsched.api.errors import Violation, invalid
 from raftsched.api.fields import Violations, check_duration, check_enum, check_labels, check_name, check_time
 from raftsched.api.notifications import check_notifications
-from raftsched.api.policies import MAX_DURATION_US, check_chain, check_misfire, check_number, check_overlap, check_retry
+from raftsched.api.policies import (
+    MAX_DURATION_US,
+    check_chain,
+    check_misfire,
+    check_number,
+    check_overlap,
+    check_placement,
+    check_retry,
+)
 from raftsched.core import recurrence
 from raftsched.core.model import HIGHEST_PRIORITY, SECOND_US, At, Delivery, FoldPolicy, GapPolicy
 from raftsched.core.rows import schedule_from_proto, timestamp_us
@@ -47,6 +55,7 @@ INPUT_FIELDS = (
     "misfire_max_runs",
     "after",
     "group",
+    "placement",
 )
 """Fields of Task that a caller sets; the others are output only and ignored on input."""
 MUTABLE_FIELDS = INPUT_FIELDS[1:]
@@ -60,6 +69,7 @@ _SCALARS = (
     "max_queued",
     "priority",
     "group",
+    "placement",
 )
 
 
@@ -164,6 +174,7 @@ def _check_policies(violations: Violations, task: task_pb2.Task) -> None:
     task.delivery = task.delivery or policy_pb2.DELIVERY_AT_LEAST_ONCE
     check_enum(violations, "task.delivery", task.delivery, Delivery)
     check_overlap(violations, task)
+    check_placement(violations, task)
     check_number(violations, "task.priority", task.priority, -HIGHEST_PRIORITY, HIGHEST_PRIORITY)
     if task.HasField("start_deadline"):
         check_duration(violations, "task.start_deadline", task.start_deadline, SECOND_US, MAX_DURATION_US)

@@ -153,6 +153,8 @@ def _waits_for(execution: Execution) -> str:
     if execution.HasField("next_attempt_time"):
         what = "its next attempt" if execution.attempt > 1 else "its start"
         return f"{what} at {show_instant(execution.next_attempt_time)}"
+    if execution.pinned_executor_id and enum_name(execution, "state") == "PENDING":
+        return f"the executor {execution.pinned_executor_id}"
     return ""
 
 
@@ -178,6 +180,7 @@ def _fields(execution: Execution) -> list[tuple[str, str]]:
         ("runs after", " ".join(execution.parent_execution_ids)),
         ("root", execution.root_execution_id),
         ("executor", execution.executor_id),
+        ("pinned to", execution.pinned_executor_id),
         ("leader", f"{execution.leader_id} (term {execution.term})" if execution.leader_id else ""),
         ("task uid", execution.task_uid),
         ("output", f"{execution.output_size_bytes:,} bytes" if execution.output_size_bytes else ""),

@@ -52,9 +52,10 @@ def explain(
         return
     rows: list[tuple[str, str]] = []
     for entry in found:
-        task, execution = _task(session.client, entry), _execution(session.client, entry)
-        rows += _decision(entry, task) + _coalesced(session.client, entry, task)
-        rows += _policies(entry, task) + _run(entry, execution)
+        task = _task(session.client, entry)
+        rows += _decision(entry, task) + _coalesced(session.client, entry, task) + _policies(entry, task)
+        for execution_id in entry.execution_ids or [entry.execution_id]:
+            rows += _run(execution_id, _execution(session.client, execution_id))
     tables.show(tables.Table(("FIELD", "VALUE"), [(field, value) for field, value in rows if value]))
 
 
@@ -100,14 +101,14 @@ def _task(client: Client, entry: LedgerEntry) -> Task | None:
     return task if task.uid == entry.task_uid else None
 
 
-def _execution(client: Client, entry: LedgerEntry) -> Execution | None:
+def _execution(client: Client, execution_id: str) -> Execution | None:
     """The execution; None when there was none, or retention has removed it."""
     from raftsched_client import NotFoundError
 
-    if not entry.execution_id:
+    if not execution_id:
         return None
     try:
-        return client.get_execution(entry.execution_id)
+        return client.get_execution(execution_id)
     except NotFoundError:
         return None
 
@@ -124,6 +125,7 @@ def _decision(entry: LedgerEntry, task: Task | None) -> list[tuple[str, str]]:
         ("nominal time", nominal),
         ("decision", enum_name(entry, "decision")),
         ("reason", entry.reason),
+        ("executions", f"{len(entry.execution_ids)}, one on every executor" if entry.execution_ids else ""),
         ("trigger", enum_name(entry, "trigger")),
         ("after", " ".join(entry.parent_execution_ids)),
         ("decided", show_instant(entry.decide_time, zone) + after),
@@ -148,16 +150,16 @@ def _policies(entry: LedgerEntry, task: Task | None) -> list[tuple[str, str]]:
     return [("schedule", "has been changed since" if changed else describe.schedule(task)), *rows]
 
 
-def _run(entry: LedgerEntry, execution: Execution | None) -> list[tuple[str, str]]:
+def _run(execution_id: str, execution: Execution | None) -> list[tuple[str, str]]:
     if execution is None:
-        return [("execution", f"{entry.execution_id} (no longer kept)" if entry.execution_id else "")]
+        return [("execution", f"{execution_id} (no longer kept)" if execution_id else "")]
     return [
         ("execution", execution.id),
         ("state", describe.ending(execution)),
         ("error", one_line(execution.error)),
         *((f"attempt {past.attempt}", describe.past_attempt(past)) for past in execution.past_attempts),
         ("attempt", str(execution.attempt)),
-        ("executor", execution.executor_id),
+        ("executor", execution.executor_id or execution.pinned_executor_id),
         ("started", show_instant(execution.start_time)),
         ("ended", show_instant(execution.end_time)),
         ("run time", describe.run_time(execution)),

@@ -49,6 +49,6 @@ def _row(entry: LedgerEntry) -> tuple[str, ...]:
         f"{entry.count:,}" if entry.count else "many",
         enum_name(entry, "decision"),
         enum_name(entry, "trigger"),
-        entry.execution_id,
+        entry.execution_id or (f"{len(entry.execution_ids)} executions" if entry.execution_ids else ""),
         entry.reason,
     )

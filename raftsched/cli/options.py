@@ -44,6 +44,13 @@ class OverlapChoice(StrEnum):
     CANCEL_RUNNING = "cancel-running"
 
 
+class PlacementChoice(StrEnum):
+    """Short names of the placements."""
+
+    ANY = "any"
+    EVERY = "every"
+
+
 class GapChoice(StrEnum):
     """Short names of the gap policies."""
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from raftsched.cli.failures import usage
-from raftsched.cli.options import DeliveryChoice, Misfire, OverlapChoice, RetryOn, parse_pairs
+from raftsched.cli.options import DeliveryChoice, Misfire, OverlapChoice, PlacementChoice, RetryOn, parse_pairs
 from raftsched.cli.session import duration
 
 if TYPE_CHECKING:
@@ -32,6 +32,14 @@ class PolicyFlags:
             "--executor-label",
             metavar="KEY=VALUE",
             help="Run only on executors that carry this label. Repeatable.",
+            rich_help_panel=_POLICY,
+        ),
+    ] = None
+    placement: Annotated[
+        PlacementChoice | None,
+        typer.Option(
+            "--placement",
+            help="Run on any one executor that carries the labels, or on every one. Default any.",
             rich_help_panel=_POLICY,
         ),
     ] = None
@@ -238,7 +246,7 @@ class PolicyFlags:
 
     def apply(self, task: Task) -> list[str]:
         """Write what is given into the task; return the paths of the fields that were written."""
-        from raftsched_client import Delivery
+        from raftsched_client import Delivery, Placement
 
         paths = []
         if self.label is not None:
@@ -247,6 +255,9 @@ class PolicyFlags:
         if self.executor_label is not None:
             task.executor_labels.update(parse_pairs("--executor-label", self.executor_label))
             paths.append("executor_labels")
+        if self.placement is not None:
+            task.placement = Placement.Value(f"PLACEMENT_{self.placement.name}")
+            paths.append("placement")
         if self.time_limit is not None:
             task.time_limit.FromTimedelta(self.time_limit)
             paths.append("time_limit")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,7 +22,7 @@ from raftsched.cli.taskfile import read_tasks
 from raftsched.cli.times import now, show_duration, show_instant, zone_of
 
 if TYPE_CHECKING:
-    from raftsched_client import Task
+    from raftsched_client import Client, Execution, Task
 
 app = typer.Typer(no_args_is_help=True, help="Register tasks, look at them and change them.")
 Program = Annotated[
@@ -267,21 +267,34 @@ def run(
     Examples:
       raftsched task run report --wait
     """
-    execution = session.client.run_task(name)
-    if wait:
-        if session.form is Format.TABLE:
-            note(f"execution {execution.id} of {name}")
-        *_, execution = session.client.watch_executions(execution_id=execution.id)
-    if session.form is not Format.TABLE:
-        print_message(execution, session.form)
-    elif not wait:
-        print(execution.id)
-    else:
-        print(f"{describe.ending(execution)} {describe.run_time(execution)}".rstrip())
-    if wait and enum_name(execution, "state") != "SUCCEEDED":
-        raise Failure(
-            f"the execution did not succeed: {execution.error or describe.ending(execution)}", ExitCode.FAILURE
-        )
+    failed = None
+    for execution in _executions(session.client, session.client.run_task(name)):
+        if wait:
+            if session.form is Format.TABLE:
+                note(f"execution {execution.id} of {name}")
+            *_, execution = session.client.watch_executions(execution_id=execution.id)
+        if session.form is not Format.TABLE:
+            print_message(execution, session.form)
+        elif not wait:
+            print(execution.id)
+        else:
+            print(f"{describe.ending(execution)} {describe.run_time(execution)}".rstrip())
+        if wait and enum_name(execution, "state") != "SUCCEEDED":
+            failed = execution
+    if failed is not None:
+        raise Failure(f"the execution did not succeed: {failed.error or describe.ending(failed)}", ExitCode.FAILURE)
+
+
+def _executions(client: Client, first: Execution) -> list[Execution]:
+    """The execution of a run, or those on every executor."""
+    if not first.pinned_executor_id:
+        return [first]
+    from raftsched_client import to_datetime
+
+    at = to_datetime(first.nominal_time)
+    entries = client.list_ledger(first.task, start=at, end=at + timedelta(microseconds=1))
+    ids = next(found for each in entries if first.id in (found := list(each.execution_ids)))
+    return [client.get_execution(each) for each in ids]
 
 
 def _show_change(session: Session, what: str, task: Task) -> None:
@@ -318,6 +331,7 @@ def _fields(task: Task) -> list[tuple[str, str]]:
         ("action", describe.action(task.action)),
         ("labels", pairs(task.labels.items())),
         ("executor labels", pairs(task.executor_labels.items())),
+        ("placement", enum_name(task, "placement")),
         ("time limit", show_duration(task.time_limit) if task.HasField("time_limit") else ""),
         ("misfire policy", describe.misfire(task)),
         ("delivery", enum_name(task, "delivery")),

@@ -16,6 +16,12 @@ def execution_id(uid: int, generation: int, nominal_us: int, nonce: bytes = b"")
     return (nominal_us // 1000).to_bytes(6, "big") + digest
 
 
+def pinned_id(nominal_id: bytes, executor_id: str) -> bytes:
+    """The id of the execution that is pinned to one executor, from the id of its nominal time, whose time it has."""
+    digest = blake2b(nominal_id + executor_id.encode(), digest_size=10).digest()
+    return nominal_id[:6] + digest
+
+
 def first_id(nominal_us: int) -> bytes:
     """The lowest id that an execution of this nominal time can have."""
     return max(0, nominal_us // 1000).to_bytes(6, "big") + bytes(10)

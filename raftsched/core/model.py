@@ -49,6 +49,13 @@ class Delivery(IntEnum):
     AT_MOST_ONCE = 2
 
 
+class Placement(IntEnum):
+    """Where a nominal time runs; the numbers are those of ``raftsched.v1.Placement``."""
+
+    ANY = 1
+    EVERY = 2
+
+
 class OverlapPolicy(IntEnum):
     """What happens while as many executions are open as may be; the numbers are those of ``raftsched.v1``."""
 
@@ -171,6 +178,7 @@ class Task:
     start_deadline_us: int = 0
     priority: int = 0
     group: str = ""
+    placement: Placement = Placement.ANY
     jitter_us: int = 0
     notifies: bool = False
     uid: int = 0

@@ -8,7 +8,7 @@ from datetime import date
 
 from raftsched_client.v1 import task_pb2
 
-from raftsched.core import cron_hash, retry
+from raftsched.core import cron_hash, ids, retry
 from raftsched.core.exclusion import Exclusion, Exclusions
 from raftsched.core.model import (
     DEFAULT_MISFIRE_THRESHOLD_US,
@@ -24,6 +24,7 @@ from raftsched.core.model import (
     Kind,
     MisfirePolicy,
     OverlapPolicy,
+    Placement,
     Rrule,
     Schedule,
     Task,
@@ -77,6 +78,14 @@ def parse_ledger_key(key: bytes) -> tuple[str, int, bytes]:
 def has_execution(row: LedgerRow) -> bool:
     """Whether a ledger entry stands for an execution, which retention may have removed since."""
     return row.decision in (Decision.RAN, Decision.LOST) or row.expired
+
+
+def executions_of(key: bytes, row: LedgerRow) -> list[bytes]:
+    """Ids of the executions that a ledger entry stands for, ascending; retention may have removed them since."""
+    nominal_id = parse_ledger_key(key)[2]
+    if row.executor_ids:
+        return sorted(ids.pinned_id(nominal_id, executor_id) for executor_id in row.executor_ids)
+    return [nominal_id] if has_execution(row) else []
 
 
 def task_change_key(name: str, revision: int) -> bytes:
@@ -186,6 +195,7 @@ def task_from_proto(message: task_pb2.Task, uid: int = 0, revision: int = 0) -> 
         start_deadline_us=timestamp_us(message.start_deadline),
         priority=message.priority,
         group=message.group,
+        placement=Placement(message.placement or Placement.ANY),
         jitter_us=timestamp_us(message.jitter),
         notifies=message.HasField("notifications"),
         uid=uid,

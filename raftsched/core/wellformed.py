@@ -3,7 +3,7 @@
 The proposers send nothing of the kind. The checks keep ``machine.apply`` total whatever the log holds.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from raftsched_client.v1 import task_pb2
@@ -20,6 +20,8 @@ MAX_NAME_BYTES = 200
 MAX_REQUEST_ID_BYTES = 400
 MAX_ACTOR_BYTES = 300
 MAX_SINK_NAME_BYTES = 63
+MAX_EVERY = 1_000
+"""Executors that one nominal time may run on."""
 _MAX_KEY_BYTES = 511
 _ID_BYTES = 16
 
@@ -85,7 +87,11 @@ def _replace_task(body: pb.ReplaceTask) -> bool:
     return is_definition(body.task, body.next_us, body.expected_next_us, body.skipped_last_us)
 
 
-def _named(body: pb.DeleteTask | pb.RunTask | pb.DeleteGroup) -> bool:
+def _run_task(body: pb.RunTask) -> bool:
+    return _is_name(body.name) and _are_executors(body.executor_ids)
+
+
+def _named(body: pb.DeleteTask | pb.DeleteGroup) -> bool:
     return _is_name(body.name)
 
 
@@ -110,11 +116,18 @@ def _fire_item(item: pb.Fire.Item) -> bool:
         and _is_time(item.resume_us)
         and _is_group(item.group)
         and -HIGHEST_PRIORITY <= item.priority <= HIGHEST_PRIORITY
+        and _are_executors(item.executor_ids)
+        # What runs on several executors never waits for room in its task.
+        and (not item.executor_ids or item.overlap_policy <= OverlapPolicy.SKIP)
         and all(
             all(map(_is_time, (decided.nominal_us, decided.last_nominal_us, decided.start_us, decided.into_us)))
             for decided in item.decided
         )
     )
+
+
+def _are_executors(executor_ids: Collection[str]) -> bool:
+    return len(executor_ids) <= MAX_EVERY and len(set(executor_ids)) == len(executor_ids) and all(executor_ids)
 
 
 def _attempts(body: pb.Assign | pb.Report | pb.Expire) -> bool:
@@ -151,7 +164,7 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
     # The items of register_tasks are judged one by one.
     "replace_task": _replace_task,
     "delete_task": _named,
-    "run_task": _named,
+    "run_task": _run_task,
     "put_group": _put_group,
     "delete_group": _named,
     "cancel_execution": _cancel_execution,

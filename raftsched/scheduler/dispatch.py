@@ -186,9 +186,13 @@ class Dispatcher:
             self._cancel_orphan(execution_id)
             return True
         slot = holds_slot(task)
-        executor_id = self._executors.reserve(task.executor_labels, slot=slot)
+        pinned = row.pinned_executor_id
+        if pinned:
+            executor_id = self._executors.reserve_on(pinned, slot=slot)
+        else:
+            executor_id = self._executors.reserve(task.executor_labels, slot=slot)
         if not executor_id:
-            if not slot or self._executors.any_free() or not self._full_steps:
+            if pinned or not slot or self._executors.any_free() or not self._full_steps:
                 return True
             for lane in self._lanes:
                 lane.resume = b""

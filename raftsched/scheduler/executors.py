@@ -93,6 +93,8 @@ class Executors:
         self._leader_id = leader_id
         self._sessions: dict[str, Session] = {}
         self._burst_at = 0.0
+        self._absent: dict[str, Session] = {}
+        """Those that left and may come back before their lease runs out."""
 
     def __iter__(self) -> Iterator[Session]:
         return iter(self._sessions.values())
@@ -107,17 +109,39 @@ class Executors:
         if older is not None:
             older.link.close()
         self._sessions[session.executor_id] = session
+        self._absent.pop(session.executor_id, None)
 
     def remove(self, session: Session) -> bool:
         """Forget the session; False when it had been replaced already."""
         if self._sessions.get(session.executor_id) is not session:
             return False
         del self._sessions[session.executor_id]
+        self._absent[session.executor_id] = session
         return True
+
+    def forget(self, executor_id: str) -> None:
+        """The lease of an executor has run out: it is not expected back."""
+        self._absent.pop(executor_id, None)
+
+    def everyone(self, wanted: Mapping[str, str]) -> list[str]:
+        """Ids of the executors that carry the labels and are not draining, in order; those that just left too."""
+        known = (*self._sessions.values(), *self._absent.values())
+        return sorted(session.executor_id for session in known if not session.draining and session.matches(wanted))
 
     def any_free(self) -> bool:
         """Whether any executor may be given more."""
         return any(session.free > 0 for session in self._sessions.values())
+
+    def reserve_on(self, executor_id: str, *, slot: bool = True) -> str:
+        """The id of this executor, if it is connected and has room, or ""."""
+        session = self._sessions.get(executor_id)
+        if session is None or (session.free if slot else session.remote_free) <= 0:
+            return ""
+        if slot:
+            session.reserved += 1
+        else:
+            session.remote_reserved += 1
+        return executor_id
 
     def _reserve_remote(self, wanted: Mapping[str, str]) -> str:
         """As ``reserve``, for an attempt that holds no slot."""

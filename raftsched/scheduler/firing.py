@@ -5,10 +5,11 @@ from itertools import islice
 
 import structlog
 
-from raftsched.core.model import Cursor, Decision, Task
+from raftsched.core.model import Cursor, Decision, Placement, Task
 from raftsched.core.policy import decide, latest_start, resume
 from raftsched.core.rows import be64, decode_cursor, parse_due
 from raftsched.core.schedule import ScheduleError
+from raftsched.core.wellformed import MAX_EVERY
 from raftsched.internal.v1 import command_pb2 as pb
 from raftsched.ports import Clock, Fate, Reader, Table
 from raftsched.scheduler.executors import Executors, Reservation, holds_slot
@@ -44,6 +45,8 @@ class Firer:
         self._resume = b""
         self._looked_us = 0
         """Up to where the last look found nothing more to propose."""
+        self._everyone_s = clock.monotonic() + settings.lease_ms / 1000
+        """From when on every executor has had a whole lease to find this leader, so that who is not here is gone."""
 
     def step(self, reader: Reader) -> None:
         """Propose what is due, as far as the pipeline has room.
@@ -108,10 +111,10 @@ class Firer:
             keys.append(key)
             task, kept = item
             command.fire.items.append(kept)
-            if not task.group:
-                # What is in a group waits there, so that nothing overtakes it.
+            if not task.group and task.placement is Placement.ANY:
+                # What is in a group waits there, so that nothing overtakes it; what is pinned waits for its executor.
                 wanting += [(task, each) for each in command.fire.items[-1].decided if _starts(each, command.now_us)]
-            room -= max(1, len(kept.decided))
+            room -= max(1, len(kept.decided) * max(1, len(kept.executor_ids)))
         else:
             self._resume = b""
         return keys, command, self._reserve(wanting)
@@ -133,6 +136,12 @@ class Firer:
         task = self._tasks.get(reader, name, uid, generation)
         assert task is not None, f"the due index names {name!r}, which is not in the task table"
         assert (task.uid, task.generation) == (uid, generation), f"the due index is behind the task {name!r}"
+        every: list[str] = []
+        if task.placement is Placement.EVERY:
+            if self._clock.monotonic() < self._everyone_s:
+                return None
+            every = self._executors.everyone(task.executor_labels)
+            room = max(1, room // max(1, len(every)))
         if task.paused:
             # A due row of a paused task stands for the end of its pause.
             resume_us, next_us = next_us, decode_cursor(_row(reader, Table.CURSORS, name)).next_us
@@ -168,6 +177,8 @@ class Firer:
                 reason=entry.reason,
                 into_us=entry.into_us,
             )
+        if task.placement is Placement.EVERY:
+            _name_everyone(task, item, every)
         if task.jitter_us and not resume_us:
             self._draw_starts(task, item)
         return task, item
@@ -184,6 +195,21 @@ def _row(reader: Reader, table: Table, name: str) -> bytes:
     value = reader.get(table, name.encode())
     assert value is not None, f"the due index names {name!r}, which is not in {table}"
     return value
+
+
+def _name_everyone(task: Task, item: pb.Fire.Item, every: list[str]) -> None:
+    """Name all executors that are to run what runs; without any, or with too many, nothing does."""
+    if 0 < len(every) <= MAX_EVERY:
+        item.executor_ids.extend(every)
+        return
+    if every:
+        why = f"{len(every)} executors carry the labels; at most {MAX_EVERY} run one nominal time"
+    else:
+        why = "no connected executor carries the labels" if task.executor_labels else "no executor was connected"
+    for decided in item.decided:
+        if decided.decision == Decision.RAN:
+            decided.decision = Decision.SKIPPED
+            decided.reason = "; ".join(filter(None, (decided.reason, f"{why}; placement EVERY")))
 
 
 def _starts(decided: pb.Fire.Decided, now_us: int) -> bool:

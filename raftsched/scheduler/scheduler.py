@@ -152,3 +152,4 @@ class Scheduler:
             if session is not None:
                 session.link.close()
                 self.executors.remove(session)
+            self.executors.forget(executor_id)

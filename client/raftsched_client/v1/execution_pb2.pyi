@@ -150,6 +150,7 @@ class Execution(_message.Message):
     GROUP_FIELD_NUMBER: _builtins.int
     PARENT_EXECUTION_IDS_FIELD_NUMBER: _builtins.int
     ROOT_EXECUTION_ID_FIELD_NUMBER: _builtins.int
+    PINNED_EXECUTOR_ID_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """A ULID whose time part is the nominal time; the same decision always has the same id."""
     task: _builtins.str
@@ -182,6 +183,8 @@ class Execution(_message.Message):
     """Of its task, when it fired."""
     root_execution_id: _builtins.str
     """Of an execution that a chain made: the one that its round began with."""
+    pinned_executor_id: _builtins.str
+    """Of a task with placement EVERY: the one executor that this may run on."""
     @_builtins.property
     def nominal_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -202,7 +205,7 @@ class Execution(_message.Message):
 
     @_builtins.property
     def start_deadline_time(self) -> _timestamp_pb2.Timestamp:
-        """Of a pending execution: ends as EXPIRED then."""
+        """Of a pending execution: ends as EXPIRED then, or as LOST when a later attempt waits for the executor that it is pinned to."""
 
     @_builtins.property
     def parent_execution_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -239,10 +242,11 @@ class Execution(_message.Message):
         group: _builtins.str = ...,
         parent_execution_ids: _abc.Iterable[_builtins.str] | None = ...,
         root_execution_id: _builtins.str = ...,
+        pinned_executor_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "_http_status", b"_http_status", "end_time", b"end_time", "exit_code", b"exit_code", "fire_time", b"fire_time", "http_status", b"http_status", "next_attempt_time", b"next_attempt_time", "nominal_time", b"nominal_time", "start_deadline_time", b"start_deadline_time", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "_http_status", b"_http_status", "attempt", b"attempt", "end_time", b"end_time", "error", b"error", "executor_id", b"executor_id", "exit_code", b"exit_code", "fencing_token", b"fencing_token", "fire_time", b"fire_time", "generation", b"generation", "group", b"group", "http_status", b"http_status", "id", b"id", "leader_id", b"leader_id", "next_attempt_time", b"next_attempt_time", "nominal_time", b"nominal_time", "output_size_bytes", b"output_size_bytes", "output_tail", b"output_tail", "parent_execution_ids", b"parent_execution_ids", "past_attempts", b"past_attempts", "priority", b"priority", "queued", b"queued", "root_execution_id", b"root_execution_id", "start_deadline_time", b"start_deadline_time", "start_time", b"start_time", "state", b"state", "task", b"task", "task_uid", b"task_uid", "term", b"term", "trigger", b"trigger"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "_http_status", b"_http_status", "attempt", b"attempt", "end_time", b"end_time", "error", b"error", "executor_id", b"executor_id", "exit_code", b"exit_code", "fencing_token", b"fencing_token", "fire_time", b"fire_time", "generation", b"generation", "group", b"group", "http_status", b"http_status", "id", b"id", "leader_id", b"leader_id", "next_attempt_time", b"next_attempt_time", "nominal_time", b"nominal_time", "output_size_bytes", b"output_size_bytes", "output_tail", b"output_tail", "parent_execution_ids", b"parent_execution_ids", "past_attempts", b"past_attempts", "pinned_executor_id", b"pinned_executor_id", "priority", b"priority", "queued", b"queued", "root_execution_id", b"root_execution_id", "start_deadline_time", b"start_deadline_time", "start_time", b"start_time", "state", b"state", "task", b"task", "task_uid", b"task_uid", "term", b"term", "trigger", b"trigger"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__exit_code: _TypeAlias = _typing.Literal["exit_code"]  # noqa: Y015
     _WhichOneofArgType__exit_code: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code"]  # noqa: Y015
@@ -580,6 +584,7 @@ class LedgerEntry(_message.Message):
     MISFIRE_POLICY_FIELD_NUMBER: _builtins.int
     OVERLAP_POLICY_FIELD_NUMBER: _builtins.int
     DELIVERY_FIELD_NUMBER: _builtins.int
+    EXECUTION_IDS_FIELD_NUMBER: _builtins.int
     PARENT_EXECUTION_IDS_FIELD_NUMBER: _builtins.int
     COALESCED_INTO_TIME_FIELD_NUMBER: _builtins.int
     task: _builtins.str
@@ -590,7 +595,7 @@ class LedgerEntry(_message.Message):
     reason: _builtins.str
     """Why, where the decision is not RAN."""
     execution_id: _builtins.str
-    """Of a RAN and of a LOST entry, and of a SKIPPED one whose execution expired."""
+    """Of a RAN and of a LOST entry, and of a SKIPPED one whose execution expired. Empty where there are `execution_ids`."""
     trigger: Global___Trigger.ValueType
     leader_id: _builtins.str
     term: _builtins.int
@@ -608,6 +613,10 @@ class LedgerEntry(_message.Message):
 
     @_builtins.property
     def decide_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def execution_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Of a task with placement EVERY: one execution for each executor. The entry is LOST when one of them is."""
+
     @_builtins.property
     def parent_execution_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Of a CHAIN: the executions that it ran after."""
@@ -635,12 +644,13 @@ class LedgerEntry(_message.Message):
         misfire_policy: _policy_pb2.MisfirePolicy.ValueType = ...,
         overlap_policy: _policy_pb2.OverlapPolicy.ValueType = ...,
         delivery: _policy_pb2.Delivery.ValueType = ...,
+        execution_ids: _abc.Iterable[_builtins.str] | None = ...,
         parent_execution_ids: _abc.Iterable[_builtins.str] | None = ...,
         coalesced_into_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["coalesced_into_time", b"coalesced_into_time", "decide_time", b"decide_time", "last_nominal_time", b"last_nominal_time", "nominal_time", b"nominal_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["coalesced_into_time", b"coalesced_into_time", "count", b"count", "decide_time", b"decide_time", "decision", b"decision", "delivery", b"delivery", "execution_id", b"execution_id", "generation", b"generation", "last_nominal_time", b"last_nominal_time", "leader_id", b"leader_id", "misfire_policy", b"misfire_policy", "nominal_time", b"nominal_time", "overlap_policy", b"overlap_policy", "parent_execution_ids", b"parent_execution_ids", "reason", b"reason", "task", b"task", "task_uid", b"task_uid", "term", b"term", "trigger", b"trigger"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["coalesced_into_time", b"coalesced_into_time", "count", b"count", "decide_time", b"decide_time", "decision", b"decision", "delivery", b"delivery", "execution_id", b"execution_id", "execution_ids", b"execution_ids", "generation", b"generation", "last_nominal_time", b"last_nominal_time", "leader_id", b"leader_id", "misfire_policy", b"misfire_policy", "nominal_time", b"nominal_time", "overlap_policy", b"overlap_policy", "parent_execution_ids", b"parent_execution_ids", "reason", b"reason", "task", b"task", "task_uid", b"task_uid", "term", b"term", "trigger", b"trigger"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19raftsched/v1/policy.proto\x12\x0craftsched.v1*x\n\rMisfirePolicy\x12\x1e\n\x1aMISFIRE_POLICY_UNSPECIFIED\x10\x00\x12\x17\n\x13MISFIRE_POLICY_SKIP\x10\x01\x12\x16\n\x12MISFIRE_POLICY_ONE\x10\x02\x12\x16\n\x12MISFIRE_POLICY_ALL\x10\x03*[\n\x08\x44\x65livery\x12\x18\n\x14\x44\x45LIVERY_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x44\x45LIVERY_AT_LEAST_ONCE\x10\x01\x12\x19\n\x15\x44\x45LIVERY_AT_MOST_ONCE\x10\x02*\x9f\x01\n\rOverlapPolicy\x12\x1e\n\x1aOVERLAP_POLICY_UNSPECIFIED\x10\x00\x12\x18\n\x14OVERLAP_POLICY_ALLOW\x10\x01\x12\x17\n\x13OVERLAP_POLICY_SKIP\x10\x02\x12\x18\n\x14OVERLAP_POLICY_QUEUE\x10\x03\x12!\n\x1dOVERLAP_POLICY_CANCEL_RUNNING\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19raftsched/v1/policy.proto\x12\x0craftsched.v1*x\n\rMisfirePolicy\x12\x1e\n\x1aMISFIRE_POLICY_UNSPECIFIED\x10\x00\x12\x17\n\x13MISFIRE_POLICY_SKIP\x10\x01\x12\x16\n\x12MISFIRE_POLICY_ONE\x10\x02\x12\x16\n\x12MISFIRE_POLICY_ALL\x10\x03*[\n\x08\x44\x65livery\x12\x18\n\x14\x44\x45LIVERY_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x44\x45LIVERY_AT_LEAST_ONCE\x10\x01\x12\x19\n\x15\x44\x45LIVERY_AT_MOST_ONCE\x10\x02*N\n\tPlacement\x12\x19\n\x15PLACEMENT_UNSPECIFIED\x10\x00\x12\x11\n\rPLACEMENT_ANY\x10\x01\x12\x13\n\x0fPLACEMENT_EVERY\x10\x02*\x9f\x01\n\rOverlapPolicy\x12\x1e\n\x1aOVERLAP_POLICY_UNSPECIFIED\x10\x00\x12\x18\n\x14OVERLAP_POLICY_ALLOW\x10\x01\x12\x17\n\x13OVERLAP_POLICY_SKIP\x10\x02\x12\x18\n\x14OVERLAP_POLICY_QUEUE\x10\x03\x12!\n\x1dOVERLAP_POLICY_CANCEL_RUNNING\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,6 +35,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MISFIREPOLICY']._serialized_end=163
   _globals['_DELIVERY']._serialized_start=165
   _globals['_DELIVERY']._serialized_end=256
-  _globals['_OVERLAPPOLICY']._serialized_start=259
-  _globals['_OVERLAPPOLICY']._serialized_end=418
+  _globals['_PLACEMENT']._serialized_start=258
+  _globals['_PLACEMENT']._serialized_end=336
+  _globals['_OVERLAPPOLICY']._serialized_start=339
+  _globals['_OVERLAPPOLICY']._serialized_end=498
 # @@protoc_insertion_point(module_scope)

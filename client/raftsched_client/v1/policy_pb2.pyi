@@ -63,6 +63,28 @@ DELIVERY_AT_MOST_ONCE: Delivery.ValueType  # 2
 """End as LOST; never run again."""
 Global___Delivery: _TypeAlias = Delivery  # noqa: Y015
 
+class _Placement:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _PlacementEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Placement.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PLACEMENT_UNSPECIFIED: _Placement.ValueType  # 0
+    PLACEMENT_ANY: _Placement.ValueType  # 1
+    """On one executor that carries the labels."""
+    PLACEMENT_EVERY: _Placement.ValueType  # 2
+    """On every executor that carries the labels, as one execution on each."""
+
+class Placement(_Placement, metaclass=_PlacementEnumTypeWrapper):
+    """Where a nominal time runs."""
+
+PLACEMENT_UNSPECIFIED: Placement.ValueType  # 0
+PLACEMENT_ANY: Placement.ValueType  # 1
+"""On one executor that carries the labels."""
+PLACEMENT_EVERY: Placement.ValueType  # 2
+"""On every executor that carries the labels, as one execution on each."""
+Global___Placement: _TypeAlias = Placement  # noqa: Y015
+
 class _OverlapPolicy:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015

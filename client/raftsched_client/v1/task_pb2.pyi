@@ -205,6 +205,7 @@ class Task(_message.Message):
     RESUME_TIME_FIELD_NUMBER: _builtins.int
     MISFIRE_WINDOW_FIELD_NUMBER: _builtins.int
     MISFIRE_MAX_RUNS_FIELD_NUMBER: _builtins.int
+    PLACEMENT_FIELD_NUMBER: _builtins.int
     NOTIFICATIONS_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     GENERATION_FIELD_NUMBER: _builtins.int
@@ -237,6 +238,10 @@ class Task(_message.Message):
     misfire_max_runs: _builtins.int
     """How many misfired nominal times are made up at most under ALL, the latest of them, 1 to 10,000; the others are skipped.
     Unset: all.
+    """
+    placement: _policy_pb2.Placement.ValueType
+    """Whether a nominal time runs on one executor, or on every connected one that carries the labels and is not draining.
+    Default ANY. EVERY goes with overlap policies ALLOW and SKIP, and neither with `after` nor with tasks that run after it.
     """
     etag: _builtins.str
     """Output only. Changes with every change of the task; send it with UpdateTask or DeleteTask to act
@@ -344,6 +349,7 @@ class Task(_message.Message):
         resume_time: _timestamp_pb2.Timestamp | None = ...,
         misfire_window: _duration_pb2.Duration | None = ...,
         misfire_max_runs: _builtins.int = ...,
+        placement: _policy_pb2.Placement.ValueType = ...,
         notifications: _notification_pb2.Notifications | None = ...,
         etag: _builtins.str = ...,
         generation: _builtins.int = ...,
@@ -355,7 +361,7 @@ class Task(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "create_time", b"create_time", "jitter", b"jitter", "last_fire_time", b"last_fire_time", "misfire_threshold", b"misfire_threshold", "misfire_window", b"misfire_window", "next_fire_time", b"next_fire_time", "notifications", b"notifications", "resume_time", b"resume_time", "retry", b"retry", "schedule", b"schedule", "start_deadline", b"start_deadline", "time_limit", b"time_limit", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "after", b"after", "create_time", b"create_time", "delivery", b"delivery", "etag", b"etag", "executor_labels", b"executor_labels", "generation", b"generation", "group", b"group", "jitter", b"jitter", "labels", b"labels", "last_fire_time", b"last_fire_time", "max_queued", b"max_queued", "max_running", b"max_running", "misfire_max_runs", b"misfire_max_runs", "misfire_policy", b"misfire_policy", "misfire_threshold", b"misfire_threshold", "misfire_window", b"misfire_window", "name", b"name", "next_fire_time", b"next_fire_time", "notifications", b"notifications", "overlap_policy", b"overlap_policy", "paused", b"paused", "priority", b"priority", "resume_time", b"resume_time", "retry", b"retry", "schedule", b"schedule", "start_deadline", b"start_deadline", "state", b"state", "time_limit", b"time_limit", "uid", b"uid", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "after", b"after", "create_time", b"create_time", "delivery", b"delivery", "etag", b"etag", "executor_labels", b"executor_labels", "generation", b"generation", "group", b"group", "jitter", b"jitter", "labels", b"labels", "last_fire_time", b"last_fire_time", "max_queued", b"max_queued", "max_running", b"max_running", "misfire_max_runs", b"misfire_max_runs", "misfire_policy", b"misfire_policy", "misfire_threshold", b"misfire_threshold", "misfire_window", b"misfire_window", "name", b"name", "next_fire_time", b"next_fire_time", "notifications", b"notifications", "overlap_policy", b"overlap_policy", "paused", b"paused", "placement", b"placement", "priority", b"priority", "resume_time", b"resume_time", "retry", b"retry", "schedule", b"schedule", "start_deadline", b"start_deadline", "state", b"state", "time_limit", b"time_limit", "uid", b"uid", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -158,7 +158,8 @@ class TaskServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RunTask(self, request, context):
-        """Fires the task now, whatever its schedule says, paused or not.
+        """Fires the task now, whatever its schedule says, paused or not. With placement EVERY it runs on every executor that is
+        connected just now; the answer is the first of the executions, and the fire record names all of them.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

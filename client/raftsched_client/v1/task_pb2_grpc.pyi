@@ -58,7 +58,9 @@ class TaskServiceStub:
     ResumeTask: _grpc.UnaryUnaryMultiCallable[_task_pb2.ResumeTaskRequest, _task_pb2.ResumeTaskResponse]
     """Nominal times that passed while the task was paused are recorded as skipped."""
     RunTask: _grpc.UnaryUnaryMultiCallable[_task_pb2.RunTaskRequest, _task_pb2.RunTaskResponse]
-    """Fires the task now, whatever its schedule says, paused or not."""
+    """Fires the task now, whatever its schedule says, paused or not. With placement EVERY it runs on every executor that is
+    connected just now; the answer is the first of the executions, and the fire record names all of them.
+    """
     PreviewSchedule: _grpc.UnaryUnaryMultiCallable[_task_pb2.PreviewScheduleRequest, _task_pb2.PreviewScheduleResponse]
     """The nominal times that a schedule gives, or what is wrong with it. Changes nothing; any node answers by itself."""
 
@@ -91,7 +93,9 @@ class TaskServiceAsyncStub(TaskServiceStub):
     ResumeTask: _aio.UnaryUnaryMultiCallable[_task_pb2.ResumeTaskRequest, _task_pb2.ResumeTaskResponse]  # type: ignore[assignment]
     """Nominal times that passed while the task was paused are recorded as skipped."""
     RunTask: _aio.UnaryUnaryMultiCallable[_task_pb2.RunTaskRequest, _task_pb2.RunTaskResponse]  # type: ignore[assignment]
-    """Fires the task now, whatever its schedule says, paused or not."""
+    """Fires the task now, whatever its schedule says, paused or not. With placement EVERY it runs on every executor that is
+    connected just now; the answer is the first of the executions, and the fire record names all of them.
+    """
     PreviewSchedule: _aio.UnaryUnaryMultiCallable[_task_pb2.PreviewScheduleRequest, _task_pb2.PreviewScheduleResponse]  # type: ignore[assignment]
     """The nominal times that a schedule gives, or what is wrong with it. Changes nothing; any node answers by itself."""
 
@@ -175,7 +179,9 @@ class TaskServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _task_pb2.RunTaskRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_task_pb2.RunTaskResponse, _abc.Awaitable[_task_pb2.RunTaskResponse]]:
-        """Fires the task now, whatever its schedule says, paused or not."""
+        """Fires the task now, whatever its schedule says, paused or not. With placement EVERY it runs on every executor that is
+        connected just now; the answer is the first of the executions, and the fire record names all of them.
+        """
 
     @_abc_1.abstractmethod
     def PreviewSchedule(

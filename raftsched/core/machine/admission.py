@@ -1,19 +1,18 @@
 """Whether a nominal time that is to run starts, waits or is skipped."""
 
-from raftsched.core import overlap
+from raftsched.core import ids, overlap
 from raftsched.core.machine.context import Context
 from raftsched.core.machine.ending import cancel
 from raftsched.core.machine.ledger import expiry_reason
 from raftsched.core.machine.placement import (
     find_execution,
-    place,
-    put_off,
     set_deadline,
+    start,
     write_execution,
 )
-from raftsched.core.machine.queueing import open_executions, queued_executions
+from raftsched.core.machine.queueing import enter_open, open_executions, queued_executions
 from raftsched.core.model import Decision, ExecutionState, OverlapPolicy
-from raftsched.core.rows import ExecutionRow, open_key, queue_key
+from raftsched.core.rows import ExecutionRow, queue_key
 from raftsched.internal.v1 import command_pb2 as pb
 from raftsched.ports import Table
 
@@ -48,11 +47,23 @@ def admit(
             set_deadline(context, execution_id, row)
             write_execution(context, execution_id, row)
             return
-        context.batch.put(Table.OPEN, open_key(item.uid, execution_id), b"")
-    if decided.start_us > context.command.now_us:
-        put_off(context, execution_id, row, decided.start_us)
+        enter_open(context, item.uid, execution_id, len(item.executor_ids))
+    begin(context, item, decided, execution_id, row)
+
+
+def begin(
+    context: Context, item: pb.Fire.Item, decided: pb.Fire.Decided, execution_id: bytes, row: ExecutionRow
+) -> None:
+    """Start a nominal time as one execution, or as one on each of the executors that the proposer named."""
+    if item.executor_ids:
+        row.nominal_id = execution_id
+        for executor_id in item.executor_ids:
+            pinned = ExecutionRow()
+            pinned.CopyFrom(row)
+            pinned.pinned_executor_id = executor_id
+            start(context, ids.pinned_id(execution_id, executor_id), pinned, decided)
     else:
-        place(context, execution_id, row, decided.executor_id)
+        start(context, execution_id, row, decided)
 
 
 def _make_room(context: Context, newcomer: ExecutionRow) -> None:

@@ -20,7 +20,7 @@ def assign(context: Context, body: pb.Assign) -> pb.Outcome:
         row = find_execution(context, item.id)
         if row is None or row.state != ExecutionState.PENDING or row.attempt != item.expected_attempt:
             continue
-        if row.queued or row.not_before_us:
+        if row.queued or row.not_before_us or row.pinned_executor_id not in ("", item.executor_id):
             continue
         take_out(context, item.id, row)
         place(context, item.id, row, item.executor_id)

@@ -8,7 +8,7 @@ that the root's task reaches is decided exactly once: it runs, or is skipped and
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from raftsched_client.v1 import task_pb2
+from raftsched_client.v1 import policy_pb2, task_pb2
 
 from raftsched.core import ids
 from raftsched.core.chain import Arrival, Parent, unmet
@@ -47,6 +47,9 @@ def follow_ends(context: Context) -> None:
 def check_parents(context: Context, task: task_pb2.Task) -> pb.Outcome | None:
     """Why a task cannot run after the parents that it names; None when it can."""
     names = [parent.task for parent in task.after]
+    if task.placement == policy_pb2.PLACEMENT_EVERY and (children := children_of(context, task.name)):
+        message = f"must be ANY: {children[0]} runs after this task, and EVERY has no one end to run after"
+        return rejected(INVALID_ARGUMENT, message, "task.placement")
     if not names:
         return None
     if len(names) > MAX_PARENTS or len(set(names)) < len(names):
@@ -55,7 +58,11 @@ def check_parents(context: Context, task: task_pb2.Task) -> pb.Outcome | None:
     for name in names:
         if name == task.name:
             return rejected(INVALID_ARGUMENT, f"{name} cannot run after itself", "task.after")
-        if _task(context, name) is None:
+        parent = _task(context, name)
+        if parent is not None and parent.task.placement == policy_pb2.PLACEMENT_EVERY:
+            message = f"{name} runs on every executor (placement EVERY), and has no one end to run after"
+            return rejected(INVALID_ARGUMENT, message, "task.after")
+        if parent is None:
             return rejected(INVALID_ARGUMENT, f"there is no task named {name!r}", "task.after")
         came_from = _ancestors(context, name)
         if task.name in came_from:

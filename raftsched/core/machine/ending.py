@@ -3,9 +3,9 @@
 from raftsched.core.machine.context import FAILED_PRECONDITION, NOT_FOUND, Context, rejected
 from raftsched.core.machine.ledger import amend_ledger, expiry_reason
 from raftsched.core.machine.placement import find_execution, take_out, write_execution
-from raftsched.core.machine.queueing import promote
+from raftsched.core.machine.queueing import leave_open
 from raftsched.core.model import Decision, ExecutionState
-from raftsched.core.rows import ExecutionRow, failure_key, open_key
+from raftsched.core.rows import ExecutionRow, failure_key
 from raftsched.internal.v1 import command_pb2 as pb
 from raftsched.ports import Table
 
@@ -23,13 +23,15 @@ def end(context: Context, execution_id: bytes, row: ExecutionRow, state: Executi
     write_execution(context, execution_id, row)
     context.ended.append((execution_id, row))
     if row.max_running:
-        context.batch.delete(Table.OPEN, open_key(row.uid, execution_id))
-        promote(context, row.uid)
+        leave_open(context, execution_id, row)
 
 
 def end_expired(context: Context, execution_id: bytes, row: ExecutionRow) -> None:
-    """It never started, so that its nominal time is a skipped one."""
+    """It never started, so that its nominal time is a skipped one; a later attempt that never did is a lost one."""
     row.error = expiry_reason(row)
+    if row.attempt > 1:
+        end_lost(context, execution_id, row)
+        return
     amend_ledger(context, execution_id, row, Decision.SKIPPED, row.error)
     end(context, execution_id, row, ExecutionState.EXPIRED)
 

@@ -1,14 +1,17 @@
 """Commands that make a task fire: its schedule, or somebody who asked for a run."""
 
+from raftsched_client.v1 import policy_pb2
+
 from raftsched.core import ids, overlap
-from raftsched.core.machine.admission import admit
-from raftsched.core.machine.context import NOT_FOUND, Context, rejected, required
+from raftsched.core.machine.admission import admit, begin
+from raftsched.core.machine.context import FAILED_PRECONDITION, NOT_FOUND, Context, rejected, required
 from raftsched.core.machine.ledger import write_ledger
-from raftsched.core.machine.placement import new_execution, place
+from raftsched.core.machine.placement import new_execution
+from raftsched.core.machine.queueing import enter_open
 from raftsched.core.machine.tasks import resume, set_cursor
 from raftsched.core.machine.terms import terms_of
 from raftsched.core.model import Decision, OverlapPolicy, Trigger
-from raftsched.core.rows import be64, decode_cursor, due_key, due_value, open_key
+from raftsched.core.rows import be64, decode_cursor, due_key, due_value
 from raftsched.internal.v1 import command_pb2 as pb
 from raftsched.ports import Table
 
@@ -50,15 +53,22 @@ def run_task(context: Context, body: pb.RunTask) -> pb.Outcome:
     found = context.batch.get(Table.TASKS, body.name.encode())
     if found is None:
         return rejected(NOT_FOUND, f"there is no task named {body.name!r}")
-    item = terms_of(pb.TaskRow.FromString(found))
+    task = pb.TaskRow.FromString(found)
+    item = terms_of(task)
+    if task.task.placement == policy_pb2.PLACEMENT_EVERY:
+        if not body.executor_ids:
+            return rejected(FAILED_PRECONDITION, f"no connected executor carries the labels of the task {body.name!r}")
+        item.executor_ids.extend(body.executor_ids)
     now_us = context.command.now_us
     execution_id = ids.execution_id(item.uid, item.generation, now_us, be64(context.index))
     row = new_execution(context, item, Trigger.MANUAL, now_us)
     if item.overlap_policy > OverlapPolicy.ALLOW:
         row.max_running = overlap.limit(item.max_running)
-        context.batch.put(Table.OPEN, open_key(item.uid, execution_id), b"")
-    place(context, execution_id, row, body.executor_id)
+        enter_open(context, item.uid, execution_id, len(item.executor_ids))
     item.misfire_policy = item.overlap_policy = 0
     ran = pb.Fire.Decided(nominal_us=now_us, last_nominal_us=now_us, count=1, decision=Decision.RAN)
+    ran.executor_id = body.executor_id
+    begin(context, item, ran, execution_id, row)
     write_ledger(context, item, execution_id, ran, Trigger.MANUAL)
-    return pb.Outcome(execution_id=execution_id)
+    pinned = [ids.pinned_id(execution_id, executor_id) for executor_id in item.executor_ids]
+    return pb.Outcome(execution_id=min(pinned, default=execution_id))

@@ -8,6 +8,9 @@ from raftsched.core.rows import ExecutionRow, LedgerRow, ledger_key
 from raftsched.internal.v1 import command_pb2 as pb
 from raftsched.ports import Table
 
+_MAX_REASON_CHARACTERS = 1_000
+"""From here on a reason grows no longer: many executions of one nominal time may have one each."""
+
 
 def write_ledger(
     context: Context,
@@ -35,6 +38,7 @@ def write_ledger(
         delivery=item.delivery,
         into_us=decided.into_us,
         parent_execution_ids=parent_ids,
+        executor_ids=item.executor_ids if decided.decision == Decision.RAN else (),
     )
     key = ledger_key(item.task, decided.nominal_us, execution_id)
     context.batch.put(Table.LEDGER, key, row.SerializeToString())
@@ -43,18 +47,26 @@ def write_ledger(
 
 
 def expiry_reason(row: ExecutionRow) -> str:
-    """Why an execution with a start deadline never started."""
+    """Why an execution with a start deadline never started, or one that is pinned did not go on."""
     deadline_s = (row.start_by_us - row.nominal_us) / SECOND_US
+    if row.pinned_executor_id:
+        by = f"until {deadline_s:g} s after its nominal time"
+        return f"could not be given to the executor {row.pinned_executor_id} {by}: it was gone, or had no room"
     return f"could not be given to an executor within its start deadline of {deadline_s:g} s"
 
 
 def amend_ledger(context: Context, execution_id: bytes, row: ExecutionRow, decision: Decision, reason: str) -> None:
-    """Say in the entry of an execution that its nominal time was skipped or lost after all."""
-    key = ledger_key(row.task, row.nominal_us, execution_id)
+    """Say in the entry of an execution that its nominal time was skipped or lost after all.
+
+    That of several executions is lost when one of them is, and not skipped when one of them expires.
+    """
+    key = ledger_key(row.task, row.nominal_us, row.nominal_id or execution_id)
     found = context.batch.get(Table.LEDGER, key)
     if found is not None:
         entry = LedgerRow.FromString(found)
-        entry.decision = decision
-        entry.reason = "; ".join(filter(None, (entry.reason, reason)))
-        entry.expired = decision is Decision.SKIPPED
+        if decision is Decision.LOST or not row.nominal_id:
+            entry.decision = decision
+            entry.expired = decision is Decision.SKIPPED
+        if len(entry.reason) < _MAX_REASON_CHARACTERS:
+            entry.reason = "; ".join(filter(None, (entry.reason, reason)))
         context.batch.put(Table.LEDGER, key, entry.SerializeToString())

@@ -2,10 +2,13 @@
 
 from raftsched.core.machine.context import Context
 from raftsched.core.machine.groups import acquire, release
-from raftsched.core.model import Delivery, ExecutionState, Trigger
+from raftsched.core.model import SECOND_US, Delivery, ExecutionState, Trigger
 from raftsched.core.rows import ExecutionRow, active_value, grouped_key, queue_key, rank_key, timer_key
 from raftsched.internal.v1 import command_pb2 as pb
 from raftsched.ports import Table
+
+PIN_WAIT_US = 600 * SECOND_US
+"""How long an attempt that only one executor may take waits for it, unless its start deadline says."""
 
 
 def new_execution(context: Context, item: pb.Fire.Item, trigger: Trigger, nominal_us: int) -> ExecutionRow:
@@ -60,8 +63,19 @@ def place(context: Context, execution_id: bytes, row: ExecutionRow, executor_id:
             context.batch.put(Table.HELD, execution_id, b"")
         else:
             context.batch.put(Table.PENDING, execution_id, b"")
+        if row.pinned_executor_id and not row.start_by_us:
+            # Nobody else may take it, and its executor may never return.
+            row.start_by_us = context.command.now_us + PIN_WAIT_US
         set_deadline(context, execution_id, row)
     write_execution(context, execution_id, row)
+
+
+def start(context: Context, execution_id: bytes, row: ExecutionRow, decided: pb.Fire.Decided) -> None:
+    """Place a new execution, now or when its decision says."""
+    if decided.start_us > context.command.now_us:
+        put_off(context, execution_id, row, decided.start_us)
+    else:
+        place(context, execution_id, row, decided.executor_id)
 
 
 def put_off(context: Context, execution_id: bytes, row: ExecutionRow, due_us: int) -> None:

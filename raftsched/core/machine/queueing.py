@@ -5,7 +5,7 @@ from itertools import islice
 from raftsched.core import overlap
 from raftsched.core.machine.context import Context
 from raftsched.core.machine.placement import find_execution, place, take_out
-from raftsched.core.rows import be64, open_key, queue_key
+from raftsched.core.rows import ExecutionRow, be64, open_key, queue_key
 from raftsched.ports import Table
 
 
@@ -17,6 +17,23 @@ def open_executions(context: Context, uid: int) -> list[bytes]:
 def queued_executions(context: Context, uid: int) -> list[bytes]:
     """Queued executions of a task, oldest first; as many as can matter."""
     return _ids_between(context, queue_key(uid, b""), be64(uid) + b"\2")
+
+
+def enter_open(context: Context, uid: int, execution_id: bytes, executions: int) -> None:
+    """Count an execution as open, or a nominal time that has several ``executions`` until the last of them ends."""
+    value = executions.to_bytes(4, "big") if executions else b""
+    context.batch.put(Table.OPEN, open_key(uid, execution_id), value)
+
+
+def leave_open(context: Context, execution_id: bytes, row: ExecutionRow) -> None:
+    """An execution that was counted has ended: let the queue of its task move up if there is room."""
+    key = open_key(row.uid, row.nominal_id or execution_id)
+    others = int.from_bytes(context.batch.get(Table.OPEN, key) or b"", "big") - 1
+    if others > 0:
+        enter_open(context, row.uid, row.nominal_id, others)
+        return
+    context.batch.delete(Table.OPEN, key)
+    promote(context, row.uid)
 
 
 def _ids_between(context: Context, start: bytes, stop: bytes) -> list[bytes]:

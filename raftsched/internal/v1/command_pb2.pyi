@@ -252,18 +252,24 @@ class RunTask(_message.Message):
 
     NAME_FIELD_NUMBER: _builtins.int
     EXECUTOR_ID_FIELD_NUMBER: _builtins.int
+    EXECUTOR_IDS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     executor_id: _builtins.str
     """Empty: it stays pending."""
+    @_builtins.property
+    def executor_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Of a task with placement EVERY: the executors that it runs on."""
+
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         executor_id: _builtins.str = ...,
+        executor_ids: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["executor_id", b"executor_id", "name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["executor_id", b"executor_id", "executor_ids", b"executor_ids", "name", b"name"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -362,6 +368,7 @@ class Fire(_message.Message):
         RESUME_US_FIELD_NUMBER: _builtins.int
         NOTIFIES_FIELD_NUMBER: _builtins.int
         GROUP_FIELD_NUMBER: _builtins.int
+        EXECUTOR_IDS_FIELD_NUMBER: _builtins.int
         task: _builtins.str
         uid: _builtins.int
         generation: _builtins.int
@@ -387,6 +394,10 @@ class Fire(_message.Message):
         group: _builtins.str
         @_builtins.property
         def decided(self) -> _containers.RepeatedCompositeFieldContainer[Global___Fire.Decided]: ...
+        @_builtins.property
+        def executor_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+            """Of a task with placement EVERY: a RAN decision makes one execution for each of these. Empty: it makes one for any."""
+
         def __init__(
             self,
             *,
@@ -406,10 +417,11 @@ class Fire(_message.Message):
             resume_us: _builtins.int = ...,
             notifies: _builtins.bool = ...,
             group: _builtins.str = ...,
+            executor_ids: _abc.Iterable[_builtins.str] | None = ...,
         ) -> None: ...
         _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["decided", b"decided", "delivery", b"delivery", "expected_next_us", b"expected_next_us", "generation", b"generation", "group", b"group", "max_queued", b"max_queued", "max_running", b"max_running", "misfire_policy", b"misfire_policy", "next_us", b"next_us", "notifies", b"notifies", "overlap_policy", b"overlap_policy", "priority", b"priority", "resume_us", b"resume_us", "start_deadline_us", b"start_deadline_us", "task", b"task", "uid", b"uid"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["decided", b"decided", "delivery", b"delivery", "executor_ids", b"executor_ids", "expected_next_us", b"expected_next_us", "generation", b"generation", "group", b"group", "max_queued", b"max_queued", "max_running", b"max_running", "misfire_policy", b"misfire_policy", "next_us", b"next_us", "notifies", b"notifies", "overlap_policy", b"overlap_policy", "priority", b"priority", "resume_us", b"resume_us", "start_deadline_us", b"start_deadline_us", "task", b"task", "uid", b"uid"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -843,6 +855,8 @@ class ExecutionRow(_message.Message):
     GROUP_FIELD_NUMBER: _builtins.int
     PARENT_EXECUTION_IDS_FIELD_NUMBER: _builtins.int
     ROOT_EXECUTION_ID_FIELD_NUMBER: _builtins.int
+    PINNED_EXECUTOR_ID_FIELD_NUMBER: _builtins.int
+    NOMINAL_ID_FIELD_NUMBER: _builtins.int
     NOTIFIES_FIELD_NUMBER: _builtins.int
     task: _builtins.str
     uid: _builtins.int
@@ -879,6 +893,10 @@ class ExecutionRow(_message.Message):
     """Of its task, when it fired."""
     root_execution_id: _builtins.bytes
     """Of an execution that a chain made: the first of its round. Empty: it is that itself."""
+    pinned_executor_id: _builtins.str
+    """May run on this executor only; empty: on any that carries the labels."""
+    nominal_id: _builtins.bytes
+    """Of one that is pinned: the id of its nominal time, which the others of it have in common."""
     notifies: _builtins.bool
     """Whether its task had notifications when it fired."""
     @_builtins.property
@@ -920,11 +938,13 @@ class ExecutionRow(_message.Message):
         group: _builtins.str = ...,
         parent_execution_ids: _abc.Iterable[_builtins.bytes] | None = ...,
         root_execution_id: _builtins.bytes = ...,
+        pinned_executor_id: _builtins.str = ...,
+        nominal_id: _builtins.bytes = ...,
         notifies: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "_http_status", b"_http_status", "exit_code", b"exit_code", "http_status", b"http_status"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "_http_status", b"_http_status", "attempt", b"attempt", "cancel_requested", b"cancel_requested", "delivery", b"delivery", "end_us", b"end_us", "error", b"error", "executor_id", b"executor_id", "exit_code", b"exit_code", "fencing_token", b"fencing_token", "fire_us", b"fire_us", "generation", b"generation", "group", b"group", "http_status", b"http_status", "leader_id", b"leader_id", "max_running", b"max_running", "nominal_us", b"nominal_us", "not_before_us", b"not_before_us", "notifies", b"notifies", "output_size_bytes", b"output_size_bytes", "output_tail", b"output_tail", "parent_execution_ids", b"parent_execution_ids", "past_attempts", b"past_attempts", "priority", b"priority", "queued", b"queued", "root_execution_id", b"root_execution_id", "start_by_us", b"start_by_us", "start_us", b"start_us", "state", b"state", "task", b"task", "term", b"term", "trigger", b"trigger", "uid", b"uid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "_http_status", b"_http_status", "attempt", b"attempt", "cancel_requested", b"cancel_requested", "delivery", b"delivery", "end_us", b"end_us", "error", b"error", "executor_id", b"executor_id", "exit_code", b"exit_code", "fencing_token", b"fencing_token", "fire_us", b"fire_us", "generation", b"generation", "group", b"group", "http_status", b"http_status", "leader_id", b"leader_id", "max_running", b"max_running", "nominal_id", b"nominal_id", "nominal_us", b"nominal_us", "not_before_us", b"not_before_us", "notifies", b"notifies", "output_size_bytes", b"output_size_bytes", "output_tail", b"output_tail", "parent_execution_ids", b"parent_execution_ids", "past_attempts", b"past_attempts", "pinned_executor_id", b"pinned_executor_id", "priority", b"priority", "queued", b"queued", "root_execution_id", b"root_execution_id", "start_by_us", b"start_by_us", "start_us", b"start_us", "state", b"state", "task", b"task", "term", b"term", "trigger", b"trigger", "uid", b"uid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__exit_code: _TypeAlias = _typing.Literal["exit_code"]  # noqa: Y015
     _WhichOneofArgType__exit_code: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code"]  # noqa: Y015
@@ -1093,6 +1113,7 @@ class LedgerRow(_message.Message):
     MISFIRE_POLICY_FIELD_NUMBER: _builtins.int
     OVERLAP_POLICY_FIELD_NUMBER: _builtins.int
     DELIVERY_FIELD_NUMBER: _builtins.int
+    EXECUTOR_IDS_FIELD_NUMBER: _builtins.int
     PARENT_EXECUTION_IDS_FIELD_NUMBER: _builtins.int
     INTO_US_FIELD_NUMBER: _builtins.int
     last_nominal_us: _builtins.int
@@ -1114,6 +1135,10 @@ class LedgerRow(_message.Message):
     into_us: _builtins.int
     """Of a COALESCED entry: the nominal time that ran instead; 0: that of the task's next RAN entry."""
     @_builtins.property
+    def executor_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The executors that it runs on, of a task with placement EVERY."""
+
+    @_builtins.property
     def parent_execution_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
         """Of a CHAIN."""
 
@@ -1134,12 +1159,13 @@ class LedgerRow(_message.Message):
         misfire_policy: _builtins.int = ...,
         overlap_policy: _builtins.int = ...,
         delivery: _builtins.int = ...,
+        executor_ids: _abc.Iterable[_builtins.str] | None = ...,
         parent_execution_ids: _abc.Iterable[_builtins.bytes] | None = ...,
         into_us: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "decide_us", b"decide_us", "decision", b"decision", "delivery", b"delivery", "expired", b"expired", "generation", b"generation", "into_us", b"into_us", "last_nominal_us", b"last_nominal_us", "leader_id", b"leader_id", "misfire_policy", b"misfire_policy", "overlap_policy", b"overlap_policy", "parent_execution_ids", b"parent_execution_ids", "reason", b"reason", "term", b"term", "trigger", b"trigger", "uid", b"uid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "decide_us", b"decide_us", "decision", b"decision", "delivery", b"delivery", "executor_ids", b"executor_ids", "expired", b"expired", "generation", b"generation", "into_us", b"into_us", "last_nominal_us", b"last_nominal_us", "leader_id", b"leader_id", "misfire_policy", b"misfire_policy", "overlap_policy", b"overlap_policy", "parent_execution_ids", b"parent_execution_ids", "reason", b"reason", "term", b"term", "trigger", b"trigger", "uid", b"uid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -13,6 +13,7 @@ from tests.unit.api.test_validate import NOW_US, edited, refusal, valid
 
 Edit = Callable[[task_pb2.Task], object]
 ALLOW, SKIP, QUEUE = (policy_pb2.OVERLAP_POLICY_ALLOW, policy_pb2.OVERLAP_POLICY_SKIP, policy_pb2.OVERLAP_POLICY_QUEUE)
+CANCEL_RUNNING, EVERY = policy_pb2.OVERLAP_POLICY_CANCEL_RUNNING, policy_pb2.PLACEMENT_EVERY
 
 MISFIRE_SKIP, MISFIRE_ALL = policy_pb2.MISFIRE_POLICY_SKIP, policy_pb2.MISFIRE_POLICY_ALL
 
@@ -42,6 +43,10 @@ def backoff(field: str, seconds: int) -> Edit:
         ("task.max_running", with_fields(overlap_policy=SKIP, max_running=-1)),
         ("task.max_queued", with_fields(overlap_policy=SKIP, max_queued=1)),
         ("task.max_queued", with_fields(overlap_policy=QUEUE, max_queued=101)),
+        ("task.placement", with_fields(placement=3)),
+        ("task.overlap_policy", with_fields(placement=EVERY, overlap_policy=QUEUE)),
+        ("task.overlap_policy", with_fields(placement=EVERY, overlap_policy=CANCEL_RUNNING)),
+        ("task.after", with_fields(placement=EVERY, after=[task_pb2.ChainParent(task="t")])),
         ("task.misfire_window", with_fields(misfire_window=Duration(seconds=9))),
         ("task.misfire_window", with_fields(misfire_window=Duration(seconds=367 * 86_400))),
         ("task.misfire_window", with_fields(misfire_policy=MISFIRE_SKIP, misfire_window=Duration(seconds=60))),

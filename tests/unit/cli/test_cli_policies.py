@@ -63,3 +63,11 @@ def test_show_tells_the_attempts_before(cli, cluster):
     shown = cli("execution", "show", execution.id).out
     assert "its next attempt at 2030-01-01" in shown
     assert "FAILED (exit code 3)" in shown
+
+
+def test_placement_is_sent_and_shown(cli, cluster):
+    assert cli("task", "create", "t", *EVERY, "--placement", "every", "--noop").code == 0
+    assert cluster.tasks["t"].placement == policy_pb2.PLACEMENT_EVERY
+    assert "EVERY" in cli("task", "show", "t").out
+    assert cli("task", "update", "t", "--placement", "any").code == 0
+    assert cluster.tasks["t"].placement == policy_pb2.PLACEMENT_ANY

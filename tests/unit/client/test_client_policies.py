@@ -27,8 +27,10 @@ def test_overlap_and_retry():
         start_deadline=timedelta(minutes=5),
         priority=-3,
         jitter=timedelta(seconds=9),
+        placement="any",
     )
     shown = MessageToDict(built)
+    assert shown["placement"] == "PLACEMENT_ANY"
     assert (shown["overlapPolicy"], shown["maxRunning"], shown["maxQueued"]) == ("OVERLAP_POLICY_QUEUE", 2, 3)
     assert (shown["startDeadline"], shown["priority"], shown["jitter"]) == ("300s", -3, "9s")
     assert shown["retry"] == {

@@ -3,9 +3,11 @@
 import re
 from pathlib import Path
 
+from raftsched.core.machine.placement import PIN_WAIT_US
 from raftsched.core.model import SECOND_US, OverlapPolicy
 from raftsched.core.overlap import DEFAULT_MAX_QUEUED, LARGEST_LIMIT, admit
 from raftsched.core.retry import LARGEST_MAX_ATTEMPTS, WHOLE_PPM, RetryPolicy, backoff_us
+from raftsched.core.wellformed import MAX_EVERY
 
 PAGE = (Path(__file__).parents[3] / "docs" / "policies.md").read_text()
 
@@ -30,3 +32,5 @@ def test_the_limits() -> None:
     assert f"(1 unless set, at most {LARGEST_LIMIT})" in PAGE
     assert f"({DEFAULT_MAX_QUEUED} unless set, at most {LARGEST_LIMIT})" in PAGE
     assert f"1 to {LARGEST_MAX_ATTEMPTS}" in PAGE
+    assert f"without one for {PIN_WAIT_US // (60 * SECOND_US)} minutes" in PAGE
+    assert f"with more than {MAX_EVERY:,}" in PAGE

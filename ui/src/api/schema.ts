@@ -325,7 +325,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** @description Fires the task now, whatever its schedule says, paused or not. */
+        /** @description Fires the task now, whatever its schedule says, paused or not. With placement EVERY it runs on every executor that is connected just now; the answer is the first of the executions, and the fire record names all of them. */
         post: operations["RunTask"];
         delete?: never;
         options?: never;
@@ -691,7 +691,7 @@ export interface components {
             pastAttempts: components["schemas"]["Attempt"][];
             /**
              * Format: date-time
-             * @description Of a pending execution: ends as EXPIRED then.
+             * @description Of a pending execution: ends as EXPIRED then, or as LOST when a later attempt waits for the executor that it is pinned to.
              * @example 2030-01-31T12:00:00Z
              */
             startDeadlineTime?: string;
@@ -703,6 +703,8 @@ export interface components {
             parentExecutionIds: string[];
             /** @description Of an execution that a chain made: the one that its round began with. */
             rootExecutionId: string;
+            /** @description Of a task with placement EVERY: the one executor that this may run on. */
+            pinnedExecutorId: string;
         };
         /**
          * @description - `EXECUTION_STATE_PENDING`: Decided; waits for an executor, for its next attempt, or in the queue of its task.
@@ -935,7 +937,7 @@ export interface components {
             decision: components["schemas"]["Decision"];
             /** @description Why, where the decision is not RAN. */
             reason: string;
-            /** @description Of a RAN and of a LOST entry, and of a SKIPPED one whose execution expired. */
+            /** @description Of a RAN and of a LOST entry, and of a SKIPPED one whose execution expired. Empty where there are `execution_ids`. */
             executionId: string;
             trigger: components["schemas"]["Trigger"];
             /**
@@ -955,6 +957,8 @@ export interface components {
             misfirePolicy: components["schemas"]["MisfirePolicy"];
             overlapPolicy: components["schemas"]["OverlapPolicy"];
             delivery: components["schemas"]["Delivery"];
+            /** @description Of a task with placement EVERY: one execution for each executor. The entry is LOST when one of them is. */
+            executionIds: string[];
             /** @description Of a CHAIN: the executions that it ran after. */
             parentExecutionIds: string[];
             /**
@@ -1133,6 +1137,13 @@ export interface components {
             /** @example 90s */
             max?: string;
         };
+        /**
+         * @description Where a nominal time runs.
+         *     - `PLACEMENT_ANY`: On one executor that carries the labels.
+         *     - `PLACEMENT_EVERY`: On every executor that carries the labels, as one execution on each.
+         * @enum {string}
+         */
+        Placement: "PLACEMENT_UNSPECIFIED" | "PLACEMENT_ANY" | "PLACEMENT_EVERY";
         PreviewScheduleRequest: {
             schedule?: components["schemas"]["Schedule"];
             /**
@@ -1385,6 +1396,8 @@ export interface components {
              * @description How many misfired nominal times are made up at most under ALL, the latest of them, 1 to 10,000; the others are skipped. Unset: all.
              */
             misfireMaxRuns?: number;
+            /** @description Whether a nominal time runs on one executor, or on every connected one that carries the labels and is not draining. Default ANY. EVERY goes with overlap policies ALLOW and SKIP, and neither with `after` nor with tasks that run after it. */
+            placement?: components["schemas"]["Placement"];
             /** @description What to tell, and whom. Unset: nothing. */
             notifications?: components["schemas"]["Notifications"];
             /** @description Output only. Changes with every change of the task; send it with UpdateTask or DeleteTask to act only if nobody changed the task in between. */

@@ -168,6 +168,7 @@ function policyFacts(task: Task): [string, React.ReactNode][] {
     facts.push(['Retries', `Up to ${formatCount(task.retry.maxAttempts)} attempts${first}`]);
   }
   for (const [field, ms] of lengths) if (ms !== undefined) facts.push([names[field], formatDuration(ms)]);
+  if (task.placement === 'PLACEMENT_EVERY') facts.push(['Placement', 'On every executor']);
   if (task.priority) facts.push(['Priority', String(task.priority)]);
   if (task.paused && task.resumeTime) facts.push(['Resumes', <FullTime time={task.resumeTime} />]);
   return facts;
@@ -437,6 +438,17 @@ function ledgerColumns(zone: string): Column<LedgerEntry>[] {
           <Link to={`/executions/${original.executionId}`}>
             {original.trigger === 'TRIGGER_MANUAL' ? 'Run by hand' : 'Execution'}
           </Link>
+        ) : original.executionIds?.length ? (
+          <>
+            On {formatCount(original.executionIds.length)} executors:
+            {original.executionIds.slice(0, 10).map((id, index) => (
+              <span key={id}>
+                {' '}
+                <Link to={`/executions/${id}`}>{index + 1}</Link>
+              </span>
+            ))}
+            {original.executionIds.length > 10 ? ' …' : ''}
+          </>
         ) : (
           original.reason || <span className="muted">–</span>
         ),

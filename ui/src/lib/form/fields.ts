@@ -648,6 +648,16 @@ export const PLACE: readonly Field[] = [
     wide: true,
   },
   {
+    path: 'placement',
+    kind: 'choice',
+    label: 'Placement',
+    description: 'On any one of those executors, or on every one',
+    options: [
+      { value: 'PLACEMENT_ANY', label: 'Any one' },
+      { value: 'PLACEMENT_EVERY', label: 'Every one' },
+    ],
+  },
+  {
     path: 'priority',
     kind: 'integer',
     label: 'Priority',
