@@ -169,7 +169,7 @@ function Upcoming({ page }: { page: Page<Task> }) {
             <th className="grow">Task</th>
             <th className="wide">Schedule</th>
             <th>Nominal time</th>
-            <th className="end">In</th>
+            <th className="end wide">In</th>
           </tr>
         </thead>
         <tbody>
@@ -183,8 +183,11 @@ function Upcoming({ page }: { page: Page<Task> }) {
               <td className="wide mono nowrap">{scheduleShort(task.schedule)}</td>
               <td>
                 <When time={task.nextFireTime} zone={taskZone(task.schedule)} />
+                <div className="narrow muted">
+                  <Relative time={task.nextFireTime} />
+                </div>
               </td>
-              <td className="end">
+              <td className="end wide">
                 <Relative time={task.nextFireTime} />
               </td>
             </tr>
