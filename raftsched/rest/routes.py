@@ -5,23 +5,28 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from importlib import import_module
 from importlib.resources import files
+from pkgutil import iter_modules
 from typing import cast
 from urllib.parse import unquote_to_bytes
 
+import raftsched_client.v1
 from google.protobuf import descriptor_pool
-from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor
+from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
-# Their import puts the services into the descriptor pool.
-from raftsched_client.v1 import cluster_pb2, execution_pb2, history_pb2, task_pb2
 
-SERVICES = tuple(
-    service
-    for module in (task_pb2, execution_pb2, history_pb2, cluster_pb2)
-    for service in module.DESCRIPTOR.services_by_name.values()
-)
+def _services() -> Iterator[ServiceDescriptor]:
+    for module in iter_modules(raftsched_client.v1.__path__):
+        if module.name.endswith("_pb2"):
+            loaded = import_module(f"{raftsched_client.v1.__name__}.{module.name}")
+            yield from loaded.DESCRIPTOR.services_by_name.values()
+
+
+SERVICES = tuple(sorted(_services(), key=lambda service: (service.name != "TaskService", service.name)))
+"""All services of the public protocol: that of tasks, then the others by name."""
 _VARIABLE = re.compile(r"\{([a-z_.]+)\}")
 
 
