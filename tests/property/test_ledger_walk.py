@@ -7,13 +7,15 @@ from raftsched_client.v1 import task_pb2
 
 from raftsched.api.task_change import plan_change
 from raftsched.core.machine import COMMAND_VERSION
-from raftsched.core.model import Decision, ExecutionState
+from raftsched.core.model import Decision, ExecutionState, OverlapPolicy, Placement
 from raftsched.core.rows import decode_cursor
 from raftsched.internal.v1 import command_pb2 as pb
 from raftsched.ports import Table
 from tests.unit.scheduler.test_scheduler import SECOND_US, START_US, World
 
 NAME = "t"
+LEASE_S = 5.0
+EVERY_OVERLAPS = (OverlapPolicy.ALLOW, OverlapPolicy.SKIP)
 policies = st.fixed_dictionaries(
     {
         "misfire_policy": st.integers(1, 3),
@@ -102,6 +104,32 @@ def test_walking_the_ledger_gives_each_nominal_time_once_in_order(
         life.act(what, value)
     life.act("resume", None)
     life.act("pass", 1.0)
+    assert_walk(life)
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(policies, st.sampled_from(EVERY_OVERLAPS), st.lists(steps, min_size=1, max_size=14))
+def test_so_does_walking_that_of_a_task_on_every_executor(
+    fields: dict[str, object], overlap: int, acts: list[tuple[str, object]]
+) -> None:
+    life = Life({**fields, "overlap_policy": overlap, "placement": Placement.EVERY})
+    # It never reports, and the next leader does not see it again.
+    life.world.connect("e2")
+    for what, value in acts:
+        life.act(what, value)
+    life.act("resume", None)
+    # A leader that has just taken over waits for executors first.
+    life.act("pass", LEASE_S + 1)
+    assert_walk(life)
+    with life.world.store.read() as reader:
+        rows = [pb.ExecutionRow.FromString(value) for _, value in reader.scan(Table.EXECUTIONS)]
+        opened = {key[-16:] for key, _ in reader.scan(Table.OPEN)}
+    assert all(row.pinned_executor_id and row.executor_id in ("", row.pinned_executor_id) for row in rows)
+    assert opened == {row.nominal_id for row in rows if row.max_running and not ExecutionState(row.state).ended}
+
+
+def assert_walk(life: Life) -> None:
+    """Each nominal time up to now has one decision, in order."""
     walked: list[int] = []
     for at, row in life.world.ledger(NAME):
         assert row.decision in set(Decision)
