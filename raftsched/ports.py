@@ -60,7 +60,9 @@ class Table(Enum):
     GROUP_STARTS = "group_starts"
     """name of a group + 0 + time (8 bytes, big-endian) + execution id of an attempt that started then -> empty"""
     OPEN = "open"
-    """uid (8 bytes, big-endian) + 0, or 1 for the queue + execution id -> empty. Counted and not ended"""
+    """uid (8 bytes, big-endian) + class + execution id -> empty. Counted and not ended. The classes: 0 counts for the
+    overlap limit, 1 is in the queue, 2 is of a backfill and waits, 3 is of a backfill and does not
+    """
     TIMERS = "timers"
     """due time (8 bytes, big-endian) + execution id -> empty. What is to be woken then"""
     ACTIVE = "active"

@@ -40,6 +40,7 @@ from raftsched_client.v1.policy_pb2 import Delivery, MisfirePolicy, OverlapPolic
 from raftsched_client.v1.task_pb2 import (
     Action,
     AwsLambdaAction,
+    BackfilledTime,
     BatchCreateTaskResult,
     ChainCondition,
     ChainParent,
@@ -72,6 +73,7 @@ __all__ = [
     "AsyncClient",
     "Attempt",
     "AwsLambdaAction",
+    "BackfilledTime",
     "BatchCreateTaskResult",
     "ChainCondition",
     "ChainParent",

@@ -73,6 +73,7 @@ DELETE_TASK = _method("TaskService", "DeleteTask", task_pb2.DeleteTaskRequest, e
 PAUSE_TASK = _method("TaskService", "PauseTask", task_pb2.PauseTaskRequest, task_pb2.PauseTaskResponse)
 RESUME_TASK = _method("TaskService", "ResumeTask", task_pb2.ResumeTaskRequest, task_pb2.ResumeTaskResponse)
 RUN_TASK = _method("TaskService", "RunTask", task_pb2.RunTaskRequest, task_pb2.RunTaskResponse)
+BACKFILL_TASK = _method("TaskService", "BackfillTask", task_pb2.BackfillTaskRequest, task_pb2.BackfillTaskResponse)
 PREVIEW_SCHEDULE = _method(
     "TaskService", "PreviewSchedule", task_pb2.PreviewScheduleRequest, task_pb2.PreviewScheduleResponse
 )
@@ -240,6 +241,28 @@ def run_task(
     """RunTask."""
     request = task_pb2.RunTaskRequest(name=name, request_id=_id(request_id))
     return Call(RUN_TASK, request, lambda response: response.execution, True, request.request_id)
+
+
+def backfill_task(
+    name: str,
+    start: datetime,
+    end: datetime,
+    dry_run: bool,
+    max_executions: int,
+    max_running: int,
+    request_id: str | None,
+) -> Call[task_pb2.BackfillTaskRequest, task_pb2.BackfillTaskResponse, list[task_pb2.BackfilledTime]]:
+    """BackfillTask."""
+    request = task_pb2.BackfillTaskRequest(
+        name=name,
+        start_time=_stamp("start", start),
+        end_time=_stamp("end", end),
+        dry_run=dry_run,
+        max_executions=max_executions,
+        max_running=max_running,
+        request_id=_id(request_id),
+    )
+    return Call(BACKFILL_TASK, request, lambda response: list(response.times), True, request.request_id)
 
 
 def preview_schedule(

@@ -41,6 +41,7 @@ from raftsched_client.v1.history_pb2 import (
 )
 from raftsched_client.v1.task_pb2 import (
     TASK_STATE_UNSPECIFIED,
+    BackfilledTime,
     BatchCreateTaskResult,
     PreviewScheduleResponse,
     Schedule,
@@ -183,6 +184,22 @@ class AsyncClient(BaseClient):
     async def run_task(self, name: str, *, request_id: str | None = None, timeout: Timeout | None = None) -> Execution:
         """As ``Client.run_task``."""
         return await self._unary(_calls.run_task(name, request_id), timeout)
+
+    async def backfill_task(
+        self,
+        name: str,
+        *,
+        start: datetime,
+        end: datetime,
+        dry_run: bool = False,
+        max_executions: int = 0,
+        max_running: int = 0,
+        request_id: str | None = None,
+        timeout: Timeout | None = None,
+    ) -> list[BackfilledTime]:
+        """As ``Client.backfill_task``."""
+        call = _calls.backfill_task(name, start, end, dry_run, max_executions, max_running, request_id)
+        return await self._unary(call, timeout)
 
     async def create_group(
         self, group: Group, *, request_id: str | None = None, timeout: Timeout | None = None

@@ -40,6 +40,7 @@ from raftsched_client.v1.history_pb2 import (
 )
 from raftsched_client.v1.task_pb2 import (
     TASK_STATE_UNSPECIFIED,
+    BackfilledTime,
     BatchCreateTaskResult,
     PreviewScheduleResponse,
     Schedule,
@@ -195,6 +196,30 @@ class Client(BaseClient):
     def run_task(self, name: str, *, request_id: str | None = None, timeout: Timeout | None = None) -> Execution:
         """Fire the task at once, paused or not; return the new execution. Raises NotFoundError."""
         return self._unary(_calls.run_task(name, request_id), timeout)
+
+    def backfill_task(
+        self,
+        name: str,
+        *,
+        start: datetime,
+        end: datetime,
+        dry_run: bool = False,
+        max_executions: int = 0,
+        max_running: int = 0,
+        request_id: str | None = None,
+        timeout: Timeout | None = None,
+    ) -> list[BackfilledTime]:
+        """Run each nominal time from ``start`` until before ``end``, which may not lie in the future.
+
+        With ``dry_run`` only say which there are, each with what was decided for it. More than ``max_executions`` (100;
+        at most 1,000) are refused. ``max_running`` is how many executions of backfills of the task may be open for a
+        further one to start. What was decided before stays on record.
+
+        Raises NotFoundError, InvalidArgumentError, ConflictError while executions of another backfill between these
+        times have not ended, ResourceExhaustedError, and ValueError for a naive datetime.
+        """
+        call = _calls.backfill_task(name, start, end, dry_run, max_executions, max_running, request_id)
+        return self._unary(call, timeout)
 
     def create_group(self, group: Group, *, request_id: str | None = None, timeout: Timeout | None = None) -> Group:
         """Create a group of limits. Raises InvalidArgumentError, AlreadyExistsError, ResourceExhaustedError."""

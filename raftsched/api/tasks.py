@@ -8,8 +8,9 @@ from collections.abc import Callable
 import grpc
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.timestamp_pb2 import Timestamp
-from raftsched_client.v1 import cluster_pb2, execution_pb2, policy_pb2, task_pb2, task_pb2_grpc
+from raftsched_client.v1 import cluster_pb2, consistency_pb2, execution_pb2, policy_pb2, task_pb2, task_pb2_grpc
 
+from raftsched.api.backfill import backfilled, check_backfill, dry_run, nominal_times
 from raftsched.api.context import ApiContext, CallContext
 from raftsched.api.convert import public_task, revision_of, uid_text
 from raftsched.api.errors import ApiError, etag_mismatch, raise_for_outcome
@@ -129,6 +130,37 @@ class TaskService(task_pb2_grpc.TaskServiceServicer):
         outcome = await self._proposals.propose(command)
         raise_for_outcome(outcome)
         return task_pb2.RunTaskResponse(execution=self._execution(outcome.execution_id, request.name))
+
+    async def BackfillTask(
+        self, request: task_pb2.BackfillTaskRequest, context: CallContext
+    ) -> task_pb2.BackfillTaskResponse:
+        """Run the nominal times of a past range, or say which there are."""
+        check_backfill(request, self._api.clock.now_us())
+        key = "" if request.dry_run else scoped("BackfillTask", request.request_id)
+        for _ in range(_ATTEMPTS):
+            async with self._reads.view() as reader:
+                outcome = remembered(reader, key)
+                row = None if outcome is not None else read_task(reader, request.name)[0]
+            if row is not None:
+                # A schedule that rarely matches is searched for a while.
+                times_us = await asyncio.to_thread(nominal_times, row.task, request)
+                if request.dry_run:
+                    async with self._reads.view(consistency_pb2.CONSISTENCY_STALE) as reader:
+                        return dry_run(reader, row, times_us)
+                command = self._proposals.command(key)
+                command.backfill_task.CopyFrom(
+                    pb.BackfillTask(
+                        name=request.name,
+                        expected_revision=row.revision,
+                        nominal_us=times_us,
+                        max_running=request.max_running,
+                    )
+                )
+                outcome = await self._proposals.propose(command)
+            if outcome is not None and outcome.code != grpc.StatusCode.ABORTED.value[0]:
+                raise_for_outcome(outcome)
+                return backfilled(outcome)
+        raise etag_mismatch(request.name)
 
     async def PreviewSchedule(
         self, request: task_pb2.PreviewScheduleRequest, context: CallContext

@@ -36,7 +36,7 @@ def explain(
 ) -> None:
     """Tell what was decided for a nominal time, when, by whom, under which policies, and where it ran.
 
-    A nominal time that was also run by hand or again has several entries; -o prints each.
+    A nominal time that was also run by hand or by a backfill has several entries; -o prints each.
 
     \b
     Examples:
@@ -60,17 +60,39 @@ def explain(
 
 
 def _find(client: Client, name: str, at: datetime) -> list[LedgerEntry]:
-    """The entries of the last nominal time at or before ``at``; several when it was also run by hand or again."""
+    """The entries of the last nominal time at or before ``at``; several when it was also run by hand or a backfill."""
+    from raftsched_client.v1 import execution_pb2
+
     end = at + timedelta(microseconds=1)
     for span in _LOOK_BACK:
         found: list[LedgerEntry] = []
+        scheduled: LedgerEntry | None = None
         for entry in client.list_ledger(name, start=end - span if span else None, end=end, page_size=10_000):
             if found and found[0].nominal_time != entry.nominal_time:
                 found.clear()
             found.append(entry)
-        if found:
-            return found
+            if entry.trigger == execution_pb2.TRIGGER_SCHEDULE:
+                scheduled = entry
+        backfilled = bool(found) and found[-1].trigger == execution_pb2.TRIGGER_BACKFILL
+        if found and (scheduled is not None or not backfilled or span is None):
+            return _beside(found, scheduled, at) if backfilled and scheduled is not None else found
     return []
+
+
+def _beside(found: list[LedgerEntry], scheduled: LedgerEntry, at: datetime) -> list[LedgerEntry]:
+    """A backfill's entries, with the one by schedule of the same nominal time: it may begin before as a range.
+
+    Only that one when the range goes on behind them, so that the last nominal time was not among them.
+    """
+    if scheduled.task_uid != found[-1].task_uid or any(entry is scheduled for entry in found):
+        return found
+    from raftsched_client import to_datetime
+
+    until = min(at, to_datetime(scheduled.last_nominal_time))
+    time = to_datetime(found[0].nominal_time)
+    if until < time:
+        return found
+    return [scheduled] if until > time else [scheduled, *found]
 
 
 def _coalesced(client: Client, entry: LedgerEntry, task: Task | None) -> list[tuple[str, str]]:

@@ -22,7 +22,7 @@ from raftsched.cli.taskfile import read_tasks
 from raftsched.cli.times import now, show_duration, show_instant, zone_of
 
 if TYPE_CHECKING:
-    from raftsched_client import Client, Execution, Task
+    from raftsched_client import BackfilledTime, Client, Execution, Task
 
 app = typer.Typer(no_args_is_help=True, help="Register tasks, look at them and change them.")
 Program = Annotated[
@@ -295,6 +295,70 @@ def _executions(client: Client, first: Execution) -> list[Execution]:
     entries = client.list_ledger(first.task, start=at, end=at + timedelta(microseconds=1))
     ids = next(found for each in entries if first.id in (found := list(each.execution_ids)))
     return [client.get_execution(each) for each in ids]
+
+
+@command(app, "backfill")
+def backfill(
+    session: Session,
+    name: TaskName,
+    start: Annotated[
+        datetime,
+        typer.Option("--from", parser=instant, metavar="TIME", help="Nominal times at or after: RFC 3339, -2d."),
+    ],
+    end: Annotated[
+        datetime,
+        typer.Option("--to", parser=instant, metavar="TIME", help="Nominal times before; may not lie in the future."),
+    ],
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only show the nominal times, and what was decided for them.")
+    ] = False,
+    max_executions: Annotated[
+        int, typer.Option("--max", min=1, max=1000, help="Refuse a range with more nominal times.")
+    ] = 100,
+    max_running: Annotated[
+        int, typer.Option("--max-running", min=1, max=100, help="How many may be open at once.")
+    ] = 1,
+    request_id: Annotated[
+        str, typer.Option("--request-id", metavar="ID", help="Repeated within an hour: show the first outcome again.")
+    ] = "",
+) -> None:
+    """Run the nominal times of a past range, whatever was decided for them. See --dry-run first.
+
+    They wait for each other, behind what the task has queued, and no leader forgets them. The fire record keeps what
+    was decided before, beside an entry with trigger BACKFILL for each.
+
+    \b
+    Examples:
+      raftsched task backfill report --from 2026-03-01T00:00:00Z --to 2026-03-08T00:00:00Z --dry-run
+      raftsched task backfill report --from -7d --to -1d --max 500 --max-running 4
+    """
+    times = session.client.backfill_task(
+        name,
+        start=start,
+        end=end,
+        dry_run=dry_run,
+        max_executions=max_executions,
+        max_running=max_running,
+        request_id=request_id or None,
+    )
+    if session.form is not Format.TABLE:
+        print_items("times", times, session.form)
+        return
+    columns = ("NOMINAL TIME", "DECIDED") if dry_run else ("NOMINAL TIME", "EXECUTION")
+    tables.print_rows(columns, times, _decided if dry_run else _backfilled)
+    print(f"{len(times):,} nominal times" + ("; nothing was changed" if dry_run else ""))
+
+
+def _decided(time: BackfilledTime) -> tuple[str, ...]:
+    shown = [
+        f"{enum_name(entry, 'decision')} by {enum_name(entry, 'trigger').lower()} {entry.execution_id}".rstrip()
+        for entry in time.decided
+    ]
+    return show_instant(time.nominal_time), "; ".join(shown) or "nothing"
+
+
+def _backfilled(time: BackfilledTime) -> tuple[str, ...]:
+    return show_instant(time.nominal_time), time.execution_id
 
 
 def _show_change(session: Session, what: str, task: Task) -> None:

@@ -95,6 +95,7 @@ class Trigger(IntEnum):
     SCHEDULE = 1
     MANUAL = 2
     CHAIN = 3
+    BACKFILL = 4
 
 
 @dataclass(frozen=True, slots=True)

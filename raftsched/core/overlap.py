@@ -9,6 +9,8 @@ from raftsched.core.model import OverlapPolicy
 LARGEST_LIMIT = 100
 """Of executions of one task that may be open under a policy other than ALLOW, and of those that may be queued."""
 DEFAULT_MAX_QUEUED = 10
+MAX_BACKFILLS = 1_000
+"""Executions of backfills of one task that have not ended, and so those that one backfill may make."""
 
 
 class Verdict(Enum):

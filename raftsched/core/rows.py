@@ -118,6 +118,18 @@ def queue_key(uid: int, execution_id: bytes) -> bytes:
     return be64(uid) + b"\1" + execution_id
 
 
+def backfill_queue_key(uid: int, execution_id: bytes) -> bytes:
+    """Key of ``Table.OPEN``: the executions of one task's backfills that wait, oldest nominal time first."""
+    return be64(uid) + b"\2" + execution_id
+
+
+def backfill_open_key(uid: int, execution_id: bytes) -> bytes:
+    """Key of ``Table.OPEN``: the open executions of one task's backfills. Under an overlap limit each has an
+    ``open_key`` too.
+    """
+    return be64(uid) + b"\3" + execution_id
+
+
 def rank_key(priority: int, execution_id: bytes) -> bytes:
     """Key of ``Table.RANKED``: the higher priority first, of the same the older nominal time."""
     return bytes((NO_RANK - priority,)) + execution_id

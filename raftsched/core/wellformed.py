@@ -4,13 +4,14 @@ The proposers send nothing of the kind. The checks keep ``machine.apply`` total 
 """
 
 from collections.abc import Callable, Collection
+from itertools import pairwise
 from typing import Any
 
 from raftsched_client.v1 import task_pb2
 
 from raftsched.core.chain import ChainCondition
 from raftsched.core.model import HIGHEST_PRIORITY, Delivery, MisfirePolicy, OverlapPolicy
-from raftsched.core.overlap import LARGEST_LIMIT
+from raftsched.core.overlap import LARGEST_LIMIT, MAX_BACKFILLS
 from raftsched.core.state_check import is_step
 from raftsched.internal.v1 import command_pb2 as pb
 
@@ -95,6 +96,17 @@ def _named(body: pb.DeleteTask | pb.DeleteGroup) -> bool:
     return _is_name(body.name)
 
 
+def _backfill_task(body: pb.BackfillTask) -> bool:
+    times_us = list(body.nominal_us)
+    return (
+        _is_name(body.name)
+        and 0 < len(times_us) <= MAX_BACKFILLS
+        and all(map(_is_time, times_us))
+        and all(before < after for before, after in pairwise(times_us))
+        and 0 < body.max_running <= LARGEST_LIMIT
+    )
+
+
 def _cancel_execution(body: pb.CancelExecution) -> bool:
     return len(body.id) == _ID_BYTES
 
@@ -165,6 +177,7 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
     "replace_task": _replace_task,
     "delete_task": _named,
     "run_task": _run_task,
+    "backfill_task": _backfill_task,
     "put_group": _put_group,
     "delete_group": _named,
     "cancel_execution": _cancel_execution,

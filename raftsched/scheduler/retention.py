@@ -1,8 +1,8 @@
 """Removes what is older than it must be kept, a little at a time."""
 
 from raftsched.core import ids
-from raftsched.core.model import SECOND_US, ExecutionState
-from raftsched.core.rows import ExecutionRow, be64, parse_ledger_key, timestamp_us
+from raftsched.core.model import SECOND_US, ExecutionState, Trigger
+from raftsched.core.rows import ExecutionRow, LedgerRow, be64, parse_ledger_key, timestamp_us
 from raftsched.internal.v1 import command_pb2 as pb
 from raftsched.ports import Fate, Reader, Table
 from raftsched.scheduler.proposer import Proposer
@@ -20,6 +20,7 @@ class Retention:
         self._settings = settings
         self._under_way = False
         self._next_s = 0.0
+        self._executions_resume = b""
         self._ledger_resume = b""
         self._changes_resume = b""
         self._rounds_resume = b""
@@ -36,7 +37,7 @@ class Retention:
         self._old_requests(reader, command)
         self._old_rounds(reader, command)
         retire = command.retire
-        full = len(retire.execution_ids) + len(retire.request_expiry_keys) >= self._settings.retention_batch_rows
+        full = self._executions_resume or len(retire.request_expiry_keys) >= self._settings.retention_batch_rows
         if retire.ByteSize():
             self._under_way = True
             self._proposer.propose(command, self._finish)
@@ -47,23 +48,38 @@ class Retention:
         self._under_way = False
 
     def _old_executions(self, reader: Reader, command: pb.Command) -> None:
-        cutoff = ids.first_id(command.now_us - self._settings.keep_executions_s * SECOND_US)
+        """Oldest nominal time first, in several steps when there is much.
+
+        What was decided late is as old as its decision. Backfills stay for their time whatever the number: by their
+        nominal times they would be the first to go, as soon as they have ended.
+        """
+        cutoff_us = command.now_us - self._settings.keep_executions_s * SECOND_US
+        cutoff = ids.first_id(cutoff_us)
         excess = reader.count(Table.EXECUTIONS) - self._settings.keep_executions_count
         room = self._settings.retention_batch_rows
-        for execution_id, value in reader.scan(Table.EXECUTIONS):
-            if room <= 0 or (execution_id >= cutoff and excess <= 0):
+        for execution_id, value in reader.scan(Table.EXECUTIONS, self._executions_resume):
+            if execution_id >= cutoff and excess <= 0:
+                break
+            if room <= 0:
+                self._executions_resume = execution_id
                 return
             room -= 1
+            row = ExecutionRow.FromString(value)
+            is_old = row.fire_us < cutoff_us
+            if row.trigger == Trigger.BACKFILL and not is_old:
+                continue
             excess -= 1
-            if ExecutionState(ExecutionRow.FromString(value).state).ended:
+            if ExecutionState(row.state).ended and (is_old or excess >= 0):
                 command.retire.execution_ids.append(execution_id)
+        self._executions_resume = b""
 
     def _old_ledger(self, reader: Reader, command: pb.Command) -> None:
         """The ledger sorts by task, so that the walk goes round the whole of it, some rows each time."""
         cutoff_us = command.now_us - self._settings.keep_ledger_s * SECOND_US
-        for rows, (key, _) in enumerate(reader.scan(Table.LEDGER, self._ledger_resume), start=1):
+        for rows, (key, value) in enumerate(reader.scan(Table.LEDGER, self._ledger_resume), start=1):
             self._ledger_resume = key
-            if parse_ledger_key(key)[1] < cutoff_us:
+            # What was decided late, as by a backfill, is as old as its decision.
+            if parse_ledger_key(key)[1] < cutoff_us and LedgerRow.FromString(value).decide_us < cutoff_us:
                 command.retire.ledger_keys.append(key)
             if rows >= _LEDGER_ROWS_READ:
                 return

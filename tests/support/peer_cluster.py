@@ -350,6 +350,18 @@ class Node(
 
         return await self._answer(context, request, "RunTask", act, request.request_id)
 
+    async def BackfillTask(self, request, context):  # noqa: N802
+        def act() -> Message:
+            self._task(request.name)
+            time = task_pb2.BackfilledTime(nominal_time=request.start_time)
+            if request.dry_run:
+                time.decided.extend(each for each in self.cluster.ledger if each.nominal_time == request.start_time)
+            else:
+                time.execution_id = f"E{len(self.cluster.executions):025}"
+            return task_pb2.BackfillTaskResponse(times=[time])
+
+        return await self._answer(context, request, "BackfillTask", act, request.request_id)
+
     async def PreviewSchedule(self, request, context):  # noqa: N802
         def act() -> Message:
             seconds = request.schedule.interval.every.seconds

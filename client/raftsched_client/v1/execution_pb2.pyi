@@ -34,6 +34,8 @@ class _TriggerEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Trigger.Value
     """RunTask."""
     TRIGGER_CHAIN: _Trigger.ValueType  # 3
     """The end of the executions that it runs after."""
+    TRIGGER_BACKFILL: _Trigger.ValueType  # 4
+    """BackfillTask."""
 
 class Trigger(_Trigger, metaclass=_TriggerEnumTypeWrapper): ...
 
@@ -43,6 +45,8 @@ TRIGGER_MANUAL: Trigger.ValueType  # 2
 """RunTask."""
 TRIGGER_CHAIN: Trigger.ValueType  # 3
 """The end of the executions that it runs after."""
+TRIGGER_BACKFILL: Trigger.ValueType  # 4
+"""BackfillTask."""
 Global___Trigger: _TypeAlias = Trigger  # noqa: Y015
 
 class _ExecutionState:

@@ -1582,6 +1582,104 @@ class RunTaskResponse(_message.Message):
 Global___RunTaskResponse: _TypeAlias = RunTaskResponse  # noqa: Y015
 
 @_typing.final
+class BackfillTaskRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    DRY_RUN_FIELD_NUMBER: _builtins.int
+    MAX_EXECUTIONS_FIELD_NUMBER: _builtins.int
+    MAX_RUNNING_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    request_id: _builtins.str
+    dry_run: _builtins.bool
+    """Only say which nominal times there are, and what was decided for them."""
+    max_executions: _builtins.int
+    """Refuse a range with more nominal times. Default 100, at most 1,000."""
+    max_running: _builtins.int
+    """How many executions of backfills of the task may be open for a further one to start. Default 1, at most 100."""
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """Nominal times at or after. Required."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """Nominal times before; may not lie in the future. Required."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        dry_run: _builtins.bool = ...,
+        max_executions: _builtins.int = ...,
+        max_running: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dry_run", b"dry_run", "end_time", b"end_time", "max_executions", b"max_executions", "max_running", b"max_running", "name", b"name", "request_id", b"request_id", "start_time", b"start_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BackfillTaskRequest: _TypeAlias = BackfillTaskRequest  # noqa: Y015
+
+@_typing.final
+class BackfillTaskResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TIMES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def times(self) -> _containers.RepeatedCompositeFieldContainer[Global___BackfilledTime]:
+        """Ascending."""
+
+    def __init__(
+        self,
+        *,
+        times: _abc.Iterable[Global___BackfilledTime] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["times", b"times"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BackfillTaskResponse: _TypeAlias = BackfillTaskResponse  # noqa: Y015
+
+@_typing.final
+class BackfilledTime(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NOMINAL_TIME_FIELD_NUMBER: _builtins.int
+    EXECUTION_ID_FIELD_NUMBER: _builtins.int
+    DECIDED_FIELD_NUMBER: _builtins.int
+    execution_id: _builtins.str
+    """Empty in a dry run."""
+    @_builtins.property
+    def nominal_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def decided(self) -> _containers.RepeatedCompositeFieldContainer[_execution_pb2.LedgerEntry]:
+        """Of a dry run: what is on record for the nominal time, by schedule and by earlier backfills."""
+
+    def __init__(
+        self,
+        *,
+        nominal_time: _timestamp_pb2.Timestamp | None = ...,
+        execution_id: _builtins.str = ...,
+        decided: _abc.Iterable[_execution_pb2.LedgerEntry] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["nominal_time", b"nominal_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decided", b"decided", "execution_id", b"execution_id", "nominal_time", b"nominal_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BackfilledTime: _TypeAlias = BackfilledTime  # noqa: Y015
+
+@_typing.final
 class PreviewScheduleRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

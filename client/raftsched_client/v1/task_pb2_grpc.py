@@ -85,6 +85,11 @@ class TaskServiceStub:
                 request_serializer=raftsched_dot_v1_dot_task__pb2.RunTaskRequest.SerializeToString,
                 response_deserializer=raftsched_dot_v1_dot_task__pb2.RunTaskResponse.FromString,
                 _registered_method=True)
+        self.BackfillTask = channel.unary_unary(
+                '/raftsched.v1.TaskService/BackfillTask',
+                request_serializer=raftsched_dot_v1_dot_task__pb2.BackfillTaskRequest.SerializeToString,
+                response_deserializer=raftsched_dot_v1_dot_task__pb2.BackfillTaskResponse.FromString,
+                _registered_method=True)
         self.PreviewSchedule = channel.unary_unary(
                 '/raftsched.v1.TaskService/PreviewSchedule',
                 request_serializer=raftsched_dot_v1_dot_task__pb2.PreviewScheduleRequest.SerializeToString,
@@ -165,6 +170,17 @@ class TaskServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def BackfillTask(self, request, context):
+        """Runs each nominal time of a past range of the task's schedule, as it is now, whatever was decided for it before, and
+        whether the task is paused or not. What was decided stays on record beside it. The executions wait in a queue of their own,
+        behind the overlap queue of the task, oldest first; the overlap limit of the task holds for them too.
+        Errors: NOT_FOUND, INVALID_ARGUMENT (too many nominal times, or none), FAILED_PRECONDITION (executions of another backfill
+        between these times have not ended), RESOURCE_EXHAUSTED (1,000 executions of backfills of the task have not ended).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def PreviewSchedule(self, request, context):
         """The nominal times that a schedule gives, or what is wrong with it. Changes nothing; any node answers by itself.
         """
@@ -219,6 +235,11 @@ def add_TaskServiceServicer_to_server(servicer, server):
                     servicer.RunTask,
                     request_deserializer=raftsched_dot_v1_dot_task__pb2.RunTaskRequest.FromString,
                     response_serializer=raftsched_dot_v1_dot_task__pb2.RunTaskResponse.SerializeToString,
+            ),
+            'BackfillTask': grpc.unary_unary_rpc_method_handler(
+                    servicer.BackfillTask,
+                    request_deserializer=raftsched_dot_v1_dot_task__pb2.BackfillTaskRequest.FromString,
+                    response_serializer=raftsched_dot_v1_dot_task__pb2.BackfillTaskResponse.SerializeToString,
             ),
             'PreviewSchedule': grpc.unary_unary_rpc_method_handler(
                     servicer.PreviewSchedule,
@@ -474,6 +495,33 @@ class TaskService:
             '/raftsched.v1.TaskService/RunTask',
             raftsched_dot_v1_dot_task__pb2.RunTaskRequest.SerializeToString,
             raftsched_dot_v1_dot_task__pb2.RunTaskResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BackfillTask(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/raftsched.v1.TaskService/BackfillTask',
+            raftsched_dot_v1_dot_task__pb2.BackfillTaskRequest.SerializeToString,
+            raftsched_dot_v1_dot_task__pb2.BackfillTaskResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -61,6 +61,13 @@ class TaskServiceStub:
     """Fires the task now, whatever its schedule says, paused or not. With placement EVERY it runs on every executor that is
     connected just now; the answer is the first of the executions, and the fire record names all of them.
     """
+    BackfillTask: _grpc.UnaryUnaryMultiCallable[_task_pb2.BackfillTaskRequest, _task_pb2.BackfillTaskResponse]
+    """Runs each nominal time of a past range of the task's schedule, as it is now, whatever was decided for it before, and
+    whether the task is paused or not. What was decided stays on record beside it. The executions wait in a queue of their own,
+    behind the overlap queue of the task, oldest first; the overlap limit of the task holds for them too.
+    Errors: NOT_FOUND, INVALID_ARGUMENT (too many nominal times, or none), FAILED_PRECONDITION (executions of another backfill
+    between these times have not ended), RESOURCE_EXHAUSTED (1,000 executions of backfills of the task have not ended).
+    """
     PreviewSchedule: _grpc.UnaryUnaryMultiCallable[_task_pb2.PreviewScheduleRequest, _task_pb2.PreviewScheduleResponse]
     """The nominal times that a schedule gives, or what is wrong with it. Changes nothing; any node answers by itself."""
 
@@ -95,6 +102,13 @@ class TaskServiceAsyncStub(TaskServiceStub):
     RunTask: _aio.UnaryUnaryMultiCallable[_task_pb2.RunTaskRequest, _task_pb2.RunTaskResponse]  # type: ignore[assignment]
     """Fires the task now, whatever its schedule says, paused or not. With placement EVERY it runs on every executor that is
     connected just now; the answer is the first of the executions, and the fire record names all of them.
+    """
+    BackfillTask: _aio.UnaryUnaryMultiCallable[_task_pb2.BackfillTaskRequest, _task_pb2.BackfillTaskResponse]  # type: ignore[assignment]
+    """Runs each nominal time of a past range of the task's schedule, as it is now, whatever was decided for it before, and
+    whether the task is paused or not. What was decided stays on record beside it. The executions wait in a queue of their own,
+    behind the overlap queue of the task, oldest first; the overlap limit of the task holds for them too.
+    Errors: NOT_FOUND, INVALID_ARGUMENT (too many nominal times, or none), FAILED_PRECONDITION (executions of another backfill
+    between these times have not ended), RESOURCE_EXHAUSTED (1,000 executions of backfills of the task have not ended).
     """
     PreviewSchedule: _aio.UnaryUnaryMultiCallable[_task_pb2.PreviewScheduleRequest, _task_pb2.PreviewScheduleResponse]  # type: ignore[assignment]
     """The nominal times that a schedule gives, or what is wrong with it. Changes nothing; any node answers by itself."""
@@ -181,6 +195,19 @@ class TaskServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_task_pb2.RunTaskResponse, _abc.Awaitable[_task_pb2.RunTaskResponse]]:
         """Fires the task now, whatever its schedule says, paused or not. With placement EVERY it runs on every executor that is
         connected just now; the answer is the first of the executions, and the fire record names all of them.
+        """
+
+    @_abc_1.abstractmethod
+    def BackfillTask(
+        self,
+        request: _task_pb2.BackfillTaskRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_task_pb2.BackfillTaskResponse, _abc.Awaitable[_task_pb2.BackfillTaskResponse]]:
+        """Runs each nominal time of a past range of the task's schedule, as it is now, whatever was decided for it before, and
+        whether the task is paused or not. What was decided stays on record beside it. The executions wait in a queue of their own,
+        behind the overlap queue of the task, oldest first; the overlap limit of the task holds for them too.
+        Errors: NOT_FOUND, INVALID_ARGUMENT (too many nominal times, or none), FAILED_PRECONDITION (executions of another backfill
+        between these times have not ended), RESOURCE_EXHAUSTED (1,000 executions of backfills of the task have not ended).
         """
 
     @_abc_1.abstractmethod

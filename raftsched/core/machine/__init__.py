@@ -13,6 +13,7 @@ from typing import Any
 from google.protobuf.message import DecodeError
 
 from raftsched.core.machine.attempts import assign, expire, report, wake
+from raftsched.core.machine.backfill import backfill_task
 from raftsched.core.machine.chains import MAX_PARENTS, follow_ends
 from raftsched.core.machine.checking import check_state
 from raftsched.core.machine.context import (
@@ -105,6 +106,7 @@ _HANDLERS: dict[str, Callable[[Context, Any], pb.Outcome]] = {
     "replace_task": replace_task,
     "delete_task": delete_task,
     "run_task": run_task,
+    "backfill_task": backfill_task,
     "put_group": put_group,
     "delete_group": delete_group,
     "cancel_execution": cancel_execution,

@@ -22,7 +22,7 @@ def end(context: Context, execution_id: bytes, row: ExecutionRow, state: Executi
         context.batch.put(Table.FAILURES, failure_key(state, execution_id), b"")
     write_execution(context, execution_id, row)
     context.ended.append((execution_id, row))
-    if row.max_running:
+    if row.max_running or row.backfill_max_running:
         leave_open(context, execution_id, row)
 
 

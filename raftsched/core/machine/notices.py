@@ -8,7 +8,7 @@ from raftsched_client.v1 import notification_pb2
 
 from raftsched.core.machine.context import Context
 from raftsched.core.machine.placement import find_execution
-from raftsched.core.model import Decision, ExecutionState
+from raftsched.core.model import Decision, ExecutionState, Trigger
 from raftsched.core.rows import ExecutionRow, LedgerRow, notice_key, parse_ledger_key, timestamp_us
 from raftsched.core.wellformed import MAX_US
 from raftsched.internal.v1 import command_pb2 as pb
@@ -46,7 +46,13 @@ def _note_execution(context: Context, execution_id: bytes, row: ExecutionRow) ->
     if wanted is None:
         return
     state = ExecutionState(row.state)
-    if row.attempt == 1 and row.fire_us == context.command.now_us and not state.ended:
+    # A backfill is late by its nature.
+    if (
+        row.trigger != Trigger.BACKFILL
+        and row.attempt == 1
+        and row.fire_us == context.command.now_us
+        and not state.ended
+    ):
         _watch(context, execution_id, row, wanted)
     occasion = _OF_STATE.get(state)
     if occasion is not None and occasion in wanted.occasions:

@@ -3,7 +3,15 @@
 from raftsched.core.machine.context import Context
 from raftsched.core.machine.groups import acquire, release
 from raftsched.core.model import SECOND_US, Delivery, ExecutionState, Trigger
-from raftsched.core.rows import ExecutionRow, active_value, grouped_key, queue_key, rank_key, timer_key
+from raftsched.core.rows import (
+    ExecutionRow,
+    active_value,
+    backfill_queue_key,
+    grouped_key,
+    queue_key,
+    rank_key,
+    timer_key,
+)
 from raftsched.internal.v1 import command_pb2 as pb
 from raftsched.ports import Table
 
@@ -105,7 +113,8 @@ def take_out(context: Context, execution_id: bytes, row: ExecutionRow) -> None:
         batch.delete(Table.TIMERS, timer_key(row.start_by_us, execution_id))
     if row.queued:
         batch.delete(Table.HELD, execution_id)
-        batch.delete(Table.OPEN, queue_key(row.uid, execution_id))
+        key = backfill_queue_key if row.backfill_max_running else queue_key
+        batch.delete(Table.OPEN, key(row.uid, execution_id))
     elif row.not_before_us:
         batch.delete(Table.HELD, execution_id)
         batch.delete(Table.TIMERS, timer_key(row.not_before_us, execution_id))

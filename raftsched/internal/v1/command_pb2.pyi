@@ -51,6 +51,7 @@ class Command(_message.Message):
     SETTLE_NOTICES_FIELD_NUMBER: _builtins.int
     PUT_GROUP_FIELD_NUMBER: _builtins.int
     DELETE_GROUP_FIELD_NUMBER: _builtins.int
+    BACKFILL_TASK_FIELD_NUMBER: _builtins.int
     CHECK_STATE_FIELD_NUMBER: _builtins.int
     ADVANCE_SINK_FIELD_NUMBER: _builtins.int
     version: _builtins.int
@@ -93,6 +94,8 @@ class Command(_message.Message):
     @_builtins.property
     def delete_group(self) -> Global___DeleteGroup: ...
     @_builtins.property
+    def backfill_task(self) -> Global___BackfillTask: ...
+    @_builtins.property
     def check_state(self) -> _check_pb2.CheckState: ...
     @_builtins.property
     def advance_sink(self) -> Global___AdvanceSink: ...
@@ -120,14 +123,15 @@ class Command(_message.Message):
         settle_notices: Global___SettleNotices | None = ...,
         put_group: Global___PutGroup | None = ...,
         delete_group: Global___DeleteGroup | None = ...,
+        backfill_task: Global___BackfillTask | None = ...,
         check_state: _check_pb2.CheckState | None = ...,
         advance_sink: Global___AdvanceSink | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["advance_sink", b"advance_sink", "assign", b"assign", "cancel_execution", b"cancel_execution", "check_state", b"check_state", "check_watches", b"check_watches", "delete_group", b"delete_group", "delete_task", b"delete_task", "expire", b"expire", "fire", b"fire", "kind", b"kind", "put_group", b"put_group", "register_tasks", b"register_tasks", "replace_task", b"replace_task", "report", b"report", "retire", b"retire", "run_task", b"run_task", "settle_notices", b"settle_notices", "wake", b"wake"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["advance_sink", b"advance_sink", "assign", b"assign", "backfill_task", b"backfill_task", "cancel_execution", b"cancel_execution", "check_state", b"check_state", "check_watches", b"check_watches", "delete_group", b"delete_group", "delete_task", b"delete_task", "expire", b"expire", "fire", b"fire", "kind", b"kind", "put_group", b"put_group", "register_tasks", b"register_tasks", "replace_task", b"replace_task", "report", b"report", "retire", b"retire", "run_task", b"run_task", "settle_notices", b"settle_notices", "wake", b"wake"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "advance_sink", b"advance_sink", "assign", b"assign", "cancel_execution", b"cancel_execution", "check_state", b"check_state", "check_watches", b"check_watches", "delete_group", b"delete_group", "delete_task", b"delete_task", "expire", b"expire", "fire", b"fire", "kind", b"kind", "leader_id", b"leader_id", "now_us", b"now_us", "put_group", b"put_group", "register_tasks", b"register_tasks", "replace_task", b"replace_task", "report", b"report", "request_id", b"request_id", "retire", b"retire", "run_task", b"run_task", "settle_notices", b"settle_notices", "term", b"term", "version", b"version", "wake", b"wake"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "advance_sink", b"advance_sink", "assign", b"assign", "backfill_task", b"backfill_task", "cancel_execution", b"cancel_execution", "check_state", b"check_state", "check_watches", b"check_watches", "delete_group", b"delete_group", "delete_task", b"delete_task", "expire", b"expire", "fire", b"fire", "kind", b"kind", "leader_id", b"leader_id", "now_us", b"now_us", "put_group", b"put_group", "register_tasks", b"register_tasks", "replace_task", b"replace_task", "report", b"report", "request_id", b"request_id", "retire", b"retire", "run_task", b"run_task", "settle_notices", b"settle_notices", "term", b"term", "version", b"version", "wake", b"wake"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["register_tasks", "replace_task", "delete_task", "run_task", "cancel_execution", "fire", "assign", "report", "expire", "retire", "wake", "check_watches", "settle_notices", "put_group", "delete_group", "check_state", "advance_sink"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["register_tasks", "replace_task", "delete_task", "run_task", "cancel_execution", "fire", "assign", "report", "expire", "retire", "wake", "check_watches", "settle_notices", "put_group", "delete_group", "backfill_task", "check_state", "advance_sink"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -274,6 +278,40 @@ class RunTask(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RunTask: _TypeAlias = RunTask  # noqa: Y015
+
+@_typing.final
+class BackfillTask(_message.Message):
+    """Runs nominal times of the past, if the task has not changed since the proposer worked them out."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    EXPECTED_REVISION_FIELD_NUMBER: _builtins.int
+    NOMINAL_US_FIELD_NUMBER: _builtins.int
+    MAX_RUNNING_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    expected_revision: _builtins.int
+    max_running: _builtins.int
+    """Executions of this backfill that may be open at once; the others wait."""
+    @_builtins.property
+    def nominal_us(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Ascending."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        expected_revision: _builtins.int = ...,
+        nominal_us: _abc.Iterable[_builtins.int] | None = ...,
+        max_running: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expected_revision", b"expected_revision", "max_running", b"max_running", "name", b"name", "nominal_us", b"nominal_us"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BackfillTask: _TypeAlias = BackfillTask  # noqa: Y015
 
 @_typing.final
 class PutGroup(_message.Message):
@@ -857,6 +895,7 @@ class ExecutionRow(_message.Message):
     ROOT_EXECUTION_ID_FIELD_NUMBER: _builtins.int
     PINNED_EXECUTOR_ID_FIELD_NUMBER: _builtins.int
     NOMINAL_ID_FIELD_NUMBER: _builtins.int
+    BACKFILL_MAX_RUNNING_FIELD_NUMBER: _builtins.int
     NOTIFIES_FIELD_NUMBER: _builtins.int
     task: _builtins.str
     uid: _builtins.int
@@ -897,6 +936,8 @@ class ExecutionRow(_message.Message):
     """May run on this executor only; empty: on any that carries the labels."""
     nominal_id: _builtins.bytes
     """Of one that is pinned: the id of its nominal time, which the others of it have in common."""
+    backfill_max_running: _builtins.int
+    """Of an execution of a backfill: how many of the task's backfills may be open for it to start; 0: it is of none."""
     notifies: _builtins.bool
     """Whether its task had notifications when it fired."""
     @_builtins.property
@@ -940,11 +981,12 @@ class ExecutionRow(_message.Message):
         root_execution_id: _builtins.bytes = ...,
         pinned_executor_id: _builtins.str = ...,
         nominal_id: _builtins.bytes = ...,
+        backfill_max_running: _builtins.int = ...,
         notifies: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "_http_status", b"_http_status", "exit_code", b"exit_code", "http_status", b"http_status"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "_http_status", b"_http_status", "attempt", b"attempt", "cancel_requested", b"cancel_requested", "delivery", b"delivery", "end_us", b"end_us", "error", b"error", "executor_id", b"executor_id", "exit_code", b"exit_code", "fencing_token", b"fencing_token", "fire_us", b"fire_us", "generation", b"generation", "group", b"group", "http_status", b"http_status", "leader_id", b"leader_id", "max_running", b"max_running", "nominal_id", b"nominal_id", "nominal_us", b"nominal_us", "not_before_us", b"not_before_us", "notifies", b"notifies", "output_size_bytes", b"output_size_bytes", "output_tail", b"output_tail", "parent_execution_ids", b"parent_execution_ids", "past_attempts", b"past_attempts", "pinned_executor_id", b"pinned_executor_id", "priority", b"priority", "queued", b"queued", "root_execution_id", b"root_execution_id", "start_by_us", b"start_by_us", "start_us", b"start_us", "state", b"state", "task", b"task", "term", b"term", "trigger", b"trigger", "uid", b"uid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "_http_status", b"_http_status", "attempt", b"attempt", "backfill_max_running", b"backfill_max_running", "cancel_requested", b"cancel_requested", "delivery", b"delivery", "end_us", b"end_us", "error", b"error", "executor_id", b"executor_id", "exit_code", b"exit_code", "fencing_token", b"fencing_token", "fire_us", b"fire_us", "generation", b"generation", "group", b"group", "http_status", b"http_status", "leader_id", b"leader_id", "max_running", b"max_running", "nominal_id", b"nominal_id", "nominal_us", b"nominal_us", "not_before_us", b"not_before_us", "notifies", b"notifies", "output_size_bytes", b"output_size_bytes", "output_tail", b"output_tail", "parent_execution_ids", b"parent_execution_ids", "past_attempts", b"past_attempts", "pinned_executor_id", b"pinned_executor_id", "priority", b"priority", "queued", b"queued", "root_execution_id", b"root_execution_id", "start_by_us", b"start_by_us", "start_us", b"start_us", "state", b"state", "task", b"task", "term", b"term", "trigger", b"trigger", "uid", b"uid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__exit_code: _TypeAlias = _typing.Literal["exit_code"]  # noqa: Y015
     _WhichOneofArgType__exit_code: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code"]  # noqa: Y015
@@ -1424,6 +1466,7 @@ class Outcome(_message.Message):
     RESULTS_FIELD_NUMBER: _builtins.int
     UID_FIELD_NUMBER: _builtins.int
     EXECUTION_ID_FIELD_NUMBER: _builtins.int
+    NOMINAL_US_FIELD_NUMBER: _builtins.int
     code: _builtins.int
     """google.rpc.Code; 0 is success."""
     message: _builtins.str
@@ -1431,10 +1474,12 @@ class Outcome(_message.Message):
     uid: _builtins.int
     """Of the task that was registered or replaced."""
     execution_id: _builtins.bytes
-    """Of the execution that RunTask or CancelExecution touched."""
+    """Of the execution that RunTask, BackfillTask or CancelExecution touched."""
+    nominal_us: _builtins.int
+    """Of an execution that BackfillTask made."""
     @_builtins.property
     def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___Outcome]:
-        """One per task of RegisterTasks."""
+        """One per task of RegisterTasks, and per nominal time of BackfillTask."""
 
     def __init__(
         self,
@@ -1445,10 +1490,11 @@ class Outcome(_message.Message):
         results: _abc.Iterable[Global___Outcome] | None = ...,
         uid: _builtins.int = ...,
         execution_id: _builtins.bytes = ...,
+        nominal_us: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "execution_id", b"execution_id", "field", b"field", "message", b"message", "results", b"results", "uid", b"uid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "execution_id", b"execution_id", "field", b"field", "message", b"message", "nominal_us", b"nominal_us", "results", b"results", "uid", b"uid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

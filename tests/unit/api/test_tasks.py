@@ -306,6 +306,108 @@ async def test_run_makes_a_manual_execution_and_repeats_it_not(cluster: ApiClust
     assert (await tasks.RunTask(task_pb2.RunTaskRequest(name="backup"))).execution.id != execution.id
 
 
+def anchored(every_s: int) -> task_pb2.Schedule:
+    schedule = interval(every_s)
+    schedule.interval.anchor.FromSeconds(1_600_000_000)
+    return schedule
+
+
+def backfill(begin_s: int, end_s: int, **fields: object) -> task_pb2.BackfillTaskRequest:
+    first = 1_600_000_000
+    return task_pb2.BackfillTaskRequest(
+        name="backup",
+        start_time=Timestamp(seconds=first + begin_s),
+        end_time=Timestamp(seconds=first + end_s),
+        **fields,  # type: ignore[arg-type] # as the test names them
+    )
+
+
+@on_cluster()
+async def test_backfill_makes_an_execution_for_each_nominal_time_and_repeats_it_not(cluster: ApiCluster) -> None:
+    tasks, executions = cluster.caller().tasks, cluster.caller().executions
+    await tasks.CreateTask(create(task("backup", schedule=anchored(60), paused=True)))
+    dry = await tasks.BackfillTask(backfill(60, 240, dry_run=True, request_id="r1"))
+    assert [time.nominal_time.seconds - 1_600_000_000 for time in dry.times] == [60, 120, 180]
+    assert not any(time.execution_id or time.decided for time in dry.times)
+    ledger = execution_pb2.ListLedgerRequest(task="backup")
+    assert not (await executions.ListLedger(ledger)).entries
+    done = await tasks.BackfillTask(backfill(60, 240, request_id="r1"))
+    assert [time.nominal_time for time in done.times] == [time.nominal_time for time in dry.times]
+    assert await tasks.BackfillTask(backfill(60, 240, request_id="r1")) == done
+    entries = (await executions.ListLedger(ledger)).entries
+    assert [entry.execution_id for entry in entries] == [time.execution_id for time in done.times]
+    assert {entry.trigger for entry in entries} == {execution_pb2.TRIGGER_BACKFILL}
+    told = await refused(tasks.BackfillTask(backfill(0, 120)))
+    assert told.code is grpc.StatusCode.FAILED_PRECONDITION
+    assert told.message.startswith("1 executions of another backfill between these times")
+    dry = await tasks.BackfillTask(backfill(120, 121, dry_run=True))
+    assert [entry.execution_id for entry in dry.times[0].decided] == [done.times[1].execution_id]
+
+
+@on_cluster()
+async def test_dry_run_of_a_backfill_shows_a_range_that_covers_the_nominal_time(cluster: ApiCluster) -> None:
+    tasks = cluster.caller().tasks
+    begin = (await tasks.CreateTask(create(task("backup", schedule=interval(1), paused=True)))).task.create_time
+    first, end = (Timestamp(seconds=begin.seconds + each, nanos=begin.nanos) for each in (1, 3))
+    await eventually(lambda: cluster.node.api.clock.now_us() > end.ToMicroseconds())
+    await tasks.ResumeTask(task_pb2.ResumeTaskRequest(name="backup"))
+    request = task_pb2.BackfillTaskRequest(name="backup", start_time=first, end_time=end, dry_run=True)
+    times = (await tasks.BackfillTask(request)).times
+    assert len(times) == 2
+    for time in times:
+        (entry,) = time.decided
+        assert (entry.decision, entry.reason) == (Decision.SKIPPED, "the task was paused")
+
+
+@pytest.mark.parametrize(
+    ("fields", "field", "told_of"),
+    [
+        ({"max_executions": 1_001}, "max_executions", "1001 must lie between 1 and 1000"),
+        ({"max_running": 101}, "max_running", "101 must lie between 1 and 100"),
+        ({"end_time": Timestamp(seconds=1_599_999_999)}, "end_time", "must be after start_time"),
+        ({"end_time": Timestamp(seconds=4_000_000_000)}, "end_time", "may not lie in the future"),
+        ({"start_time": Timestamp(seconds=1, nanos=-1)}, "start_time", "must lie in the years"),
+        ({"name": "-"}, "name", "is not a task name"),
+        ({"request_id": " "}, "request_id", "must be"),
+        ({"end_time": Timestamp(seconds=1_600_000_000 + 6_060)}, "max_executions", "the range has 101 nominal times"),
+        ({"end_time": Timestamp(seconds=1_610_000_000)}, "max_executions", "more than 10,000 nominal times"),
+        ({"start_time": Timestamp(seconds=1_600_000_001)}, "start_time", "has no nominal time from then until before"),
+    ],
+)
+@on_cluster()
+async def test_a_backfill_that_cannot_be_names_the_field(
+    cluster: ApiCluster, fields: dict[str, object], field: str, told_of: str
+) -> None:
+    tasks = cluster.caller().tasks
+    await tasks.CreateTask(create(task("backup", schedule=anchored(60), paused=True)))
+    request = backfill(0, 60)
+    request.MergeFrom(task_pb2.BackfillTaskRequest(**fields))  # type: ignore[arg-type] # as the table has them
+    told = await refused(tasks.BackfillTask(request))
+    assert told.code is grpc.StatusCode.INVALID_ARGUMENT
+    assert list(told.fields) == [field]
+    assert told_of in told.fields[field]
+
+
+@on_cluster()
+async def test_a_task_without_a_schedule_has_nothing_to_backfill(cluster: ApiCluster) -> None:
+    tasks = cluster.caller().tasks
+    await tasks.CreateTask(create(task("root")))
+    child = task_pb2.Task(name="backup", after=[task_pb2.ChainParent(task="root")])
+    child.action.noop.SetInParent()
+    await tasks.CreateTask(create(child))
+    told = await refused(tasks.BackfillTask(backfill(0, 60)))
+    assert list(told.fields) == ["name"]
+
+
+@on_cluster()
+async def test_a_task_that_runs_on_every_executor_cannot_be_backfilled(cluster: ApiCluster) -> None:
+    tasks = cluster.caller().tasks
+    every = task("backup", schedule=anchored(60), placement=policy_pb2.PLACEMENT_EVERY)
+    await tasks.CreateTask(create(every))
+    told = await refused(tasks.BackfillTask(backfill(0, 60)))
+    assert "placement EVERY" in told.fields["name"]
+
+
 @on_cluster()
 async def test_calls_on_a_missing_task_say_so(cluster: ApiCluster) -> None:
     tasks = cluster.caller().tasks
@@ -313,6 +415,9 @@ async def test_calls_on_a_missing_task_say_so(cluster: ApiCluster) -> None:
         tasks.GetTask(task_pb2.GetTaskRequest(name="x")),
         tasks.PauseTask(task_pb2.PauseTaskRequest(name="x")),
         tasks.RunTask(task_pb2.RunTaskRequest(name="x")),
+        tasks.BackfillTask(
+            task_pb2.BackfillTaskRequest(name="x", start_time=Timestamp(seconds=1), end_time=Timestamp(seconds=2))
+        ),
         tasks.DeleteTask(task_pb2.DeleteTaskRequest(name="x")),
         tasks.UpdateTask(update(task("x"), "labels")),
     ):

@@ -143,6 +143,7 @@ COMMANDS = [
     "task pause",
     "task resume",
     "task run",
+    "task backfill",
     "apply",
     "diff",
     "export",

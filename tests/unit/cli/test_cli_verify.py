@@ -1,5 +1,7 @@
 """What ``verify``, ``explain`` and ``simulate`` find and show."""
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,6 +11,7 @@ from raftsched.cli.simulate import picture
 from raftsched.cli.verify import Entry, check
 
 RAN, SKIPPED = execution_pb2.DECISION_RAN, execution_pb2.DECISION_SKIPPED
+TRIGGER_BACKFILL = execution_pb2.TRIGGER_BACKFILL
 SECOND_US = 1_000_000
 
 
@@ -84,6 +87,40 @@ def test_explain_tells_who_decided_and_under_which_policy(cli, cluster):
     shown = cli("explain", "t", "--at", "2027-01-15T08:00:05Z").out
     for text in ("2027-01-15 08:00:01", "SKIPPED", "overlap policy SKIP", "n2 (term 7)", "every 1s"):
         assert text in shown
+
+
+def test_explain_shows_a_backfill_beside_the_range_that_was_skipped(cli, cluster):
+    register(cluster, cli, [1, 3])
+    skipped, backfilled = cluster.ledger
+    skipped.decision, skipped.reason = SKIPPED, "the task was paused"
+    skipped.last_nominal_time.FromSeconds(1_800_000_005)
+    skipped.count = 5
+    backfilled.trigger = TRIGGER_BACKFILL
+    shown = cli("explain", "t", "--at", "2027-01-15T08:00:03Z").out
+    assert "the task was paused" in shown
+    assert "BACKFILL" in shown
+    for at in ("04", "05", "09"):
+        shown = cli("explain", "t", "--at", f"2027-01-15T08:00:{at}Z").out
+        assert "the task was paused" in shown
+        assert "BACKFILL" not in shown
+    verified = cli("verify", "--since", "2027-01-15T08:00:00Z").out
+    assert "decided twice" not in verified
+    assert verified.endswith("10 nominal times of 1 tasks checked, 5 not as they should be\n")
+
+
+def test_backfill_shows_what_it_would_run_and_what_it_runs(cli, cluster):
+    register(cluster, cli, [1])
+    window = ("--from", "2027-01-15T08:00:01Z", "--to", "2027-01-15T08:00:02Z")
+    dry = cli("task", "backfill", "t", *window, "--dry-run").out
+    assert "2027-01-15 08:00:01" in dry
+    assert "RAN by schedule" in dry
+    assert dry.endswith("1 nominal times; nothing was changed\n")
+    done = cli("task", "backfill", "t", *window, "--max-running", "2", "--request-id", "r1")
+    assert done.code == 0
+    assert "E0000000000000000000000000" in done.out
+    times = json.loads(cli("task", "backfill", "t", *window, "-o", "json").out)["times"]
+    assert [(each["nominalTime"], bool(each["executionId"])) for each in times] == [("2027-01-15T08:00:01Z", True)]
+    assert cli("task", "backfill", "none", *window).code == 3
 
 
 def test_explain_says_when_nothing_was_decided(cli, cluster):

@@ -111,7 +111,7 @@ class World:
         self.log = StepLog(self.store)
         self.scheduler = self.lead(1)
 
-    def lead(self, term: int) -> Scheduler:
+    def lead(self, term: int, **settings: int) -> Scheduler:
         """A new leader over the same tables."""
         self.scheduler = Scheduler(
             log=self.log,
@@ -120,7 +120,7 @@ class World:
             node_id="n1",
             term=term,
             wake=lambda: None,
-            settings=SchedulerSettings(lease_ms=5_000),
+            settings=SchedulerSettings(lease_ms=5_000, **settings),
         )
         self.log.on_applied = lambda applied: self.scheduler.applied(applied.executions, applied.tasks)
         return self.scheduler
@@ -425,6 +425,52 @@ def test_retention_removes_old_executions_and_their_ledger_rows(world: World) ->
     world.run(23 * 86_400)
     with world.store.read() as reader:
         assert reader.count(Table.LEDGER) == 0
+
+
+def backfill(world: World, name: str, *times_us: int) -> None:
+    with world.store.read() as reader:
+        row = pb.TaskRow.FromString(reader.get(Table.TASKS, name.encode()) or b"")
+    command = pb.Command(version=COMMAND_VERSION, now_us=world.clock.us)
+    body = pb.BackfillTask(name=name, expected_revision=row.revision, nominal_us=times_us, max_running=1)
+    command.backfill_task.CopyFrom(body)
+    world.log.propose(command.SerializeToString(), lambda fate, outcome: None)
+    world.settle()
+
+
+def test_retention_keeps_a_backfill_of_old_dates_as_long_as_what_runs_now(world: World) -> None:
+    link = world.connect("e1")
+    schedule = task_pb2.Schedule()
+    schedule.at.FromMicroseconds(START_US + SECOND_US)
+    world.register("once", schedule=schedule, paused=True)
+    old_us = START_US - 400 * 86_400 * SECOND_US
+    world.log.pump()
+    backfill(world, "once", old_us, old_us + SECOND_US)
+    for _ in range(2):
+        (item,) = link.take_assignments()
+        world.report("e1", item, ExecutionState.SUCCEEDED)
+    for days, executions, entries in ((6, 2, 2), (2, 0, 2), (23, 0, 0)):
+        world.run(days * 86_400)
+        with world.store.read() as reader:
+            kept = reader.count(Table.EXECUTIONS), len(world.ledger("once"))
+        assert kept == (executions, entries)
+
+
+def test_retention_by_number_passes_over_recent_backfills(world: World) -> None:
+    world.scheduler = world.lead(2, keep_executions_count=2, retention_batch_rows=3, retention_interval_s=0)
+    link = world.connect("e1", slots=100)
+    world.register("tick")
+    backfill(world, "tick", *(START_US - number * SECOND_US for number in range(20, 0, -1)))
+    for _ in range(20):
+        for item in link.take_assignments():
+            world.report("e1", item, ExecutionState.SUCCEEDED)
+    for _ in range(6):
+        world.run(1.0)
+        for item in link.take_assignments():
+            world.report("e1", item, ExecutionState.SUCCEEDED)
+    world.settle()
+    with world.store.read() as reader:
+        rows = [pb.ExecutionRow.FromString(value) for _, value in reader.scan(Table.EXECUTIONS)]
+    assert [row.trigger for row in rows] == [execution_pb2.TRIGGER_BACKFILL] * 20
 
 
 def test_a_pause_ends_at_its_resume_date_whoever_leads_and_what_passed_is_skipped(world: World) -> None:

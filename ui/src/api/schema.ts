@@ -282,6 +282,23 @@ export interface paths {
         patch: operations["UpdateTask"];
         trace?: never;
     };
+    "/v1/tasks/{name}:backfill": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** @description Runs each nominal time of a past range of the task's schedule, as it is now, whatever was decided for it before, and whether the task is paused or not. What was decided stays on record beside it. The executions wait in a queue of their own, behind the overlap queue of the task, oldest first; the overlap limit of the task holds for them too. Errors: NOT_FOUND, INVALID_ARGUMENT (too many nominal times, or none), FAILED_PRECONDITION (executions of another backfill between these times have not ended), RESOURCE_EXHAUSTED (1,000 executions of backfills of the task have not ended). */
+        post: operations["BackfillTask"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/tasks/{name}:pause": {
         parameters: {
             query?: never;
@@ -457,6 +474,21 @@ export interface components {
             region?: string;
             /** @description Add the identity of the attempt to the payload, which must be an object, under this key. */
             attemptKey?: string;
+        };
+        BackfillTaskResponse: {
+            /** @description Ascending. */
+            times: components["schemas"]["BackfilledTime"][];
+        };
+        BackfilledTime: {
+            /**
+             * Format: date-time
+             * @example 2030-01-31T12:00:00Z
+             */
+            nominalTime?: string;
+            /** @description Empty in a dry run. */
+            executionId: string;
+            /** @description Of a dry run: what is on record for the nominal time, by schedule and by earlier backfills. */
+            decided: components["schemas"]["LedgerEntry"][];
         };
         BatchCreateTaskResult: {
             name: string;
@@ -1473,9 +1505,10 @@ export interface components {
         /**
          * @description - `TRIGGER_MANUAL`: RunTask.
          *     - `TRIGGER_CHAIN`: The end of the executions that it runs after.
+         *     - `TRIGGER_BACKFILL`: BackfillTask.
          * @enum {string}
          */
-        Trigger: "TRIGGER_UNSPECIFIED" | "TRIGGER_SCHEDULE" | "TRIGGER_MANUAL" | "TRIGGER_CHAIN";
+        Trigger: "TRIGGER_UNSPECIFIED" | "TRIGGER_SCHEDULE" | "TRIGGER_MANUAL" | "TRIGGER_CHAIN" | "TRIGGER_BACKFILL";
         /** @description Every nominal time of any of the schedules. One that several of them have is still one. */
         UnionSchedule: {
             /** @description From 1 to 16, none of which is a union. */
@@ -2216,6 +2249,62 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Task"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    BackfillTask: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Makes the call repeatable: the same key with the same call within an hour returns the first outcome instead of acting again. The same as the field `requestId`. */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": {
+                    requestId?: string;
+                    /**
+                     * Format: date-time
+                     * @description Nominal times at or after. Required.
+                     * @example 2030-01-31T12:00:00Z
+                     */
+                    startTime?: string;
+                    /**
+                     * Format: date-time
+                     * @description Nominal times before; may not lie in the future. Required.
+                     * @example 2030-01-31T12:00:00Z
+                     */
+                    endTime?: string;
+                    /** @description Only say which nominal times there are, and what was decided for them. */
+                    dryRun?: boolean;
+                    /**
+                     * Format: int32
+                     * @description Refuse a range with more nominal times. Default 100, at most 1,000.
+                     */
+                    maxExecutions?: number;
+                    /**
+                     * Format: int32
+                     * @description How many executions of backfills of the task may be open for a further one to start. Default 1, at most 100.
+                     */
+                    maxRunning?: number;
+                };
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BackfillTaskResponse"];
                 };
             };
             default: components["responses"]["Problem"];

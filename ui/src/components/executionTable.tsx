@@ -27,6 +27,12 @@ export function ExecutionTable({ label, rows, zone, hideTask, compact }: Props) 
   return <DataTable label={label} columns={columns} rows={rows} rowId={(row) => row.id} />;
 }
 
+const TRIGGERS: Record<string, string> = {
+  TRIGGER_MANUAL: 'Manual',
+  TRIGGER_CHAIN: 'Chain',
+  TRIGGER_BACKFILL: 'Backfill',
+};
+
 const TASK: Column<Execution> = {
   id: 'task',
   header: 'Task',
@@ -89,7 +95,7 @@ const REST: Column<Execution>[] = [
   {
     id: 'trigger',
     header: 'Trigger',
-    cell: ({ row }) => (row.original.trigger === 'TRIGGER_MANUAL' ? 'Manual' : 'Schedule'),
+    cell: ({ row }) => TRIGGERS[row.original.trigger ?? ''] ?? 'Schedule',
     meta: { className: 'wide muted' },
   },
 ];

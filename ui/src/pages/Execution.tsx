@@ -22,7 +22,11 @@ import { timeMs } from '../lib/time.ts';
 import { useNow } from '../lib/useNow.ts';
 
 const OUTPUT_POLL_MS = 1000;
-const TRIGGERS: Record<string, string> = { TRIGGER_MANUAL: 'Run by hand', TRIGGER_CHAIN: 'After other tasks' };
+const TRIGGERS: Record<string, string> = {
+  TRIGGER_MANUAL: 'Run by hand',
+  TRIGGER_CHAIN: 'After other tasks',
+  TRIGGER_BACKFILL: 'Backfill',
+};
 
 export function ExecutionPage() {
   const { id = '' } = useParams();

@@ -30,6 +30,7 @@ const DAYS = 7;
 const DAY_MS = 86_400_000;
 const SUMMARY_EVERY_MS = 10_000;
 const NEXT = 5;
+const LEDGER_LINKS: Record<string, string> = { TRIGGER_MANUAL: 'Run by hand', TRIGGER_BACKFILL: 'Backfill' };
 
 export function TaskPage() {
   const { name = '' } = useParams();
@@ -435,9 +436,7 @@ function ledgerColumns(zone: string): Column<LedgerEntry>[] {
       header: 'Why',
       cell: ({ row: { original } }) =>
         original.executionId ? (
-          <Link to={`/executions/${original.executionId}`}>
-            {original.trigger === 'TRIGGER_MANUAL' ? 'Run by hand' : 'Execution'}
-          </Link>
+          <Link to={`/executions/${original.executionId}`}>{LEDGER_LINKS[original.trigger ?? ''] ?? 'Execution'}</Link>
         ) : original.executionIds?.length ? (
           <>
             On {formatCount(original.executionIds.length)} executors:
