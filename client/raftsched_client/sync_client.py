@@ -194,7 +194,11 @@ class Client(BaseClient):
         return self._unary(_calls.resume_task(name, request_id), timeout)
 
     def run_task(self, name: str, *, request_id: str | None = None, timeout: Timeout | None = None) -> Execution:
-        """Fire the task at once, paused or not; return the new execution. Raises NotFoundError."""
+        """Fire the task at once, paused or not; return the new execution.
+
+        That is the first of several with placement EVERY; the ledger entry of its nominal time names all. Raises
+        NotFoundError, and ConflictError when a task with placement EVERY finds no executor.
+        """
         return self._unary(_calls.run_task(name, request_id), timeout)
 
     def backfill_task(

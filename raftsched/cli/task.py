@@ -263,6 +263,8 @@ def run(
 ) -> None:
     """Fire a task now, whatever its schedule says, paused or not.
 
+    With placement every it has one execution on each executor that is connected just now.
+
     \b
     Examples:
       raftsched task run report --wait
