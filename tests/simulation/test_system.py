@@ -16,6 +16,7 @@ FOUND = {
     "an attempt of a deleted task ended while the journal was synced": ("everything", 5, 21),
     "the scheduler spun while its pipeline was full": ("system-calm", 3, 0),
     "a commit was read before the scheduler was told what it changed": ("everything", 3, 5209),
+    "a run was taken for ended while a task was to fire some seconds later": ("everything", 3, 10027),
     "a scan of a view of the twin store saw what was committed after it began": ("everything", 3, 5000),
 }
 """Seeds that found a defect, by what was wrong."""

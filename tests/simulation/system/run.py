@@ -24,7 +24,7 @@ from tests.simulation.system.leases import LeaseWatch
 from tests.simulation.system.ledger import SUCCEEDED, LogChecks
 from tests.simulation.system.lines import Lines
 from tests.simulation.system.node import Node, Write, scheduler_settings
-from tests.simulation.system.workload import EPOCH_US, Workload
+from tests.simulation.system.workload import EPOCH_US, FAR_US, Workload
 
 FAULT_S = 14.0
 PEACE_S = 8.0
@@ -152,12 +152,10 @@ class SystemSimulation:
         check_prompt(self.ground, self.log, EPOCH_US, FAULT_S + 2.0, FAULT_S + PEACE_S)
 
     def _all_ended(self) -> bool:
-        decided = all(not 0 < t.cursor <= self._now_us() or t.paused for t in self.log.state.tasks.values())
+        """Also what a client has asked for just before the end, for some seconds later, has come and gone."""
         state = self.log.state
+        decided = all(not 0 < task.cursor < FAR_US or task.paused for task in state.tasks.values())
         return decided and all(row.state >= SUCCEEDED for row in state.executions.values())
-
-    def _now_us(self) -> int:
-        return EPOCH_US + int(self.world.now * 1e6)
 
     def _agree(self) -> bool:
         groups = [node.group for node in self.nodes.values() if node.group is not None]
@@ -175,7 +173,7 @@ class SystemSimulation:
         if self._all_ended():
             return f"no convergence: {self._states()}"
         state = self.log.state
-        late = [t.name for t in state.tasks.values() if 0 < t.cursor <= self._now_us() and not t.paused]
+        late = [task.name for task in state.tasks.values() if 0 < task.cursor < FAR_US and not task.paused]
         left = [(row.task, row.state, row.attempt) for row in state.executions.values() if row.state < SUCCEEDED]
         return f"end: undecided {late[:5]}, not ended {left[:5]}; {self._states()}"
 
