@@ -162,14 +162,30 @@ class RaftGroup:
         self._changes.append((change, done))
         self.on_work()
 
+    @property
+    def role(self) -> Role:
+        """Who asks for pre-votes counts as a candidate."""
+        if self._guard.elections.asks_for_pre_votes:
+            return Role.CANDIDATE
+        return Role.FOLLOWER if self._failed else self._engine.role
+
+    @property
+    def term(self) -> int:
+        """The current term."""
+        return self._engine.term
+
+    @property
+    def commit_index(self) -> int:
+        """The highest entry known to be committed."""
+        return self._engine.commit_index
+
     def status(self) -> GroupStatus:
         """See ports.Log."""
         asks = self._guard.elections.asks_for_pre_votes
         leads = self._engine.role is Role.LEADER and not self._failed
-        role = Role.FOLLOWER if self._failed else self._engine.role
         return GroupStatus(
-            role=Role.CANDIDATE if asks else role,
-            term=self._engine.term,
+            role=self.role,
+            term=self.term,
             leader_id="" if asks or self._failed else self._engine.leader_id,
             commit_index=self._engine.commit_index,
             applied_index=self._applied,

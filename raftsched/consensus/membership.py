@@ -8,6 +8,7 @@ entry that is cut takes its members with it. Members of which the log no longer 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum
+from functools import cached_property
 
 from raftsched.consensus.journal import Journal
 from raftsched.consensus.messages import CONFIG, Entry
@@ -20,19 +21,19 @@ MAX_MEMBERS = 9
 _INDEX_BYTES = 8
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Members:
     """All nodes of a group at one time, in the order of their ids."""
 
     voters: tuple[Peer, ...]
     learners: tuple[Peer, ...] = ()
 
-    @property
+    @cached_property
     def voter_ids(self) -> tuple[str, ...]:
         """Of those who elect and commit."""
         return tuple(peer.id for peer in self.voters)
 
-    @property
+    @cached_property
     def learner_ids(self) -> tuple[str, ...]:
         """Of those who only get entries."""
         return tuple(peer.id for peer in self.learners)

@@ -134,24 +134,25 @@ class Checks:
     def _after_begin(self, member: Member) -> None:
         """What a leader has sent early must not make it count on its own disk early."""
         assert member.group is not None
-        status = member.group.status()
+        if member.group.role is not Role.LEADER:
+            return
         voters = self._voters(member)
         # A change of the members that this step began is looked at when it is on the disk.
-        if status.role is Role.LEADER and len(voters) > 1 and set(voters) == set(status.voters):
-            self._check_commits(member, status.commit_index, status.term, leads=True)
+        if len(voters) > 1 and set(voters) == set(member.group.status().voters):
+            self._check_commits(member, member.group.commit_index, member.group.term, leads=True)
 
     def _after_tick(self, member: Member) -> None:
         assert member.group is not None
-        status = member.group.status()
+        term, leads = member.group.term, member.group.role is Role.LEADER
         platter = self._platters[member.id]
-        if status.term < platter.term:
-            raise Violation(f"term: {member.id} is in term {status.term}, its disk in {platter.term}")
-        if status.role is Role.LEADER:
-            self._check_leader(member, status.term, platter)
-            self._check_contact(member, status.term)
-            for link in status.links:
-                self._check_match(member, status.term, link.peer_id, link.match_index)
-        self._check_commits(member, status.commit_index, status.term, leads=status.role is Role.LEADER)
+        if term < platter.term:
+            raise Violation(f"term: {member.id} is in term {term}, its disk in {platter.term}")
+        if leads:
+            self._check_leader(member, term, platter)
+            self._check_contact(member, term)
+            for link in member.group.status().links:
+                self._check_match(member, term, link.peer_id, link.match_index)
+        self._check_commits(member, member.group.commit_index, term, leads=leads)
 
     def _check_leader(self, member: Member, term: int, platter: _Platter) -> None:
         """Election Safety and Leader Completeness (Raft 5.2, 5.4)."""

@@ -108,7 +108,7 @@ class Member:
 
     @property
     def role(self) -> Role | None:
-        return None if self.group is None else self.group.status().role
+        return None if self.group is None else self.group.role
 
     def is_down(self) -> bool:
         return self.group is None
@@ -224,7 +224,7 @@ class Member:
         if self.paused:
             return
         self._count_ticks()
-        term = self.group.status().term
+        term = self.group.term
         self._ticks = self._begins = True
         commits = self.group.begin_tick()
         self._begins = False
@@ -252,7 +252,7 @@ class Member:
             self.kill()
             self._world.after(self._random.uniform(0.1, 1.0), self.start)
             return
-        if self.role is Role.CANDIDATE and self.group.status().term > term_before:
+        if self.role is Role.CANDIDATE and self.group.term > term_before:
             self.on_candidacy(self)
 
     def _end_tick(self) -> None:
