@@ -134,12 +134,14 @@ class Checks:
     def _after_begin(self, member: Member) -> None:
         """What a leader has sent early must not make it count on its own disk early."""
         assert member.group is not None
-        if member.group.role is not Role.LEADER:
-            return
-        voters = self._voters(member)
-        # A change of the members that this step began is looked at when it is on the disk.
-        if len(voters) > 1 and set(voters) == set(member.group.status().voters):
-            self._check_commits(member, member.group.commit_index, member.group.term, leads=True)
+        if member.group.role is Role.LEADER and len(self._voters(member)) > 1:
+            self._check_before_commit(member, member.group.commit_index)
+
+    def _check_before_commit(self, member: Member, commit_index: int) -> None:
+        """Within a step of a leader. A change of the members that it began is looked at when it is on the disk."""
+        assert member.group is not None
+        if set(self._voters(member)) == set(member.group.status().voters):
+            self._check_commits(member, commit_index, member.group.term, leads=True)
 
     def _after_tick(self, member: Member) -> None:
         assert member.group is not None
@@ -261,7 +263,9 @@ class Checks:
                 self._check_vote(member, term, peer_id)
             case RequestVote(term):
                 self._check_vote(member, term, member.id)
-            case AppendEntries(entries=entries) if entries:
+            case AppendEntries(entries=entries, commit_index=commit_index):
+                if commit_index > self._seen_commit[member.id][1]:
+                    self._check_before_commit(member, commit_index)
                 for entry in entries:
                     if not platter.holds(entry.index, entry.term) and not (early and entry.term == message.term):
                         raise Violation(f"sync before send: {member.id} sends {entry.index}, which is not on its disk")

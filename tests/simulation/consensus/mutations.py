@@ -17,7 +17,7 @@ from raftsched.consensus.guard import Guard
 from raftsched.consensus.journal import Journal
 from raftsched.consensus.matching import Accepted, Rejected
 from raftsched.consensus.membership import Change, Membership
-from raftsched.consensus.messages import AppendEntries, AppendReply, Vote
+from raftsched.consensus.messages import AppendEntries, AppendReply, Message, Vote
 from raftsched.consensus.replicator import Replicator
 from raftsched.ports import Fate, Role
 from tests.simulation.consensus import schedules
@@ -278,6 +278,25 @@ def commit_told_before_it_is_durable(patch: Patch) -> None:
     patch.setattr(RaftGroup, "_durable_index", property(lambda self: 1 << 60, lambda self, index: None), raising=False)
 
 
+def own_disk_counts_before_its_commit(patch: Patch) -> None:
+    """Acknowledgements are taken while the commit of a step is under way, and followers told what they commit."""
+    receive = RaftGroup.receive
+
+    def receive_at_once(self: RaftGroup, peer_id: str, message: Message) -> bool:
+        engine = self._engine
+        if not self._committing or engine.role is not Role.LEADER or message.term != engine.term:
+            return receive(self, peer_id, message)
+        commit_index = engine.commit_index
+        self._guard.receive(peer_id, message)
+        self._guard.tick()
+        if engine.commit_index > commit_index:
+            last, term = self._journal.last_index, self._journal.last_term
+            self._send(peer_id, AppendEntries(engine.term, last, term, (), engine.commit_index, 0, 0, oldest=False))
+        return True
+
+    patch.setattr(RaftGroup, "receive", receive_at_once)
+
+
 MUTATIONS = [
     Mutation(
         "the only voter tells learners after its commit",
@@ -317,6 +336,7 @@ MUTATIONS = [
     Mutation("one vote per peer", votes_of_one_peer_add_up, ("election safety",), profile="far", nodes=5),
     Mutation("durable vote", vote_is_not_kept, ("sync before send",)),
     Mutation("sync before send", send_before_commit, ("sync before send",)),
+    Mutation("the own disk counts after its commit", own_disk_counts_before_its_commit, ("commit index",)),
     Mutation("commit within what is verified", commit_beyond_what_is_verified, ("state machine safety",)),
     Mutation(
         "nothing said for a past term",
