@@ -7,7 +7,7 @@ from raftsched_client.v1 import task_pb2
 
 from raftsched.api.task_change import plan_change
 from raftsched.core.machine import COMMAND_VERSION
-from raftsched.core.model import Decision, ExecutionState, OverlapPolicy, Placement
+from raftsched.core.model import Decision, ExecutionState, OverlapPolicy, Placement, Trigger
 from raftsched.core.rows import decode_cursor
 from raftsched.internal.v1 import command_pb2 as pb
 from raftsched.ports import Table
@@ -38,6 +38,8 @@ steps = st.one_of(
     st.tuples(st.just("finish"), st.none()),
 )
 
+backfills = st.tuples(st.just("backfill"), st.integers(1, 4))
+
 
 class Life:
     """A task, and all that may happen to its cluster."""
@@ -45,6 +47,7 @@ class Life:
     def __init__(self, fields: dict[str, object]) -> None:
         self.world = World()
         self.term = 1
+        self.backfilled: list[int] = []
         self.link = self.world.connect("e1")
         self.world.register(NAME, **fields)
 
@@ -69,9 +72,30 @@ class Life:
                 self.world.clock.advance(float(str(value)))
                 self.world.log.pump()
                 self.world.log.refuse = False
+            case "backfill":
+                self.backfill(int(str(value)))
             case "finish":
                 for item in self.link.take_assignments():
                     self.world.report("e1", item, ExecutionState.SUCCEEDED)
+
+    def backfill(self, count: int) -> None:
+        """The latest seconds of the past; refused while executions of another one between them have not ended."""
+        last = (self.world.clock.us - START_US) // SECOND_US
+        seconds = [second for second in range(last - count + 1, last + 1) if second > 0]
+        with self.world.store.read() as reader:
+            row = pb.TaskRow.FromString(reader.get(Table.TASKS, NAME.encode()) or b"")
+        times_us = [START_US + second * SECOND_US for second in seconds]
+        command = pb.Command(version=COMMAND_VERSION, now_us=self.world.clock.us)
+        command.backfill_task.CopyFrom(
+            pb.BackfillTask(name=NAME, expected_revision=row.revision, nominal_us=times_us, max_running=1)
+        )
+
+        def done(_fate: object, outcome: bytes) -> None:
+            if not pb.Outcome.FromString(outcome).code:
+                self.backfilled.extend(seconds)
+
+        self.world.log.propose(command.SerializeToString(), done)
+        self.world.log.pump()
 
     def change(self, *, paused: bool, resume_s: int) -> None:
         now_us = self.world.clock.us
@@ -95,7 +119,7 @@ class Life:
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(policies, st.lists(steps, min_size=1, max_size=14))
+@given(policies, st.lists(steps | backfills, min_size=1, max_size=14))
 def test_walking_the_ledger_gives_each_nominal_time_once_in_order(
     fields: dict[str, object], acts: list[tuple[str, object]]
 ) -> None:
@@ -129,14 +153,16 @@ def test_so_does_walking_that_of_a_task_on_every_executor(
 
 
 def assert_walk(life: Life) -> None:
-    """Each nominal time up to now has one decision, in order."""
+    """Each nominal time up to now has one decision, in order, and one more for each backfill of it."""
     walked: list[int] = []
+    backfilled: list[int] = []
     for at, row in life.world.ledger(NAME):
         assert row.decision in set(Decision)
         first, last = round(at), round((row.last_nominal_us - START_US) / SECOND_US)
         covered = list(range(first, last + 1))
         assert row.count == len(covered)
-        walked += covered
+        (backfilled if row.trigger == Trigger.BACKFILL else walked).extend(covered)
+    assert backfilled == sorted(life.backfilled)
     with life.world.store.read() as reader:
         next_us = decode_cursor(reader.get(Table.CURSORS, NAME.encode()) or b"").next_us
     assert walked == list(range(1, round((next_us - START_US) / SECOND_US)))
