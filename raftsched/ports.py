@@ -59,6 +59,10 @@ class Table(Enum):
     """name of a group + 0 + 128 - priority (1 byte) + execution id of one that waits in it -> empty"""
     GROUP_STARTS = "group_starts"
     """name of a group + 0 + time (8 bytes, big-endian) + execution id of an attempt that started then -> empty"""
+    CALENDARS = "calendars"
+    """name -> CalendarRow"""
+    CALENDAR_USES = "calendar_uses"
+    """name of a calendar + 0 + name of a task that names it -> empty; without a task -> how many do (8 bytes)"""
     OPEN = "open"
     """uid (8 bytes, big-endian) + class + execution id -> empty. Counted and not ended. The classes: 0 counts for the
     overlap limit, 1 is in the queue, 2 is of a backfill and waits, 3 is of a backfill and does not

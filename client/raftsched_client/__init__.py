@@ -22,6 +22,7 @@ from raftsched_client.errors import (
 from raftsched_client.sync_client import Client
 from raftsched_client.tasks import action, notifications, retry_policy, schedule, task
 from raftsched_client.times import Timeout, to_datetime, to_duration, to_timedelta, to_timestamp
+from raftsched_client.v1.calendar_pb2 import Calendar
 from raftsched_client.v1.cluster_pb2 import ExecutorStatus, GetStatusResponse, NodeStatus
 from raftsched_client.v1.execution_pb2 import Attempt, Execution, ExecutionState, GetOutputResponse, LedgerEntry
 from raftsched_client.v1.group_pb2 import Group
@@ -75,6 +76,7 @@ __all__ = [
     "AwsLambdaAction",
     "BackfilledTime",
     "BatchCreateTaskResult",
+    "Calendar",
     "ChainCondition",
     "ChainParent",
     "Client",

@@ -12,7 +12,7 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from raftsched_client.times import to_duration, to_timestamp
-from raftsched_client.v1 import cluster_pb2, execution_pb2, group_pb2, history_pb2, task_pb2
+from raftsched_client.v1 import calendar_pb2, cluster_pb2, execution_pb2, group_pb2, history_pb2, task_pb2
 from raftsched_client.v1.consistency_pb2 import CONSISTENCY_STALE, CONSISTENCY_UNSPECIFIED, Consistency
 
 Req = TypeVar("Req", bound=Message)
@@ -66,6 +66,19 @@ GET_GROUP = _method("GroupService", "GetGroup", group_pb2.GetGroupRequest, group
 LIST_GROUPS = _method("GroupService", "ListGroups", group_pb2.ListGroupsRequest, group_pb2.ListGroupsResponse)
 UPDATE_GROUP = _method("GroupService", "UpdateGroup", group_pb2.UpdateGroupRequest, group_pb2.UpdateGroupResponse)
 DELETE_GROUP = _method("GroupService", "DeleteGroup", group_pb2.DeleteGroupRequest, empty_pb2.Empty)
+CREATE_CALENDAR = _method(
+    "CalendarService", "CreateCalendar", calendar_pb2.CreateCalendarRequest, calendar_pb2.CreateCalendarResponse
+)
+GET_CALENDAR = _method(
+    "CalendarService", "GetCalendar", calendar_pb2.GetCalendarRequest, calendar_pb2.GetCalendarResponse
+)
+LIST_CALENDARS = _method(
+    "CalendarService", "ListCalendars", calendar_pb2.ListCalendarsRequest, calendar_pb2.ListCalendarsResponse
+)
+UPDATE_CALENDAR = _method(
+    "CalendarService", "UpdateCalendar", calendar_pb2.UpdateCalendarRequest, calendar_pb2.UpdateCalendarResponse
+)
+DELETE_CALENDAR = _method("CalendarService", "DeleteCalendar", calendar_pb2.DeleteCalendarRequest, empty_pb2.Empty)
 GET_TASK = _method("TaskService", "GetTask", task_pb2.GetTaskRequest, task_pb2.GetTaskResponse)
 LIST_TASKS = _method("TaskService", "ListTasks", task_pb2.ListTasksRequest, task_pb2.ListTasksResponse)
 UPDATE_TASK = _method("TaskService", "UpdateTask", task_pb2.UpdateTaskRequest, task_pb2.UpdateTaskResponse)
@@ -172,6 +185,46 @@ def delete_group(name: str, request_id: str | None) -> Call[group_pb2.DeleteGrou
     """DeleteGroup."""
     request = group_pb2.DeleteGroupRequest(name=name, request_id=_id(request_id))
     return Call(DELETE_GROUP, request, lambda _: None, True, request.request_id)
+
+
+def create_calendar(
+    calendar: calendar_pb2.Calendar, request_id: str | None
+) -> Call[calendar_pb2.CreateCalendarRequest, calendar_pb2.CreateCalendarResponse, calendar_pb2.Calendar]:
+    """CreateCalendar."""
+    request = calendar_pb2.CreateCalendarRequest(calendar=calendar, request_id=_id(request_id))
+    return Call(CREATE_CALENDAR, request, lambda response: response.calendar, True, request.request_id)
+
+
+def get_calendar(
+    name: str, stale: bool
+) -> Call[calendar_pb2.GetCalendarRequest, calendar_pb2.GetCalendarResponse, calendar_pb2.Calendar]:
+    """GetCalendar."""
+    request = calendar_pb2.GetCalendarRequest(name=name, consistency=_consistency(stale))
+    return Call(GET_CALENDAR, request, lambda response: response.calendar)
+
+
+def list_calendars(
+    stale: bool,
+) -> Call[calendar_pb2.ListCalendarsRequest, calendar_pb2.ListCalendarsResponse, list[calendar_pb2.Calendar]]:
+    """ListCalendars."""
+    request = calendar_pb2.ListCalendarsRequest(consistency=_consistency(stale))
+    return Call(LIST_CALENDARS, request, lambda response: list(response.calendars))
+
+
+def update_calendar(
+    calendar: calendar_pb2.Calendar, request_id: str | None
+) -> Call[calendar_pb2.UpdateCalendarRequest, calendar_pb2.UpdateCalendarResponse, calendar_pb2.Calendar]:
+    """UpdateCalendar."""
+    request = calendar_pb2.UpdateCalendarRequest(calendar=calendar, request_id=_id(request_id))
+    return Call(UPDATE_CALENDAR, request, lambda response: response.calendar, True, request.request_id)
+
+
+def delete_calendar(
+    name: str, request_id: str | None
+) -> Call[calendar_pb2.DeleteCalendarRequest, empty_pb2.Empty, None]:
+    """DeleteCalendar."""
+    request = calendar_pb2.DeleteCalendarRequest(name=name, request_id=_id(request_id))
+    return Call(DELETE_CALENDAR, request, lambda _: None, True, request.request_id)
 
 
 def list_tasks(

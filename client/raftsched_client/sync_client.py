@@ -19,6 +19,7 @@ from raftsched_client._follow import Output, Watch, ended
 from raftsched_client._retry import Reconnects
 from raftsched_client.errors import NotFoundError, RaftschedError, UnavailableError
 from raftsched_client.times import Timeout
+from raftsched_client.v1.calendar_pb2 import Calendar
 from raftsched_client.v1.cluster_pb2 import GetStatusResponse
 from raftsched_client.v1.execution_pb2 import (
     Execution,
@@ -246,6 +247,33 @@ class Client(BaseClient):
     def delete_group(self, name: str, *, request_id: str | None = None, timeout: Timeout | None = None) -> None:
         """Remove a group. Raises NotFoundError, ConflictError while a task is in it."""
         self._unary(_calls.delete_group(name, request_id), timeout)
+
+    def create_calendar(
+        self, calendar: Calendar, *, request_id: str | None = None, timeout: Timeout | None = None
+    ) -> Calendar:
+        """Create a calendar. Raises InvalidArgumentError, AlreadyExistsError, ResourceExhaustedError."""
+        return self._unary(_calls.create_calendar(calendar, request_id), timeout)
+
+    def get_calendar(self, name: str, *, stale: bool = False, timeout: Timeout | None = None) -> Calendar:
+        """Read a calendar, with its exclusions. Raises NotFoundError."""
+        return self._unary(_calls.get_calendar(name, stale), timeout)
+
+    def list_calendars(self, *, stale: bool = False, timeout: Timeout | None = None) -> list[Calendar]:
+        """All calendars, ordered by name, without their exclusions."""
+        return self._unary(_calls.list_calendars(stale), timeout)
+
+    def update_calendar(
+        self, calendar: Calendar, *, request_id: str | None = None, timeout: Timeout | None = None
+    ) -> Calendar:
+        """Replace the exclusions of a calendar; the next nominal times of its tasks follow at once.
+
+        An ``etag`` must match. Raises NotFoundError, InvalidArgumentError, ConflictError.
+        """
+        return self._unary(_calls.update_calendar(calendar, request_id), timeout)
+
+    def delete_calendar(self, name: str, *, request_id: str | None = None, timeout: Timeout | None = None) -> None:
+        """Remove a calendar. Raises NotFoundError, ConflictError while a task names it."""
+        self._unary(_calls.delete_calendar(name, request_id), timeout)
 
     def preview_schedule(
         self,

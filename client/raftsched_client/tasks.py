@@ -152,6 +152,7 @@ def task(
     start: datetime | None = None,
     end: datetime | None = None,
     exclude: Sequence[Exclusion] | None = None,
+    calendars: Sequence[str] | None = None,
     command: Sequence[str] | None = None,
     shell: str | None = None,
     env: Mapping[str, str] | None = None,
@@ -194,7 +195,7 @@ def task(
     default the time of registration), ``at``, ``union`` (all that any of several, made by ``schedule``, has); each from
     ``start`` until before ``end``. ``gap`` says what happens to local times of ``cron`` and ``rrule`` that a clock
     change leaves out, ``fold`` which occurrence of repeated ones counts.
-    What lies in ``exclude`` is no nominal time.
+    What lies in ``exclude``, or in one of the ``calendars`` that are named, is no nominal time.
 
     Actions: ``command`` (a program and its arguments) and ``shell`` (a script for /bin/sh), both with ``env``,
     ``working_directory`` and ``stdin``; ``http`` (a URL to GET, or an ``HttpAction``); ``python`` (a callable that the
@@ -234,6 +235,7 @@ def task(
             start=start,
             end=end,
             exclude=exclude,
+            calendars=calendars,
         ),
         action=action(
             command=command,
@@ -346,12 +348,15 @@ def schedule(
     start: datetime | None = None,
     end: datetime | None = None,
     exclude: Sequence[Exclusion] | None = None,
+    calendars: Sequence[str] | None = None,
 ) -> Schedule:
     """A schedule, from the arguments of ``task``. Raises ValueError as ``task`` does."""
     _exactly_one("schedule", cron=cron, rrule=rrule, every=every, at=at, union=union)
     _only_with("cron or rrule", cron if rrule is None else rrule, zone=zone, gap=gap, fold=fold)
     _only_with("every", every, anchor=anchor)
-    built = Schedule(start_time=_stamp("start", start), end_time=_stamp("end", end), exclusions=exclude)
+    built = Schedule(
+        start_time=_stamp("start", start), end_time=_stamp("end", end), exclusions=exclude, calendars=calendars
+    )
     if cron is not None:
         built.cron.CopyFrom(CronSchedule(expression=cron, time_zone=zone or "", gap=_GAP[gap], fold=_FOLD[fold]))
     elif rrule is not None:

@@ -12,7 +12,7 @@ from raftsched.api.policies import check_number
 from raftsched.core import ids
 from raftsched.core.model import Trigger
 from raftsched.core.overlap import LARGEST_LIMIT, MAX_BACKFILLS
-from raftsched.core.rows import LedgerRow, ledger_key, schedule_from_proto, timestamp_us
+from raftsched.core.rows import Calendars, LedgerRow, ledger_key, no_calendars, schedule_from_proto, timestamp_us
 from raftsched.core.schedule import MAX_COUNT, fires
 from raftsched.internal.v1 import command_pb2 as pb
 from raftsched.ports import Reader, Table
@@ -42,7 +42,9 @@ def check_backfill(request: task_pb2.BackfillTaskRequest, now_us: int) -> None:
     violations.raise_any()
 
 
-def nominal_times(task: task_pb2.Task, request: task_pb2.BackfillTaskRequest) -> list[int]:
+def nominal_times(
+    task: task_pb2.Task, request: task_pb2.BackfillTaskRequest, calendars: Calendars = no_calendars
+) -> list[int]:
     """The nominal times in the range, in microseconds.
 
     Raises ApiError (INVALID_ARGUMENT) when there are more than the request allows, or none.
@@ -52,7 +54,7 @@ def nominal_times(task: task_pb2.Task, request: task_pb2.BackfillTaskRequest) ->
     if task.placement == policy_pb2.PLACEMENT_EVERY:
         raise invalid_field("name", f"{task.name} runs on every executor (placement EVERY), and cannot be backfilled")
     start_us, end_us = timestamp_us(request.start_time), timestamp_us(request.end_time)
-    schedule = schedule_from_proto(task.schedule, task.name)
+    schedule = schedule_from_proto(task.schedule, task.name, calendars)
     times_us = fires(schedule, max(start_us, 1), end_us - 1, MAX_COUNT + 1)
     if not times_us:
         message = f"the schedule of {task.name} has no nominal time from then until before end_time"

@@ -154,6 +154,13 @@ def etag_mismatch(task: str) -> ApiError:
     )
 
 
+def calendars_changed(
+    message: str = "tasks or their calendars changed again and again meanwhile; nothing was done. Repeat the call",
+) -> ApiError:
+    """A calendar changed since it was read: ABORTED."""
+    return ApiError(grpc.StatusCode.ABORTED, ETAG_MISMATCH, message)
+
+
 def no_leader(message: str = "") -> ApiError:
     """Nobody can decide at the moment."""
     return ApiError(

@@ -4,7 +4,7 @@ import asyncio
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from raftsched_client.v1 import cluster_pb2, execution_pb2, group_pb2, history_pb2, task_pb2
+from raftsched_client.v1 import calendar_pb2, cluster_pb2, execution_pb2, group_pb2, history_pb2, task_pb2
 
 from raftsched.api.context import ApiContext
 
@@ -13,6 +13,7 @@ _CLUSTER_SERVICE = cluster_pb2.DESCRIPTOR.services_by_name["ClusterService"].ful
 SERVICE_NAMES = (
     task_pb2.DESCRIPTOR.services_by_name["TaskService"].full_name,
     group_pb2.DESCRIPTOR.services_by_name["GroupService"].full_name,
+    calendar_pb2.DESCRIPTOR.services_by_name["CalendarService"].full_name,
     execution_pb2.DESCRIPTOR.services_by_name["ExecutionService"].full_name,
     history_pb2.DESCRIPTOR.services_by_name["HistoryService"].full_name,
     _CLUSTER_SERVICE,

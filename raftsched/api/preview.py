@@ -6,13 +6,15 @@ from raftsched.api.errors import ApiError, Violation, invalid_field
 from raftsched.api.fields import Violations, check_name, check_time
 from raftsched.api.validate import check_schedule
 from raftsched.core.model import Schedule
-from raftsched.core.rows import schedule_from_proto, timestamp_us
+from raftsched.core.rows import Calendars, no_calendars, schedule_from_proto, timestamp_us
 from raftsched.core.schedule import next_fire
 
 DEFAULT_COUNT, LARGEST_COUNT = 10, 100
 
 
-def preview(request: task_pb2.PreviewScheduleRequest, now_us: int) -> task_pb2.PreviewScheduleResponse:
+def preview(
+    request: task_pb2.PreviewScheduleRequest, now_us: int, calendars: Calendars = no_calendars
+) -> task_pb2.PreviewScheduleResponse:
     """The nominal times after ``request.after``, or what is wrong with the schedule.
 
     Raises ApiError (INVALID_ARGUMENT) for a count, a time or a name that cannot be.
@@ -28,12 +30,12 @@ def preview(request: task_pb2.PreviewScheduleRequest, now_us: int) -> task_pb2.P
         check_name(violations, "task_name", request.task_name)
     violations.raise_any()
     try:
-        check_schedule(violations, request.schedule, request.task_name, now_us)
+        check_schedule(violations, request.schedule, request.task_name, now_us, calendars=calendars)
         violations.raise_any()
     except ApiError as error:
         return task_pb2.PreviewScheduleResponse(problems=map(_problem, error.violations))
     response = task_pb2.PreviewScheduleResponse()
-    schedule = schedule_from_proto(request.schedule, request.task_name)
+    schedule = schedule_from_proto(request.schedule, request.task_name, calendars)
     for time_us in _times(schedule, after_us, request.count or DEFAULT_COUNT):
         response.nominal_times.add().FromMicroseconds(time_us)
     if not response.nominal_times and not request.HasField("after"):

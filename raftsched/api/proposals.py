@@ -15,6 +15,8 @@ from raftsched.ports import Fate, Reader, Table
 
 DECISION_TIMEOUT_S = 10.0
 """A call without a deadline of its own waits this long for the log."""
+ATTEMPTS = 5
+"""Of a change that others got in the way of."""
 MAX_VIEWS = 64
 """Views of the store that may be open at once; each pins pages of the database."""
 

@@ -5,8 +5,16 @@ import contextlib
 
 import grpc
 from grpc_reflection.v1alpha import reflection
-from raftsched_client.v1 import cluster_pb2_grpc, execution_pb2_grpc, group_pb2_grpc, history_pb2_grpc, task_pb2_grpc
+from raftsched_client.v1 import (
+    calendar_pb2_grpc,
+    cluster_pb2_grpc,
+    execution_pb2_grpc,
+    group_pb2_grpc,
+    history_pb2_grpc,
+    task_pb2_grpc,
+)
 
+from raftsched.api.calendars import CalendarService
 from raftsched.api.channels import MAX_MESSAGE_BYTES
 from raftsched.api.cluster import ClusterService
 from raftsched.api.context import ApiContext
@@ -40,6 +48,7 @@ class ApiServer:
         self._monitoring: asyncio.Task[None] | None = None
         task_pb2_grpc.add_TaskServiceServicer_to_server(TaskService(api), self.server)
         group_pb2_grpc.add_GroupServiceServicer_to_server(GroupService(api), self.server)
+        calendar_pb2_grpc.add_CalendarServiceServicer_to_server(CalendarService(api), self.server)
         execution_pb2_grpc.add_ExecutionServiceServicer_to_server(ExecutionService(api), self.server)
         cluster_pb2_grpc.add_ClusterServiceServicer_to_server(ClusterService(api), self.server)
         history_pb2_grpc.add_HistoryServiceServicer_to_server(HistoryService(api), self.server)

@@ -7,8 +7,9 @@ import grpc
 from raftsched_client.v1 import task_pb2
 
 from raftsched.api.convert import uid_text
-from raftsched.api.errors import ApiError, invalid_field, outcome_unknown, raise_for_outcome
-from raftsched.api.proposals import Proposals
+from raftsched.api.errors import ApiError, calendars_changed, invalid_field, outcome_unknown, raise_for_outcome
+from raftsched.api.known_calendars import known_calendars
+from raftsched.api.proposals import ATTEMPTS, Proposals, Reads
 from raftsched.api.validate import new_task
 from raftsched.core.machine import MAX_BATCH_TASKS
 from raftsched.internal.v1 import command_pb2 as pb
@@ -20,7 +21,7 @@ _TASKS_PER_TURN = 20
 
 
 async def create_tasks(
-    proposals: Proposals, tasks: Iterable[task_pb2.Task], request_key: str
+    proposals: Proposals, reads: Reads, tasks: Iterable[task_pb2.Task], request_key: str
 ) -> list[task_pb2.BatchCreateTaskResult]:
     """One result per task, in order. Raises ApiError when a command did not get through.
 
@@ -32,7 +33,7 @@ async def create_tasks(
     results: list[task_pb2.BatchCreateTaskResult] = []
     for number, chunk in enumerate(_chunks(tasks)):
         try:
-            results += await _create_chunk(proposals, chunk, f"{request_key}/{number}" if request_key else "")
+            results += await _create_chunk(proposals, reads, chunk, f"{request_key}/{number}" if request_key else "")
         except ApiError as error:
             if number:
                 raise outcome_unknown(f"the first {len(results)} tasks were decided, then: {error.message}") from error
@@ -54,8 +55,23 @@ def _chunks(tasks: list[task_pb2.Task]) -> Iterator[list[task_pb2.Task]]:
 
 
 async def _create_chunk(
-    proposals: Proposals, tasks: list[task_pb2.Task], request_key: str
+    proposals: Proposals, reads: Reads, tasks: list[task_pb2.Task], request_key: str
 ) -> list[task_pb2.BatchCreateTaskResult]:
+    for _ in range(ATTEMPTS):
+        outcomes, refusals = await _propose_chunk(proposals, reads, tasks, request_key)
+        if outcomes is not None:
+            return [
+                _result(task, outcome, refusals.get(position))
+                for position, (task, outcome) in enumerate(zip(tasks, outcomes, strict=True))
+            ]
+    raise calendars_changed()
+
+
+async def _propose_chunk(
+    proposals: Proposals, reads: Reads, tasks: list[task_pb2.Task], request_key: str
+) -> tuple[list[pb.Outcome] | None, dict[int, ApiError]]:
+    """The outcome of each task, and what was refused before it was proposed. No outcomes: a calendar has changed."""
+    calendars = await known_calendars(reads, (task.schedule for task in tasks))
     command = proposals.command(request_key)
     refusals: dict[int, ApiError] = {}
     for position, task in enumerate(tasks):
@@ -63,24 +79,21 @@ async def _create_chunk(
         # for which the clock may have made other tasks invalid.
         item = command.register_tasks.items.add()
         try:
-            new = new_task(task, command.now_us)
+            new = new_task(task, command.now_us, calendars)
             item.task.CopyFrom(new.task)
             item.next_us = new.next_us
+            item.calendars_revision = calendars.revision
         except ApiError as error:
             refusals[position] = error
         if position % _TASKS_PER_TURN == _TASKS_PER_TURN - 1:
             await asyncio.sleep(0)
-    outcomes: list[pb.Outcome]
     if len(refusals) == len(tasks) and not request_key:
-        outcomes = [pb.Outcome(code=grpc.StatusCode.INVALID_ARGUMENT.value[0])] * len(tasks)
-    else:
-        outcome = await proposals.propose(command)
-        raise_for_outcome(outcome)
-        outcomes = list(outcome.results)
-    return [
-        _result(task, outcome, refusals.get(position))
-        for position, (task, outcome) in enumerate(zip(tasks, outcomes, strict=True))
-    ]
+        return [pb.Outcome(code=grpc.StatusCode.INVALID_ARGUMENT.value[0])] * len(tasks), refusals
+    outcome = await proposals.propose(command)
+    if outcome.code == grpc.StatusCode.ABORTED.value[0]:
+        return None, refusals
+    raise_for_outcome(outcome)
+    return list(outcome.results), refusals
 
 
 def _result(task: task_pb2.Task, outcome: pb.Outcome, refusal: ApiError | None) -> task_pb2.BatchCreateTaskResult:

@@ -16,8 +16,9 @@ from raftsched.api.convert import public_task, revision_of, uid_text
 from raftsched.api.errors import ApiError, etag_mismatch, raise_for_outcome
 from raftsched.api.execution_list import read_execution
 from raftsched.api.fields import Violations, check_name, check_request_id, check_time
+from raftsched.api.known_calendars import KnownCalendars, known_calendars, read_calendars
 from raftsched.api.preview import preview
-from raftsched.api.proposals import Proposals, Reads, remembered, scoped
+from raftsched.api.proposals import ATTEMPTS, Proposals, Reads, remembered, scoped
 from raftsched.api.task_batch import create_tasks
 from raftsched.api.task_change import plan_change
 from raftsched.api.task_list import list_tasks, read_task
@@ -28,11 +29,8 @@ from raftsched.core.wellformed import MAX_EVERY
 from raftsched.internal.v1 import command_pb2 as pb
 from raftsched.ports import Table
 
-_ATTEMPTS = 5
-"""Of a change that others got in the way of."""
-
-Edit = Callable[[task_pb2.Task, int], task_pb2.Task]
-"""From the current definition and the time to the wanted definition."""
+Edit = Callable[[task_pb2.Task, int, KnownCalendars], task_pb2.Task]
+"""From the current definition, the time and the calendars of both to the wanted definition."""
 
 
 class TaskService(task_pb2_grpc.TaskServiceServicer):
@@ -49,17 +47,10 @@ class TaskService(task_pb2_grpc.TaskServiceServicer):
         """Register one task."""
         _check_id(request.request_id)
         key = scoped("CreateTask", request.request_id)
-        command = self._proposals.command(key)
-        try:
-            new = new_task(request.task, command.now_us)
-        except ApiError:
-            # An earlier call with this id may have been in time for a schedule that has ended since.
-            outcome = await self._remembered(key)
-            if outcome is None:
-                raise
-        else:
-            command.register_tasks.items.add(task=new.task, next_us=new.next_us)
-            outcome = await self._proposals.propose(command)
+        for _ in range(ATTEMPTS):
+            outcome = await self._register(request.task, key)
+            if outcome.code != grpc.StatusCode.ABORTED.value[0]:
+                break
         raise_for_outcome(outcome)
         raise_for_outcome(outcome.results[0])
         return task_pb2.CreateTaskResponse(task=self._shown(definition(request.task), outcome.results[0].uid))
@@ -70,7 +61,7 @@ class TaskService(task_pb2_grpc.TaskServiceServicer):
         """Register many tasks, each whole or not at all."""
         _check_id(request.request_id)
         key = scoped("BatchCreateTasks", request.request_id)
-        results = await create_tasks(self._proposals, request.tasks, key)
+        results = await create_tasks(self._proposals, self._reads, request.tasks, key)
         return task_pb2.BatchCreateTasksResponse(results=results)
 
     async def GetTask(self, request: task_pb2.GetTaskRequest, context: CallContext) -> task_pb2.GetTaskResponse:
@@ -91,11 +82,13 @@ class TaskService(task_pb2_grpc.TaskServiceServicer):
         _check(request.task.name, request.request_id)
         check_mask(request.update_mask)
 
-        def edit(current: task_pb2.Task, now_us: int) -> task_pb2.Task:
-            return changed_task(current, request.task, request.update_mask, now_us)
+        def edit(current: task_pb2.Task, now_us: int, calendars: KnownCalendars) -> task_pb2.Task:
+            return changed_task(current, request.task, request.update_mask, now_us, calendars)
 
         key = scoped("UpdateTask", request.request_id)
-        return task_pb2.UpdateTaskResponse(task=await self._change(request.task.name, key, edit, request.task.etag))
+        return task_pb2.UpdateTaskResponse(
+            task=await self._change(request.task.name, key, edit, request.task.etag, request.task.schedule)
+        )
 
     async def DeleteTask(self, request: task_pb2.DeleteTaskRequest, context: CallContext) -> Empty:
         """Remove a task."""
@@ -137,13 +130,14 @@ class TaskService(task_pb2_grpc.TaskServiceServicer):
         """Run the nominal times of a past range, or say which there are."""
         check_backfill(request, self._api.clock.now_us())
         key = "" if request.dry_run else scoped("BackfillTask", request.request_id)
-        for _ in range(_ATTEMPTS):
+        for _ in range(ATTEMPTS):
             async with self._reads.view() as reader:
                 outcome = remembered(reader, key)
                 row = None if outcome is not None else read_task(reader, request.name)[0]
+                calendars = read_calendars(reader, *([row.task.schedule] if row is not None else []))
             if row is not None:
                 # A schedule that rarely matches is searched for a while.
-                times_us = await asyncio.to_thread(nominal_times, row.task, request)
+                times_us = await asyncio.to_thread(nominal_times, row.task, request, calendars)
                 if request.dry_run:
                     async with self._reads.view(consistency_pb2.CONSISTENCY_STALE) as reader:
                         return dry_run(reader, row, times_us)
@@ -166,23 +160,43 @@ class TaskService(task_pb2_grpc.TaskServiceServicer):
         self, request: task_pb2.PreviewScheduleRequest, context: CallContext
     ) -> task_pb2.PreviewScheduleResponse:
         """Say when a schedule would fire."""
+        with self._api.store.read() as reader:
+            calendars = read_calendars(reader, request.schedule)
         # A schedule that rarely matches is searched for a while.
-        return await asyncio.to_thread(preview, request, self._api.clock.now_us())
+        return await asyncio.to_thread(preview, request, self._api.clock.now_us(), calendars)
 
-    async def _change(self, name: str, key: str, edit: Edit, etag: str = "") -> task_pb2.Task:
+    async def _register(self, task: task_pb2.Task, key: str) -> pb.Outcome:
+        """Propose a new task. ABORTED when a calendar of it has changed meanwhile."""
+        calendars = await known_calendars(self._reads, [task.schedule])
+        command = self._proposals.command(key)
+        try:
+            new = new_task(task, command.now_us, calendars)
+        except ApiError:
+            # An earlier call with this id may have been in time for a schedule that has ended since.
+            outcome = await self._remembered(key)
+            if outcome is None:
+                raise
+            return outcome
+        command.register_tasks.items.add(task=new.task, next_us=new.next_us, calendars_revision=calendars.revision)
+        return await self._proposals.propose(command)
+
+    async def _change(
+        self, name: str, key: str, edit: Edit, etag: str = "", schedule: task_pb2.Schedule | None = None
+    ) -> task_pb2.Task:
         """Read, edit and replace a task, unless that was done under this request id before."""
-        for _ in range(_ATTEMPTS):
+        for _ in range(ATTEMPTS):
             async with self._reads.view() as reader:
                 outcome = remembered(reader, key)
                 row, cursor = read_task(reader, name)
+                calendars = read_calendars(reader, row.task.schedule, schedule or row.task.schedule)
             if outcome is not None:
                 return public_task(row, cursor)
             if etag and revision_of(etag) != row.revision:
                 raise etag_mismatch(name)
             command = self._proposals.command(key)
-            wanted = edit(row.task, command.now_us)
+            wanted = edit(row.task, command.now_us, calendars)
             # To count what a long pause left out may take half a second.
-            body = await asyncio.to_thread(plan_change, row, cursor, wanted, command.now_us)
+            body = await asyncio.to_thread(plan_change, row, cursor, wanted, command.now_us, calendars)
             if body is None:
                 return public_task(row, cursor)
             command.replace_task.CopyFrom(body)
@@ -245,7 +259,7 @@ def _check_id(request_id: str) -> None:
 
 
 def _paused_until(resume_time: Timestamp | None) -> Edit:
-    def edit(current: task_pb2.Task, now_us: int) -> task_pb2.Task:
+    def edit(current: task_pb2.Task, now_us: int, _calendars: KnownCalendars) -> task_pb2.Task:
         task = definition(current)
         task.paused = True
         task.ClearField("resume_time")
@@ -261,7 +275,7 @@ def _paused_until(resume_time: Timestamp | None) -> Edit:
     return edit
 
 
-def _resumed(current: task_pb2.Task, _now_us: int) -> task_pb2.Task:
+def _resumed(current: task_pb2.Task, _now_us: int, _calendars: KnownCalendars) -> task_pb2.Task:
     task = definition(current)
     task.paused = False
     task.ClearField("resume_time")

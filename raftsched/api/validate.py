@@ -1,5 +1,6 @@
 """Checks of task definitions: from what a caller sent to what the state machine keeps, all defaults written out."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -21,13 +22,15 @@ from raftsched.api.policies import (
 )
 from raftsched.core import recurrence
 from raftsched.core.model import HIGHEST_PRIORITY, SECOND_US, At, Delivery, FoldPolicy, GapPolicy
-from raftsched.core.rows import schedule_from_proto, timestamp_us
+from raftsched.core.rows import Calendars, no_calendars, schedule_from_proto, timestamp_us
 from raftsched.core.rrule import RruleError
 from raftsched.core.schedule import MAX_UNION, ScheduleError, next_fire, validate_time_zone
 from raftsched.core.schedule import validate as validate_schedule
 
 MAX_TASK_BYTES = 256 << 10
 MAX_EXCLUSIONS = 400
+MAX_CALENDARS = 16
+"""That a schedule may name."""
 MAX_REASON_CHARS = 200
 _DATE_CHARS = 10
 
@@ -81,11 +84,11 @@ class NewTask:
     next_us: int
 
 
-def new_task(message: task_pb2.Task, now_us: int) -> NewTask:
+def new_task(message: task_pb2.Task, now_us: int, calendars: Calendars = no_calendars) -> NewTask:
     """The definition to register. Raises ApiError (INVALID_ARGUMENT) with all that is wrong."""
     task = definition(message)
-    check_definition(task, now_us)
-    return NewTask(task, first_fire(task, now_us))
+    check_definition(task, now_us, calendars=calendars)
+    return NewTask(task, first_fire(task, now_us, calendars))
 
 
 def definition(message: task_pb2.Task) -> task_pb2.Task:
@@ -99,7 +102,13 @@ def definition(message: task_pb2.Task) -> task_pb2.Task:
     return task
 
 
-def changed_task(current: task_pb2.Task, sent: task_pb2.Task, mask: FieldMask, now_us: int) -> task_pb2.Task:
+def changed_task(
+    current: task_pb2.Task,
+    sent: task_pb2.Task,
+    mask: FieldMask,
+    now_us: int,
+    calendars: Calendars = no_calendars,
+) -> task_pb2.Task:
     """The current definition with the fields of the mask replaced by those that were sent.
 
     Raises ApiError (INVALID_ARGUMENT) for an unknown path and for a definition that is not valid.
@@ -120,7 +129,7 @@ def changed_task(current: task_pb2.Task, sent: task_pb2.Task, mask: FieldMask, n
         task.ClearField("resume_time")
     if task.schedule.HasField("interval") and not task.schedule.interval.HasField("anchor"):
         _keep_anchor(task, current)
-    check_definition(task, now_us, timestamp_us(current.create_time))
+    check_definition(task, now_us, timestamp_us(current.create_time), calendars)
     return task
 
 
@@ -142,7 +151,9 @@ def check_mask(mask: FieldMask) -> None:
     violations.raise_any()
 
 
-def check_definition(task: task_pb2.Task, now_us: int, registered_us: int = 0) -> None:
+def check_definition(
+    task: task_pb2.Task, now_us: int, registered_us: int = 0, calendars: Calendars = no_calendars
+) -> None:
     """Write the defaults of a definition out. Raises ApiError (INVALID_ARGUMENT) with everything that is wrong.
 
     ``registered_us``: when the task was registered; 0: it is registered now.
@@ -152,7 +163,7 @@ def check_definition(task: task_pb2.Task, now_us: int, registered_us: int = 0) -
     check_labels(violations, "task.labels", task.labels)
     check_labels(violations, "task.executor_labels", task.executor_labels)
     if task.schedule.WhichOneof("kind") or not task.after:
-        check_schedule(violations, task.schedule, task.name, now_us, registered_us)
+        check_schedule(violations, task.schedule, task.name, now_us, registered_us, calendars)
     else:
         task.ClearField("schedule")
     check_chain(violations, task)
@@ -191,7 +202,12 @@ def _check_policies(violations: Violations, task: task_pb2.Task) -> None:
 
 
 def check_schedule(
-    violations: Violations, schedule: task_pb2.Schedule, task_name: str, now_us: int, registered_us: int = 0
+    violations: Violations,
+    schedule: task_pb2.Schedule,
+    task_name: str,
+    now_us: int,
+    registered_us: int = 0,
+    calendars: Calendars = no_calendars,
 ) -> None:
     """Note what is wrong with the schedule of a task, and write its defaults out.
 
@@ -201,7 +217,7 @@ def check_schedule(
     _check_kind(found, "task.schedule", schedule, registered_us or now_us)
     if not found:
         try:
-            validate_schedule(schedule_from_proto(schedule, task_name))
+            validate_schedule(schedule_from_proto(schedule, task_name, calendars))
         except ScheduleError as error:
             found.add(f"task.{error.field}", str(error))
     violations.extend(found)
@@ -209,7 +225,8 @@ def check_schedule(
 
 def _check_kind(violations: Violations, path: str, schedule: task_pb2.Schedule, registered_us: int) -> None:
     _check_schedule_times(violations, path, schedule)
-    _check_exclusions(violations, path, schedule)
+    check_exclusions(violations, f"{path}.exclusions", schedule.exclusions)
+    _check_calendars(violations, f"{path}.calendars", schedule)
     match schedule.WhichOneof("kind"):
         case None:
             kinds = ", ".join(field.name for field in schedule.DESCRIPTOR.oneofs_by_name["kind"].fields)
@@ -230,12 +247,25 @@ def _check_kind(violations: Violations, path: str, schedule: task_pb2.Schedule, 
                     _check_kind(violations, f"{path}.union.schedules[{position}]", each, registered_us)
 
 
-def _check_exclusions(violations: Violations, path: str, schedule: task_pb2.Schedule) -> None:
-    if len(schedule.exclusions) > MAX_EXCLUSIONS:
-        violations.add(f"{path}.exclusions", f"has {len(schedule.exclusions)}; at most {MAX_EXCLUSIONS} are allowed")
+def _check_calendars(violations: Violations, path: str, schedule: task_pb2.Schedule) -> None:
+    if len(schedule.calendars) > MAX_CALENDARS:
+        violations.add(path, f"has {len(schedule.calendars)}; at most {MAX_CALENDARS} are allowed")
         return
-    for position, each in enumerate(schedule.exclusions):
-        _check_exclusion(violations, f"{path}.exclusions[{position}]", each)
+    for position, name in enumerate(schedule.calendars):
+        check_name(violations, f"{path}[{position}]", name)
+        if name in schedule.calendars[:position]:
+            violations.add(f"{path}[{position}]", f"{name!r} is named twice")
+
+
+def check_exclusions(
+    violations: Violations, path: str, exclusions: Sequence[task_pb2.Exclusion], largest: int = MAX_EXCLUSIONS
+) -> None:
+    """Note what is wrong with days and windows that are left out."""
+    if len(exclusions) > largest:
+        violations.add(path, f"has {len(exclusions)}; at most {largest:,} are allowed")
+        return
+    for position, each in enumerate(exclusions):
+        _check_exclusion(violations, f"{path}[{position}]", each)
 
 
 def _check_exclusion(violations: Violations, path: str, exclusion: task_pb2.Exclusion) -> None:
@@ -298,7 +328,7 @@ def _check_schedule_times(violations: Violations, path: str, schedule: task_pb2.
             check_time(violations, f"{path}.interval.anchor", interval.anchor)
 
 
-def first_fire(task: task_pb2.Task, now_us: int) -> int:
+def first_fire(task: task_pb2.Task, now_us: int, calendars: Calendars = no_calendars) -> int:
     """The first nominal time of a valid definition that is registered now, or given a new schedule now.
 
     0 for one that has no schedule. Raises ApiError (INVALID_ARGUMENT) when all have passed. A one-time task may come
@@ -306,7 +336,7 @@ def first_fire(task: task_pb2.Task, now_us: int) -> int:
     """
     if task.schedule.WhichOneof("kind") is None:
         return 0
-    schedule = schedule_from_proto(task.schedule, task.name)
+    schedule = schedule_from_proto(task.schedule, task.name, calendars)
     if isinstance(schedule.kind, At):
         if schedule.kind.at_us >= now_us - timestamp_us(task.misfire_threshold):
             return schedule.kind.at_us

@@ -37,17 +37,31 @@ def _part(kind: Schedule, task_name: str) -> str:
 def exclusions(task: Task) -> str:
     """What its schedule leaves out: ``2026-12-24 to 2026-12-26 (Christmas), 2027-01-01``; the first ten."""
     found = task.schedule.exclusions
-    words = [_exclusion(each, zone_of(task)) for each in found[:_SHOWN_EXCLUSIONS]]
+    words = [exclusion(each, zone_of(task)) for each in found[:_SHOWN_EXCLUSIONS]]
     more = len(found) - len(words)
     return ", ".join(words) + (f" and {more} more" if more else "")
 
 
-def _exclusion(of: Exclusion, zone: tzinfo | None) -> str:
+def calendars(task: Task) -> str:
+    """The calendars that its schedule and the members of a union name."""
+    from raftsched.core.rows import calendar_names
+
+    return ", ".join(calendar_names(task.schedule))
+
+
+def exclusion_row(of: Exclusion, zone: tzinfo | None = None) -> tuple[str, str]:
+    """What is excluded, and why."""
     if of.HasField("start_time"):
         words = f"{show_instant(of.start_time, zone)} to {show_instant(of.end_time, zone)}"
     else:
         words = f"{of.date} to {of.last_date}" if of.last_date else of.date
-    return f"{words} ({one_line(of.reason)})" if of.reason else words
+    return words, one_line(of.reason)
+
+
+def exclusion(of: Exclusion, zone: tzinfo | None) -> str:
+    """``2026-12-24 to 2026-12-26 (Christmas)``."""
+    words, reason = exclusion_row(of, zone)
+    return f"{words} ({reason})" if reason else words
 
 
 def after(task: Task) -> str:

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from raftsched.cli import describe, tables
+from raftsched.cli.calendars import Calendars
 from raftsched.cli.failures import ExitCode, Failure
+from raftsched.cli.left_out import left_out
 from raftsched.cli.options import TaskName, instant
 from raftsched.cli.output import Format, enum_name, one_line, print_message
 from raftsched.cli.session import Session
@@ -44,13 +46,13 @@ def explain(
       raftsched explain report --at 2026-03-08T03:00:00-04:00
     """
     found = _find(session.client, name, at or now())
-    if not found:
+    rows = _left_out(session, name, at or now(), found) if session.form is Format.TABLE else []
+    if not found and not rows:
         raise Failure(f"nothing was decided for {name} at or before that time", ExitCode.NOT_FOUND)
     if session.form is not Format.TABLE:
         for entry in found:
             print_message(entry, session.form)
         return
-    rows: list[tuple[str, str]] = []
     for entry in found:
         task = _task(session.client, entry)
         rows += _decision(entry, task) + _coalesced(session.client, entry, task) + _policies(entry, task)
@@ -93,6 +95,19 @@ def _beside(found: list[LedgerEntry], scheduled: LedgerEntry, at: datetime) -> l
     if until < time:
         return found
     return [scheduled] if until > time else [scheduled, *found]
+
+
+def _left_out(session: Session, name: str, at: datetime, found: list[LedgerEntry]) -> list[tuple[str, str]]:
+    """What leaves out the last time that the schedule would have, if that lies behind the last decision."""
+    from raftsched_client import NotFoundError
+
+    try:
+        task = session.client.get_task(name)
+    except NotFoundError:
+        return []
+    time_us, words = left_out(task, int(at.timestamp() * 1_000_000), Calendars(session))
+    decided_us = max((entry.last_nominal_time.ToMicroseconds() for entry in found), default=0)
+    return [("left out", words)] if time_us > decided_us else []
 
 
 def _coalesced(client: Client, entry: LedgerEntry, task: Task | None) -> list[tuple[str, str]]:

@@ -8,6 +8,7 @@ import typer
 
 from raftsched.cli import (
     apply,
+    calendar,
     cluster,
     crontab,
     execution,
@@ -75,6 +76,7 @@ app.callback(help=help_text(root))(root)
 app.add_typer(task.app, name="task", rich_help_panel=_TASKS)
 app.add_typer(execution.app, name="execution", rich_help_panel=_TASKS)
 app.add_typer(group.app, name="group", rich_help_panel=_TASKS)
+app.add_typer(calendar.app, name="calendar", rich_help_panel=_TASKS)
 app.add_typer(history.app, name="logs", rich_help_panel=_TASKS)
 command(app, "ledger", panel=_TASKS)(ledger.ledger)
 command(app, "explain", panel=_TASKS)(explain.explain)

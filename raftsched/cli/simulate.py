@@ -1,4 +1,6 @@
-"""``raftsched simulate``: the fires to come, and a picture of the herd. Needs no cluster for tasks in a file."""
+"""``raftsched simulate``: the fires to come, and a picture of the herd. Needs no cluster for tasks in a file
+that name no calendar.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from raftsched.cli import tables
+from raftsched.cli.calendars import Calendars
 from raftsched.cli.crontab import read_jobs
 from raftsched.cli.failures import usage
 from raftsched.cli.options import instant
@@ -48,7 +51,7 @@ def simulate(
     """Show when tasks will fire, and how many at once, minute by minute. Jitter is left out; nothing is changed.
 
     A name without a file of that name is a task of the cluster. What counts from the registration counts from --from in
-    a file.
+    a file. Calendars are those of the cluster.
 
     \b
     Examples:
@@ -64,7 +67,10 @@ def simulate(
         raise usage("--to must be after --from")
     first_us, last_us = _us(begin), _us(until) - 1
     tasks = _tasks(session, what, crontab)
-    fires = sorted((at_us, number) for number, task in enumerate(tasks) for at_us in _fires(task, first_us, last_us))
+    calendars = Calendars(session)
+    fires = sorted(
+        (at_us, number) for number, task in enumerate(tasks) for at_us in _fires(task, first_us, last_us, calendars)
+    )
     shown = fires[: limit or None]
     tables.print_rows(
         ("NOMINAL TIME", "TASK"), shown, lambda fire: (_local(tasks[fire[1]], fire[0]), tasks[fire[1]].name)
@@ -96,7 +102,7 @@ def _tasks(session: Session, what: str, crontab: bool) -> list[Task]:
     return read_tasks(what) if what == "-" or Path(what).is_file() else [session.client.get_task(what)]
 
 
-def _fires(task: Task, first_us: int, last_us: int) -> list[int]:
+def _fires(task: Task, first_us: int, last_us: int, calendars: Calendars) -> list[int]:
     from raftsched.api.errors import ApiError
     from raftsched.api.fields import Violations
     from raftsched.api.validate import check_schedule
@@ -110,9 +116,9 @@ def _fires(task: Task, first_us: int, last_us: int) -> list[int]:
         raise usage(f"{task.name}: has no schedule")
     violations = Violations()
     try:
-        check_schedule(violations, task.schedule, task.name, first_us)
+        check_schedule(violations, task.schedule, task.name, first_us, calendars=calendars)
         violations.raise_any()
-        found = fires(schedule_from_proto(task.schedule, task.name), first_us, last_us, MAX_FIRES + 1)
+        found = fires(schedule_from_proto(task.schedule, task.name, calendars), first_us, last_us, MAX_FIRES + 1)
     except ApiError as error:
         wrong = error.violations[0]
         raise usage(f"{task.name}: {wrong.field.removeprefix('task.')}: {wrong.description}") from error

@@ -125,6 +125,15 @@ class ScheduleFlags:
             rich_help_panel=_SCHEDULE,
         ),
     ] = None
+    calendar: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--calendar",
+            metavar="NAME",
+            help="Leave out what is in this calendar. Repeatable. Replaces those there were; '' is none.",
+            rich_help_panel=_SCHEDULE,
+        ),
+    ] = None
 
     @property
     def given(self) -> bool:
@@ -155,6 +164,9 @@ class ScheduleFlags:
         if self.exclude is not None:
             del built.exclusions[:]
             built.exclusions.extend(read_exclusions(self.exclude))
+        if self.calendar is not None:
+            del built.calendars[:]
+            built.calendars.extend(filter(None, self.calendar))
         if self.start is not None:
             built.start_time.CopyFrom(to_timestamp(self.start, "start"))
         if self.end is not None:

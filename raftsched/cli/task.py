@@ -391,6 +391,7 @@ def _fields(task: Task) -> list[tuple[str, str]]:
         ("start", show_instant(task.schedule.start_time, zone)),
         ("end", show_instant(task.schedule.end_time, zone)),
         ("excluded", describe.exclusions(task)),
+        ("calendars", describe.calendars(task)),
         ("next fire", describe.next_fire(task, at)),
         ("resumes", show_instant(task.resume_time, zone)),
         ("last fire", show_instant(task.last_fire_time, zone)),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from raftsched.cli import tables
+from raftsched.cli.calendars import Calendars
 from raftsched.cli.failures import ExitCode, Failure, usage
 from raftsched.cli.options import instant
 from raftsched.cli.output import Format
@@ -100,8 +101,9 @@ def verify(
     late_us = int((late or _DEFAULT_LATE) / timedelta(microseconds=1))
     faults = checked = tasks = 0
     rows: list[tuple[str, ...]] = []
+    calendars = Calendars(session)
     for task in session.client.list_tasks(name_prefix=prefix, page_size=1000):
-        found = _check_task(session, task, begin_us, late_us)
+        found = _check_task(session, task, begin_us, late_us, calendars)
         tasks += 1
         checked += found.checked
         faults += found.faults
@@ -113,7 +115,7 @@ def verify(
         raise Failure("the record is not complete, or not in time", ExitCode.FAILURE)
 
 
-def _check_task(session: Session, task: Task, begin_us: int, late_us: int) -> Findings:
+def _check_task(session: Session, task: Task, begin_us: int, late_us: int, calendars: Calendars) -> Findings:
     from raftsched.core.rows import task_from_proto
 
     # What is due and not decided is missing, but for what is being decided just now.
@@ -124,7 +126,7 @@ def _check_task(session: Session, task: Task, begin_us: int, late_us: int) -> Fi
     first_us = begin_us if task.schedule.HasField("at") else max(begin_us, begun.ToMicroseconds() + 1)
     if first_us > last_us:
         return Findings()
-    expected = _nominal_times(task_from_proto(task).schedule, first_us, last_us)
+    expected = _nominal_times(task_from_proto(task, calendars=calendars).schedule, first_us, last_us)
     # An entry may begin long before the first nominal time that is looked at, as after a pause.
     entries = [_entry(each) for each in session.client.list_ledger(task.name, page_size=10_000) if _of(task, each)]
     return check(expected, entries, late_us)

@@ -31,6 +31,8 @@ class Exclusions:
 
     items: tuple[Exclusion, ...]
     time_zone: str = "UTC"
+    calendar: str = ""
+    """The name of the calendar that they are of; "": the schedule's own."""
 
     def end_of(self, at_us: int) -> int:
         """The end of the window that holds the instant, the first that it does not; 0 when none holds it."""

@@ -152,8 +152,8 @@ class Schedule:
     kind: Kind
     start_us: int = 0
     end_us: int = 0
-    exclusions: Exclusions | None = None
-    """None: nothing is left out."""
+    exclusions: tuple[Exclusions, ...] = ()
+    """Its own, and those of calendars."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,9 @@ Task definitions become values of ``core.model``. Execution and ledger rows are 
 are: every node reads, edits and writes one for each change of an execution, and another type would buy nothing.
 """
 
+from collections.abc import Callable, Iterator
 from datetime import date
+from functools import lru_cache
 
 from raftsched_client.v1 import task_pb2
 
@@ -30,11 +32,16 @@ from raftsched.core.model import (
     Task,
     Union,
 )
+from raftsched.core.schedule import ScheduleError
 from raftsched.internal.v1 import command_pb2 as pb
+from raftsched.ports import Reader, Table
 
 _EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
 NO_RANK = 128
 """First byte of a key of ``Table.RANKED`` for the priority 0, which has no rows there."""
+
+Calendars = Callable[[str], bytes | None]
+"""The row of ``Table.CALENDARS`` by name; None when there is none."""
 
 ExecutionRow = pb.ExecutionRow
 LedgerRow = pb.LedgerRow
@@ -150,6 +157,11 @@ def parse_group_start(key: bytes) -> int:
     return int.from_bytes(key[-24:-16], "big")
 
 
+def calendar_use_key(calendar: str, task: str) -> bytes:
+    """Key of ``Table.CALENDAR_USES``."""
+    return calendar.encode() + b"\0" + task.encode()
+
+
 def child_key(parent: str, child: str) -> bytes:
     """Key of ``Table.CHILDREN``."""
     return parent.encode() + b"\0" + child.encode()
@@ -185,11 +197,29 @@ def timestamp_us(value: object) -> int:
     return value.seconds * SECOND_US + value.nanos // 1000  # type: ignore[attr-defined,no-any-return]
 
 
-def task_from_proto(message: task_pb2.Task, uid: int = 0, revision: int = 0) -> Task:
-    """The definition that a valid ``raftsched.v1.Task`` describes."""
+def no_calendars(_name: str) -> bytes | None:
+    """For schedules that name none."""
+    return None
+
+
+def calendars_of(reader: Reader) -> Calendars:
+    """The calendars of a view."""
+    return lambda name: reader.get(Table.CALENDARS, name.encode())
+
+
+def calendar_names(schedule: task_pb2.Schedule) -> list[str]:
+    """The calendars that a schedule or a member of its union names, each once, by name."""
+    inner = (name for each in schedule.union.schedules for name in calendar_names(each))
+    return sorted({*schedule.calendars, *inner})
+
+
+def task_from_proto(
+    message: task_pb2.Task, uid: int = 0, revision: int = 0, calendars: Calendars = no_calendars
+) -> Task:
+    """The definition that a valid ``raftsched.v1.Task`` describes. Raises as ``schedule_from_proto``."""
     return Task(
         name=message.name,
-        schedule=schedule_from_proto(message.schedule, message.name),
+        schedule=schedule_from_proto(message.schedule, message.name, calendars),
         action=message.action.SerializeToString(deterministic=True),
         labels=dict(message.labels),
         time_limit_us=timestamp_us(message.time_limit),
@@ -218,8 +248,11 @@ def task_from_proto(message: task_pb2.Task, uid: int = 0, revision: int = 0) -> 
     )
 
 
-def schedule_from_proto(message: task_pb2.Schedule, task_name: str) -> Schedule:
-    """The schedule that a valid ``raftsched.v1.Schedule`` describes for the task of that name."""
+def schedule_from_proto(message: task_pb2.Schedule, task_name: str, calendars: Calendars = no_calendars) -> Schedule:
+    """The schedule that a valid ``raftsched.v1.Schedule`` describes for the task of that name.
+
+    Raises ScheduleError when it names a calendar that is not among ``calendars``.
+    """
     kind: Kind
     match message.WhichOneof("kind"):
         case "at":
@@ -241,16 +274,40 @@ def schedule_from_proto(message: task_pb2.Schedule, task_name: str) -> Schedule:
                 FoldPolicy(message.rrule.fold) if message.rrule.fold else None,
             )
         case "union":
-            kind = Union(tuple(schedule_from_proto(each, task_name) for each in message.union.schedules))
+            kind = Union(tuple(_members(message.union, task_name, calendars)))
         case _:
             kind = Interval(timestamp_us(message.interval.every), timestamp_us(message.interval.anchor))
-    exclusions = Exclusions(tuple(map(_exclusion, message.exclusions)), _zone_of(message))
+    zone = _zone_of(message)
+    exclusions = [Exclusions(tuple(map(_exclusion, message.exclusions)), zone)] if message.exclusions else []
+    exclusions += [_of_calendar(name, calendars(name), zone) for name in message.calendars]
     return Schedule(
         kind,
         timestamp_us(message.start_time),
         timestamp_us(message.end_time),
-        exclusions if exclusions.items else None,
+        tuple(exclusions),
     )
+
+
+def _members(message: task_pb2.UnionSchedule, task_name: str, calendars: Calendars) -> Iterator[Schedule]:
+    for position, each in enumerate(message.schedules):
+        try:
+            yield schedule_from_proto(each, task_name, calendars)
+        except ScheduleError as error:
+            path = f"schedule.union.schedules[{position}]"
+            raise ScheduleError(path + error.field.removeprefix("schedule"), str(error)) from None
+
+
+def _of_calendar(name: str, row: bytes | None, zone: str) -> Exclusions:
+    if row is None:
+        raise ScheduleError("schedule.calendars", f"there is no calendar named {name!r}")
+    return _calendar_exclusions(row, zone)
+
+
+@lru_cache(maxsize=256)
+def _calendar_exclusions(row: bytes, zone: str) -> Exclusions:
+    """Kept, because the tasks of a herd share calendar and zone."""
+    calendar = pb.CalendarRow.FromString(row).calendar
+    return Exclusions(tuple(map(_exclusion, calendar.exclusions)), zone, calendar.name)
 
 
 def _exclusion(message: task_pb2.Exclusion) -> Exclusion:
@@ -285,10 +342,10 @@ def retry_from_proto(message: task_pb2.RetryPolicy) -> retry.RetryPolicy:
     )
 
 
-def decode_task(row: bytes) -> Task:
-    """The definition that a row of ``Table.TASKS`` holds."""
+def decode_task(row: bytes, calendars: Calendars = no_calendars) -> Task:
+    """The definition that a row of ``Table.TASKS`` holds. Raises as ``schedule_from_proto``."""
     parsed = pb.TaskRow.FromString(row)
-    return task_from_proto(parsed.task, parsed.uid, parsed.revision)
+    return task_from_proto(parsed.task, parsed.uid, parsed.revision, calendars)
 
 
 def decode_cursor(row: bytes) -> Cursor:

@@ -37,8 +37,8 @@ def validate(schedule: Schedule) -> None:
     if schedule.end_us and schedule.end_us <= schedule.start_us:
         raise ScheduleError("schedule.end_time", "the end must be after the start")
     _validate_kind(schedule.kind)
-    if schedule.exclusions is not None:
-        validate_time_zone(schedule.exclusions.time_zone, "schedule.exclusions")
+    for each in schedule.exclusions:
+        validate_time_zone(each.time_zone, "schedule.calendars" if each.calendar else "schedule.exclusions")
     if not next_fire(schedule, 0):
         raise _never(schedule)
 
@@ -84,8 +84,9 @@ def validate_time_zone(name: str, field: str = "schedule.cron.time_zone") -> Non
 
 def _never(schedule: Schedule) -> ScheduleError:
     kind = schedule.kind
-    if schedule.exclusions is not None and next_fire(replace(schedule, exclusions=None), 0):
-        return ScheduleError("schedule.exclusions", "never fires: every nominal time is excluded")
+    if schedule.exclusions and next_fire(replace(schedule, exclusions=()), 0):
+        field = "schedule.calendars" if any(each.calendar for each in schedule.exclusions) else "schedule.exclusions"
+        return ScheduleError(field, "never fires: every nominal time is excluded")
     if isinstance(kind, Cron) and not next_fire(Schedule(Cron(kind.expression)), 0):
         return ScheduleError("schedule.cron.expression", f"{kind.expression!r} never fires: no such day exists")
     if isinstance(kind, Cron) and not next_fire(Schedule(kind), 0):
@@ -109,7 +110,7 @@ def next_fire(schedule: Schedule, after_us: int) -> int:
         if not 0 < fire_us < before_us:
             return 0
         # Each turn leaves at least one window behind.
-        excluded_until_us = schedule.exclusions.end_of(fire_us) if schedule.exclusions else 0
+        excluded_until_us = max((each.end_of(fire_us) for each in schedule.exclusions), default=0)
         if not excluded_until_us:
             return fire_us
         after_us = excluded_until_us - 1
@@ -128,7 +129,7 @@ def _next(kind: Kind, after_us: int) -> int:
 def fires(schedule: Schedule, first_us: int, until_us: int, limit: int) -> list[int]:
     """The first ``limit`` nominal times from ``first_us`` to ``until_us``, both inclusive. Raises as ``next_fire``."""
     at_us = next_fire(schedule, first_us - 1)
-    if isinstance(schedule.kind, Interval) and schedule.exclusions is None:
+    if isinstance(schedule.kind, Interval) and not schedule.exclusions:
         return list(_interval_fires(schedule, schedule.kind, at_us, until_us)[:limit])
     times: list[int] = []
     while 0 < at_us <= until_us and len(times) < limit:

@@ -12,6 +12,7 @@ from raftsched_client.v1 import task_pb2
 from raftsched.core.chain import ChainCondition
 from raftsched.core.model import HIGHEST_PRIORITY, Delivery, MisfirePolicy, OverlapPolicy
 from raftsched.core.overlap import LARGEST_LIMIT, MAX_BACKFILLS
+from raftsched.core.rows import calendar_names
 from raftsched.core.state_check import is_step
 from raftsched.internal.v1 import command_pb2 as pb
 
@@ -44,7 +45,7 @@ def command_problem(command: pb.Command) -> str:
 
 def is_definition(task: task_pb2.Task, *times_us: int) -> bool:
     """Whether a task can be kept as it is, and be given these times."""
-    return is_task(task.name, task.delivery, *times_us) and _is_chain(task) and _is_group(task.group)
+    return is_task(task.name, task.delivery, *times_us) and _is_chain(task) and _has_names(task)
 
 
 def is_task(task_name: str, delivery: int, *times_us: int) -> bool:
@@ -55,6 +56,10 @@ def is_task(task_name: str, delivery: int, *times_us: int) -> bool:
 def _is_chain(task: task_pb2.Task) -> bool:
     """Names become keys, and an end is compared with each condition."""
     return all(_is_name(parent.task) and 0 <= parent.on <= max(ChainCondition) for parent in task.after)
+
+
+def _has_names(task: task_pb2.Task) -> bool:
+    return _is_group(task.group) and all(map(_is_calendar, calendar_names(task.schedule)))
 
 
 def _is_group(name: str) -> bool:
@@ -70,6 +75,16 @@ def _put_group(body: pb.PutGroup) -> bool:
         and 0 <= group.period.seconds <= MAX_US // 1_000_000
         and 0 <= group.period.nanos < 1_000_000_000
     )
+
+
+def _is_calendar(name: str) -> bool:
+    """A zero byte ends it within keys."""
+    return _is_name(name) and "\0" not in name
+
+
+def _put_calendar(body: pb.PutCalendar) -> bool:
+    times = (time_us for item in body.tasks for time_us in item.next_us)
+    return _is_calendar(body.calendar.name) and all(map(_is_time, times))
 
 
 def _is_time(value_us: int) -> bool:
@@ -92,7 +107,7 @@ def _run_task(body: pb.RunTask) -> bool:
     return _is_name(body.name) and _are_executors(body.executor_ids)
 
 
-def _named(body: pb.DeleteTask | pb.DeleteGroup) -> bool:
+def _named(body: pb.DeleteTask | pb.DeleteGroup | pb.DeleteCalendar) -> bool:
     return _is_name(body.name)
 
 
@@ -180,6 +195,8 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
     "backfill_task": _backfill_task,
     "put_group": _put_group,
     "delete_group": _named,
+    "put_calendar": _put_calendar,
+    "delete_calendar": _named,
     "cancel_execution": _cancel_execution,
     "fire": _fire,
     "assign": _attempts,

@@ -1,7 +1,7 @@
 """Definitions of the tasks that fired lately, as the committed table has them."""
 
 from raftsched.core.model import Task
-from raftsched.core.rows import decode_task
+from raftsched.core.rows import calendars_of, decode_task
 from raftsched.ports import Reader, Table
 
 _MAX_TASKS = 50_000
@@ -27,7 +27,7 @@ class TaskCache:
                 return None
             if len(self._tasks) >= _MAX_TASKS:
                 self._tasks.clear()
-            task = self._tasks[name] = decode_task(row)
+            task = self._tasks[name] = decode_task(row, calendars_of(reader))
         return task
 
     def forget(self, name: str) -> None:

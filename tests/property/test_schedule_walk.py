@@ -307,7 +307,7 @@ def test_exclusions_take_away_what_lies_in_them_and_nothing_else(
     dates = [(first_day + day, first_day + day + length) for day, length in days]
     items = [Exclusion(start_us=start_us, end_us=end_us) for start_us, end_us in spans]
     items += [Exclusion(first, last) for first, last in dates]
-    found = fires(replace(schedule, exclusions=Exclusions(tuple(items), zone)), after_us, until_us, 500)
+    found = fires(replace(schedule, exclusions=(Exclusions(tuple(items), zone),)), after_us, until_us, 500)
     everything = fires(schedule, after_us, until_us, 5000)
     assume(len(everything) < 5000)
 

@@ -12,7 +12,14 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import grpc
-from raftsched_client.v1 import cluster_pb2_grpc, error_pb2, execution_pb2_grpc, group_pb2_grpc, task_pb2_grpc
+from raftsched_client.v1 import (
+    calendar_pb2_grpc,
+    cluster_pb2_grpc,
+    error_pb2,
+    execution_pb2_grpc,
+    group_pb2_grpc,
+    task_pb2_grpc,
+)
 
 from raftsched.api.context import ApiContext, OutputChunk
 from raftsched.api.server import ApiServer
@@ -52,6 +59,7 @@ class Caller:
         self.channel = grpc.aio.insecure_channel(address, options=[("grpc.use_local_subchannel_pool", 1)])
         self.tasks = task_pb2_grpc.TaskServiceStub(self.channel)
         self.executions = execution_pb2_grpc.ExecutionServiceStub(self.channel)
+        self.calendars = calendar_pb2_grpc.CalendarServiceStub(self.channel)
         self.groups = group_pb2_grpc.GroupServiceStub(self.channel)
         self.cluster = cluster_pb2_grpc.ClusterServiceStub(self.channel)
 

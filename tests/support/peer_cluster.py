@@ -17,6 +17,8 @@ from google.protobuf import any_pb2, empty_pb2
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from raftsched_client.v1 import (
+    calendar_pb2,
+    calendar_pb2_grpc,
     cluster_pb2,
     cluster_pb2_grpc,
     execution_pb2,
@@ -28,6 +30,8 @@ from raftsched_client.v1 import (
     task_pb2_grpc,
 )
 from raftsched_client.v1.error_pb2 import BadRequest, ErrorInfo, ErrorStatus, FieldViolation, RetryInfo
+
+from tests.support.peer_calendars import CalendarNode
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 ENDED = execution_pb2.EXECUTION_STATE_SUCCEEDED
@@ -107,6 +111,7 @@ class Cluster:
 
     size: int = 1
     tasks: dict[str, task_pb2.Task] = field(default_factory=dict)
+    calendars: dict[str, calendar_pb2.Calendar] = field(default_factory=dict)
     executions: dict[str, execution_pb2.Execution] = field(default_factory=dict)
     outputs: dict[str, list[execution_pb2.GetOutputResponse]] = field(default_factory=dict)
     ledger: list[execution_pb2.LedgerEntry] = field(default_factory=list)
@@ -192,6 +197,7 @@ class Cluster:
         task_pb2_grpc.add_TaskServiceServicer_to_server(node, server)
         execution_pb2_grpc.add_ExecutionServiceServicer_to_server(node, server)
         cluster_pb2_grpc.add_ClusterServiceServicer_to_server(node, server)
+        calendar_pb2_grpc.add_CalendarServiceServicer_to_server(CalendarNode(self, number, refusal), server)
         history_pb2_grpc.add_HistoryServiceServicer_to_server(node, server)
         port = server.add_insecure_port(self.addresses[number])
         await server.start()

@@ -465,6 +465,7 @@ class Schedule(_message.Message):
     START_TIME_FIELD_NUMBER: _builtins.int
     END_TIME_FIELD_NUMBER: _builtins.int
     EXCLUSIONS_FIELD_NUMBER: _builtins.int
+    CALENDARS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def at(self) -> _timestamp_pb2.Timestamp:
         """Once, at this instant. May lie back by up to the misfire threshold when it is registered, which is what a slow
@@ -491,6 +492,10 @@ class Schedule(_message.Message):
     def exclusions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Exclusion]:
         """No nominal time in these. Up to 400."""
 
+    @_builtins.property
+    def calendars(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of calendars whose exclusions hold too. They must exist. Up to 16."""
+
     def __init__(
         self,
         *,
@@ -502,10 +507,11 @@ class Schedule(_message.Message):
         start_time: _timestamp_pb2.Timestamp | None = ...,
         end_time: _timestamp_pb2.Timestamp | None = ...,
         exclusions: _abc.Iterable[Global___Exclusion] | None = ...,
+        calendars: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "cron", b"cron", "end_time", b"end_time", "interval", b"interval", "kind", b"kind", "rrule", b"rrule", "start_time", b"start_time", "union", b"union"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "cron", b"cron", "end_time", b"end_time", "exclusions", b"exclusions", "interval", b"interval", "kind", b"kind", "rrule", b"rrule", "start_time", b"start_time", "union", b"union"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "calendars", b"calendars", "cron", b"cron", "end_time", b"end_time", "exclusions", b"exclusions", "interval", b"interval", "kind", b"kind", "rrule", b"rrule", "start_time", b"start_time", "union", b"union"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["at", "cron", "interval", "rrule", "union"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015

@@ -14,6 +14,7 @@ from google.protobuf.message import DecodeError
 
 from raftsched.core.machine.attempts import assign, expire, report, wake
 from raftsched.core.machine.backfill import backfill_task
+from raftsched.core.machine.calendars import delete_calendar, put_calendar
 from raftsched.core.machine.chains import MAX_PARENTS, follow_ends
 from raftsched.core.machine.checking import check_state
 from raftsched.core.machine.context import (
@@ -109,6 +110,8 @@ _HANDLERS: dict[str, Callable[[Context, Any], pb.Outcome]] = {
     "backfill_task": backfill_task,
     "put_group": put_group,
     "delete_group": delete_group,
+    "put_calendar": put_calendar,
+    "delete_calendar": delete_calendar,
     "cancel_execution": cancel_execution,
     "fire": fire,
     "assign": assign,

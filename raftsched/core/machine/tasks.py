@@ -3,6 +3,12 @@
 from raftsched_client.v1 import task_pb2
 
 from raftsched.core import ids
+from raftsched.core.machine.calendar_uses import (
+    calendars_moved,
+    check_calendars,
+    leave_calendars,
+    use_calendars,
+)
 from raftsched.core.machine.chains import check_parents, children_of, give_up_rounds, link, unlink
 from raftsched.core.machine.context import (
     ABORTED,
@@ -31,9 +37,12 @@ _UIDS_PER_ENTRY = 16_384
 
 
 def register_tasks(context: Context, body: pb.RegisterTasks) -> pb.Outcome:
-    """Create tasks; each item has an outcome of its own."""
+    """Create tasks; each item has an outcome of its own, but for calendars that have changed: then none is created."""
     if len(body.items) > MAX_BATCH_TASKS:
         return rejected(INVALID_ARGUMENT, f"more than {MAX_BATCH_TASKS} tasks in one command")
+    for item in body.items:
+        if moved := calendars_moved(context, item.task.schedule, item.calendars_revision):
+            return moved
     outcome = pb.Outcome()
     for position, item in enumerate(body.items):
         outcome.results.append(_register(context, item, context.index * _UIDS_PER_ENTRY + position))
@@ -47,7 +56,7 @@ def _register(context: Context, item: pb.RegisterTasks.Item, uid: int) -> pb.Out
     name = task.name.encode()
     if batch.get(Table.TASKS, name) is not None:
         return rejected(ALREADY_EXISTS, f"a task named {task.name!r} exists", "task.name")
-    if problem := check_parents(context, task) or check_group(context, task):
+    if problem := check_parents(context, task) or check_group(context, task) or check_calendars(context, task):
         return problem
     task.generation = 1
     task.create_time.FromMicroseconds(context.command.now_us)
@@ -56,6 +65,7 @@ def _register(context: Context, item: pb.RegisterTasks.Item, uid: int) -> pb.Out
     set_cursor(context, name, uid, 1, item.next_us, 0, due_us(task, item.next_us))
     link(context, task)
     regroup(context, "", task.group)
+    use_calendars(context, task)
     context.applied.tasks.append(task.name)
     return pb.Outcome(uid=uid)
 
@@ -67,7 +77,7 @@ def write_task(context: Context, name: bytes, task: task_pb2.Task, uid: int) -> 
     context.batch.put(Table.TASKS, name, row.SerializeToString(deterministic=True))
 
 
-def _keep(context: Context, row: pb.TaskRow) -> None:
+def keep_change(context: Context, row: pb.TaskRow) -> None:
     """Remember a definition that has been replaced, or a deletion; of one name the last 100."""
     batch, name = context.batch, row.task.name
     rows = batch.scan(Table.TASK_CHANGES, task_change_key(name, 0), task_change_key(name, MAX_INT64))
@@ -91,7 +101,7 @@ def resume(context: Context, item: pb.Fire.Item) -> None:
     """End the pause of a task whose time to resume has come. Its due row says that it is still paused."""
     name = item.task.encode()
     row = pb.TaskRow.FromString(required(context.batch, Table.TASKS, name))
-    _keep(context, row)
+    keep_change(context, row)
     row.task.paused = False
     row.task.ClearField("resume_time")
     row.task.update_time.FromMicroseconds(context.command.now_us)
@@ -110,9 +120,14 @@ def replace_task(context: Context, body: pb.ReplaceTask) -> pb.Outcome:
     cursor = decode_cursor(required(batch, Table.CURSORS, name))
     if row.revision != body.expected_revision or (body.moves_cursor and cursor.next_us != body.expected_next_us):
         return rejected(ABORTED, f"the task {task.name!r} has changed since it was read")
-    if problem := check_parents(context, task) or check_group(context, task):
+    if moved := calendars_moved(context, task.schedule, body.calendars_revision):
+        return moved
+    problem = check_parents(context, task) or check_group(context, task) or check_calendars(context, task, row.task)
+    if problem:
         return problem
     regroup(context, row.task.group, task.group)
+    leave_calendars(context, row.task)
+    use_calendars(context, task)
     if list(task.after) != list(row.task.after):
         give_up_rounds(context, row, "the tasks it runs after were changed")
         unlink(context, row.task)
@@ -120,7 +135,7 @@ def replace_task(context: Context, body: pb.ReplaceTask) -> pb.Outcome:
     task.generation = row.task.generation + body.schedule_changed
     task.create_time.CopyFrom(row.task.create_time)
     task.update_time.FromMicroseconds(context.command.now_us)
-    _keep(context, row)
+    keep_change(context, row)
     write_task(context, name, task, row.uid)
     batch.delete(Table.DUE, due_key(due_us(row.task, cursor.next_us), name))
     next_us, last_us = cursor.next_us, cursor.last_us
@@ -162,8 +177,9 @@ def delete_task(context: Context, body: pb.DeleteTask) -> pb.Outcome:
     cursor = decode_cursor(required(batch, Table.CURSORS, name))
     give_up_rounds(context, row, "the task was deleted")
     regroup(context, row.task.group, "")
+    leave_calendars(context, row.task)
     unlink(context, row.task)
-    _keep(context, row)
+    keep_change(context, row)
     deletion = pb.TaskRow(
         task=row.task,
         uid=row.uid,
@@ -171,7 +187,7 @@ def delete_task(context: Context, body: pb.DeleteTask) -> pb.Outcome:
         actor=context.command.actor,
         delete_us=context.command.now_us,
     )
-    _keep(context, deletion)
+    keep_change(context, deletion)
     batch.delete(Table.TASKS, name)
     batch.delete(Table.CURSORS, name)
     batch.delete(Table.DUE, due_key(due_us(row.task, cursor.next_us), name))

@@ -8,6 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from raftsched.internal.v1 import check_pb2 as _check_pb2
+from raftsched_client.v1 import calendar_pb2 as _calendar_pb2
 from raftsched_client.v1 import group_pb2 as _group_pb2
 from raftsched_client.v1 import notification_pb2 as _notification_pb2
 from raftsched_client.v1 import task_pb2 as _task_pb2
@@ -52,6 +53,8 @@ class Command(_message.Message):
     PUT_GROUP_FIELD_NUMBER: _builtins.int
     DELETE_GROUP_FIELD_NUMBER: _builtins.int
     BACKFILL_TASK_FIELD_NUMBER: _builtins.int
+    PUT_CALENDAR_FIELD_NUMBER: _builtins.int
+    DELETE_CALENDAR_FIELD_NUMBER: _builtins.int
     CHECK_STATE_FIELD_NUMBER: _builtins.int
     ADVANCE_SINK_FIELD_NUMBER: _builtins.int
     version: _builtins.int
@@ -96,6 +99,10 @@ class Command(_message.Message):
     @_builtins.property
     def backfill_task(self) -> Global___BackfillTask: ...
     @_builtins.property
+    def put_calendar(self) -> Global___PutCalendar: ...
+    @_builtins.property
+    def delete_calendar(self) -> Global___DeleteCalendar: ...
+    @_builtins.property
     def check_state(self) -> _check_pb2.CheckState: ...
     @_builtins.property
     def advance_sink(self) -> Global___AdvanceSink: ...
@@ -124,14 +131,16 @@ class Command(_message.Message):
         put_group: Global___PutGroup | None = ...,
         delete_group: Global___DeleteGroup | None = ...,
         backfill_task: Global___BackfillTask | None = ...,
+        put_calendar: Global___PutCalendar | None = ...,
+        delete_calendar: Global___DeleteCalendar | None = ...,
         check_state: _check_pb2.CheckState | None = ...,
         advance_sink: Global___AdvanceSink | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["advance_sink", b"advance_sink", "assign", b"assign", "backfill_task", b"backfill_task", "cancel_execution", b"cancel_execution", "check_state", b"check_state", "check_watches", b"check_watches", "delete_group", b"delete_group", "delete_task", b"delete_task", "expire", b"expire", "fire", b"fire", "kind", b"kind", "put_group", b"put_group", "register_tasks", b"register_tasks", "replace_task", b"replace_task", "report", b"report", "retire", b"retire", "run_task", b"run_task", "settle_notices", b"settle_notices", "wake", b"wake"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["advance_sink", b"advance_sink", "assign", b"assign", "backfill_task", b"backfill_task", "cancel_execution", b"cancel_execution", "check_state", b"check_state", "check_watches", b"check_watches", "delete_calendar", b"delete_calendar", "delete_group", b"delete_group", "delete_task", b"delete_task", "expire", b"expire", "fire", b"fire", "kind", b"kind", "put_calendar", b"put_calendar", "put_group", b"put_group", "register_tasks", b"register_tasks", "replace_task", b"replace_task", "report", b"report", "retire", b"retire", "run_task", b"run_task", "settle_notices", b"settle_notices", "wake", b"wake"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "advance_sink", b"advance_sink", "assign", b"assign", "backfill_task", b"backfill_task", "cancel_execution", b"cancel_execution", "check_state", b"check_state", "check_watches", b"check_watches", "delete_group", b"delete_group", "delete_task", b"delete_task", "expire", b"expire", "fire", b"fire", "kind", b"kind", "leader_id", b"leader_id", "now_us", b"now_us", "put_group", b"put_group", "register_tasks", b"register_tasks", "replace_task", b"replace_task", "report", b"report", "request_id", b"request_id", "retire", b"retire", "run_task", b"run_task", "settle_notices", b"settle_notices", "term", b"term", "version", b"version", "wake", b"wake"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "advance_sink", b"advance_sink", "assign", b"assign", "backfill_task", b"backfill_task", "cancel_execution", b"cancel_execution", "check_state", b"check_state", "check_watches", b"check_watches", "delete_calendar", b"delete_calendar", "delete_group", b"delete_group", "delete_task", b"delete_task", "expire", b"expire", "fire", b"fire", "kind", b"kind", "leader_id", b"leader_id", "now_us", b"now_us", "put_calendar", b"put_calendar", "put_group", b"put_group", "register_tasks", b"register_tasks", "replace_task", b"replace_task", "report", b"report", "request_id", b"request_id", "retire", b"retire", "run_task", b"run_task", "settle_notices", b"settle_notices", "term", b"term", "version", b"version", "wake", b"wake"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["register_tasks", "replace_task", "delete_task", "run_task", "cancel_execution", "fire", "assign", "report", "expire", "retire", "wake", "check_watches", "settle_notices", "put_group", "delete_group", "backfill_task", "check_state", "advance_sink"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["register_tasks", "replace_task", "delete_task", "run_task", "cancel_execution", "fire", "assign", "report", "expire", "retire", "wake", "check_watches", "settle_notices", "put_group", "delete_group", "backfill_task", "put_calendar", "delete_calendar", "check_state", "advance_sink"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -147,7 +156,10 @@ class RegisterTasks(_message.Message):
 
         TASK_FIELD_NUMBER: _builtins.int
         NEXT_US_FIELD_NUMBER: _builtins.int
+        CALENDARS_REVISION_FIELD_NUMBER: _builtins.int
         next_us: _builtins.int
+        calendars_revision: _builtins.int
+        """Of the calendars that `next_us` comes from, the largest."""
         @_builtins.property
         def task(self) -> _task_pb2.Task: ...
         def __init__(
@@ -155,10 +167,11 @@ class RegisterTasks(_message.Message):
             *,
             task: _task_pb2.Task | None = ...,
             next_us: _builtins.int = ...,
+            calendars_revision: _builtins.int = ...,
         ) -> None: ...
         _HasFieldArgType: _TypeAlias = _typing.Literal["task", b"task"]  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["next_us", b"next_us", "task", b"task"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["calendars_revision", b"calendars_revision", "next_us", b"next_us", "task", b"task"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -193,6 +206,7 @@ class ReplaceTask(_message.Message):
     SKIPPED_COUNT_FIELD_NUMBER: _builtins.int
     SKIP_REASON_FIELD_NUMBER: _builtins.int
     EXPECTED_NEXT_US_FIELD_NUMBER: _builtins.int
+    CALENDARS_REVISION_FIELD_NUMBER: _builtins.int
     expected_revision: _builtins.int
     schedule_changed: _builtins.bool
     next_us: _builtins.int
@@ -204,6 +218,8 @@ class ReplaceTask(_message.Message):
     skip_reason: _builtins.str
     expected_next_us: _builtins.int
     """The cursor that the proposer saw; checked when `moves_cursor`."""
+    calendars_revision: _builtins.int
+    """Of the calendars that `next_us` comes from, the largest."""
     @_builtins.property
     def task(self) -> _task_pb2.Task: ...
     def __init__(
@@ -218,10 +234,11 @@ class ReplaceTask(_message.Message):
         skipped_count: _builtins.int = ...,
         skip_reason: _builtins.str = ...,
         expected_next_us: _builtins.int = ...,
+        calendars_revision: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["task", b"task"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["expected_next_us", b"expected_next_us", "expected_revision", b"expected_revision", "moves_cursor", b"moves_cursor", "next_us", b"next_us", "schedule_changed", b"schedule_changed", "skip_reason", b"skip_reason", "skipped_count", b"skipped_count", "skipped_last_us", b"skipped_last_us", "task", b"task"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["calendars_revision", b"calendars_revision", "expected_next_us", b"expected_next_us", "expected_revision", b"expected_revision", "moves_cursor", b"moves_cursor", "next_us", b"next_us", "schedule_changed", b"schedule_changed", "skip_reason", b"skip_reason", "skipped_count", b"skipped_count", "skipped_last_us", b"skipped_last_us", "task", b"task"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -356,6 +373,85 @@ class DeleteGroup(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DeleteGroup: _TypeAlias = DeleteGroup  # noqa: Y015
+
+@_typing.final
+class PutCalendar(_message.Message):
+    """Creates a calendar, or replaces the exclusions of one and moves the cursors of the tasks that name it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Item(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        TASK_FIELD_NUMBER: _builtins.int
+        EXPECTED_REVISION_FIELD_NUMBER: _builtins.int
+        NEXT_US_FIELD_NUMBER: _builtins.int
+        task: _builtins.str
+        expected_revision: _builtins.int
+        @_builtins.property
+        def next_us(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+            """Ascending: where the cursor may go on, as fires may move it before this is applied. Ends with 0 where none follows."""
+
+        def __init__(
+            self,
+            *,
+            task: _builtins.str = ...,
+            expected_revision: _builtins.int = ...,
+            next_us: _abc.Iterable[_builtins.int] | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["expected_revision", b"expected_revision", "next_us", b"next_us", "task", b"task"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    CALENDAR_FIELD_NUMBER: _builtins.int
+    CREATE_FIELD_NUMBER: _builtins.int
+    EXPECTED_REVISION_FIELD_NUMBER: _builtins.int
+    TASKS_FIELD_NUMBER: _builtins.int
+    create: _builtins.bool
+    expected_revision: _builtins.int
+    @_builtins.property
+    def calendar(self) -> _calendar_pb2.Calendar: ...
+    @_builtins.property
+    def tasks(self) -> _containers.RepeatedCompositeFieldContainer[Global___PutCalendar.Item]:
+        """All tasks that name it, by name."""
+
+    def __init__(
+        self,
+        *,
+        calendar: _calendar_pb2.Calendar | None = ...,
+        create: _builtins.bool = ...,
+        expected_revision: _builtins.int = ...,
+        tasks: _abc.Iterable[Global___PutCalendar.Item] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["calendar", b"calendar"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["calendar", b"calendar", "create", b"create", "expected_revision", b"expected_revision", "tasks", b"tasks"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PutCalendar: _TypeAlias = PutCalendar  # noqa: Y015
+
+@_typing.final
+class DeleteCalendar(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteCalendar: _TypeAlias = DeleteCalendar  # noqa: Y015
 
 @_typing.final
 class CancelExecution(_message.Message):
@@ -1030,6 +1126,30 @@ class GroupRow(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GroupRow: _TypeAlias = GroupRow  # noqa: Y015
+
+@_typing.final
+class CalendarRow(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALENDAR_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    revision: _builtins.int
+    """The log index of the change that made it so."""
+    @_builtins.property
+    def calendar(self) -> _calendar_pb2.Calendar: ...
+    def __init__(
+        self,
+        *,
+        calendar: _calendar_pb2.Calendar | None = ...,
+        revision: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["calendar", b"calendar"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["calendar", b"calendar", "revision", b"revision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CalendarRow: _TypeAlias = CalendarRow  # noqa: Y015
 
 @_typing.final
 class RoundRow(_message.Message):

@@ -19,6 +19,10 @@ from raftsched.cli.main import run
 from tests.unit.cli.test_cli_settings import COMMANDS
 
 PAGE = Path(__file__).parents[3] / "docs" / "cli.md"
+HOLIDAYS = (
+    "BEGIN:VCALENDAR\nVERSION:2.0\nBEGIN:VEVENT\nDTSTART;VALUE=DATE:20261224\n"
+    "SUMMARY:Christmas\nEND:VEVENT\nEND:VCALENDAR"
+)
 EXECUTION = "01JD9ZK3M0V6X8QH2T4B5N7R9C"
 
 
@@ -50,6 +54,7 @@ def place(cluster, tmp_path, monkeypatch):
     entry.nominal_time.FromSeconds(1_772_953_200)
     cluster.ledger.append(entry)
     (tmp_path / "tasks.yaml").write_text(blocks("yaml")[0])
+    (tmp_path / "holidays.ics").write_text(HOLIDAYS)
     (tmp_path / "crontab").write_text("17 * * * * root cd / && run-parts --report /etc/cron.hourly\n")
     (tmp_path / "raftsched.toml").write_text('id = "n1"\nlisten = "127.0.0.1:7101"\ndata_dir = "data"\n')
     monkeypatch.chdir(tmp_path)
@@ -80,6 +85,9 @@ def test_examples_of_the_page_work_one_after_the_other(place, capsys):
 def test_examples_of_the_help_work(place, capsys, monkeypatch, command):
     monkeypatch.setenv("COLUMNS", "500")
     run(["task", "create", "report", "--cron", "@daily", "--noop"])
+    if command != "calendar create":
+        for calendar in ("freeze", "bavaria"):
+            run(["calendar", "create", calendar, "--exclude", "2026-12-24"])
     capsys.readouterr()
     run([*command.split(), "--help"])
     examples = help_examples(capsys.readouterr().out)
@@ -96,7 +104,7 @@ def test_exit_codes_of_the_page_are_those_of_the_code():
 
 
 def test_every_command_that_prints_json_is_on_the_page():
-    silent = {"diff", "task delete", "simulate", "verify", "execution output", "node", "executor"}
+    silent = {"diff", "task delete", "calendar delete", "simulate", "verify", "execution output", "node", "executor"}
     table = PAGE.read_text().partition("## Output")[2].partition("## Times")[0]
     for command in set(COMMANDS) - silent:
         assert command.rpartition(" ")[2] in table, command

@@ -4,6 +4,43 @@
  */
 
 export interface paths {
+    "/v1/calendars": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description All of them, ordered by name, without their exclusions. */
+        get: operations["ListCalendars"];
+        put?: never;
+        /** @description Errors: INVALID_ARGUMENT, ALREADY_EXISTS, RESOURCE_EXHAUSTED (1,000 calendars). */
+        post: operations["CreateCalendar"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/calendars/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description Errors: NOT_FOUND. */
+        get: operations["GetCalendar"];
+        put?: never;
+        post?: never;
+        /** @description Errors: NOT_FOUND, FAILED_PRECONDITION while a task names it. */
+        delete: operations["DeleteCalendar"];
+        options?: never;
+        head?: never;
+        /** @description Replaces the exclusions, and moves the next nominal time of every task that names the calendar, all at once. A nominal time that is due already stays. Errors: NOT_FOUND, INVALID_ARGUMENT, ABORTED (the etag no longer matches, or its tasks kept changing meanwhile). */
+        patch: operations["UpdateCalendar"];
+        trace?: never;
+    };
     "/v1/cluster": {
         parameters: {
             query?: never;
@@ -511,6 +548,37 @@ export interface components {
             /** @description One per task of the request, in its order. */
             results: components["schemas"]["BatchCreateTaskResult"][];
         };
+        /** @description Days and windows that the tasks which name the calendar leave out. */
+        Calendar: {
+            /** @description 1 to 200 of [A-Za-z0-9._-], starting with a letter or digit. Immutable. */
+            name?: string;
+            /** @description Up to 2,000, of 256 KiB in all. Dates are those of the time zone of each task's schedule. */
+            exclusions?: components["schemas"]["Exclusion"][];
+            /**
+             * Format: date-time
+             * @description Output only.
+             * @example 2030-01-31T12:00:00Z
+             */
+            readonly createTime?: string;
+            /**
+             * Format: date-time
+             * @description Output only.
+             * @example 2030-01-31T12:00:00Z
+             */
+            readonly updateTime?: string;
+            /**
+             * Format: int32
+             * @description Output only. Tasks that name it; at most 10,000 can.
+             */
+            readonly tasks?: number;
+            /**
+             * Format: int32
+             * @description Output only. How many exclusions it has.
+             */
+            readonly exclusionCount?: number;
+            /** @description Output only. Changes with every change of the calendar; send it with UpdateCalendar to act only if nobody changed it in between. */
+            readonly etag?: string;
+        };
         /**
          * @description How an execution must end for another task to run after it. Where the parent was skipped none of them holds.
          *     - `CHAIN_CONDITION_FAILURE`: FAILED, TIMED_OUT, LOST or EXPIRED.
@@ -1010,6 +1078,9 @@ export interface components {
              */
             silence?: string;
         };
+        ListCalendarsResponse: {
+            calendars: components["schemas"]["Calendar"][];
+        };
         ListExecutionsResponse: {
             executions: components["schemas"]["Execution"][];
             nextPageToken: string;
@@ -1294,6 +1365,8 @@ export interface components {
             endTime?: string;
             /** @description No nominal time in these. Up to 400. */
             exclusions?: components["schemas"]["Exclusion"][];
+            /** @description Names of calendars whose exclusions hold too. They must exist. Up to 16. */
+            calendars?: string[];
         };
         SearchLogsResponse: {
             records: components["schemas"]["LogRecord"][];
@@ -1584,6 +1657,153 @@ export interface components {
 }
 export type $defs = Record<string, never>;
 export interface operations {
+    ListCalendars: {
+        parameters: {
+            query?: {
+                consistency?: components["schemas"]["Consistency"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ListCalendarsResponse"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    CreateCalendar: {
+        parameters: {
+            query?: {
+                requestId?: string;
+            };
+            header?: {
+                /** @description Makes the call repeatable: the same key with the same call within an hour returns the first outcome instead of acting again. The same as the field `requestId`. */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Calendar"];
+            };
+        };
+        responses: {
+            /** @description Created. */
+            201: {
+                headers: {
+                    /** @description The path of what was created. */
+                    Location?: string;
+                    /** @description The etag of the task, for If-Match. */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Calendar"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    GetCalendar: {
+        parameters: {
+            query?: {
+                consistency?: components["schemas"]["Consistency"];
+            };
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    /** @description The etag of the task, for If-Match. */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Calendar"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    DeleteCalendar: {
+        parameters: {
+            query?: {
+                requestId?: string;
+            };
+            header?: {
+                /** @description Makes the call repeatable: the same key with the same call within an hour returns the first outcome instead of acting again. The same as the field `requestId`. */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    UpdateCalendar: {
+        parameters: {
+            query?: {
+                requestId?: string;
+            };
+            header?: {
+                /** @description Makes the call repeatable: the same key with the same call within an hour returns the first outcome instead of acting again. The same as the field `requestId`. */
+                "Idempotency-Key"?: string;
+                /** @description Act only if the task still has this etag, as the header `ETag` gave it; otherwise 412. */
+                "If-Match"?: string;
+            };
+            path: {
+                /** @description 1 to 200 of [A-Za-z0-9._-], starting with a letter or digit. Immutable. */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Calendar"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    /** @description The etag of the task, for If-Match. */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Calendar"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
     GetStatus: {
         parameters: {
             query?: {
