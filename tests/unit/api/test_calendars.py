@@ -152,3 +152,16 @@ async def test_tasks_and_calendars_that_change_at_once_agree_in_the_end(cluster:
 
     await asyncio.gather(*(register(number) for number in range(5)), exclude(4))
     assert {await next_day(cluster, f"t{number}") for number in range(5)} == {5}
+
+
+@on_cluster()
+async def test_a_backfill_leaves_out_what_a_calendar_excludes(cluster: ApiCluster) -> None:
+    await make(cluster, holidays("2026-01-05"))
+    wanted = schedule(cron="0 9 * * *", start=datetime(2026, 1, 4, tzinfo=UTC), calendars=["holidays"])
+    tasks = cluster.caller().tasks
+    await tasks.CreateTask(create(task("report", schedule=wanted)))
+    request = task_pb2.BackfillTaskRequest(name="report", dry_run=True)
+    request.start_time.FromDatetime(datetime(2026, 1, 4, tzinfo=UTC))
+    request.end_time.FromDatetime(datetime(2026, 1, 7, tzinfo=UTC))
+    times = (await tasks.BackfillTask(request)).times
+    assert [each.nominal_time.ToDatetime().day for each in times] == [4, 6]
