@@ -8,6 +8,7 @@ from raftsched_client.v1 import history_pb2, task_pb2
 
 from raftsched.core.model import ExecutionState
 from raftsched.core.rows import ExecutionRow, LedgerRow, has_execution, parse_ledger_key, timestamp_us
+from raftsched.history.text import plain
 from raftsched.internal.v1 import command_pb2 as pb
 
 BIN_BASE = 1.05
@@ -82,7 +83,7 @@ def execution_record(execution_id: bytes, value: bytes) -> Record:
         end_us=row.end_us,
         exit_code=row.exit_code if row.HasField("exit_code") else None,
         error="\n".join(dict.fromkeys(filter(None, errors))),
-        output=row.output_tail.decode(errors="replace"),
+        output=plain(row.output_tail.decode(errors="replace")),
         final=ExecutionState(row.state).ended,
     )
 

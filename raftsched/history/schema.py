@@ -11,7 +11,7 @@ from pathlib import Path
 
 import structlog
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """A file of another version is moved aside and made anew."""
 TIE_BITS = 21
 _MAX_MS = (1 << 42) - 1

@@ -121,6 +121,17 @@ def test_text_of_an_earlier_state_is_not_found_any_more(bench):
     assert bench.keys(query="second") == [execution_id]
 
 
+def test_words_are_found_behind_the_escape_sequences_of_terminals(bench):
+    coloured, marked = b"\x1b[32minvoice\x1b[0m", b"pay\x1b[01;31m\x1b[Kment"
+    link, apart = b"\x1b]8;;http://u\x1b\\receipt\x1b]8;;\x07", b"left\x1b[2;9Hright"
+    bench.tell(bench.run("job", output=b" ".join([coloured, marked, link, apart])))
+    for word in ("invoice", "payment", "receipt", "left", "right"):
+        (hit,) = search(bench.index.sql, Search(query=word), 0, 10).hits
+        assert hit.snippet == "invoice payment receipt left right"
+    for word in ("32minvoice", "8", "http"):
+        assert not search(bench.index.sql, Search(query=word), 0, 10).hits
+
+
 def test_catching_up_ends_open_executions_and_removes_those_that_are_gone(bench):
     (started, _) = bench.run("job")
     lost_id = ids.execution_id(99, 1, NOW)
