@@ -18,6 +18,14 @@ _SCALARS: dict[int, Schema] = {
     FieldDescriptor.TYPE_INT64: {"type": "string", "format": "int64", "pattern": r"^-?[0-9]{1,19}$"},
     FieldDescriptor.TYPE_STRING: {"type": "string"},
 }
+_INT64_GIVEN: Schema = {
+    "type": ["string", "integer"],
+    "format": "int64",
+    "pattern": _SCALARS[FieldDescriptor.TYPE_INT64]["pattern"],
+    "minimum": -(2**63),
+    "maximum": 2**63 - 1,
+}
+"""Of a request: protobuf's JSON mapping writes 64-bit integers as strings, and reads numbers too."""
 _TEXTS: dict[str, Schema] = {
     "google.protobuf.Timestamp": {"type": "string", "format": "date-time", "examples": ["2030-01-31T12:00:00Z"]},
     "google.protobuf.Duration": {"type": "string", "pattern": DURATION, "examples": ["90s"]},
@@ -106,7 +114,13 @@ class Schemas:
             return self.message(field.message_type)
         if field.enum_type is not None:
             return self._enum(field.enum_type)
+        if field.type == FieldDescriptor.TYPE_INT64 and self._is_given(field):
+            return dict(_INT64_GIVEN)
         return dict(_SCALARS[field.type])
+
+    def _is_given(self, field: FieldDescriptor) -> bool:
+        message = field.full_name.rpartition(".")[0]
+        return message in self._inputs and field.full_name not in self._outputs
 
     def _enum(self, enum: EnumDescriptor) -> Schema:
         if enum.name not in self.components:

@@ -634,7 +634,7 @@ export interface components {
              * Format: int64
              * @description At least 6 MiB. 0: no limit.
              */
-            memoryLimitBytes?: string;
+            memoryLimitBytes?: string | number;
             /**
              * Format: int32
              * @description In thousandths of a CPU. 0: no limit.
