@@ -4,7 +4,7 @@ import { shell, useSession } from './session.ts';
 const session = useSession();
 const NAME = 'accessible';
 const PATHS = [
-  ...['/', '/tasks', '/register', '/executions', '/logs', '/cluster', '/nowhere', '/tasks?prefix=none'],
+  ...['/', '/tasks', '/register', '/executions', '/logs', '/groups', '/cluster', '/nowhere', '/tasks?prefix=none'],
   ...['', '/edit', '?tab=ledger', '?tab=changes'].map((rest) => `/tasks/${NAME}${rest}`),
   ...['/executions/ID', '/logs?q=red', '/logs?kind=task_change'],
 ];
@@ -21,6 +21,7 @@ beforeAll(async () => {
   const action = shell(String.raw`printf '\033[31mred\033[0m\n'; exit 1`);
   await s.task(NAME, { labels: { team: 'e2e' }, action, retry: { maxAttempts: 2, initialBackoff: '0.1s' } });
   await s.call('PATCH', `/v1/tasks/${NAME}`, { priority: 1 });
+  await s.call('POST', '/v1/groups', { name: 'accessible-group', maxRunning: 3, maxStarts: 10 });
   id = await s.run(NAME);
 });
 

@@ -105,6 +105,53 @@ test('every policy of the form reaches the task and comes back when it is edited
   expect(edited).toMatchObject({ overlapPolicy: 'OVERLAP_POLICY_QUEUE', generation: task.generation });
 });
 
+test('days that are left out, a group and notifications reach the task and come back when it is edited', async () => {
+  const s = session();
+  await s.call('POST', '/v1/groups', { name: 'shared-database', maxRunning: 2 });
+  await s.open('/register');
+  await s.field('Name').fill('told-of');
+  await s.field('Cron expression').fill('0 9 * * *');
+  await s.field('Leaves out').fill('2030-12-24..2030-12-26 holidays\n2031-01-01');
+  await s.field('Command line').fill('true');
+  await s.page.getByRole('switch', { name: 'Tell a webhook' }).click();
+  await s.field('Webhook').fill('http://127.0.0.1:9/hook');
+  await s.field('When').press('ArrowDown');
+  await s.page.getByRole('option', { name: 'it failed for good' }).click();
+  await s.page.getByRole('option', { name: 'no success was reported in time' }).click();
+  await s.page.keyboard.press('Escape');
+  await s.field('Success is due within').fill('1h');
+  await s.field('Group').click();
+  await s.page.getByRole('option', { name: 'shared-database' }).click();
+  await s.button('Register').click();
+  await s.heading('told-of');
+  const task = await s.call('GET', '/v1/tasks/told-of');
+  expect(task).toMatchObject({
+    group: 'shared-database',
+    schedule: {
+      exclusions: [{ date: '2030-12-24', lastDate: '2030-12-26', reason: 'holidays' }, { date: '2031-01-01' }],
+    },
+    notifications: {
+      url: 'http://127.0.0.1:9/hook',
+      occasions: ['OCCASION_FAILURE', 'OCCASION_MISSING'],
+      reportWithin: '3600s',
+    },
+  });
+  await s.seen('2030-12-24..2030-12-26 holidays');
+  await s.open('/tasks/told-of/edit');
+  expect(await s.field('Leaves out').inputValue()).toBe('2030-12-24..2030-12-26 holidays\n2031-01-01');
+  expect(await s.field('Group').inputValue()).toBe('shared-database');
+  await s.field('Leaves out').fill('2030-13-24');
+  await s.button('Save').click();
+  await s.page.waitForSelector('[data-field="schedule.exclusions"] [aria-invalid=true]');
+  await s.field('Leaves out').fill('');
+  await s.page.getByRole('switch', { name: 'Tell a webhook' }).click();
+  await s.button('Save').click();
+  await s.heading('told-of');
+  const edited = await s.call('GET', '/v1/tasks/told-of');
+  expect(edited.notifications).toBeUndefined();
+  expect(edited.schedule).toMatchObject({ exclusions: [] });
+});
+
 test('a kind that is written as JSON is registered as it stands', async () => {
   const s = session();
   await s.open('/register');

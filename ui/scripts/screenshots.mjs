@@ -20,6 +20,7 @@ const pages = {
   executions: '/executions',
   logs: `/logs?q=${process.env.WORDS ?? 'refused'}`,
   execution: `/executions/${execution?.id}`,
+  groups: '/groups',
   cluster: '/cluster',
 };
 

@@ -13,6 +13,7 @@ import { Layout } from './components/Layout.tsx';
 import { ClusterPage } from './pages/Cluster.tsx';
 import { ExecutionPage } from './pages/Execution.tsx';
 import { ExecutionsPage } from './pages/Executions.tsx';
+import { GroupsPage } from './pages/Groups.tsx';
 import { LogsPage } from './pages/Logs.tsx';
 import { NotFoundPage } from './pages/NotFound.tsx';
 import { OverviewPage } from './pages/Overview.tsx';
@@ -45,6 +46,7 @@ const router = createBrowserRouter([
       { path: '/executions', element: <ExecutionsPage /> },
       { path: '/executions/:id', element: <ExecutionPage /> },
       { path: '/logs', element: <LogsPage /> },
+      { path: '/groups', element: <GroupsPage /> },
       { path: '/cluster', element: <ClusterPage /> },
       { path: '*', element: <NotFoundPage /> },
     ],

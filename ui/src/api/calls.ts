@@ -7,6 +7,7 @@ import type {
   Execution,
   ExecutionList,
   ExecutionState,
+  Group,
   LeadershipTransfer,
   Ledger,
   LedgerEntry,
@@ -103,6 +104,26 @@ export async function resumeTask(name: string): Promise<void> {
 
 export async function runTask(name: string): Promise<Execution> {
   return change<Execution>('POST', `${taskPath(name)}:run`, {});
+}
+
+const groupPath = (name: string) => `/v1/groups/${encodeURIComponent(name)}`;
+
+/** All of them, by name. */
+export async function listGroups(signal?: AbortSignal): Promise<Group[]> {
+  return (await read<{ groups: Group[] }>('/v1/groups', {}, signal)).groups;
+}
+
+export async function createGroup(group: Group): Promise<void> {
+  await change('POST', '/v1/groups', group);
+}
+
+/** Replace the limits of a group. */
+export async function updateGroup(group: Group): Promise<void> {
+  await change('PATCH', withQuery(groupPath(group.name ?? ''), { updateMask: 'maxRunning,maxStarts,period' }), group);
+}
+
+export async function deleteGroup(name: string): Promise<void> {
+  await change('DELETE', groupPath(name));
 }
 
 /** The next nominal times that a schedule would have, and why it would be refused. Hashed cron fields follow from the name. */

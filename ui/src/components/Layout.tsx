@@ -17,6 +17,7 @@ import {
   IconLayoutDashboard,
   IconMoon,
   IconServer2,
+  IconStack2,
   IconSun,
 } from '@tabler/icons-react';
 import { useEffect, useRef } from 'react';
@@ -30,6 +31,7 @@ const PAGES = [
   { to: '/tasks', label: 'Tasks', icon: IconCalendarClock },
   { to: '/executions', label: 'Executions', icon: IconHistory },
   { to: '/logs', label: 'Logs', icon: IconFileSearch },
+  { to: '/groups', label: 'Groups', icon: IconStack2 },
   { to: '/cluster', label: 'Cluster', icon: IconServer2 },
 ];
 

@@ -22,8 +22,9 @@ import { FullTime, Relative, When } from '../components/When.tsx';
 import { utf8OrNull } from '../lib/bytes.ts';
 import { actionWords, scheduleWords, taskZone } from '../lib/describe.ts';
 import { formatBytes, formatCount, formatDuration, protoDurationMs } from '../lib/duration.ts';
+import { exclusionLine } from '../lib/form/exclusions.ts';
 import { calendar, yearOfDays } from '../lib/stats.ts';
-import { formatTime, timeMs } from '../lib/time.ts';
+import { formatTime, timeMs, viewerZone } from '../lib/time.ts';
 import { useNow } from '../lib/useNow.ts';
 
 const DAYS = 7;
@@ -170,6 +171,8 @@ function policyFacts(task: Task): [string, React.ReactNode][] {
   }
   for (const [field, ms] of lengths) if (ms !== undefined) facts.push([names[field], formatDuration(ms)]);
   if (task.placement === 'PLACEMENT_EVERY') facts.push(['Placement', 'On every executor']);
+  if (task.group) facts.push(['Group', <Link to="/groups">{task.group}</Link>]);
+  if (task.notifications) facts.push(['Tells', <span className="mono wrap-anywhere">{task.notifications.url}</span>]);
   if (task.priority) facts.push(['Priority', String(task.priority)]);
   if (task.paused && task.resumeTime) facts.push(['Resumes', <FullTime time={task.resumeTime} />]);
   return facts;
@@ -206,6 +209,10 @@ function Fires({ task }: { task: Task }) {
   if (schedule?.interval?.anchor) facts.push(['Counted from', <FullTime time={schedule.interval.anchor} />]);
   if (schedule?.startTime) facts.push(['Not before', <FullTime time={schedule.startTime} zone={zone} />]);
   if (schedule?.endTime) facts.push(['Ends', <FullTime time={schedule.endTime} zone={zone} />]);
+  if (schedule?.exclusions?.length) {
+    const lines = schedule.exclusions.map((each) => exclusionLine(each, viewerZone())).join('\n');
+    facts.push(['Leaves out', <pre className="code">{lines}</pre>]);
+  }
   facts.push(['Last fire', <FullTime time={task.lastFireTime} zone={zone} />]);
   facts.push([
     'Next fire',

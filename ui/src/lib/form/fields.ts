@@ -18,7 +18,7 @@ export interface Field {
   code?: boolean;
   /** What one row of pairs is called. */
   noun?: string;
-  /** Is there only while another field of the form holds one of these. */
+  /** Is there only while another field of the form is there and holds one of these. */
   only?: { path: string; values: readonly Value[] };
 }
 
@@ -56,6 +56,15 @@ export const IDENTITY: readonly Field[] = [
 const VALIDITY: readonly Field[] = [
   { path: 'schedule.startTime', kind: 'instant', label: 'Not before', description: 'Empty: from the beginning' },
   { path: 'schedule.endTime', kind: 'instant', label: 'Ends', description: 'Empty: never' },
+  {
+    path: 'schedule.exclusions',
+    kind: 'exclusions',
+    label: 'Leaves out',
+    description: 'A day, days or a window in each line, and why',
+    placeholder: '2026-12-24..2026-12-26 Christmas',
+    wide: true,
+    code: true,
+  },
 ];
 
 /** What is done when the clock of a zone is put forward or back. */
@@ -565,10 +574,7 @@ export const OVERLAP: readonly Field[] = [
   },
 ];
 
-/** Not a field of the task: whether there is a retry policy. */
-export const RETRIES = 'retry';
-
-const RETRYING = { path: RETRIES, values: [true] } as const;
+const RETRYING = { path: 'retry', values: [true] } as const;
 export const FAILURE: readonly Field[] = [
   {
     path: 'timeLimit',
@@ -587,7 +593,7 @@ export const FAILURE: readonly Field[] = [
       { value: 'DELIVERY_AT_MOST_ONCE', label: 'At most once: count as lost' },
     ],
   },
-  { path: RETRIES, kind: 'boolean', label: 'Try again when an attempt fails', wide: true },
+  { path: 'retry', kind: 'part', label: 'Try again when an attempt fails', wide: true },
   {
     path: 'retry.maxAttempts',
     kind: 'integer',
@@ -638,6 +644,70 @@ export const FAILURE: readonly Field[] = [
   },
 ];
 
+const NOTIFYING = { path: 'notifications', values: [true] } as const;
+const NOTIFY: readonly Field[] = [
+  { path: 'notifications', kind: 'part', label: 'Tell a webhook', wide: true },
+  {
+    path: 'notifications.url',
+    kind: 'text',
+    label: 'Webhook',
+    description: 'Gets CloudEvents by POST',
+    placeholder: 'https://',
+    required: true,
+    code: true,
+    only: NOTIFYING,
+  },
+  {
+    path: 'notifications.occasions',
+    kind: 'list',
+    label: 'When',
+    options: [
+      { value: 'OCCASION_FAILURE', label: 'it failed for good' },
+      { value: 'OCCASION_LOST', label: 'it was lost' },
+      { value: 'OCCASION_SKIPPED', label: 'it was skipped' },
+      { value: 'OCCASION_LATE', label: 'it started late' },
+      { value: 'OCCASION_MISSING', label: 'no success was reported in time' },
+    ],
+    description: 'What is told',
+    required: true,
+    only: NOTIFYING,
+  },
+  {
+    path: 'notifications.lateAfter',
+    kind: 'duration',
+    label: 'Late after',
+    description: 'From the nominal time to the start',
+    placeholder: 'such as 1m',
+    required: true,
+    only: { path: 'notifications.occasions', values: ['OCCASION_LATE'] },
+  },
+  {
+    path: 'notifications.reportWithin',
+    kind: 'duration',
+    label: 'Success is due within',
+    description: 'From the nominal time to the end',
+    placeholder: 'such as 1h',
+    required: true,
+    only: { path: 'notifications.occasions', values: ['OCCASION_MISSING'] },
+  },
+  {
+    path: 'notifications.signingSecret',
+    kind: 'text',
+    label: 'Signing secret',
+    description: 'Name of a secret of the nodes; empty: not signed',
+    code: true,
+    only: NOTIFYING,
+  },
+  {
+    path: 'notifications.headers',
+    kind: 'pairs',
+    label: 'Headers of the notices',
+    noun: 'Notice header',
+    wide: true,
+    only: NOTIFYING,
+  },
+];
+
 export const PLACE: readonly Field[] = [
   {
     path: 'executorLabels',
@@ -656,6 +726,13 @@ export const PLACE: readonly Field[] = [
       { value: 'PLACEMENT_ANY', label: 'Any one' },
       { value: 'PLACEMENT_EVERY', label: 'Every one' },
     ],
+  },
+  {
+    path: 'group',
+    kind: 'group',
+    label: 'Group',
+    description: 'Whose limits it shares',
+    placeholder: 'none',
   },
   {
     path: 'priority',
@@ -680,5 +757,6 @@ export const SECTIONS: readonly { title: string; fields: readonly Field[] }[] = 
   { title: 'When it is late', fields: LATE },
   { title: 'When runs overlap', fields: OVERLAP },
   { title: 'When it fails', fields: FAILURE },
+  { title: 'Notifications', fields: NOTIFY },
   { title: 'Where it runs', fields: PLACE },
 ];

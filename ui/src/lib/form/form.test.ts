@@ -69,6 +69,26 @@ const TASKS: Task[] = [
     misfireThreshold: '10s',
     delivery: 'DELIVERY_AT_LEAST_ONCE',
   },
+  {
+    name: 'told',
+    schedule: {
+      interval: { every: '60s' },
+      exclusions: [
+        { date: '2026-12-25' },
+        { date: '2026-12-31', lastDate: '2027-01-01', reason: 'a long night' },
+        { startTime: '2026-07-01T10:00:00.000Z', endTime: '2026-07-01T10:30:00.000Z', reason: 'move' },
+      ],
+    },
+    action: { noop: {} },
+    group: 'database',
+    notifications: {
+      url: 'https://example.org/hook',
+      occasions: ['OCCASION_FAILURE', 'OCCASION_LATE'],
+      lateAfter: '60s',
+      signingSecret: 'hook',
+      headers: { X: 'y' },
+    },
+  },
 ];
 
 describe('the form of a task', () => {
@@ -142,6 +162,42 @@ describe('the form of a task', () => {
     expect(taskOf(typed(emptyForm(ZONE), { retry: true })).task.retry).toEqual({ maxAttempts: 3 });
   });
 
+  it('asks for what a notification needs, and only for that', () => {
+    const form = typed(emptyForm(ZONE), { notifications: true, 'notifications.occasions': ['OCCASION_MISSING'] });
+    expect(Object.keys(taskOf(form).errors)).toEqual(
+      expect.arrayContaining(['notifications.url', 'notifications.reportWithin']),
+    );
+    const told = typed(form, {
+      'notifications.url': 'http://x/',
+      'notifications.reportWithin': '1h',
+      'notifications.lateAfter': '1m',
+    });
+    expect(taskOf(told).task.notifications).toEqual({
+      url: 'http://x/',
+      occasions: ['OCCASION_MISSING'],
+      reportWithin: '3600s',
+    });
+    const off = taskOf(typed(told, { notifications: false }));
+    expect(off.task.notifications).toBeUndefined();
+    expect(Object.keys(off.errors).join(' ')).not.toContain('notifications');
+  });
+
+  it('reads what a schedule leaves out from lines', () => {
+    const lines = (text: string) => taskOf(typed(emptyForm(ZONE), { 'schedule.exclusions': text }));
+    expect(
+      lines(' 2026-12-24 .. 2026-12-26  two days \n\n2026-07-01T10:00..2026-07-01T12:00').task.schedule,
+    ).toMatchObject({
+      exclusions: [
+        { date: '2026-12-24', lastDate: '2026-12-26', reason: 'two days' },
+        { startTime: '2026-07-01T08:00:00.000Z', endTime: '2026-07-01T10:00:00.000Z' },
+      ],
+    });
+    for (const wrong of ['25.12.2026', '2026-12-24..never', '2026-07-01T10:00']) {
+      expect(lines(`2026-01-01\n${wrong}`).errors['schedule.exclusions']).toContain(wrong);
+    }
+    expect(lines(' \n').task.schedule).not.toHaveProperty('exclusions');
+  });
+
   it('has no schedule when it only runs after other tasks', () => {
     const after = [{ task: 'extract', on: 'CHAIN_CONDITION_SUCCESS' as const }];
     const task: Task = { name: 'load', action: { noop: {} }, after } as unknown as Task;
@@ -190,6 +246,7 @@ it('puts what the server refuses beside the field of the form', () => {
       { field: 'schedule.cron.expression', description: 'bad minute' },
       { field: 'action.command.argv', description: 'is required' },
       { field: 'labels[team]', description: 'too many' },
+      { field: 'schedule.exclusions[2].date', description: 'is no day' },
       { field: 'schedule', description: 'never fires' },
       { field: 'requestId', description: 'odd' },
     ],
@@ -200,6 +257,7 @@ it('puts what the server refuses beside the field of the form', () => {
     'schedule.cron.expression': 'bad minute; never fires',
     'action.command.script': 'is required',
     labels: 'too many',
+    'schedule.exclusions': 'number 3: is no day',
   });
   expect(rest).toEqual(['requestId: odd']);
 });

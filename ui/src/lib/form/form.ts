@@ -7,7 +7,6 @@ import {
   CHOICES,
   IDENTITY,
   NO_SCHEDULE,
-  RETRIES,
   SCHEDULE,
   SCRIPT,
   SCRIPT_ARGUMENTS,
@@ -97,7 +96,6 @@ function variantOf(choice: Choice, task: Json): string {
 }
 
 function shown(field: Field, task: Json, zone: string): Value {
-  if (field.path === RETRIES) return task.retry !== undefined;
   if (!isKnown(task, field)) return field.kind === 'zone' ? zone : (field.initial ?? empty(field));
   const value = raw(task, field.path);
   if (field.kind === 'choice') return chosen(field, value);
@@ -121,8 +119,12 @@ function chosen(field: Field, value: unknown): string {
 }
 
 /** Whether an input is there, as others are filled in. */
-export function isShown(field: Field, form: TaskForm): boolean {
-  return field.only === undefined || field.only.values.includes(form.values[field.only.path] ?? '');
+export function isShown({ only }: Field, form: TaskForm): boolean {
+  if (only === undefined) return true;
+  const held = form.values[only.path] ?? '';
+  const all: readonly unknown[] = Array.isArray(held) ? held : [held];
+  const upon = PLAIN.find(({ path }) => path === only.path);
+  return only.values.some((value) => all.includes(value)) && (upon === undefined || isShown(upon, form));
 }
 
 /** Texts of the task that are not text but other bytes: the form cannot show them, so they can only be kept. */
@@ -151,8 +153,9 @@ export function taskOf(form: TaskForm, base?: Task): { task: TaskDefinition; err
     put(task, field.path, result.value);
   };
   for (const field of PLAIN) {
-    if (field.path === RETRIES) put(task, RETRIES, form.values[RETRIES] === true ? (task.retry ?? {}) : undefined);
-    else if (isShown(field, form)) write(field, true);
+    if (field.kind === 'part') {
+      put(task, field.path, form.values[field.path] === true ? (raw(task, field.path) ?? {}) : undefined);
+    } else if (isShown(field, form)) write(field, true);
     else put(task, field.path, undefined);
   }
   for (const choice of CHOICES) {
@@ -264,7 +267,9 @@ export function placeViolations(
   const rest: string[] = [];
   for (const { field, description } of violations) {
     const place = placeOf(field, form);
-    if (place) errors[place] = [errors[place], description].filter(Boolean).join('; ');
+    const number = /\[(\d+)\]/.exec(field)?.[1];
+    const said = number === undefined ? description : `number ${String(Number(number) + 1)}: ${description}`;
+    if (place) errors[place] = [errors[place], said].filter(Boolean).join('; ');
     else rest.push(field ? `${field}: ${description}` : description);
   }
   return { errors, rest };

@@ -1,5 +1,6 @@
 /** How each kind of field turns a value of the API's JSON into what is typed, and back. */
 import { lossyUtf8, toBase64 } from '../bytes.ts';
+import { exclusionLine, readExclusions } from './exclusions.ts';
 import { editableDuration, parseDurationMs, protoDurationMs, toProtoDuration } from '../duration.ts';
 import { msToZoned, timeMs, zonedToMs } from '../time.ts';
 import { joinWords, splitWords } from '../words.ts';
@@ -36,6 +37,8 @@ const CODECS = {
   choice: text,
   /** Name of a time zone. */
   zone: text,
+  /** Name of a group. */
+  group: text,
   /** Several lines, kept as they are. */
   area: { ...text, read: (shown) => left(String(shown)) },
   bytes: {
@@ -48,6 +51,8 @@ const CODECS = {
     show: (value) => value === true,
     read: (shown) => (shown === true ? { value: true } : {}),
   },
+  /** Whether the task has the part that the fields behind it describe. */
+  part: { empty: false, show: (value) => value !== undefined, read: () => ({}) },
   /** An integer; 0 stands for what is not set. */
   integer: {
     empty: '',
@@ -107,6 +112,12 @@ const CODECS = {
       if (error !== undefined || value === undefined) return error === undefined ? {} : { error };
       return { value: Object.entries(isRecord(value) ? value : {}).map(([task, on]) => ({ task, on })) };
     },
+  },
+  /** Days and windows that a schedule leaves out, a line for each. */
+  exclusions: {
+    empty: '',
+    show: (value, zone) => (Array.isArray(value) ? value : []).map((each) => exclusionLine(each, zone)).join('\n'),
+    read: (shown, zone) => readExclusions(String(shown), zone),
   },
   /** Words as a shell splits them. */
   words: {

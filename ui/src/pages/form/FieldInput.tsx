@@ -1,5 +1,6 @@
 import { MultiSelect, Select, Switch, TagsInput, Textarea, TextInput } from '@mantine/core';
 import { Fragment, type ReactNode } from 'react';
+import { GroupInput } from '../../components/GroupInput.tsx';
 import { PairsInput } from '../../components/PairsInput.tsx';
 import type { Field } from '../../lib/form/fields.ts';
 import { isShown } from '../../lib/form/form.ts';
@@ -83,6 +84,7 @@ function FieldInput({ field, value, error, disabled, onChange }: InputProps) {
         />
       );
     case 'boolean':
+    case 'part':
       return (
         <Switch
           label={label}
@@ -131,7 +133,10 @@ function FieldInput({ field, value, error, disabled, onChange }: InputProps) {
       );
     case 'integers':
       return <TagsInput {...shared} size="sm" value={value as string[]} onChange={onChange} />;
+    case 'group':
+      return <GroupInput {...shared} placeholder={placeholder} value={text} onChange={onChange} />;
     case 'area':
+    case 'exclusions':
     case 'bytes':
     case 'json':
       return (
