@@ -149,6 +149,16 @@ class HistoryConfig(_Section):
     """By name, which is how the cluster remembers what has been shipped. The same on all nodes: the leader ships."""
 
 
+class OutputConfig(_Section):
+    """Output that is longer than the 4 KiB which the log holds: of the executor, and copies of what others ran."""
+
+    limit_kib: int = Field(1_024, ge=128, le=8_192)
+    """How much of the output of an attempt is stored: its beginning and its last 64 KiB. The rest is counted."""
+    keep_days: int = Field(7, ge=1, le=3_650)
+    max_mib: int = Field(1_024, ge=16, le=1 << 20)
+    """Of what the executor ran, and again of the copies; the oldest are deleted beyond it."""
+
+
 class ExecutorConfig(_Section):
     """The pool that runs attempts."""
 
@@ -186,6 +196,7 @@ class NodeConfig(_Section):
     scheduler: SchedulerConfig = SchedulerConfig()
     state_check: StateCheckConfig = StateCheckConfig()
     history: HistoryConfig = HistoryConfig()
+    output: OutputConfig = OutputConfig()
     executor: ExecutorConfig = Field(default_factory=ExecutorConfig)
 
     @model_validator(mode="before")
@@ -226,6 +237,7 @@ class ExecutorProcessConfig(_Section):
     name: Id = Field(default_factory=lambda: socket.gethostname().partition(".")[0] or "executor")
     """Its id is this and a random part, made at the first start and kept in the data directory."""
     log: LogConfig = LogConfig()
+    output: OutputConfig = OutputConfig()
     executor: ExecutorConfig = Field(default_factory=ExecutorConfig)
 
 

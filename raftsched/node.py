@@ -12,10 +12,12 @@ from typing import Any
 import structlog
 
 from raftsched import logs
+from raftsched.api.channels import Channels
 from raftsched.api.context import ApiContext, OutputChunk
+from raftsched.api.output_sources import OutputCopyService, OutputSources
 from raftsched.api.server import ApiServer
 from raftsched.clock import SystemClock
-from raftsched.config import ExecutorConfig, ExecutorProcessConfig, NodeConfig
+from raftsched.config import ExecutorConfig, ExecutorProcessConfig, NodeConfig, OutputConfig
 from raftsched.consensus.driver import GroupDriver
 from raftsched.consensus.group import RaftGroup
 from raftsched.consensus.matching import InvariantBroken
@@ -30,7 +32,7 @@ from raftsched.executor.settings import ExecutorSettings
 from raftsched.history.process import HistoryProcess
 from raftsched.history.reader import HistoryReader
 from raftsched.history.settings import HistorySettings, SinkSettings
-from raftsched.internal.v1 import check_pb2_grpc, executor_pb2_grpc
+from raftsched.internal.v1 import check_pb2_grpc, executor_pb2_grpc, output_pb2_grpc
 from raftsched.internal.v1 import command_pb2 as pb
 from raftsched.notifications.delivery import Deliverer
 from raftsched.ports import Clock, Peer, Role, StoreFailed, StoreRefused
@@ -40,6 +42,7 @@ from raftsched.scheduler.service import SchedulerService
 from raftsched.scheduler.settings import SchedulerSettings
 from raftsched.scheduler.state_check import StateChecker, StateCheckService, StateCheckSettings, ask_over
 from raftsched.store.lmdb_store import LmdbStore
+from raftsched.store.outputs import OutputFiles
 
 VERSION = distribution_version("raftsched")
 GROUP_ID = 1
@@ -71,7 +74,7 @@ def run_executor(config: ExecutorProcessConfig) -> None:
     Raises StartError, Stopped.
     """
     logs.configure(config.log)
-    settings = _executor_settings(config.executor, config.data_dir, config.name)
+    settings = _executor_settings(config.executor, config.output, config.data_dir, config.name)
     agent = ExecutorAgent(settings, list(config.join), SystemClock())
     with _explained():
         asyncio.run(_run_until_signalled(lambda stop: _run_agent(agent, stop)))
@@ -123,6 +126,8 @@ class Node:
             transport.add_to_server(server.server)
             executor_pb2_grpc.add_ExecutorServiceServicer_to_server(scheduler, server.server)
             check_pb2_grpc.add_StateCheckServiceServicer_to_server(StateCheckService(replica.checks), server.server)
+            copies = self._copies()
+            output_pb2_grpc.add_OutputCopyServiceServicer_to_server(OutputCopyService(copies), server.server)
             _listen(server, config.listen)
             await server.start()
             stack.push_async_callback(server.stop, _STOP_GRACE_S)
@@ -133,7 +138,7 @@ class Node:
                 stack.push_async_callback(rest.stop)
             transport.start()
             stack.push_async_callback(transport.close)
-            work = [driver.run(), transport.watch(), scheduler.run(), deliverer.run(), checker.run()]
+            work = [driver.run(), transport.watch(), scheduler.run(), deliverer.run(), checker.run(), _sweep(copies)]
             if history is not None:
                 work.append(history.run())
             if config.executor.slots:
@@ -144,6 +149,16 @@ class Node:
             _log.info("node started", node=config.id, address=config.listen, version=VERSION, nodes=len(self._members))
             await _run_all(work, stop, lambda: self._hand_over(group, driver))
         _log.info("node stopped", node=config.id)
+
+    def _copies(self) -> OutputFiles:
+        """Second copies of what executors of other nodes ran."""
+        config = self._config.output
+        return OutputFiles(
+            self._config.data_dir / "outputs",
+            keep_s=config.keep_days * 24 * _HOUR_S,
+            max_bytes=config.max_mib << 20,
+            now_us=self._clock.now_us,
+        )
 
     def _group(self, store: LmdbStore, replica: Replica, transport: RaftTransport) -> RaftGroup:
         return RaftGroup(
@@ -172,6 +187,7 @@ class Node:
                 keep_executions_s=config.keep_executions_hours * _HOUR_S,
                 keep_executions_count=config.keep_executions_count,
                 keep_ledger_s=config.keep_ledger_hours * _HOUR_S,
+                copy_nodes=self._members,
             ),
         )
 
@@ -239,6 +255,7 @@ class Node:
         checks: CheckMemory,
         history: HistoryProcess | None,
     ) -> ApiContext:
+        channels = Channels()
         return ApiContext(
             node_id=self._config.id,
             cluster_id=self._config.cluster_id,
@@ -246,7 +263,8 @@ class Node:
             log=group,
             store=store,
             clock=self._clock,
-            output=_ExecutorOutput(scheduler),
+            output=OutputSources(_executor_fetch(scheduler), channels, self._members),
+            channels=channels,
             executors=scheduler.executors,
             problem=checks.problem,
             state_checked_us=lambda: checks.last_whole_end_us,
@@ -274,7 +292,8 @@ class Node:
             return api.leader_address() or None
 
         id_ = self._config.id
-        settings = _executor_settings(self._config.executor, self._config.data_dir / "executor", id_, node_id=id_)
+        config = self._config
+        settings = _executor_settings(config.executor, config.output, config.data_dir / "executor", id_, node_id=id_)
         return ExecutorAgent(settings, find_leader, self._clock)
 
     async def _hand_over(self, group: RaftGroup, driver: GroupDriver) -> None:
@@ -291,17 +310,25 @@ class Node:
         driver.stop()
 
 
-class _ExecutorOutput:
-    """Where the API finds output: the scheduler asks the executor that has it."""
+def _executor_fetch(
+    scheduler: SchedulerService,
+) -> Callable[[bytes, int, int, bytes], Coroutine[Any, Any, OutputChunk]]:
+    """The scheduler asks the executor that ran the attempt."""
 
-    def __init__(self, scheduler: SchedulerService) -> None:
-        self._scheduler = scheduler
-
-    async def fetch(self, execution_id: bytes, attempt: int, offset: int) -> OutputChunk:
-        output = await self._scheduler.fetch(execution_id, attempt, offset)
+    async def fetch(execution_id: bytes, attempt: int, offset: int, sha256: bytes) -> OutputChunk:
+        output = await scheduler.fetch(execution_id, attempt, offset, sha256)
         if output is None:
             return OutputChunk(found=False)
         return OutputChunk(found=True, offset=output.offset, data=output.data, ended=output.ended)
+
+    return fetch
+
+
+async def _sweep(copies: OutputFiles) -> None:
+    """Delete copies that are too old or too much, a few at a time, until cancelled."""
+    while True:
+        await asyncio.sleep(1.0)
+        copies.sweep()
 
 
 def _all_lead(term: int | None, *leaders: Callable[[int | None], None]) -> None:
@@ -317,7 +344,9 @@ def _raft_settings(config: NodeConfig) -> Settings:
     )
 
 
-def _executor_settings(config: ExecutorConfig, data_dir: Path, name: str, *, node_id: str = "") -> ExecutorSettings:
+def _executor_settings(
+    config: ExecutorConfig, output: OutputConfig, data_dir: Path, name: str, *, node_id: str = ""
+) -> ExecutorSettings:
     return ExecutorSettings(
         data_dir=data_dir,
         name=name,
@@ -330,6 +359,9 @@ def _executor_settings(config: ExecutorConfig, data_dir: Path, name: str, *, nod
         remote_slots=config.remote_slots,
         secrets_dir=Path(config.secrets_dir) if config.secrets_dir else None,
         container_socket=config.container_socket,
+        output_limit_bytes=output.limit_kib << 10,
+        output_keep_s=output.keep_days * 24 * _HOUR_S,
+        output_max_bytes=output.max_mib << 20,
     )
 
 

@@ -386,7 +386,7 @@ class Client(BaseClient):
     def get_output(
         self, execution_id: str, *, follow: bool = False, timeout: Timeout | None = None
     ) -> Iterator[GetOutputResponse]:
-        """The output that is still kept (at most the last 64 KiB), in pieces.
+        """The output as far as it is stored, in pieces.
 
         ``follow`` goes on until the execution has ended. ``truncated_bytes`` of a piece counts the bytes that are
         missing just before it. A lost connection does not end it; when a further attempt began meanwhile, the output

@@ -10,6 +10,7 @@ from raftsched_client.v1 import cluster_pb2
 
 from raftsched.api.channels import Channels
 from raftsched.api.feed import ExecutionFeed
+from raftsched.core.rows import ExecutionRow
 from raftsched.history.reader import HistoryReader
 from raftsched.ports import Clock, Log, Peer, Role, Store
 
@@ -21,19 +22,19 @@ class OutputChunk:
     """Part of what an attempt wrote."""
 
     found: bool
-    """Whether the executor that ran the attempt is connected and still has its output."""
+    """Whether somebody who can be reached has the output."""
     offset: int = 0
-    """Of the first byte of ``data``; higher than asked when the bytes before are no longer kept."""
+    """Of the first byte of ``data``; higher than asked when the bytes before are not kept."""
     data: bytes = b""
     ended: bool = False
-    """Whether the attempt has ended, so that nothing follows ``data`` but what a later fetch may still return."""
+    """Whether the attempt has ended: what follows ``data`` is there already, and nothing comes after it."""
 
 
 class OutputSource(Protocol):
     """Where the output of attempts is kept while it is longer than what travels through the log."""
 
-    async def fetch(self, execution_id: bytes, attempt: int, offset: int) -> OutputChunk:
-        """Bytes of an attempt's output from ``offset``. Not found: nobody who is connected has it."""
+    async def fetch(self, execution_id: bytes, row: ExecutionRow, offset: int) -> OutputChunk:
+        """Bytes of the output of the last attempt from ``offset``. Not found: nobody who can be reached has it."""
 
 
 def _no_problem() -> str:

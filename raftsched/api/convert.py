@@ -62,6 +62,9 @@ def public_execution(execution_id: bytes, row: ExecutionRow) -> execution_pb2.Ex
         error=row.error,
         output_tail=row.output_tail,
         output_size_bytes=row.output_size_bytes,
+        output_sha256=row.output_sha256.hex(),
+        output_stored_bytes=row.output_stored_bytes or len(row.output_tail),
+        output_copy_node_id=row.output_copy_node_id,
         leader_id=row.leader_id,
         term=row.term,
     )

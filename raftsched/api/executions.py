@@ -65,13 +65,15 @@ class ExecutionService(execution_pb2_grpc.ExecutionServiceServicer):
     ) -> AsyncIterator[execution_pb2.GetOutputResponse]:
         """Send what the last attempt wrote."""
         execution_id = _parsed(request.id)
+        if request.offset < 0:
+            raise invalid_field("offset", "must not be negative")
         async with self._reads.view() as reader:
             value = reader.get(Table.EXECUTIONS, execution_id)
         if value is None:
             raise _unknown(request.id)
         # The caller learns that the execution exists, even if it is silent for long.
         await context.send_initial_metadata(())
-        output = OutputReader(self._api, execution_id, ExecutionRow.FromString(value))
+        output = OutputReader(self._api, execution_id, ExecutionRow.FromString(value), request.offset)
         async for response in output.responses(follow=request.follow):
             yield response
 

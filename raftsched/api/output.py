@@ -20,11 +20,12 @@ _FETCHES_PER_PASS = 32
 class OutputReader:
     """Reads the output of one execution from where it stopped before."""
 
-    def __init__(self, api: ApiContext, execution_id: bytes, row: ExecutionRow) -> None:
+    def __init__(self, api: ApiContext, execution_id: bytes, row: ExecutionRow, offset: int = 0) -> None:
         self._api = api
         self._id = execution_id
         self._row = row
-        self._offset = 0
+        self._offset = offset
+        self._said_dropped = False
 
     async def responses(self, *, follow: bool) -> AsyncIterator[execution_pb2.GetOutputResponse]:
         """What there is; with ``follow`` also what comes until the execution has ended.
@@ -41,19 +42,22 @@ class OutputReader:
             self._refresh()
 
     async def _available(self) -> AsyncIterator[execution_pb2.GetOutputResponse]:
-        """From the executor as long as it has more, else the tail that came with the end of the attempt."""
+        """From where it is stored as long as there is more, else the tail that came with the end of the attempt."""
+        tail = self._row.output_tail
+        tail_offset = self._row.output_size_bytes - len(tail)
         for _ in range(_FETCHES_PER_PASS):
-            chunk = await self._api.output.fetch(self._id, self._row.attempt, self._offset)
+            if ExecutionState(self._row.state).ended and self._offset >= tail_offset:
+                break
+            chunk = await self._api.output.fetch(self._id, self._row, self._offset)
             if not chunk.found:
                 break
             if not chunk.data:
                 return
             for response in self._messages(chunk.offset, chunk.data):
                 yield response
-            if chunk.ended:
-                return
-        tail = self._row.output_tail
-        for response in self._messages(self._row.output_size_bytes - len(tail), tail):
+        else:
+            return
+        for response in self._messages(tail_offset, tail):
             yield response
 
     def _messages(self, offset: int, data: bytes) -> list[execution_pb2.GetOutputResponse]:
@@ -64,10 +68,13 @@ class OutputReader:
         truncated = offset if offset > self._offset else 0
         self._offset = max(self._offset, offset) + len(data)
         pieces = [data[start : start + _MESSAGE_BYTES] for start in range(0, len(data), _MESSAGE_BYTES)]
-        return [
-            execution_pb2.GetOutputResponse(data=piece, truncated_bytes=0 if number else truncated)
-            for number, piece in enumerate(pieces)
-        ]
+        responses = [execution_pb2.GetOutputResponse(data=piece) for piece in pieces]
+        responses[0].truncated_bytes = truncated
+        if not self._said_dropped and ExecutionState(self._row.state).ended:
+            stored_bytes = self._row.output_stored_bytes or len(self._row.output_tail)
+            responses[0].dropped_bytes = max(0, self._row.output_size_bytes - stored_bytes)
+        self._said_dropped = True
+        return responses
 
     def _refresh(self) -> None:
         if not self._api.leads():

@@ -91,7 +91,7 @@ def output(
     execution_id: ExecutionId,
     follow: Annotated[bool, typer.Option("--follow", help="Go on until the execution has ended.")] = False,
 ) -> None:
-    """Print what an execution wrote: at most its last 64 KiB, and the last 4 KiB when its executor is gone.
+    """Print what an execution wrote, up to 1 MiB unless configured otherwise, and beyond it the last 64 KiB.
 
     \b
     Examples:
@@ -104,7 +104,7 @@ def output(
     for piece in session.client.get_output(execution_id, follow=follow):
         if piece.truncated_bytes:
             sys.stdout.flush()
-            note(f"[{piece.truncated_bytes:,} bytes before this are no longer kept]")
+            note(f"[{piece.truncated_bytes:,} bytes before this are not kept]")
         sys.stdout.buffer.write(piece.data)
         sys.stdout.buffer.flush()
 

@@ -10,6 +10,7 @@ import structlog
 
 from raftsched.executor.actions.base import Surroundings
 from raftsched.executor.attempts import Attempts
+from raftsched.executor.copies import Copier
 from raftsched.executor.machine import Machine, RunnerSet
 from raftsched.executor.session import Redirected, Session, SessionOver
 from raftsched.executor.settings import ExecutorSettings
@@ -82,6 +83,7 @@ class ExecutorAgent:
         """Why there was no connection, by address, since there last was one."""
         self._runners: RunnerSet | None = None
         self._attempts: Attempts | None = None
+        self._copier: Copier | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._over: asyncio.Future[None] | None = None
 
@@ -90,6 +92,10 @@ class ExecutorAgent:
         settings = self._settings
         runners = self._runners = self._machine.runners(Surroundings(settings, self._clock))
         attempts = self._attempts = Attempts(settings, self._clock, runners, self._wake, self._machine)
+        copier = self._copier = Copier(
+            attempts.files, self._clock, settings.node_id, self._open_channel, self._metadata, attempts.copied
+        )
+        attempts.on_stored = copier.add
         loop = asyncio.get_running_loop()
         self._over = loop.create_future()
         for work in (
@@ -97,6 +103,7 @@ class ExecutorAgent:
             attempts.sync_starts(),
             attempts.keep_house(),
             attempts.bury(),
+            copier.run(),
             self._stay_connected(attempts),
         ):
             task = loop.create_task(work)
@@ -205,6 +212,8 @@ class ExecutorAgent:
                 await session.greet(self._hello(attempts))
             self._session, self._address = session, address
             self._troubles.clear()
+            if self._copier is not None:
+                self._copier.nodes = session.copy_nodes
             _log.info("connected to the leader", address=address, executor_id=attempts.executor_id)
             await session.run()
             raise AssertionError("a session ends by an exception")

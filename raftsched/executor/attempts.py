@@ -19,11 +19,13 @@ from raftsched.executor.secrets import Secrets
 from raftsched.executor.settings import ExecutorSettings
 from raftsched.internal.v1 import executor_pb2 as pb
 from raftsched.ports import Clock
+from raftsched.store.outputs import OutputFiles
 
 _ERROR_CHARACTERS = 1_000
 _TURN_ITEMS = 250
 """Assignments that are taken before other work of the event loop gets its turn."""
 _HOUSEKEEPING_S = 1.0
+_MAX_COPIED = 10_000
 _RESTARTED = "the executor restarted while it ran"
 _DROPPED = "this executor was told to drop it"
 _STOPPED = "the executor was stopped while it ran"
@@ -62,7 +64,18 @@ class Attempts:
         self._end_leftovers = machine.end_leftovers
         self._runners = runners
         self._pool = Pool(settings, runners, self, clock, Secrets(settings.secrets_dir))
-        self._outputs = Outputs(settings.kept_output_bytes)
+        self.files = OutputFiles(
+            settings.data_dir / "outputs",
+            keep_s=settings.output_keep_s,
+            max_bytes=settings.output_max_bytes,
+            now_us=clock.now_us,
+        )
+        """Outputs that are longer than what the log holds."""
+        self._outputs = Outputs(settings.kept_output_bytes, self.files, settings.output_limit_bytes)
+        self.on_stored: Callable[[AttemptKey, bytes], None] = lambda _key, _sha256: None
+        """Told of each output that is stored, with its digest."""
+        self._copied: deque[pb.OutputCopied] = deque(maxlen=_MAX_COPIED)
+        """To be told to the leader. One that gets lost is found all the same, by asking all nodes."""
         self._ended: list[AttemptKey] = []
         self._ended_event = asyncio.Event()
         self._ends: deque[AttemptKey] = deque()
@@ -114,6 +127,7 @@ class Attempts:
         """Write the journal anew whenever it has grown. Ends only by cancellation or StoreFailed."""
         while True:
             await asyncio.sleep(_HOUSEKEEPING_S)
+            self.files.sweep()
             if self._journal.rewrite_due:
                 await self._journal.rewrite()
 
@@ -344,13 +358,26 @@ class Attempts:
             if key in self._journal.held:
                 self._ends.append(key)
 
-    def output(self, wanted: pb.FetchOutput) -> pb.Output:
-        """What is kept of an attempt's output, from an offset on."""
-        output = self._outputs.get((wanted.key.execution_id, wanted.key.attempt))
-        if output is None:
+    def copied(self, key: AttemptKey, node_id: str) -> None:
+        """A node has taken the second copy of a stored output."""
+        self._copied.append(pb.OutputCopied(key=pb.AttemptKey(execution_id=key[0], attempt=key[1]), node_id=node_id))
+        self._wake()
+
+    def next_copied(self) -> pb.OutputCopied | None:
+        """What the leader is to be told next of second copies."""
+        return self._copied.popleft() if self._copied else None
+
+    async def output(self, wanted: pb.FetchOutput) -> pb.Output:
+        """Some of what is kept of an attempt's output, from an offset on."""
+        key = (wanted.key.execution_id, wanted.key.attempt)
+        output = self._outputs.get(key)
+        if output is not None:
+            offset, data = output.read(wanted.offset)
+            return pb.Output(call=wanted.call, found=True, offset=offset, data=data, ended=output.ended)
+        stored = await asyncio.to_thread(self._outputs.read_stored, key, wanted.offset, wanted.sha256)
+        if stored is None:
             return pb.Output(call=wanted.call, found=False)
-        offset, data = output.read(wanted.offset)
-        return pb.Output(call=wanted.call, found=True, offset=offset, data=data, ended=output.ended)
+        return pb.Output(call=wanted.call, found=True, offset=stored[0], data=stored[1], ended=True)
 
     # What the pool says.
 
@@ -365,6 +392,7 @@ class Attempts:
         # What its redactor holds back is written as it closes.
         self._outputs.close(attempt.key)
         if attempt.forsaken:
+            self._outputs.forget(attempt.key)
             self._journal.forget(attempt.key)
             token = self._wanted_again.pop(attempt.key, None)
             if token is not None:
@@ -377,6 +405,8 @@ class Attempts:
                 error=result.error[:_ERROR_CHARACTERS].encode("utf-8", "replace").decode(),
                 output_tail=output.tail(),
                 output_size_bytes=output.size_bytes,
+                output_sha256=output.sha256,
+                output_stored_bytes=output.stored_bytes,
             )
             if result.exit_code is not None:
                 report.exit_code = result.exit_code
@@ -384,4 +414,6 @@ class Attempts:
                 report.http_status = result.http_status
             self._journal.end(attempt.key, report.SerializeToString())
             self._ended.append(attempt.key)
+            if output.sha256:
+                self.on_stored(attempt.key, output.sha256)
         self._ended_event.set()

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import grpc
 import structlog
@@ -76,6 +76,11 @@ class Session:
             raise SessionOver(f"the node leads in term {self._welcome.term}, and term {self._attempts.term} was seen")
         self._attempts.connected(self._welcome.term, _keys(self._welcome.revoked))
 
+    @property
+    def copy_nodes(self) -> Sequence[pb.CopyNode]:
+        """The nodes that take second copies of outputs, as the leader named them."""
+        return self._welcome.copy_nodes
+
     async def run(self) -> None:
         """Serve until the stream ends, which raises Redirected, SessionOver, StoreFailed or grpc.RpcError."""
         self._heard = self._clock.monotonic()
@@ -129,6 +134,8 @@ class Session:
     async def _send(self) -> None:
         while True:
             message = self._next_message()
+            if message is None and self._fetches:
+                message = pb.ConnectRequest(output=await self._attempts.output(self._fetches.popleft()))
             if message is None:
                 self._wake.clear()
                 await self._wake.wait()
@@ -142,9 +149,8 @@ class Session:
         reports = self._attempts.next_reports()
         if reports is not None:
             return pb.ConnectRequest(reports=reports)
-        if self._fetches:
-            return pb.ConnectRequest(output=self._attempts.output(self._fetches.popleft()))
-        return None
+        copied = self._attempts.next_copied()
+        return None if copied is None else pb.ConnectRequest(output_copied=copied)
 
     def _next_beat(self) -> pb.Heartbeat:
         self._sequence += 1

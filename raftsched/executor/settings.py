@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from raftsched.store.outputs import MAX_STORED_BYTES
+
 
 @dataclass(frozen=True, slots=True)
 class ExecutorSettings:
@@ -48,7 +50,12 @@ class ExecutorSettings:
     journal_rewrite_bytes: int = 32 * 1024 * 1024
     """Size at which the journal is rewritten without what is over."""
     kept_output_bytes: int = 32 * 1024 * 1024
-    """Memory for the outputs of attempts that ended; the oldest are dropped."""
+    """Memory for the outputs of attempts that ended and are in no file; the oldest are dropped."""
+    output_limit_bytes: int = 1 << 20
+    """How much of the output of an attempt is stored; its beginning and its last 64 KiB."""
+    output_keep_s: int = 7 * 24 * 3600
+    output_max_bytes: int = 1 << 30
+    """Of all outputs that are stored; the oldest are deleted beyond."""
     connect_timeout_s: float = 3.0
     """From dialling until the leader's welcome."""
     backoff_low_s: float = 0.05
@@ -68,6 +75,9 @@ class ExecutorSettings:
             ("remembered", 1, 10_000_000),
             ("journal_rewrite_bytes", 4096, 1 << 40),
             ("kept_output_bytes", 0, 1 << 40),
+            ("output_limit_bytes", 128 << 10, MAX_STORED_BYTES),
+            ("output_keep_s", 1, 1 << 40),
+            ("output_max_bytes", 1 << 20, 1 << 50),
             ("connect_timeout_s", 0.01, 3600),
             ("backoff_low_s", 0.001, 3600),
             ("backoff_high_s", self.backoff_low_s, 3600),

@@ -21,7 +21,7 @@ class OutputStream(ResponseStream):
     _first: "asyncio.Task[GetOutputResponse | None] | None" = None
 
     async def open(self) -> dict[str, str]:
-        """Begin the call, and tell how much of the beginning is gone, if that is known in a moment."""
+        """Begin the call, and tell how much is not kept, if that is known in a moment."""
         await super().open()
         self._responses = self._outputs()
         self._first = asyncio.ensure_future(self._next())
@@ -29,7 +29,7 @@ class OutputStream(ResponseStream):
         if not self._first.done():
             return {}
         first = self._first.result()
-        return {TRUNCATED_HEADER: str(first.truncated_bytes if first else 0)}
+        return {TRUNCATED_HEADER: str(max(first.truncated_bytes, first.dropped_bytes) if first else 0)}
 
     async def close(self) -> None:
         """End the call."""

@@ -12,6 +12,7 @@ MAX_ERROR_CHARACTERS = 1_000
 MAX_TAIL_BYTES = 4 * 1024
 _ID_BYTES = 16
 _MAX_SIZE_BYTES = 1 << 62
+_DIGEST_BYTES = 32
 
 
 def hello_problem(hello: xpb.Hello) -> str:
@@ -36,10 +37,14 @@ def hello_problem(hello: xpb.Hello) -> str:
 def message_problem(message: xpb.ConnectRequest) -> str:
     """Why a later message of an executor ends its stream, or ""."""
     kind = message.WhichOneof("kind")
-    if kind not in ("heartbeat", "reports", "output"):
+    if kind not in ("heartbeat", "reports", "output", "output_copied"):
         return f"a message of kind {kind} is not expected"
     if kind == "reports" and not all(_is_key(report.key) for report in message.reports.items):
         return f"reports.items.key.execution_id has {_ID_BYTES} bytes"
+    if kind == "output_copied":
+        copied = message.output_copied
+        if not _is_key(copied.key) or not 0 < len(copied.node_id) <= MAX_ID_CHARACTERS:
+            return f"output_copied has an execution id of {_ID_BYTES} bytes and a node_id"
     return ""
 
 
@@ -53,6 +58,8 @@ def trimmed(report: xpb.AttemptReport) -> xpb.AttemptReport:
         error=report.error[:MAX_ERROR_CHARACTERS],
         output_tail=report.output_tail[-MAX_TAIL_BYTES:],
         output_size_bytes=min(max(report.output_size_bytes, 0), _MAX_SIZE_BYTES),
+        output_sha256=report.output_sha256[:_DIGEST_BYTES],
+        output_stored_bytes=min(max(report.output_stored_bytes, 0), _MAX_SIZE_BYTES),
     )
     if report.HasField("exit_code"):
         trimmed.exit_code = report.exit_code

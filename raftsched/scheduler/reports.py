@@ -37,6 +37,16 @@ class Reporter:
             self._queue_one(executor_id, trimmed(report))
         return True
 
+    def take_copied(self, executor_id: str, copied: xpb.OutputCopied) -> None:
+        """Queue the news of a second copy; left out when the queue is full: whoever looks for it asks all nodes."""
+        if len(self._queue) < _MAX_QUEUED:
+            key, node_id = copied.key, copied.node_id
+            self._queue.append(
+                pb.Report.Item(
+                    id=key.execution_id, attempt=key.attempt, executor_id=executor_id, output_copy_node_id=node_id
+                )
+            )
+
     def _queue_one(self, executor_id: str, report: xpb.AttemptReport) -> None:
         item = pb.Report.Item(
             id=report.key.execution_id,
@@ -48,6 +58,8 @@ class Reporter:
             output_tail=report.output_tail,
             output_size_bytes=report.output_size_bytes,
             executor_id=executor_id,
+            output_sha256=report.output_sha256,
+            output_stored_bytes=report.output_stored_bytes,
         )
         if report.HasField("exit_code"):
             item.exit_code = report.exit_code
@@ -93,7 +105,7 @@ class Reporter:
     def _acknowledge(self, items: list[pb.Report.Item]) -> None:
         messages: dict[str, xpb.ConnectResponse] = {}
         for item in items:
-            if item.state == ExecutionState.RUNNING:
+            if item.state == ExecutionState.RUNNING or item.output_copy_node_id:
                 continue
             message = messages.setdefault(item.executor_id, xpb.ConnectResponse())
             message.acknowledge.keys.add(execution_id=item.id, attempt=item.attempt)

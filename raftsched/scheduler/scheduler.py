@@ -113,6 +113,9 @@ class Scheduler:
         held = [(key.execution_id, key.attempt) for key in hello.held]
         with self._store.read() as reader:
             revoked, cancelled = self._dispatcher.admit(reader, session, held)
+        welcome.welcome.copy_nodes.extend(
+            xpb.CopyNode(id=member.id, address=member.address) for member in self._settings.copy_nodes
+        )
         for execution_id, attempt in revoked:
             welcome.welcome.revoked.add(execution_id=execution_id, attempt=attempt)
         link.send(welcome)
@@ -134,6 +137,9 @@ class Scheduler:
             case "reports":
                 if not self._reporter.take(session.executor_id, message.reports.items):
                     session.link.close()
+                self._wake()
+            case "output_copied":
+                self._reporter.take_copied(session.executor_id, message.output_copied)
                 self._wake()
             case _:
                 session.link.close()

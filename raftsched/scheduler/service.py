@@ -163,8 +163,11 @@ class SchedulerService(executor_pb2_grpc.ExecutorServiceServicer):
 
     # Output that only the executor has
 
-    async def fetch(self, execution_id: bytes, attempt: int, offset: int) -> xpb.Output | None:
-        """Ask the executor that holds the output of an attempt; None when it is not connected or does not answer."""
+    async def fetch(self, execution_id: bytes, attempt: int, offset: int, sha256: bytes = b"") -> xpb.Output | None:
+        """Ask the executor that ran an attempt for some of its output, of that digest unless it is empty.
+
+        None when it is not connected, does not answer, or has it no longer.
+        """
         if self._scheduler is None:
             return None
         with self._store.read() as reader:
@@ -179,6 +182,7 @@ class SchedulerService(executor_pb2_grpc.ExecutorServiceServicer):
         message.fetch_output.key.execution_id = execution_id
         message.fetch_output.key.attempt = attempt
         message.fetch_output.offset = offset
+        message.fetch_output.sha256 = sha256
         session.link.send(message)
         try:
             output = await asyncio.wait_for(future, _OUTPUT_TIMEOUT_S)

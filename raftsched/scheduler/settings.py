@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from raftsched.ports import Peer
+
 
 @dataclass(frozen=True, slots=True)
 class SchedulerSettings:
@@ -21,3 +23,5 @@ class SchedulerSettings:
     retention_interval_s: float = 5.0
     retention_batch_rows: int = 1_000
     reconcile_interval_s: float = 1.0
+    copy_nodes: tuple[Peer, ...] = ()
+    """Nodes that take second copies of outputs."""

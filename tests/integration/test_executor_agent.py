@@ -1,6 +1,7 @@
 """The executor and a leader, over gRPC; the test plays the leader."""
 
 import asyncio
+import hashlib
 import socket
 import threading
 from collections.abc import AsyncIterator
@@ -14,7 +15,7 @@ from raftsched.clock import SystemClock
 from raftsched.core.model import ExecutionState
 from raftsched.executor.agent import ExecutorAgent
 from raftsched.executor.journal import Journal
-from raftsched.executor.output import KEPT_BYTES, REPORTED_BYTES
+from raftsched.executor.output import REPORTED_BYTES
 from raftsched.executor.settings import ExecutorSettings
 from raftsched.internal.v1 import executor_pb2 as pb
 from raftsched.ports import StoreFailed, StoreRefused
@@ -208,9 +209,11 @@ def test_output_can_be_followed_and_read_after_the_end(tmp_path: Path) -> None:
             assert len(end.output_tail) == REPORTED_BYTES
             part = await leader.fetch(key_of(1), 6)
             assert part.ended
-            assert len(part.data) == KEPT_BYTES
-            assert part.offset == end.output_size_bytes - KEPT_BYTES
+            assert part.offset == 6
+            assert len(part.data) == end.output_size_bytes - 6
             assert part.data.endswith(b"30000\nlast\n")
+            assert end.output_sha256 == hashlib.sha256(b"first\n" + part.data).digest()
+            assert end.output_stored_bytes == end.output_size_bytes
             assert not (await leader.fetch(key_of(2))).found
 
     run(test)

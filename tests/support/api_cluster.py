@@ -29,6 +29,7 @@ from raftsched.consensus.group import RaftGroup
 from raftsched.consensus.settings import Settings
 from raftsched.consensus.transport import RaftTransport
 from raftsched.core.machine import COMMAND_VERSION
+from raftsched.core.rows import ExecutionRow
 from raftsched.internal.v1 import command_pb2 as pb
 from raftsched.ports import Fate, GroupStatus, Log, Peer, Role, Store
 from raftsched.replica import Replica
@@ -44,8 +45,8 @@ class ScriptedOutput:
     def __init__(self) -> None:
         self.kept: dict[tuple[bytes, int], OutputChunk] = {}
 
-    async def fetch(self, execution_id: bytes, attempt: int, offset: int) -> OutputChunk:
-        chunk = self.kept.get((execution_id, attempt))
+    async def fetch(self, execution_id: bytes, row: ExecutionRow, offset: int) -> OutputChunk:
+        chunk = self.kept.get((execution_id, row.attempt))
         if chunk is None:
             return OutputChunk(found=False)
         skipped = max(0, offset - chunk.offset)

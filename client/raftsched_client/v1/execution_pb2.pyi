@@ -155,6 +155,9 @@ class Execution(_message.Message):
     PARENT_EXECUTION_IDS_FIELD_NUMBER: _builtins.int
     ROOT_EXECUTION_ID_FIELD_NUMBER: _builtins.int
     PINNED_EXECUTOR_ID_FIELD_NUMBER: _builtins.int
+    OUTPUT_SHA256_FIELD_NUMBER: _builtins.int
+    OUTPUT_STORED_BYTES_FIELD_NUMBER: _builtins.int
+    OUTPUT_COPY_NODE_ID_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """A ULID whose time part is the nominal time; the same decision always has the same id."""
     task: _builtins.str
@@ -189,6 +192,12 @@ class Execution(_message.Message):
     """Of an execution that a chain made: the one that its round began with."""
     pinned_executor_id: _builtins.str
     """Of a task with placement EVERY: the one executor that this may run on."""
+    output_sha256: _builtins.str
+    """SHA-256, in hexadecimal digits, of the output as it is stored; empty when output_tail is all that is."""
+    output_stored_bytes: _builtins.int
+    """How much of the output is stored; the difference to output_size_bytes was dropped."""
+    output_copy_node_id: _builtins.str
+    """The node that has the second copy of the stored output, the first being with the executor. Empty while there is none."""
     @_builtins.property
     def nominal_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -247,10 +256,13 @@ class Execution(_message.Message):
         parent_execution_ids: _abc.Iterable[_builtins.str] | None = ...,
         root_execution_id: _builtins.str = ...,
         pinned_executor_id: _builtins.str = ...,
+        output_sha256: _builtins.str = ...,
+        output_stored_bytes: _builtins.int = ...,
+        output_copy_node_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "_http_status", b"_http_status", "end_time", b"end_time", "exit_code", b"exit_code", "fire_time", b"fire_time", "http_status", b"http_status", "next_attempt_time", b"next_attempt_time", "nominal_time", b"nominal_time", "start_deadline_time", b"start_deadline_time", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "_http_status", b"_http_status", "attempt", b"attempt", "end_time", b"end_time", "error", b"error", "executor_id", b"executor_id", "exit_code", b"exit_code", "fencing_token", b"fencing_token", "fire_time", b"fire_time", "generation", b"generation", "group", b"group", "http_status", b"http_status", "id", b"id", "leader_id", b"leader_id", "next_attempt_time", b"next_attempt_time", "nominal_time", b"nominal_time", "output_size_bytes", b"output_size_bytes", "output_tail", b"output_tail", "parent_execution_ids", b"parent_execution_ids", "past_attempts", b"past_attempts", "pinned_executor_id", b"pinned_executor_id", "priority", b"priority", "queued", b"queued", "root_execution_id", b"root_execution_id", "start_deadline_time", b"start_deadline_time", "start_time", b"start_time", "state", b"state", "task", b"task", "task_uid", b"task_uid", "term", b"term", "trigger", b"trigger"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "_http_status", b"_http_status", "attempt", b"attempt", "end_time", b"end_time", "error", b"error", "executor_id", b"executor_id", "exit_code", b"exit_code", "fencing_token", b"fencing_token", "fire_time", b"fire_time", "generation", b"generation", "group", b"group", "http_status", b"http_status", "id", b"id", "leader_id", b"leader_id", "next_attempt_time", b"next_attempt_time", "nominal_time", b"nominal_time", "output_copy_node_id", b"output_copy_node_id", "output_sha256", b"output_sha256", "output_size_bytes", b"output_size_bytes", "output_stored_bytes", b"output_stored_bytes", "output_tail", b"output_tail", "parent_execution_ids", b"parent_execution_ids", "past_attempts", b"past_attempts", "pinned_executor_id", b"pinned_executor_id", "priority", b"priority", "queued", b"queued", "root_execution_id", b"root_execution_id", "start_deadline_time", b"start_deadline_time", "start_time", b"start_time", "state", b"state", "task", b"task", "task_uid", b"task_uid", "term", b"term", "trigger", b"trigger"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__exit_code: _TypeAlias = _typing.Literal["exit_code"]  # noqa: Y015
     _WhichOneofArgType__exit_code: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code"]  # noqa: Y015
@@ -484,18 +496,22 @@ class GetOutputRequest(_message.Message):
 
     ID_FIELD_NUMBER: _builtins.int
     FOLLOW_FIELD_NUMBER: _builtins.int
+    OFFSET_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     follow: _builtins.bool
     """Go on until the execution has ended."""
+    offset: _builtins.int
+    """Bytes of the output to leave out at the beginning."""
     def __init__(
         self,
         *,
         id: _builtins.str = ...,
         follow: _builtins.bool = ...,
+        offset: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["follow", b"follow", "id", b"id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["follow", b"follow", "id", b"id", "offset", b"offset"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -507,18 +523,22 @@ class GetOutputResponse(_message.Message):
 
     DATA_FIELD_NUMBER: _builtins.int
     TRUNCATED_BYTES_FIELD_NUMBER: _builtins.int
+    DROPPED_BYTES_FIELD_NUMBER: _builtins.int
     data: _builtins.bytes
     truncated_bytes: _builtins.int
-    """Where `data` begins in the output of the attempt, if bytes before it are no longer kept."""
+    """Where `data` begins in the output of the attempt, if bytes right before it are not kept."""
+    dropped_bytes: _builtins.int
+    """In the first message, of an execution that has ended: how many bytes of the output are not kept in all."""
     def __init__(
         self,
         *,
         data: _builtins.bytes = ...,
         truncated_bytes: _builtins.int = ...,
+        dropped_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "truncated_bytes", b"truncated_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "dropped_bytes", b"dropped_bytes", "truncated_bytes", b"truncated_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

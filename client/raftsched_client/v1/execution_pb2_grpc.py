@@ -94,7 +94,8 @@ class ExecutionServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetOutput(self, request, context):
-        """The last 64 KiB while the executor still has them, otherwise the last 4 KiB.
+        """All of it up to the limit (1 MiB unless configured otherwise); beyond that the beginning and the last 64 KiB. Comes
+        from the executor that ran the attempt, else from the node that has the second copy, else the last 4 KiB from the log.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -42,7 +42,9 @@ class ExecutionServiceStub:
     on. Ends with UNAVAILABLE (reason STREAM_ENDED) when the leader changes: call again.
     """
     GetOutput: _grpc.UnaryStreamMultiCallable[_execution_pb2.GetOutputRequest, _execution_pb2.GetOutputResponse]
-    """The last 64 KiB while the executor still has them, otherwise the last 4 KiB."""
+    """All of it up to the limit (1 MiB unless configured otherwise); beyond that the beginning and the last 64 KiB. Comes
+    from the executor that ran the attempt, else from the node that has the second copy, else the last 4 KiB from the log.
+    """
     CancelExecution: _grpc.UnaryUnaryMultiCallable[_execution_pb2.CancelExecutionRequest, _execution_pb2.CancelExecutionResponse]
     """Ends a pending execution at once; asks the executor to kill a running one."""
     ListLedger: _grpc.UnaryUnaryMultiCallable[_execution_pb2.ListLedgerRequest, _execution_pb2.ListLedgerResponse]
@@ -62,7 +64,9 @@ class ExecutionServiceAsyncStub(ExecutionServiceStub):
     on. Ends with UNAVAILABLE (reason STREAM_ENDED) when the leader changes: call again.
     """
     GetOutput: _aio.UnaryStreamMultiCallable[_execution_pb2.GetOutputRequest, _execution_pb2.GetOutputResponse]  # type: ignore[assignment]
-    """The last 64 KiB while the executor still has them, otherwise the last 4 KiB."""
+    """All of it up to the limit (1 MiB unless configured otherwise); beyond that the beginning and the last 64 KiB. Comes
+    from the executor that ran the attempt, else from the node that has the second copy, else the last 4 KiB from the log.
+    """
     CancelExecution: _aio.UnaryUnaryMultiCallable[_execution_pb2.CancelExecutionRequest, _execution_pb2.CancelExecutionResponse]  # type: ignore[assignment]
     """Ends a pending execution at once; asks the executor to kill a running one."""
     ListLedger: _aio.UnaryUnaryMultiCallable[_execution_pb2.ListLedgerRequest, _execution_pb2.ListLedgerResponse]  # type: ignore[assignment]
@@ -103,7 +107,9 @@ class ExecutionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _execution_pb2.GetOutputRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_execution_pb2.GetOutputResponse], _abc.AsyncIterator[_execution_pb2.GetOutputResponse]]:
-        """The last 64 KiB while the executor still has them, otherwise the last 4 KiB."""
+        """All of it up to the limit (1 MiB unless configured otherwise); beyond that the beginning and the last 64 KiB. Comes
+        from the executor that ran the attempt, else from the node that has the second copy, else the last 4 KiB from the log.
+        """
 
     @_abc_1.abstractmethod
     def CancelExecution(

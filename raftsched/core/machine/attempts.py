@@ -33,6 +33,10 @@ def report(context: Context, body: pb.Report) -> pb.Outcome:
         row = find_execution(context, item.id)
         if row is None or row.attempt != item.attempt or row.executor_id != item.executor_id:
             continue
+        if item.output_copy_node_id:
+            row.output_copy_node_id = item.output_copy_node_id
+            write_execution(context, item.id, row)
+            continue
         try:
             state = ExecutionState(item.state)
         except ValueError:
@@ -56,6 +60,8 @@ def _take_report(context: Context, item: pb.Report.Item, row: ExecutionRow, stat
             row.error = item.error
         row.output_tail = item.output_tail
         row.output_size_bytes = item.output_size_bytes
+        row.output_sha256 = item.output_sha256
+        row.output_stored_bytes = item.output_stored_bytes
         if item.HasField("exit_code"):
             row.exit_code = item.exit_code
         if item.HasField("http_status"):
@@ -107,9 +113,19 @@ def _again(context: Context, execution_id: bytes, row: ExecutionRow, ended: Exec
     take_out(context, execution_id, row)
     row.attempt += 1
     row.start_by_us = 0
-    for field_name in ("start_us", "end_us", "exit_code", "http_status", "executor_id", "output_tail"):
+    for field_name in (
+        "start_us",
+        "end_us",
+        "exit_code",
+        "http_status",
+        "executor_id",
+        "output_tail",
+        "output_size_bytes",
+        "output_sha256",
+        "output_stored_bytes",
+        "output_copy_node_id",
+    ):
         row.ClearField(field_name)
-    row.output_size_bytes = 0
     if due_us:
         put_off(context, execution_id, row, due_us)
     else:

@@ -684,6 +684,9 @@ class Report(_message.Message):
         OUTPUT_SIZE_BYTES_FIELD_NUMBER: _builtins.int
         EXECUTOR_ID_FIELD_NUMBER: _builtins.int
         JITTER_PPM_FIELD_NUMBER: _builtins.int
+        OUTPUT_SHA256_FIELD_NUMBER: _builtins.int
+        OUTPUT_STORED_BYTES_FIELD_NUMBER: _builtins.int
+        OUTPUT_COPY_NODE_ID_FIELD_NUMBER: _builtins.int
         id: _builtins.bytes
         attempt: _builtins.int
         state: _builtins.int
@@ -698,6 +701,11 @@ class Report(_message.Message):
         executor_id: _builtins.str
         jitter_ppm: _builtins.int
         """The random part of the wait for the next attempt, if there is one: 0 to 1,000,000."""
+        output_sha256: _builtins.bytes
+        """See ExecutionRow."""
+        output_stored_bytes: _builtins.int
+        output_copy_node_id: _builtins.str
+        """Set: nothing but this is news, of an attempt that ended."""
         def __init__(
             self,
             *,
@@ -713,10 +721,13 @@ class Report(_message.Message):
             output_size_bytes: _builtins.int = ...,
             executor_id: _builtins.str = ...,
             jitter_ppm: _builtins.int = ...,
+            output_sha256: _builtins.bytes = ...,
+            output_stored_bytes: _builtins.int = ...,
+            output_copy_node_id: _builtins.str = ...,
         ) -> None: ...
         _HasFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "_http_status", b"_http_status", "exit_code", b"exit_code", "http_status", b"http_status"]  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "_http_status", b"_http_status", "attempt", b"attempt", "end_us", b"end_us", "error", b"error", "executor_id", b"executor_id", "exit_code", b"exit_code", "http_status", b"http_status", "id", b"id", "jitter_ppm", b"jitter_ppm", "output_size_bytes", b"output_size_bytes", "output_tail", b"output_tail", "start_us", b"start_us", "state", b"state"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "_http_status", b"_http_status", "attempt", b"attempt", "end_us", b"end_us", "error", b"error", "executor_id", b"executor_id", "exit_code", b"exit_code", "http_status", b"http_status", "id", b"id", "jitter_ppm", b"jitter_ppm", "output_copy_node_id", b"output_copy_node_id", "output_sha256", b"output_sha256", "output_size_bytes", b"output_size_bytes", "output_stored_bytes", b"output_stored_bytes", "output_tail", b"output_tail", "start_us", b"start_us", "state", b"state"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         _WhichOneofReturnType__exit_code: _TypeAlias = _typing.Literal["exit_code"]  # noqa: Y015
         _WhichOneofArgType__exit_code: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code"]  # noqa: Y015
@@ -993,6 +1004,9 @@ class ExecutionRow(_message.Message):
     NOMINAL_ID_FIELD_NUMBER: _builtins.int
     BACKFILL_MAX_RUNNING_FIELD_NUMBER: _builtins.int
     NOTIFIES_FIELD_NUMBER: _builtins.int
+    OUTPUT_SHA256_FIELD_NUMBER: _builtins.int
+    OUTPUT_STORED_BYTES_FIELD_NUMBER: _builtins.int
+    OUTPUT_COPY_NODE_ID_FIELD_NUMBER: _builtins.int
     task: _builtins.str
     uid: _builtins.int
     generation: _builtins.int
@@ -1036,6 +1050,11 @@ class ExecutionRow(_message.Message):
     """Of an execution of a backfill: how many of the task's backfills may be open for it to start; 0: it is of none."""
     notifies: _builtins.bool
     """Whether its task had notifications when it fired."""
+    output_sha256: _builtins.bytes
+    """Of what its executor has stored of an output longer than output_tail; empty: of nothing."""
+    output_stored_bytes: _builtins.int
+    output_copy_node_id: _builtins.str
+    """The node that has the second copy; empty: none has said so."""
     @_builtins.property
     def past_attempts(self) -> _containers.RepeatedCompositeFieldContainer[Global___AttemptRow]: ...
     @_builtins.property
@@ -1079,10 +1098,13 @@ class ExecutionRow(_message.Message):
         nominal_id: _builtins.bytes = ...,
         backfill_max_running: _builtins.int = ...,
         notifies: _builtins.bool = ...,
+        output_sha256: _builtins.bytes = ...,
+        output_stored_bytes: _builtins.int = ...,
+        output_copy_node_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "_http_status", b"_http_status", "exit_code", b"exit_code", "http_status", b"http_status"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "_http_status", b"_http_status", "attempt", b"attempt", "backfill_max_running", b"backfill_max_running", "cancel_requested", b"cancel_requested", "delivery", b"delivery", "end_us", b"end_us", "error", b"error", "executor_id", b"executor_id", "exit_code", b"exit_code", "fencing_token", b"fencing_token", "fire_us", b"fire_us", "generation", b"generation", "group", b"group", "http_status", b"http_status", "leader_id", b"leader_id", "max_running", b"max_running", "nominal_id", b"nominal_id", "nominal_us", b"nominal_us", "not_before_us", b"not_before_us", "notifies", b"notifies", "output_size_bytes", b"output_size_bytes", "output_tail", b"output_tail", "parent_execution_ids", b"parent_execution_ids", "past_attempts", b"past_attempts", "pinned_executor_id", b"pinned_executor_id", "priority", b"priority", "queued", b"queued", "root_execution_id", b"root_execution_id", "start_by_us", b"start_by_us", "start_us", b"start_us", "state", b"state", "task", b"task", "term", b"term", "trigger", b"trigger", "uid", b"uid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "_http_status", b"_http_status", "attempt", b"attempt", "backfill_max_running", b"backfill_max_running", "cancel_requested", b"cancel_requested", "delivery", b"delivery", "end_us", b"end_us", "error", b"error", "executor_id", b"executor_id", "exit_code", b"exit_code", "fencing_token", b"fencing_token", "fire_us", b"fire_us", "generation", b"generation", "group", b"group", "http_status", b"http_status", "leader_id", b"leader_id", "max_running", b"max_running", "nominal_id", b"nominal_id", "nominal_us", b"nominal_us", "not_before_us", b"not_before_us", "notifies", b"notifies", "output_copy_node_id", b"output_copy_node_id", "output_sha256", b"output_sha256", "output_size_bytes", b"output_size_bytes", "output_stored_bytes", b"output_stored_bytes", "output_tail", b"output_tail", "parent_execution_ids", b"parent_execution_ids", "past_attempts", b"past_attempts", "pinned_executor_id", b"pinned_executor_id", "priority", b"priority", "queued", b"queued", "root_execution_id", b"root_execution_id", "start_by_us", b"start_by_us", "start_us", b"start_us", "state", b"state", "task", b"task", "term", b"term", "trigger", b"trigger", "uid", b"uid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__exit_code: _TypeAlias = _typing.Literal["exit_code"]  # noqa: Y015
     _WhichOneofArgType__exit_code: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code"]  # noqa: Y015

@@ -27,6 +27,7 @@ class ConnectRequest(_message.Message):
     HEARTBEAT_FIELD_NUMBER: _builtins.int
     REPORTS_FIELD_NUMBER: _builtins.int
     OUTPUT_FIELD_NUMBER: _builtins.int
+    OUTPUT_COPIED_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def hello(self) -> Global___Hello: ...
     @_builtins.property
@@ -35,6 +36,8 @@ class ConnectRequest(_message.Message):
     def reports(self) -> Global___Reports: ...
     @_builtins.property
     def output(self) -> Global___Output: ...
+    @_builtins.property
+    def output_copied(self) -> Global___OutputCopied: ...
     def __init__(
         self,
         *,
@@ -42,12 +45,13 @@ class ConnectRequest(_message.Message):
         heartbeat: Global___Heartbeat | None = ...,
         reports: Global___Reports | None = ...,
         output: Global___Output | None = ...,
+        output_copied: Global___OutputCopied | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["heartbeat", b"heartbeat", "hello", b"hello", "kind", b"kind", "output", b"output", "reports", b"reports"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["heartbeat", b"heartbeat", "hello", b"hello", "kind", b"kind", "output", b"output", "output_copied", b"output_copied", "reports", b"reports"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["heartbeat", b"heartbeat", "hello", b"hello", "kind", b"kind", "output", b"output", "reports", b"reports"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["heartbeat", b"heartbeat", "hello", b"hello", "kind", b"kind", "output", b"output", "output_copied", b"output_copied", "reports", b"reports"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["hello", "heartbeat", "reports", "output"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["hello", "heartbeat", "reports", "output", "output_copied"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -251,6 +255,7 @@ class Welcome(_message.Message):
     LEASE_MS_FIELD_NUMBER: _builtins.int
     HEARTBEAT_INTERVAL_MS_FIELD_NUMBER: _builtins.int
     REVOKED_FIELD_NUMBER: _builtins.int
+    COPY_NODES_FIELD_NUMBER: _builtins.int
     term: _builtins.int
     lease_ms: _builtins.int
     """An executor that is not heard of for this long loses its attempts."""
@@ -259,6 +264,10 @@ class Welcome(_message.Message):
     def revoked(self) -> _containers.RepeatedCompositeFieldContainer[Global___AttemptKey]:
         """Held attempts that are no longer this executor's: kill them and forget them."""
 
+    @_builtins.property
+    def copy_nodes(self) -> _containers.RepeatedCompositeFieldContainer[Global___CopyNode]:
+        """Nodes that take second copies of outputs."""
+
     def __init__(
         self,
         *,
@@ -266,14 +275,38 @@ class Welcome(_message.Message):
         lease_ms: _builtins.int = ...,
         heartbeat_interval_ms: _builtins.int = ...,
         revoked: _abc.Iterable[Global___AttemptKey] | None = ...,
+        copy_nodes: _abc.Iterable[Global___CopyNode] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["heartbeat_interval_ms", b"heartbeat_interval_ms", "lease_ms", b"lease_ms", "revoked", b"revoked", "term", b"term"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["copy_nodes", b"copy_nodes", "heartbeat_interval_ms", b"heartbeat_interval_ms", "lease_ms", b"lease_ms", "revoked", b"revoked", "term", b"term"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Welcome: _TypeAlias = Welcome  # noqa: Y015
+
+@_typing.final
+class CopyNode(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    ADDRESS_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    address: _builtins.str
+    """host:port"""
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        address: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "id", b"id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CopyNode: _TypeAlias = CopyNode  # noqa: Y015
 
 @_typing.final
 class Assignments(_message.Message):
@@ -378,6 +411,8 @@ class AttemptReport(_message.Message):
     ERROR_FIELD_NUMBER: _builtins.int
     OUTPUT_TAIL_FIELD_NUMBER: _builtins.int
     OUTPUT_SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    OUTPUT_SHA256_FIELD_NUMBER: _builtins.int
+    OUTPUT_STORED_BYTES_FIELD_NUMBER: _builtins.int
     state: _builtins.int
     """raftsched.v1.ExecutionState: RUNNING, SUCCEEDED, FAILED, TIMED_OUT, CANCELLED or LOST."""
     start_us: _builtins.int
@@ -388,6 +423,9 @@ class AttemptReport(_message.Message):
     output_tail: _builtins.bytes
     """The last 4 KiB."""
     output_size_bytes: _builtins.int
+    output_sha256: _builtins.bytes
+    """Of what the executor has stored of an output longer than that; empty: it has stored nothing."""
+    output_stored_bytes: _builtins.int
     @_builtins.property
     def key(self) -> Global___AttemptKey: ...
     def __init__(
@@ -402,10 +440,12 @@ class AttemptReport(_message.Message):
         error: _builtins.str = ...,
         output_tail: _builtins.bytes = ...,
         output_size_bytes: _builtins.int = ...,
+        output_sha256: _builtins.bytes = ...,
+        output_stored_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "_http_status", b"_http_status", "exit_code", b"exit_code", "http_status", b"http_status", "key", b"key"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "_http_status", b"_http_status", "end_us", b"end_us", "error", b"error", "exit_code", b"exit_code", "http_status", b"http_status", "key", b"key", "output_size_bytes", b"output_size_bytes", "output_tail", b"output_tail", "start_us", b"start_us", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "_http_status", b"_http_status", "end_us", b"end_us", "error", b"error", "exit_code", b"exit_code", "http_status", b"http_status", "key", b"key", "output_sha256", b"output_sha256", "output_size_bytes", b"output_size_bytes", "output_stored_bytes", b"output_stored_bytes", "output_tail", b"output_tail", "start_us", b"start_us", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__exit_code: _TypeAlias = _typing.Literal["exit_code"]  # noqa: Y015
     _WhichOneofArgType__exit_code: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code"]  # noqa: Y015
@@ -417,6 +457,31 @@ class AttemptReport(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__http_status) -> _WhichOneofReturnType__http_status | None: ...
 
 Global___AttemptReport: _TypeAlias = AttemptReport  # noqa: Y015
+
+@_typing.final
+class OutputCopied(_message.Message):
+    """A node has taken the second copy of the output of an attempt that ended."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    NODE_ID_FIELD_NUMBER: _builtins.int
+    node_id: _builtins.str
+    @_builtins.property
+    def key(self) -> Global___AttemptKey: ...
+    def __init__(
+        self,
+        *,
+        key: Global___AttemptKey | None = ...,
+        node_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["key", b"key"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "node_id", b"node_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OutputCopied: _TypeAlias = OutputCopied  # noqa: Y015
 
 @_typing.final
 class Acknowledge(_message.Message):
@@ -467,9 +532,12 @@ class FetchOutput(_message.Message):
     CALL_FIELD_NUMBER: _builtins.int
     KEY_FIELD_NUMBER: _builtins.int
     OFFSET_FIELD_NUMBER: _builtins.int
+    SHA256_FIELD_NUMBER: _builtins.int
     call: _builtins.int
     offset: _builtins.int
     """First byte wanted, counted from the beginning of the attempt's output."""
+    sha256: _builtins.bytes
+    """As the log has it, of an attempt whose end is there: bytes of another digest are not wanted."""
     @_builtins.property
     def key(self) -> Global___AttemptKey: ...
     def __init__(
@@ -478,10 +546,11 @@ class FetchOutput(_message.Message):
         call: _builtins.int = ...,
         key: Global___AttemptKey | None = ...,
         offset: _builtins.int = ...,
+        sha256: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["key", b"key"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["call", b"call", "key", b"key", "offset", b"offset"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call", b"call", "key", b"key", "offset", b"offset", "sha256", b"sha256"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -499,7 +568,7 @@ class Output(_message.Message):
     call: _builtins.int
     found: _builtins.bool
     offset: _builtins.int
-    """Offset of the first byte of `data`; higher than asked when the bytes before are no longer kept."""
+    """Offset of the first byte of `data`; higher than asked when the bytes before are not kept."""
     data: _builtins.bytes
     ended: _builtins.bool
     def __init__(

@@ -13,6 +13,7 @@ from raftsched.api.context import ApiContext, OutputChunk
 from raftsched.api.executions import ExecutionService
 from raftsched.api.tasks import TaskService
 from raftsched.consensus.settings import Settings
+from raftsched.core.rows import ExecutionRow
 from raftsched.internal.v1 import executor_pb2 as xpb
 from raftsched.ports import Peer, StoreFailed, Table
 from raftsched.replica import Replica
@@ -71,7 +72,7 @@ def _writes(batch: Any, since: int) -> list[Write]:
 
 
 class _NoOutput:
-    async def fetch(self, execution_id: bytes, attempt: int, offset: int) -> OutputChunk:
+    async def fetch(self, execution_id: bytes, row: ExecutionRow, offset: int) -> OutputChunk:
         return OutputChunk(found=False)
 
 

@@ -81,7 +81,7 @@ def test_output_is_printed_as_it_is(cluster, executions, capfdbinary):
     assert run(["execution", "output", "E0", "--follow"]) == 0
     captured = capfdbinary.readouterr()
     assert captured.out == b"\xffone two"
-    assert captured.err == b"[1,234 bytes before this are no longer kept]\n"
+    assert captured.err == b"[1,234 bytes before this are not kept]\n"
     assert run(["execution", "output", "nobody"]) == 3
 
 

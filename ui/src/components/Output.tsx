@@ -5,7 +5,7 @@ import { formatBytes } from '../lib/duration.ts';
 
 interface Props {
   text: string;
-  /** Bytes before it that are no longer kept. */
+  /** Bytes of the output that are not kept. */
   truncatedBytes: number;
   running: boolean;
 }
@@ -23,7 +23,7 @@ export function Output({ text, truncatedBytes, running }: Props) {
       <Group justify="space-between" mb={6}>
         <Text size="xs" c="dimmed">
           {truncatedBytes > 0
-            ? `The first ${formatBytes(truncatedBytes)} are no longer kept.`
+            ? `${formatBytes(truncatedBytes)} of it are not kept.`
             : `${String(lines.length)} ${lines.length === 1 ? 'line' : 'lines'}`}
           {running ? ' · still running' : ''}
         </Text>

@@ -1,0 +1,175 @@
+"""Outputs longer than what the log holds, on real clusters: stored twice, found from every node, followed live."""
+
+import hashlib
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from raftsched_client import Client, task
+from raftsched_client.v1 import execution_pb2
+
+from tests.support.cluster import Cluster, eventually
+
+FAR = datetime(2100, 1, 1, tzinfo=UTC)
+SUCCEEDED = execution_pb2.EXECUTION_STATE_SUCCEEDED
+MIB = 1 << 20
+# Lines of 16 bytes, each with its number: 1 MiB exactly, no two pieces alike.
+MIB_OF_LINES = "import sys; sys.stdout.write(''.join('%015d\\n' % n for n in range({lines})))"
+
+
+def program(lines: int) -> list[str]:
+    return [sys.executable, "-c", MIB_OF_LINES.format(lines=lines)]
+
+
+def text(lines: int) -> bytes:
+    return b"".join(b"%015d\n" % number for number in range(lines))
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    with Cluster(tmp_path, http=True) as running:
+        yield running
+
+
+def run(cluster: Cluster, name: str, command: list[str]) -> execution_pb2.Execution:
+    """Run a command to its end, and until its second copy is known."""
+    with cluster.client() as client:
+        client.create_task(task(name, at=FAR, command=command))
+        started = client.run_task(name)
+        return eventually(
+            lambda: e if (e := client.get_execution(started.id)).output_copy_node_id else None,
+            what=f"the second copy of the output of {name}",
+        )
+
+
+def whole(client: Client, id_: str) -> bytes:
+    return b"".join(piece.data for piece in client.get_output(id_))
+
+
+def owner(cluster: Cluster, execution: execution_pb2.Execution) -> str:
+    """The node whose executor ran it."""
+    with cluster.client() as client:
+        status = client.get_status()
+    return next(each.node_id for each in status.executors if each.id == execution.executor_id)
+
+
+def stored_at(cluster: Cluster, node: str, *, copy: bool) -> list[Path]:
+    directory = cluster.directory / node / ("outputs" if copy else "executor/outputs")
+    return list(directory.iterdir()) if directory.is_dir() else []
+
+
+def test_output_outlives_the_machine_that_ran_it(cluster: Cluster) -> None:
+    execution = run(cluster, "lines", program(MIB // 16))
+    expected = text(MIB // 16)
+    assert execution.state == SUCCEEDED
+    assert execution.output_sha256 == hashlib.sha256(expected).hexdigest()
+    assert (execution.output_size_bytes, execution.output_stored_bytes) == (MIB, MIB)
+    ran_at = owner(cluster, execution)
+    assert execution.output_copy_node_id != ran_at
+    for node in cluster.nodes:
+        with cluster.client(node) as client:
+            assert whole(client, execution.id) == expected
+    cluster.nodes[ran_at].send(signal.SIGKILL)
+    cluster.nodes[ran_at].kill()
+    shutil.rmtree(cluster.directory / ran_at)
+    for node in set(cluster.nodes) - {ran_at}:
+        with cluster.client(node) as client:
+            assert eventually(lambda client=client: whole(client, execution.id), what="the output") == expected
+
+
+def test_a_damaged_file_is_passed_over_for_the_other(cluster: Cluster) -> None:
+    execution = run(cluster, "lines", program(MIB // 16))
+    ran_at = owner(cluster, execution)
+    (first,) = stored_at(cluster, ran_at, copy=False)
+    (second,) = stored_at(cluster, execution.output_copy_node_id, copy=True)
+    for path, is_both in ((first, False), (second, True)):
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+        with cluster.client() as client:
+            got = list(client.get_output(execution.id))
+        data = b"".join(piece.data for piece in got)
+        if is_both:
+            # Nothing but what the log holds, and it says so.
+            assert data == text(MIB // 16)[-4096:]
+            assert got[0].truncated_bytes == MIB - 4096
+        else:
+            assert data == text(MIB // 16)
+    assert any("cannot be used" in str(line.get("event")) for line in cluster.log_lines(ran_at))
+
+
+def test_beyond_the_limit_beginning_and_end_are_stored_and_what_is_missing_is_counted(cluster: Cluster) -> None:
+    lines = 3 * MIB // 16
+    execution = run(cluster, "many-lines", program(lines))
+    assert (execution.output_size_bytes, execution.output_stored_bytes) == (3 * MIB, MIB)
+    with cluster.client() as client:
+        pieces = list(client.get_output(execution.id))
+    data = b"".join(piece.data for piece in pieces)
+    expected = text(lines)
+    assert data == expected[: MIB - 65_536] + expected[-65_536:]
+    # Where the data goes on behind the gap.
+    assert [piece.truncated_bytes for piece in pieces if piece.truncated_bytes] == [2 * MIB]
+    address = next(iter(cluster.http_addresses.values()))
+    with urllib.request.urlopen(
+        f"http://{address}/v1/executions/{execution.id}/output?offset={3 * MIB - 32}"
+    ) as answer:
+        assert answer.read() == expected[-32:]
+        assert answer.headers["Raftsched-Truncated-Bytes"] == str(2 * MIB)
+
+
+def test_output_is_followed_live_from_every_node_in_every_way(cluster: Cluster, tmp_path: Path) -> None:
+    go = tmp_path / "go"
+    script = f"seq 1 2000; until [ -e {go} ]; do sleep 0.05; done; echo last"
+    with cluster.client() as client:
+        client.create_task(task("live", at=FAR, shell=script))
+        id_ = client.run_task("live").id
+        eventually(lambda: client.get_execution(id_).HasField("start_time"), what="the start")
+    beginning = "".join(f"{number}\n" for number in range(1, 2001)).encode()
+    cli = subprocess.Popen(
+        [str(Path(sys.executable).with_name("raftsched")), "execution", "output", id_, "--follow",
+         "--endpoints", ",".join(cluster.endpoints)],
+        stdout=subprocess.PIPE,
+    )  # fmt: skip
+    http = cluster.http_addresses[cluster.follower()]
+    request = urllib.request.Request(
+        f"http://{http}/v1/executions/{id_}/output?follow=true", headers={"accept": "text/event-stream"}
+    )
+    followed = {}
+    for node in cluster.nodes:
+        with cluster.client(node) as client, closing(client.get_output(id_, follow=True)) as pieces:
+            followed[node] = b""
+            while len(followed[node]) < len(beginning):
+                followed[node] += next(pieces).data
+    assert set(followed.values()) == {beginning}
+    with cli, urllib.request.urlopen(request, timeout=20) as events:
+        assert cli.stdout is not None
+        assert cli.stdout.read(len(beginning)) == beginning
+        # Everybody has seen the beginning while it still runs.
+        go.touch()
+        assert cli.stdout.read() == b"last\n"
+        assert cli.wait(timeout=20) == 0
+        lines = [line for line in events.read().splitlines() if line.startswith(b"data: ")]
+    messages = [json.loads(line.removeprefix(b"data: ")) for line in lines]
+    assert sum(bool(message.get("data")) for message in messages) >= 2
+
+
+def test_a_copy_that_cannot_be_made_holds_up_no_report_and_follows_later(cluster: Cluster) -> None:
+    still = cluster.follower()
+    awake = [node for node in cluster.nodes if node != still]
+    cluster.nodes[still].send(signal.SIGSTOP)
+    with cluster.client(*awake) as client:
+        client.create_task(task("lines", at=FAR, command=program(MIB // 16)))
+        ids = [client.run_task("lines").id for _ in range(6)]
+        eventually(lambda: all(client.get_execution(each).HasField("end_time") for each in ids), what="all ends")
+        cluster.nodes[still].send(signal.SIGCONT)
+        eventually(
+            lambda: all(client.get_execution(each).output_copy_node_id for each in ids), what="copies", within_s=60
+        )
