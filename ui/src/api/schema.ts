@@ -116,7 +116,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** @description The last 64 KiB while the executor still has them, otherwise the last 4 KiB. */
+        /** @description All of it up to the limit (1 MiB unless configured otherwise); beyond that the beginning and the last 64 KiB. Comes from the executor that ran the attempt, else from the node that has the second copy, else the last 4 KiB from the log. */
         get: operations["GetOutput"];
         put?: never;
         post?: never;
@@ -805,6 +805,15 @@ export interface components {
             rootExecutionId: string;
             /** @description Of a task with placement EVERY: the one executor that this may run on. */
             pinnedExecutorId: string;
+            /** @description SHA-256, in hexadecimal digits, of the output as it is stored; empty when output_tail is all that is. */
+            outputSha256: string;
+            /**
+             * Format: int64
+             * @description How much of the output is stored; the difference to output_size_bytes was dropped.
+             */
+            outputStoredBytes: string;
+            /** @description The node that has the second copy of the stored output, the first being with the executor. Empty while there is none. */
+            outputCopyNodeId: string;
         };
         /**
          * @description - `EXECUTION_STATE_PENDING`: Decided; waits for an executor, for its next attempt, or in the queue of its task.
@@ -908,9 +917,14 @@ export interface components {
             data: string;
             /**
              * Format: int64
-             * @description Where `data` begins in the output of the attempt, if bytes before it are no longer kept.
+             * @description Where `data` begins in the output of the attempt, if bytes right before it are not kept.
              */
             truncatedBytes: string;
+            /**
+             * Format: int64
+             * @description In the first message, of an execution that has ended: how many bytes of the output are not kept in all.
+             */
+            droppedBytes: string;
         };
         GetStatusResponse: {
             clusterId: string;
@@ -1917,6 +1931,8 @@ export interface operations {
             query?: {
                 /** @description Go on until the execution has ended. */
                 follow?: boolean;
+                /** @description Bytes of the output to leave out at the beginning. */
+                offset?: string;
             };
             header?: never;
             path: {
