@@ -4,7 +4,18 @@ import { shell, useSession } from './session.ts';
 const session = useSession();
 const NAME = 'accessible';
 const PATHS = [
-  ...['/', '/tasks', '/register', '/executions', '/logs', '/groups', '/cluster', '/nowhere', '/tasks?prefix=none'],
+  ...[
+    '/',
+    '/tasks',
+    '/register',
+    '/executions',
+    '/logs',
+    '/groups',
+    '/calendars',
+    '/cluster',
+    '/nowhere',
+    '/tasks?prefix=none',
+  ],
   ...['', '/edit', '?tab=ledger', '?tab=changes'].map((rest) => `/tasks/${NAME}${rest}`),
   ...['/executions/ID', '/logs?q=red', '/logs?kind=task_change'],
 ];
@@ -22,6 +33,7 @@ beforeAll(async () => {
   await s.task(NAME, { labels: { team: 'e2e' }, action, retry: { maxAttempts: 2, initialBackoff: '0.1s' } });
   await s.call('PATCH', `/v1/tasks/${NAME}`, { priority: 1 });
   await s.call('POST', '/v1/groups', { name: 'accessible-group', maxRunning: 3, maxStarts: 10 });
+  await s.call('POST', '/v1/calendars', { name: 'accessible-calendar', exclusions: [{ date: '2030-12-25' }] });
   id = await s.run(NAME);
 });
 

@@ -108,9 +108,12 @@ test('every policy of the form reaches the task and comes back when it is edited
 test('days that are left out, a group and notifications reach the task and come back when it is edited', async () => {
   const s = session();
   await s.call('POST', '/v1/groups', { name: 'shared-database', maxRunning: 2 });
+  await s.call('POST', '/v1/calendars', { name: 'closed-days', exclusions: [{ date: '2031-05-01' }] });
   await s.open('/register');
   await s.field('Name').fill('told-of');
   await s.field('Cron expression').fill('0 9 * * *');
+  await s.field('Calendars').fill('closed');
+  await s.page.getByRole('option', { name: 'closed-days' }).click();
   await s.field('Leaves out').fill('2030-12-24..2030-12-26 holidays\n2031-01-01');
   await s.field('Command line').fill('true');
   await s.page.getByRole('switch', { name: 'Tell a webhook' }).click();
@@ -128,6 +131,7 @@ test('days that are left out, a group and notifications reach the task and come 
   expect(task).toMatchObject({
     group: 'shared-database',
     schedule: {
+      calendars: ['closed-days'],
       exclusions: [{ date: '2030-12-24', lastDate: '2030-12-26', reason: 'holidays' }, { date: '2031-01-01' }],
     },
     notifications: {

@@ -21,6 +21,7 @@ const pages = {
   logs: `/logs?q=${process.env.WORDS ?? 'refused'}`,
   execution: `/executions/${execution?.id}`,
   groups: '/groups',
+  calendars: '/calendars',
   cluster: '/cluster',
 };
 

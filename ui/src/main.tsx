@@ -10,6 +10,7 @@ import { createRoot } from 'react-dom/client';
 import { createBrowserRouter, RouterProvider } from 'react-router';
 import { Problem } from './api/problem.ts';
 import { Layout } from './components/Layout.tsx';
+import { CalendarsPage } from './pages/Calendars.tsx';
 import { ClusterPage } from './pages/Cluster.tsx';
 import { ExecutionPage } from './pages/Execution.tsx';
 import { ExecutionsPage } from './pages/Executions.tsx';
@@ -47,6 +48,7 @@ const router = createBrowserRouter([
       { path: '/executions/:id', element: <ExecutionPage /> },
       { path: '/logs', element: <LogsPage /> },
       { path: '/groups', element: <GroupsPage /> },
+      { path: '/calendars', element: <CalendarsPage /> },
       { path: '/cluster', element: <ClusterPage /> },
       { path: '*', element: <NotFoundPage /> },
     ],

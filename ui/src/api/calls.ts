@@ -1,6 +1,7 @@
 /** The calls of the API that the pages use, one function each. All throw Problem. */
 import { ask, change, get, read, withQuery, type Query } from './http.ts';
 import type {
+  Calendar,
   ClusterStatus,
   DayCount,
   DayCounts,
@@ -124,6 +125,30 @@ export async function updateGroup(group: Group): Promise<void> {
 
 export async function deleteGroup(name: string): Promise<void> {
   await change('DELETE', groupPath(name));
+}
+
+const calendarPath = (name: string) => `/v1/calendars/${encodeURIComponent(name)}`;
+
+/** All of them, by name, without what they exclude. */
+export async function listCalendars(signal?: AbortSignal): Promise<Calendar[]> {
+  return (await read<{ calendars: Calendar[] }>('/v1/calendars', {}, signal)).calendars;
+}
+
+export async function getCalendar(name: string, signal?: AbortSignal): Promise<Calendar> {
+  return read<Calendar>(calendarPath(name), {}, signal);
+}
+
+export async function createCalendar(calendar: Calendar): Promise<void> {
+  await change('POST', '/v1/calendars', calendar);
+}
+
+/** Replace what a calendar excludes, if nobody changed it since `calendar.etag`. */
+export async function updateCalendar(calendar: Calendar): Promise<void> {
+  await change('PATCH', calendarPath(calendar.name ?? ''), calendar);
+}
+
+export async function deleteCalendar(name: string): Promise<void> {
+  await change('DELETE', calendarPath(name));
 }
 
 /** The next nominal times that a schedule would have, and why it would be refused. Hashed cron fields follow from the name. */

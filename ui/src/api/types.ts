@@ -21,6 +21,7 @@ export type ClusterStatus = Schemas['GetStatusResponse'];
 export type NodeStatus = Schemas['NodeStatus'];
 export type LinkStatus = Schemas['LinkStatus'];
 export type ExecutorStatus = Schemas['ExecutorStatus'];
+export type Calendar = Schemas['Calendar'];
 export type Group = Schemas['Group'];
 export type FieldViolation = Schemas['FieldViolation'];
 export type TaskList = Omit<Schemas['ListTasksResponse'], 'tasks'> & { tasks: Task[] };

@@ -12,6 +12,7 @@ import {
 import { useDisclosure } from '@mantine/hooks';
 import {
   IconCalendarClock,
+  IconCalendarOff,
   IconHistory,
   IconFileSearch,
   IconLayoutDashboard,
@@ -32,6 +33,7 @@ const PAGES = [
   { to: '/executions', label: 'Executions', icon: IconHistory },
   { to: '/logs', label: 'Logs', icon: IconFileSearch },
   { to: '/groups', label: 'Groups', icon: IconStack2 },
+  { to: '/calendars', label: 'Calendars', icon: IconCalendarOff },
   { to: '/cluster', label: 'Cluster', icon: IconServer2 },
 ];
 

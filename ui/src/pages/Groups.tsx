@@ -1,4 +1,4 @@
-import { Button, Group as Row, Stack, Text, TextInput } from '@mantine/core';
+import { Button, Stack, TextInput } from '@mantine/core';
 import { useDocumentTitle } from '@mantine/hooks';
 import { modals } from '@mantine/modals';
 import { notifications } from '@mantine/notifications';
@@ -11,7 +11,7 @@ import type { Group } from '../api/types.ts';
 import { DataTable, type Column } from '../components/DataTable.tsx';
 import { PageHead, Panel } from '../components/Panel.tsx';
 import { Empty, Remote } from '../components/Remote.tsx';
-import { tellError } from '../components/taskActions.tsx';
+import { RowActions } from '../components/RowActions.tsx';
 import { editableDuration, formatCount, formatDuration, protoDurationMs } from '../lib/duration.ts';
 import { readValue } from '../lib/form/values.ts';
 import { viewerZone } from '../lib/time.ts';
@@ -76,54 +76,23 @@ const COLUMNS: Column<Group>[] = [
     meta: { className: 'end' },
   },
   { id: 'tasks', header: 'Tasks', cell: ({ row }) => formatCount(row.original.tasks), meta: { className: 'end wide' } },
-  { id: 'actions', header: '', cell: ({ row }) => <Actions group={row.original} />, meta: { className: 'tight' } },
+  {
+    id: 'actions',
+    header: '',
+    cell: ({ row }) => (
+      <RowActions
+        name={row.original.name ?? ''}
+        list="groups"
+        warning="Only a group that no task names can be deleted."
+        edit={() => {
+          openEditor(row.original);
+        }}
+        remove={deleteGroup}
+      />
+    ),
+    meta: { className: 'tight' },
+  },
 ];
-
-function Actions({ group }: { group: Group }) {
-  const client = useQueryClient();
-  const name = group.name ?? '';
-  const remove = useMutation({
-    mutationFn: () => deleteGroup(name),
-    onSuccess: () => {
-      notifications.show({ message: `Deleted ${name}`, autoClose: 3000 });
-    },
-    onError: (error) => {
-      tellError(`${name} was not deleted`, error);
-    },
-    onSettled: () => client.invalidateQueries({ queryKey: ['groups'] }),
-  });
-  return (
-    <Row gap="xs" wrap="nowrap" justify="flex-end">
-      <Button
-        variant="default"
-        aria-label={`Edit ${name}`}
-        onClick={() => {
-          openEditor(group);
-        }}
-      >
-        Edit
-      </Button>
-      <Button
-        variant="default"
-        aria-label={`Delete ${name}`}
-        loading={remove.isPending}
-        onClick={() => {
-          modals.openConfirmModal({
-            title: `Delete ${name}?`,
-            children: <Text size="sm">Only a group that no task names can be deleted.</Text>,
-            labels: { confirm: 'Delete', cancel: 'Keep' },
-            confirmProps: { color: 'red' },
-            onConfirm: () => {
-              remove.mutate();
-            },
-          });
-        }}
-      >
-        Delete
-      </Button>
-    </Row>
-  );
-}
 
 function NewGroup() {
   return (

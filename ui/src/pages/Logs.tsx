@@ -1,8 +1,9 @@
-import { Group, MultiSelect, Select, Stack, TagsInput, TextInput } from '@mantine/core';
+import { Button, Group, MultiSelect, Select, Stack, TagsInput, TextInput } from '@mantine/core';
 import { useDebouncedCallback, useDocumentTitle } from '@mantine/hooks';
 import { IconSearch } from '@tabler/icons-react';
 import { useMemo, useState } from 'react';
 import { Link, useSearchParams } from 'react-router';
+import { useLive } from '../api/live.ts';
 import { useLogs } from '../api/queries.ts';
 import { EXECUTION_STATES, type ExecutionState, type LogRecord } from '../api/types.ts';
 import { ChangeKind } from '../components/changes.tsx';
@@ -20,12 +21,15 @@ import { RANGES_MS, readLogView, writeLogView, type LogView } from '../lib/urlSt
 
 const PAGE = 50;
 const TYPING_MS = 600;
+/** The index follows within about a second, and a search is work. */
+const LIVE_MS = 3000;
 
 export function LogsPage() {
   useDocumentTitle('Logs · raftsched');
   const [parameters, setParameters] = useSearchParams();
   const view = useMemo(() => readLogView(parameters), [parameters]);
   const page = usePageToken();
+  useLive({}, ['logs'], LIVE_MS, !page);
   const logs = useLogs(view, PAGE, page);
   const columns = useMemo(() => logColumns(view.query), [view.query]);
   return (
@@ -75,6 +79,8 @@ function Filters({ view, onChange }: { view: LogView; onChange: (view: LogView) 
     executor: view.executor,
     longerThan: view.longerThan,
   });
+  // On a narrow screen, while nothing but words is looked for.
+  const [folded, setFolded] = useState([...writeLogView({ ...view, query: '' }).keys()].length === 0);
   const apply = useDebouncedCallback((next: typeof texts) => {
     onChange({ ...view, ...next });
   }, TYPING_MS);
@@ -97,7 +103,18 @@ function Filters({ view, onChange }: { view: LogView; onChange: (view: LogView) 
         leftSection={<IconSearch size={14} />}
         {...text('query')}
       />
-      <div className="filters">
+      <div className="narrow">
+        <Button
+          variant="default"
+          aria-expanded={!folded}
+          onClick={() => {
+            setFolded(!folded);
+          }}
+        >
+          {folded ? 'More filters' : 'Fewer filters'}
+        </Button>
+      </div>
+      <div className={folded ? 'filters filters-folded' : 'filters'}>
         <TextInput label="Task begins with" {...text('prefix')} />
         <Select
           label="Records"

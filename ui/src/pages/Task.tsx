@@ -22,7 +22,7 @@ import { FullTime, Relative, When } from '../components/When.tsx';
 import { utf8OrNull } from '../lib/bytes.ts';
 import { actionWords, scheduleWords, taskZone } from '../lib/describe.ts';
 import { formatBytes, formatCount, formatDuration, protoDurationMs } from '../lib/duration.ts';
-import { exclusionLine } from '../lib/form/exclusions.ts';
+import { exclusionLines } from '../lib/form/exclusions.ts';
 import { calendar, yearOfDays } from '../lib/stats.ts';
 import { formatTime, timeMs, viewerZone } from '../lib/time.ts';
 import { useNow } from '../lib/useNow.ts';
@@ -210,9 +210,11 @@ function Fires({ task }: { task: Task }) {
   if (schedule?.startTime) facts.push(['Not before', <FullTime time={schedule.startTime} zone={zone} />]);
   if (schedule?.endTime) facts.push(['Ends', <FullTime time={schedule.endTime} zone={zone} />]);
   if (schedule?.exclusions?.length) {
-    const lines = schedule.exclusions.map((each) => exclusionLine(each, viewerZone())).join('\n');
+    const lines = exclusionLines(schedule.exclusions, viewerZone());
     facts.push(['Leaves out', <pre className="code">{lines}</pre>]);
   }
+  if (schedule?.calendars?.length)
+    facts.push(['Calendars', <Link to="/calendars">{schedule.calendars.join(', ')}</Link>]);
   facts.push(['Last fire', <FullTime time={task.lastFireTime} zone={zone} />]);
   facts.push([
     'Next fire',

@@ -12,11 +12,15 @@ interface Exclusion {
 const LINE = /^(\S+?)(?:\s*\.\.\s*(\S+))?(?:\s+(.*))?$/;
 const DATE = /^\d{4}-\d{2}-\d{2}$/;
 
-/** The line of an exclusion; instants in a zone. */
-export function exclusionLine(exclusion: Exclusion, zone: string): string {
+function exclusionLine(exclusion: Exclusion, zone: string): string {
   const { date, lastDate, startTime, endTime, reason } = exclusion;
   const range = startTime || endTime ? [local(startTime, zone), local(endTime, zone)] : [date ?? '', lastDate ?? ''];
   return [range.filter(Boolean).join('..'), reason ?? ''].filter(Boolean).join(' ');
+}
+
+/** The lines of exclusions; instants in a zone. */
+export function exclusionLines(exclusions: readonly Exclusion[], zone: string): string {
+  return exclusions.map((each) => exclusionLine(each, zone)).join('\n');
 }
 
 function local(time: string | undefined, zone: string): string {

@@ -57,6 +57,13 @@ const VALIDITY: readonly Field[] = [
   { path: 'schedule.startTime', kind: 'instant', label: 'Not before', description: 'Empty: from the beginning' },
   { path: 'schedule.endTime', kind: 'instant', label: 'Ends', description: 'Empty: never' },
   {
+    path: 'schedule.calendars',
+    kind: 'calendars',
+    label: 'Calendars',
+    description: 'What these exclude is left out too',
+    wide: true,
+  },
+  {
     path: 'schedule.exclusions',
     kind: 'exclusions',
     label: 'Leaves out',

@@ -267,12 +267,17 @@ export function placeViolations(
   const rest: string[] = [];
   for (const { field, description } of violations) {
     const place = placeOf(field, form);
-    const number = /\[(\d+)\]/.exec(field)?.[1];
-    const said = number === undefined ? description : `number ${String(Number(number) + 1)}: ${description}`;
+    const said = numbered({ field, description });
     if (place) errors[place] = [errors[place], said].filter(Boolean).join('; ');
     else rest.push(field ? `${field}: ${description}` : description);
   }
   return { errors, rest };
+}
+
+/** What is wrong; of an item of a list, with its place in the list. */
+export function numbered({ field, description }: { field: string; description: string }): string {
+  const index = /\[(\d+)\]/.exec(field)?.[1];
+  return index === undefined ? description : `number ${String(Number(index) + 1)}: ${description}`;
 }
 
 /** The field of the form that a path of the server is in, or else the first one that is in it. */

@@ -1,6 +1,6 @@
 /** How each kind of field turns a value of the API's JSON into what is typed, and back. */
 import { lossyUtf8, toBase64 } from '../bytes.ts';
-import { exclusionLine, readExclusions } from './exclusions.ts';
+import { exclusionLines, readExclusions } from './exclusions.ts';
 import { editableDuration, parseDurationMs, protoDurationMs, toProtoDuration } from '../duration.ts';
 import { msToZoned, timeMs, zonedToMs } from '../time.ts';
 import { joinWords, splitWords } from '../words.ts';
@@ -116,7 +116,7 @@ const CODECS = {
   /** Days and windows that a schedule leaves out, a line for each. */
   exclusions: {
     empty: '',
-    show: (value, zone) => (Array.isArray(value) ? value : []).map((each) => exclusionLine(each, zone)).join('\n'),
+    show: (value, zone) => exclusionLines((Array.isArray(value) ? value : []).filter(isRecord), zone),
     read: (shown, zone) => readExclusions(String(shown), zone),
   },
   /** Words as a shell splits them. */
@@ -128,6 +128,12 @@ const CODECS = {
       if (!words) return { error: 'A quote is not closed' };
       return words.length ? { value: words } : {};
     },
+  },
+  /** Names of calendars. */
+  calendars: {
+    empty: [],
+    show: strings,
+    read: (shown) => ((shown as string[]).length ? { value: shown } : {}),
   },
   list: {
     empty: [],

@@ -1,6 +1,6 @@
 import { MultiSelect, Select, Switch, TagsInput, Textarea, TextInput } from '@mantine/core';
 import { Fragment, type ReactNode } from 'react';
-import { GroupInput } from '../../components/GroupInput.tsx';
+import { CalendarsInput, GroupInput } from '../../components/NamedInput.tsx';
 import { PairsInput } from '../../components/PairsInput.tsx';
 import type { Field } from '../../lib/form/fields.ts';
 import { isShown } from '../../lib/form/form.ts';
@@ -135,6 +135,8 @@ function FieldInput({ field, value, error, disabled, onChange }: InputProps) {
       return <TagsInput {...shared} size="sm" value={value as string[]} onChange={onChange} />;
     case 'group':
       return <GroupInput {...shared} placeholder={placeholder} value={text} onChange={onChange} />;
+    case 'calendars':
+      return <CalendarsInput {...shared} placeholder={placeholder} value={value as string[]} onChange={onChange} />;
     case 'area':
     case 'exclusions':
     case 'bytes':
