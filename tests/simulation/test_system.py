@@ -60,6 +60,12 @@ def test_the_seeds_meet_every_kind_of_trouble() -> None:
         assert facts[name] > 0, f"no seed has met: {name}"
 
 
+def test_related_tasks_meet_chains_groups_and_backfills() -> None:
+    facts = simulate_system(100, profile="system-related").facts
+    for name in ("chained", "backfilled", "shared"):
+        assert int(str(facts[name])) > 0, f"the seed has not met: {name}"
+
+
 def test_a_seed_replays_in_any_process() -> None:
     script = "from tests.simulation.system.run import simulate_system; print(simulate_system(5, nodes=5).digest)"
     digests = set()

@@ -36,6 +36,8 @@ def calendar(schedule: task_pb2.Schedule) -> Calendar:
         rule = _once(micros(schedule.at))
     elif kind == "interval":
         rule = _interval(micros(schedule.interval.every), micros(schedule.interval.anchor))
+    elif not kind:
+        rule = _never
     else:
         rule = _cron(schedule.cron.expression)
 
@@ -49,6 +51,11 @@ def calendar(schedule: task_pb2.Schedule) -> Calendar:
 def micros(value: object) -> int:
     """Of a protobuf Timestamp or Duration."""
     return value.seconds * SECOND + value.nanos // 1_000  # type: ignore[attr-defined, no-any-return]
+
+
+def _never(_time: int) -> int:
+    """Of a task that only runs after others."""
+    return 0
 
 
 def _once(at: int) -> Callable[[int], int]:

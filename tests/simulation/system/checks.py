@@ -49,6 +49,10 @@ def check_tables(reader: Reader, log: LogChecks) -> None:
         left = list(reader.scan(table))
         if left:
             raise Violation(f"end: all executions have ended, and {table.name} still names {left[:3]}")
+    for _, value in reader.scan(Table.GROUPS):
+        group = pb.GroupRow.FromString(value)
+        if group.running:
+            raise Violation(f"end: all executions have ended, and the group {group.group.name} counts {group.running}")
     expected = {key for key in state.executions if key not in state.retired}
     if rows.keys() != expected:
         raise Violation(f"end: {len(rows.keys() ^ expected)} executions are missing or nobody's")
@@ -131,7 +135,7 @@ def check_prompt(ground: Ground, log: LogChecks, epoch_us: int, since_s: float, 
         first.setdefault(process.execution_id, process.began)
     for key, row in log.state.executions.items():
         due_s = (row.nominal_us - epoch_us) / 1e6
-        limited = row.max_running or row.state == CANCELLED or row.start_by_us
+        limited = row.max_running or row.state == CANCELLED or row.start_by_us or row.group
         if row.trigger != SCHEDULE or limited or not since_s <= due_s <= until_s or key not in first:
             continue
         if first[key] > due_s + START_WITHIN_S:

@@ -1,6 +1,6 @@
 """What goes wrong in the whole system: what the Raft group meets, and executors, streams and wall clocks beside."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from tests.simulation.consensus.faults import PROFILES, Faults, Profile
@@ -27,6 +27,8 @@ class SystemProfile:
     wall_steps_s: float = 0.0
     wall_drifts: bool = False
     half_commits_s: float = 0.0
+    related: bool = False
+    """Tasks also have to do with one another: chains, groups, backfills."""
 
 
 _EVERYTHING = SystemProfile(
@@ -58,6 +60,7 @@ SYSTEM_PROFILES = {
     "system-leaders": SystemProfile(
         group=Profile(leader_kills_s=3, pauses_s=4, partitions_s=4, transfers_s=3, late_s=3.0), stream_breaks_s=3
     ),
+    "system-related": replace(_EVERYTHING, related=True),
     "system-clocks": SystemProfile(group=PROFILES["handovers"], wall_steps_s=1, wall_drifts=True),
 }
 LONGEST_STEP_S = 12.0

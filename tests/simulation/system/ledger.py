@@ -14,11 +14,18 @@ from tests.simulation.system.calendar import Calendar, calendar
 from tests.simulation.system.node import Write
 
 RAN, SKIPPED, COALESCED, DECIDED_LOST = 1, 2, 3, 4
-SCHEDULE, MANUAL = 1, 2
+SCHEDULE, MANUAL, CHAIN, BACKFILL = 1, 2, 3, 4
 AT_MOST_ONCE = 2
 ALLOW = 1
 PENDING, ASSIGNED, RUNNING, SUCCEEDED, FAILED, TIMED_OUT, CANCELLED, LOST, EXPIRED = range(1, 10)
 _ACTIVE = (ASSIGNED, RUNNING)
+_ENDS = {
+    0: (SUCCEEDED,),
+    1: (SUCCEEDED,),
+    2: (FAILED, TIMED_OUT, LOST, EXPIRED),
+    3: tuple(range(SUCCEEDED, EXPIRED + 1)),
+}
+"""By the condition of a chain: the states in which the parent must end."""
 
 
 @dataclass
@@ -63,6 +70,13 @@ class Followers:
     delivery: dict[bytes, int] = field(default_factory=dict)
     open: dict[int, set[bytes]] = field(default_factory=dict)
     """Executions that count against the limit of their task, by uid."""
+    limits: dict[str, int] = field(default_factory=dict)
+    """Of each group: how many may run at once; 0: any number."""
+    in_group: dict[str, set[bytes]] = field(default_factory=dict)
+    backfills: dict[int, set[bytes]] = field(default_factory=dict)
+    """Executions of backfills that were let start and have not ended, by uid of their task."""
+    told: dict[tuple[int, bytes], int] = field(default_factory=dict)
+    """What was decided of a task (by uid) when an execution that it runs after had ended (by id)."""
 
 
 class LogChecks:
@@ -73,8 +87,11 @@ class LogChecks:
         self.state = Followers()
         self._on_taken_back = on_taken_back
         self.fires = 0
+        self.backfilled = 0
         self._highest = 0
         self._seen: dict[int, tuple[bytes, int]] = {}
+        self._ended: list[tuple[bytes, pb.ExecutionRow]] = []
+        """By the entry that is looked at."""
 
     def take(self, node_id: str, index: int, command: bytes, outcome: bytes, writes: list[Write]) -> None:
         effect = hash(tuple((table.value, key, after) for table, key, _, after in writes))
@@ -88,12 +105,14 @@ class LogChecks:
         result = pb.Outcome.FromString(outcome)
         if self._is_repeated(parsed, outcome, result, writes):
             return
+        self._ended.clear()
         self._follow_tasks(parsed, result)
         for table, key, before, after in writes:
             if table is Table.LEDGER:
                 self._ledger(index, parsed, key, before, after)
             else:
                 self._execution(index, parsed, key, before, after)
+        self._check_chains()
         self._follow_changes(parsed, result)
 
     # Request ids
@@ -139,6 +158,8 @@ class LogChecks:
                 if 0 < task.cursor <= command.now_us:
                     raise Violation(f"ledger: {task.name} was deleted, and {task.cursor} was never decided")
                 del self.state.tasks[task.name]
+        elif kind == "put_group":
+            self.state.limits[command.put_group.group.name] = command.put_group.group.max_running
         elif kind == "retire":
             self.state.retired.update(command.retire.execution_ids)
 
@@ -176,6 +197,9 @@ class LogChecks:
         if execution_id in self.state.decided:
             raise Violation(f"ledger: the execution of {what} has two entries")
         self.state.decided[execution_id] = entry
+        self.backfilled += row.trigger == BACKFILL
+        if row.trigger == CHAIN:
+            self._told(what, row)
         if row.trigger == SCHEDULE:
             self._decided(command, what, entry, row.count)
 
@@ -226,6 +250,9 @@ class LogChecks:
         else:
             self._changed(index, key, old, row)
         self._count_open(key, row, old)
+        self._count_in_group(key, row)
+        if old is not None and old.state < SUCCEEDED <= row.state:
+            self._ended.append((key, row))
 
     def _created(self, key: bytes, row: pb.ExecutionRow) -> None:
         self.state.delivery[key] = row.delivery
@@ -249,6 +276,9 @@ class LogChecks:
 
     def _count_open(self, key: bytes, row: pb.ExecutionRow, old: pb.ExecutionRow | None) -> None:
         """Overlap policies: no more are open than may be when one more opens by schedule."""
+        if row.trigger == BACKFILL:
+            self._count_backfill(key, row)
+            return
         if not row.max_running:
             return
         running = self.state.open.setdefault(row.uid, set())
@@ -258,6 +288,52 @@ class LogChecks:
             if row.trigger == SCHEDULE and len(running) >= row.max_running:
                 raise Violation(f"overlap: {row.task} has {len(running)} open, and {key.hex()} starts")
             running.add(key)
+
+    def _count_backfill(self, key: bytes, row: pb.ExecutionRow) -> None:
+        running = self.state.backfills.setdefault(row.uid, set())
+        if row.state >= SUCCEEDED or row.queued:
+            running.discard(key)
+        elif key not in running:
+            if len(running) >= row.backfill_max_running:
+                raise Violation(f"backfill: {row.task} has {len(running)} open, and {key.hex()} starts")
+            running.add(key)
+
+    def _count_in_group(self, key: bytes, row: pb.ExecutionRow) -> None:
+        """No more attempts of a group are with executors than it lets."""
+        if not row.group:
+            return
+        running = self.state.in_group.setdefault(row.group, set())
+        if row.state not in _ACTIVE:
+            running.discard(key)
+            return
+        running.add(key)
+        limit = self.state.limits.get(row.group, 0)
+        if limit and len(running) > limit:
+            raise Violation(f"group: {row.group} has {len(running)} running, {limit} may be")
+
+    # Chains
+
+    def _told(self, what: str, row: pb.LedgerRow) -> None:
+        for parent_id in row.parent_execution_ids:
+            if (row.uid, parent_id) in self.state.told:
+                raise Violation(f"chain: {what} was decided a second time after the end of {parent_id.hex()}")
+            self.state.told[row.uid, parent_id] = row.decision
+
+    def _check_chains(self) -> None:
+        """What runs after one task alone is decided by the entry that ends an execution of that one."""
+        for key, ended in self._ended:
+            parent = self.state.tasks.get(ended.task)
+            if parent is None or parent.uid != ended.uid:
+                continue
+            for child in self.state.tasks.values():
+                after = child.definition.after  # type: ignore[attr-defined]
+                if len(after) == 1 and after[0].task == parent.name:
+                    what = f"{child.name} after {parent.name} {key.hex()}, which ended as {ended.state}"
+                    decision = self.state.told.get((child.uid, key))
+                    if decision is None:
+                        raise Violation(f"chain: nothing was decided of {what}")
+                    if (decision == RAN) != (ended.state in _ENDS[after[0].on]):
+                        raise Violation(f"chain: {decision} was decided of {what}")
 
 
 def open_executions(executions: Iterable[tuple[bytes, pb.ExecutionRow]]) -> list[bytes]:

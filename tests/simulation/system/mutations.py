@@ -7,7 +7,10 @@ from unittest.mock import ANY
 import pytest
 
 from raftsched.api import task_change
+from raftsched.core.machine import queueing
+from raftsched.core.machine.context import Context
 from raftsched.core.model import ExecutionState
+from raftsched.core.rows import backfill_open_key
 from raftsched.executor.attempts import Attempts
 from raftsched.executor.journal import Journal, Verdict
 from raftsched.executor.keys import AttemptKey
@@ -138,7 +141,31 @@ def clock_leads_back(patch: Patch) -> None:
     patch.setattr(task_change, "max", lambda now_us, _last_us: now_us, raising=False)
 
 
+def groups_let_all_start(patch: Patch) -> None:
+    patch.setattr("raftsched.core.machine.placement.acquire", lambda context, name, execution_id: True)
+
+
+def ends_are_told_to_nobody(patch: Patch) -> None:
+    patch.setattr("raftsched.core.machine.follow_ends", lambda context: None)
+
+
+def backfills_all_at_once(patch: Patch) -> None:
+    ids_between = queueing._ids_between
+
+    def without_open_backfills(context: Context, start: bytes, stop: bytes) -> list[bytes]:
+        return (
+            []
+            if start == backfill_open_key(int.from_bytes(start[:8], "big"), b"")
+            else ids_between(context, start, stop)
+        )
+
+    patch.setattr(queueing, "_ids_between", without_open_backfills)
+
+
 MUTATIONS = [
+    SystemMutation("places of a group", groups_let_all_start, ("group",), profile="system-related"),
+    SystemMutation("ends go on to children", ends_are_told_to_nobody, ("chain",), profile="system-related"),
+    SystemMutation("a backfill goes on by so many", backfills_all_at_once, ("backfill",), profile="system-related"),
     SystemMutation("due row of a fire", fire_whatever_is_due, ("ledger",)),
     SystemMutation("lease after a take-over", no_lease_after_take_over, ("lease",), profile="system-leaders"),
     SystemMutation(

@@ -11,6 +11,7 @@ from raftsched_client.v1 import cluster_pb2
 
 from raftsched.api.context import ApiContext, OutputChunk
 from raftsched.api.executions import ExecutionService
+from raftsched.api.groups import GroupService
 from raftsched.api.tasks import TaskService
 from raftsched.consensus.settings import Settings
 from raftsched.core.rows import ExecutionRow
@@ -132,6 +133,7 @@ class Node(Member):
             executors=_no_executors,
         )
         self.tasks, self.executions = TaskService(api), ExecutionService(api)
+        self.groups = GroupService(api)
         running = loop.create_task(self.scheduler.run())
         running.add_done_callback(self._scheduler_ended)
         self.on_start()

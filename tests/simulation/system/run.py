@@ -24,6 +24,7 @@ from tests.simulation.system.leases import LeaseWatch
 from tests.simulation.system.ledger import SUCCEEDED, LogChecks
 from tests.simulation.system.lines import Lines
 from tests.simulation.system.node import Node, Write, scheduler_settings
+from tests.simulation.system.related import Related
 from tests.simulation.system.workload import EPOCH_US, FAR_US, Workload
 
 FAULT_S = 14.0
@@ -64,6 +65,7 @@ class SystemSimulation:
         self.executors = self.make_executors()
         self.clients = Clients(world, self.lines, self.nodes)
         self.workload = Workload(world, self.clients, ids, FAULT_S + PEACE_S)
+        self.related = Related(world, self.clients, self.workload) if SYSTEM_PROFILES[profile].related else None
         self.faults = SystemFaults(
             world, self.network, self.nodes, self.executors, self.lines, SYSTEM_PROFILES[profile]
         )
@@ -114,6 +116,8 @@ class SystemSimulation:
         for executor in self.executors:
             executor.start()
         self.workload.begin()
+        if self.related is not None:
+            self.related.begin()
 
     def run(self) -> None:
         """Faults, then peace."""
@@ -212,6 +216,9 @@ def simulate_system(
         "entries": simulation.checks.last_committed,
         "terms": simulation.checks.last_term,
         "fires": log.fires,
+        "chained": len(log.state.told),
+        "backfilled": log.backfilled,
+        "shared": sum(bool(row.group) for row in log.state.executions.values()),
         "executions": len(log.state.executions),
         "starts": len(simulation.ground.processes),
         "snapshots": sum(node.installs for node in simulation.nodes.values()),

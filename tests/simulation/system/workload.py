@@ -39,7 +39,7 @@ class Workload:
         self._world = world
         self._clients = clients
         self._nodes = nodes
-        self._end_us = EPOCH_US + int(end_s * SECOND)
+        self.end_us = EPOCH_US + int(end_s * SECOND)
         self._random = world.random("workload")
         self._numbers = 0
         self._register_calls = 0
@@ -104,7 +104,7 @@ class Workload:
             schedule.cron.expression = dice.choice(_CRONS)
         if dice.random() < 0.2:
             schedule.start_time.FromMicroseconds(EPOCH_US + dice.randrange(10 * SECOND))
-        schedule.end_time.FromMicroseconds(self._end_us - dice.randrange(2 * SECOND))
+        schedule.end_time.FromMicroseconds(self.end_us - dice.randrange(2 * SECOND))
 
     def _policies(self, task: task_pb2.Task) -> None:
         dice = self._random
