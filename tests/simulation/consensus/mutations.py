@@ -301,7 +301,7 @@ MUTATIONS = [
     Mutation(
         "the only voter tells learners after its commit",
         commit_told_before_it_is_durable,
-        ("leader completeness",),
+        ("commit index",),
         schedule=schedules.only_voter_loses_an_entry,
     ),
     Mutation(
