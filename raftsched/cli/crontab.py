@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -219,23 +220,16 @@ def same(wanted: Task, there: Task) -> bool:
 
 
 def _normal(task: Task) -> Task:
-    """Its definition, with the defaults that the cluster fills in."""
-    from raftsched_client import Delivery, MisfirePolicy
-
-    from raftsched.api.fields import Violations
-    from raftsched.api.policies import check_overlap, check_retry
-    from raftsched.core.model import DEFAULT_MISFIRE_THRESHOLD_US
+    """Its definition, with the defaults that the cluster writes out."""
+    from raftsched.api.errors import ApiError
+    from raftsched.api.validate import check_definition
 
     task = definition(task)
     task.paused = False
-    task.misfire_policy = task.misfire_policy or MisfirePolicy.MISFIRE_POLICY_ONE
-    task.delivery = task.delivery or Delivery.DELIVERY_AT_LEAST_ONCE
-    if not task.HasField("misfire_threshold"):
-        task.misfire_threshold.FromMicroseconds(DEFAULT_MISFIRE_THRESHOLD_US)
-    # They write out the defaults; what they have against a value, the cluster has said already.
-    check_overlap(Violations(), task)
-    if task.HasField("retry"):
-        check_retry(Violations(), task)
+    task.ClearField("resume_time")
+    # What is against a value, the cluster has said already; a schedule that has ended by now may stand there.
+    with suppress(ApiError):
+        check_definition(task, 0)
     return task
 
 

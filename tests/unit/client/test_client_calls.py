@@ -23,7 +23,7 @@ from raftsched_client import (
     task,
     to_datetime,
 )
-from raftsched_client.v1 import cluster_pb2, execution_pb2, group_pb2, history_pb2, task_pb2
+from raftsched_client.v1 import calendar_pb2, cluster_pb2, execution_pb2, group_pb2, history_pb2, task_pb2
 
 from tests.support.peer_cluster import Fault, refusal
 
@@ -41,6 +41,7 @@ def test_every_rpc_of_the_services_has_a_method():
             (cluster_pb2, "ClusterService"),
             (history_pb2, "HistoryService"),
             (group_pb2, "GroupService"),
+            (calendar_pb2, "CalendarService"),
         )
     ]
     wanted = {
