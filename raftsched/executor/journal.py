@@ -19,7 +19,7 @@ from pathlib import Path
 import structlog
 
 from raftsched.executor.journal_file import DiskFile, JournalFile
-from raftsched.executor.journal_state import Held, Kind, State, pack
+from raftsched.executor.journal_state import Held, Kind, State, kind_of_end, pack
 from raftsched.executor.keys import AttemptKey
 from raftsched.ports import Clock, StoreFailed, StoreRefused
 
@@ -104,7 +104,7 @@ class Journal:
         return Verdict.NEW if key[1] > newest[0] and fencing_token > newest[1] else Verdict.STALE
 
     def is_acknowledged(self, execution_id: bytes) -> bool:
-        """Whether a leader has acknowledged the last end of this execution to this process."""
+        """Whether a leader has acknowledged the last end of this execution."""
         return self._state.over.get(execution_id, False)
 
     def newest_attempt(self, execution_id: bytes) -> int:
@@ -126,7 +126,7 @@ class Journal:
         held = self._state.held.get(key)
         if held is not None:
             self._state.forget(key, held.fencing_token, acknowledged=acknowledged)
-            self._put(Kind.FORGET, key, held.fencing_token)
+            self._put(kind_of_end(acknowledged), key, held.fencing_token)
 
     def _put(self, kind: Kind, key: AttemptKey, fencing_token: int, body: bytes = b"") -> None:
         self._buffer.append(pack(kind, key, fencing_token, body))

@@ -18,6 +18,8 @@ class Kind(IntEnum):
     ACCEPT = 2
     END = 3
     FORGET = 4
+    ACKNOWLEDGED = 5
+    """Forgotten, because a leader has its end for sure."""
 
 
 class Held(NamedTuple):
@@ -76,7 +78,7 @@ class State:
         records = [pack(Kind.IDENTITY, (bytes(16), 0), 0, self.executor_id.encode())]
         for execution_id in self.over:
             attempt, fencing_token = self.newest[execution_id]
-            records.append(pack(Kind.FORGET, (execution_id, attempt), fencing_token))
+            records.append(pack(kind_of_end(self.over[execution_id]), (execution_id, attempt), fencing_token))
         for key, held in self.held.items():
             records.append(pack(Kind.ACCEPT, key, held.fencing_token))
             if held.report is not None:
@@ -96,12 +98,17 @@ class State:
                 self.accept(key, token)
             elif kind == Kind.END:
                 self.end(key, records[position - length : position])
-            elif kind == Kind.FORGET:
-                self.forget(key, token)
+            elif kind in (Kind.FORGET, Kind.ACKNOWLEDGED):
+                self.forget(key, token, acknowledged=kind == Kind.ACKNOWLEDGED)
             elif kind == Kind.IDENTITY:
                 self.executor_id = records[position - length : position].decode()
             else:
                 raise ValueError(f"a record is of kind {kind}")
+
+
+def kind_of_end(acknowledged: bool) -> Kind:
+    """What says that an attempt is held no longer."""
+    return Kind.ACKNOWLEDGED if acknowledged else Kind.FORGET
 
 
 def pack(kind: Kind, key: AttemptKey, fencing_token: int, body: bytes = b"") -> bytes:

@@ -119,6 +119,26 @@ def test_processes_of_another_executor_with_the_same_execution_ids_are_left_alon
     run(test)
 
 
+def test_what_was_acknowledged_before_a_kill_is_not_reported_as_lost_when_it_is_assigned_again(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with FakeLeader() as leader:
+            async with process(tmp_path / "data", leader) as executor:
+                await leader.connected()
+                leader.assign(assignment(key_of(1), noop()))
+                await leader.until(lambda: key_of(1) in leader.ends)
+                heard = len(leader.heartbeats)
+                # What was sent before the answer to a heartbeat has arrived when the next one comes.
+                await leader.until(lambda: len(leader.heartbeats) >= heard + 3)
+                await kill(executor)
+            async with process(tmp_path / "data", leader):
+                await leader.connected(2)
+                leader.assign(assignment(key_of(1), noop()), assignment(key_of(2), noop()))
+                await leader.end_of(key_of(2))
+            assert [report.state for report in leader.ends[key_of(1)]] == [ExecutionState.SUCCEEDED]
+
+    run(test)
+
+
 def test_killed_at_random_moments_no_end_is_lost_and_nothing_runs_twice(tmp_path: Path) -> None:
     async def test() -> None:
         evidence = tmp_path / "evidence"

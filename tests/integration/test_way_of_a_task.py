@@ -1,5 +1,6 @@
 """The whole way of a task through three real processes: every kind of schedule, every kind of action."""
 
+import secrets
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -31,8 +32,14 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 def http_server() -> Iterator[tuple[str, list[dict[str, str]]]]:
     seen: list[dict[str, str]] = []
 
+    # A port may have belonged to another test's server a moment ago, and its clients may still ask for it.
+    path = f"/{secrets.token_hex(8)}"
+
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
+            if self.path != path:
+                self.send_error(404)
+                return
             body = self.rfile.read(int(self.headers["Content-Length"]))
             seen.append(dict(self.headers) | {"body": body.decode()})
             self.send_response(201)
@@ -44,7 +51,7 @@ def http_server() -> Iterator[tuple[str, list[dict[str, str]]]]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/hook", seen
+    yield f"http://127.0.0.1:{server.server_port}{path}", seen
     server.shutdown()
     server.server_close()
 

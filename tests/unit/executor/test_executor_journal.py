@@ -92,6 +92,20 @@ def test_assignments_are_judged_by_attempt_and_fencing_token(
     journal.close()
 
 
+@pytest.mark.parametrize("rewritten", [False, True])
+def test_an_acknowledgement_is_remembered_across_a_restart(tmp_path: Path, rewritten: bool) -> None:
+    journal = opened(tmp_path)
+    for number in (1, 2):
+        journal.accept(key(number), 1)
+        journal.forget(key(number), acknowledged=number == 1)
+    journal.commit()
+    if rewritten:
+        asyncio.run(journal.rewrite())
+    journal = reopened(journal, tmp_path)
+    assert [journal.is_acknowledged(key(number)[0]) for number in (1, 2)] == [True, False]
+    journal.close()
+
+
 def test_acknowledged_executions_are_forgotten_oldest_first(tmp_path: Path) -> None:
     journal = opened(tmp_path, remembered=3)
     for number in range(5):
