@@ -13,10 +13,11 @@ from typing import Protocol
 
 import structlog
 
+from raftsched.consensus.changes import MemberChanges
 from raftsched.consensus.compaction import compaction_due
 from raftsched.consensus.guard import Guard
 from raftsched.consensus.journal import Journal
-from raftsched.consensus.membership import Change, ChangeDone, ChangeKind, Members, Membership, changed, config_entry
+from raftsched.consensus.membership import Change, ChangeDone, Members, Membership
 from raftsched.consensus.messages import COMMAND, CONFIG, AppendEntries, Entry, Message, size_bytes
 from raftsched.consensus.pending import Call, Proposals, Reads
 from raftsched.consensus.settings import Settings
@@ -26,13 +27,6 @@ from raftsched.ports import Clock, Fate, GroupStatus, Peer, PeerLink, Role, Stor
 
 _log = structlog.get_logger(__name__)
 _AT_ONCE, _NEVER = float("-inf"), float("inf")
-_HANDED_OVER = "the leader was to be removed and has handed over; ask the new leader to remove it"
-_CHANGE_ENDS = {
-    Fate.DONE: "",
-    Fate.NOT_LEADER: "this node leads no more: the change was not made",
-    Fate.OVERLOADED: "too much is under way: the change was not made",
-    Fate.UNKNOWN: "this node leads no more, or the change took too long: it may have been made or may be yet",
-}
 
 
 class StateMachine(Protocol):
@@ -104,18 +98,26 @@ class RaftGroup:
         self._engine = self._guard.engine
         self._restore_applied()
         self._membership = Membership(store, self._journal, peers)
-        self._changes: list[tuple[Change, ChangeDone]] = []
-        self._leaving: dict[str, float] = {}
-        self._peer_ids: tuple[str, ...] = ()
         self._new_members: Members | None = None
-        self._set_members()
-        self._guard.elections.begin()
         self._inbound: deque[tuple[str, Message | bool]] = deque()
         self._inbound_bytes: dict[str, int] = defaultdict(int)
         self._endings: list[Call] = []
         self._proposals = Proposals(clock, self._settings, self._endings)
         self._reads = Reads(clock, self._settings, self._endings)
         self._transfer = Transfer(self._guard, self._journal, clock, self._settings, self._endings)
+        self._changes = MemberChanges(
+            node_id=node.id,
+            membership=self._membership,
+            guard=self._guard,
+            journal=self._journal,
+            clock=clock,
+            settings=self._settings,
+            proposals=self._proposals,
+            transfer=self._transfer,
+            knows_what_is_committed=self._knows_what_is_committed,
+            endings=self._endings,
+        )
+        self._guard.elections.begin()
         self._received_snapshot: SnapshotReceiver | None = None
         self._leads_in: int | None = None
         self._announced = False
@@ -149,7 +151,7 @@ class RaftGroup:
     def transfer_leadership(self, peer_id: str, done: Callable[[str], None]) -> None:
         """See ports.Log."""
         self._refuse_after_failure()
-        self._transfer.begin(self._other_voter_ids(), peer_id, done)
+        self._transfer.begin(self._changes.other_voter_ids, peer_id, done)
         self.on_work()
 
     def change_members(self, change: Change, done: ChangeDone) -> None:
@@ -159,7 +161,7 @@ class RaftGroup:
         is to be removed hands over first; the request is then to be made to the new leader.
         """
         self._refuse_after_failure()
-        self._changes.append((change, done))
+        self._changes.add(change, done)
         self.on_work()
 
     @property
@@ -199,7 +201,7 @@ class RaftGroup:
                     self._guard.silence_s(peer_id),
                     self._engine.match_index(peer_id) if leads else 0,
                 )
-                for peer_id in self._peer_ids
+                for peer_id in self._changes.peer_ids
             ),
             voters=self._membership.members.voter_ids,
             learners=self._membership.members.learner_ids,
@@ -243,7 +245,7 @@ class RaftGroup:
 
     def next_wakeup(self) -> float:
         """When the next tick is due if nothing comes, on the clock's monotonic scale."""
-        if self._inbound or self._endings or self._changes or self._applied < self._engine.commit_index:
+        if self._inbound or self._endings or self._changes.waits or self._applied < self._engine.commit_index:
             return _AT_ONCE
         delay = self._settings.apply_commit_delay_s
         return min(
@@ -304,7 +306,7 @@ class RaftGroup:
         self._failed = True
         self._stop_leading()
         self._proposals.refuse_waiting(Fate.NOT_LEADER)
-        self._refuse_changes()
+        self._changes.refuse_waiting()
         self._store.rollback()
         self._make_calls()
 
@@ -344,8 +346,7 @@ class RaftGroup:
                 self._inbound_bytes[peer_id] -= size_bytes(message)
                 self._guard.receive(peer_id, message)
                 self._notice_role()
-                if self._membership.refresh():
-                    self._set_members()
+                self._changes.refresh()
 
     def _take_snapshot(self) -> None:
         receiver, self._received_snapshot = self._received_snapshot, None
@@ -364,8 +365,7 @@ class RaftGroup:
         self._engine.restore(index)
         self._applied = index
         self._new_members = self._membership.restored()
-        if self._membership.refresh():
-            self._set_members()
+        self._changes.refresh()
         self._journal.dirty = self._installed = True
 
     def _take_proposals(self) -> None:
@@ -393,69 +393,9 @@ class RaftGroup:
 
     def _take_changes(self) -> None:
         if self._leads_in is None:
-            self._refuse_changes()
-        for change, done in self._changes:
-            self._begin_change(change, done)
-        self._changes.clear()
-        if self._leaving and min(self._leaving.values()) <= self._clock.monotonic():
-            self._leaving.clear()
-            self._set_members()
-
-    def _begin_change(self, change: Change, done: ChangeDone) -> None:
-        problem = self._change_problem(change)
-        if problem:
-            self._endings.append(lambda: done(problem))
-            return
-        peer_id = change.peer.id
-        if change.kind is ChangeKind.REMOVE and peer_id == self._node_id:
-            self._transfer.begin(self._other_voter_ids(), "", lambda problem: done(problem or _HANDED_OVER))
-            return
-        if change.kind is ChangeKind.REMOVE:
-            self._leaving[peer_id] = self._clock.monotonic() + self._settings.farewell_s
+            self._changes.refuse_waiting()
         else:
-            self._leaving.pop(peer_id, None)
-        data = config_entry(changed(self._membership.members, change))
-        index = self._journal.last_index + 1
-        self._journal.add(data, index, self._engine.term)
-        self._membership.refresh()
-        self._set_members()
-        self._guard.replicator.send_soon()
-        self._proposals.track(index, self._engine.term, len(data), lambda fate, _outcome: done(_CHANGE_ENDS[fate]))
-
-    def _change_problem(self, change: Change) -> str:
-        """One at a time, and none before the leader knows what is committed (diss. 4.1 and its erratum)."""
-        if self._transfer.active:
-            return "the leadership is being handed over"
-        if not self._knows_what_is_committed():
-            return "the leader has just been elected and does not know yet what is committed; ask again"
-        if self._membership.index > self._engine.commit_index:
-            return "another change is under way; ask again"
-        try:
-            changed(self._membership.members, change)
-        except ValueError as error:
-            return str(error)
-        is_learner = change.peer.id in self._membership.members.learner_ids
-        if change.kind is ChangeKind.PROMOTE and is_learner and not self._has_caught_up(change.peer.id):
-            return f"{change.peer.id} has not caught up yet; ask again"
-        return ""
-
-    def _has_caught_up(self, peer_id: str) -> bool:
-        lag = self._journal.last_index - self._engine.match_index(peer_id)
-        return self._guard.replicator.connected(peer_id) and lag <= self._settings.learner_lag_entries
-
-    def _refuse_changes(self) -> None:
-        for _, done in self._changes:
-            self._endings.append(lambda done=done: done("this node does not lead"))  # type: ignore[misc]
-        self._changes.clear()
-
-    def _set_members(self) -> None:
-        members = self._membership.members
-        leaving = tuple(peer_id for peer_id in self._leaving if peer_id not in members.voter_ids + members.learner_ids)
-        self._peer_ids = tuple(sorted({*members.voter_ids, *members.learner_ids} - {self._node_id}))
-        self._guard.set_members(members.voter_ids, members.learner_ids + leaving)
-
-    def _other_voter_ids(self) -> tuple[str, ...]:
-        return tuple(peer_id for peer_id in self._membership.members.voter_ids if peer_id != self._node_id)
+            self._changes.begin_waiting()
 
     def _knows_what_is_committed(self) -> bool:
         """A new leader does once an entry of its own term is (Raft 8)."""
@@ -474,9 +414,7 @@ class RaftGroup:
     def _stop_leading(self) -> None:
         self._leads_in = None
         self._gathering_until = _AT_ONCE
-        if self._leaving:
-            self._leaving.clear()
-            self._set_members()
+        self._changes.stop_leading()
         self._proposals.lose()
         self._reads.refuse(Fate.NOT_LEADER)
         if self._announced:
@@ -575,7 +513,7 @@ class RaftGroup:
 
     def _compaction_due(self) -> int | None:
         connected = self._guard.replicator.connected if self._leads_in is not None else lambda _peer_id: False
-        needed = [self._engine.match_index(peer_id) for peer_id in self._peer_ids if connected(peer_id)]
+        needed = [self._engine.match_index(peer_id) for peer_id in self._changes.peer_ids if connected(peer_id)]
         return compaction_due(self._journal, self._settings, self._applied, needed)
 
 

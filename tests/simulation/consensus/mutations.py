@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import pytest
 
 from raftsched.consensus import guard, pending, replicator
+from raftsched.consensus.changes import MemberChanges
 from raftsched.consensus.elections import Elections
 from raftsched.consensus.engine import Engine
 from raftsched.consensus.group import RaftGroup
@@ -246,16 +247,16 @@ def learners_count_at_once(patch: Patch) -> None:
 
 
 def two_changes_in_flight(patch: Patch) -> None:
-    change_problem = RaftGroup._change_problem
+    change_problem = MemberChanges._problem
 
-    def problem(self: RaftGroup, change: Change) -> str:
+    def problem(self: MemberChanges, change: Change) -> str:
         index, self._membership.index = self._membership.index, 0
         try:
             return change_problem(self, change)
         finally:
             self._membership.index = index
 
-    patch.setattr(RaftGroup, "_change_problem", problem)
+    patch.setattr(MemberChanges, "_problem", problem)
 
 
 def change_before_the_own_no_op(patch: Patch) -> None:
