@@ -67,23 +67,30 @@ class Watch:
 class Output:
     """How far the output of an execution has been read."""
 
-    def __init__(self) -> None:
-        self._position = 0
-        self._offset = 0
+    def __init__(self, offset: int = 0) -> None:
+        """``offset``: bytes of the attempt that comes first that are not wanted."""
+        self._position = self._start = offset
+        self._attempt = 0
 
-    def restart(self, *, anew: bool = False) -> None:
-        """A new stream begins, at the first byte that is still kept; ``anew``: of another attempt."""
-        self._offset = 0
-        if anew:
-            self._position = 0
+    @property
+    def offset(self) -> int:
+        """From where on a new stream is to be read.
+
+        Once an attempt is known, from its beginning: another may run by now, of which all is wanted.
+        """
+        return 0 if self._attempt else self._start
 
     def take(self, response: GetOutputResponse) -> GetOutputResponse | None:
-        """What is new in the next message of the stream, with the number of bytes that are missing before it."""
-        self._offset = max(self._offset, response.truncated_bytes)
-        missing = max(self._offset - self._position, 0)
-        fresh = response.data[max(self._position - self._offset, 0) :]
-        self._offset += len(response.data)
-        self._position = max(self._position, self._offset)
+        """What is new in the next message of a stream, with the number of bytes that are missing before it."""
+        if self._attempt and response.attempt != self._attempt:
+            self._position = 0
+        self._attempt = response.attempt
+        missing = max(response.offset - self._position, 0)
+        skipped = max(self._position - response.offset, 0)
+        fresh = response.data[skipped:]
+        self._position = max(self._position, response.offset + len(response.data))
         if not fresh and not missing:
             return None
-        return GetOutputResponse(data=fresh, truncated_bytes=missing)
+        return GetOutputResponse(
+            data=fresh, truncated_bytes=missing, attempt=response.attempt, offset=response.offset + skipped
+        )

@@ -356,16 +356,15 @@ class AsyncClient(BaseClient):
                 yield execution
 
     async def get_output(
-        self, execution_id: str, *, follow: bool = False, timeout: Timeout | None = None
+        self, execution_id: str, *, follow: bool = False, offset: int = 0, timeout: Timeout | None = None
     ) -> AsyncGenerator[GetOutputResponse, None]:
         """As ``Client.get_output``."""
-        request = GetOutputRequest(id=execution_id, follow=follow)
-        output = Output()
-        attempt = (await self.get_execution(execution_id, timeout=timeout)).attempt if follow else 0
+        output = Output(offset)
         limit_s = None if follow else self._timeout_of(timeout)
         reconnects = self._reconnects(timeout)
         while True:
             endpoint = self._endpoints.current
+            request = GetOutputRequest(id=execution_id, follow=follow, offset=output.offset)
             try:
                 async with self._open(endpoint, _calls.GET_OUTPUT, request, limit_s) as stream:
                     reconnects.opened(time.monotonic())
@@ -376,11 +375,6 @@ class AsyncClient(BaseClient):
                 return
             except grpc.RpcError as error:
                 await asyncio.sleep(reconnects.failed(endpoint, self._broken(endpoint, error), time.monotonic()))
-            if follow:
-                before, attempt = attempt, (await self.get_execution(execution_id, timeout=timeout)).attempt
-                output.restart(anew=attempt != before)
-            else:
-                output.restart()
 
     async def cancel_execution(
         self, execution_id: str, *, request_id: str | None = None, timeout: Timeout | None = None

@@ -384,21 +384,21 @@ class Client(BaseClient):
                 yield execution
 
     def get_output(
-        self, execution_id: str, *, follow: bool = False, timeout: Timeout | None = None
+        self, execution_id: str, *, follow: bool = False, offset: int = 0, timeout: Timeout | None = None
     ) -> Iterator[GetOutputResponse]:
         """The output as far as it is stored, in pieces.
 
-        ``follow`` goes on until the execution has ended. ``truncated_bytes`` of a piece counts the bytes that are
-        missing just before it. A lost connection does not end it; when a further attempt began meanwhile, the output
-        of that attempt follows from its beginning. Raises NotFoundError.
+        ``follow`` goes on until the execution has ended, ``offset`` leaves out the bytes before it.
+        ``truncated_bytes`` of a piece counts the bytes that are missing just before it. A lost connection does not end
+        it; when a further attempt begins, its output follows from its beginning, with its number as ``attempt``.
+        Raises NotFoundError.
         """
-        request = GetOutputRequest(id=execution_id, follow=follow)
-        output = Output()
-        attempt = self.get_execution(execution_id, timeout=timeout).attempt if follow else 0
+        output = Output(offset)
         limit_s = None if follow else self._timeout_of(timeout)
         reconnects = self._reconnects(timeout)
         while True:
             endpoint = self._endpoints.current
+            request = GetOutputRequest(id=execution_id, follow=follow, offset=output.offset)
             try:
                 with self._open(endpoint, _calls.GET_OUTPUT, request, limit_s) as stream:
                     reconnects.opened(time.monotonic())
@@ -409,11 +409,6 @@ class Client(BaseClient):
                 return
             except grpc.RpcError as error:
                 time.sleep(reconnects.failed(endpoint, self._broken(endpoint, error), time.monotonic()))
-            if follow:
-                before, attempt = attempt, self.get_execution(execution_id, timeout=timeout).attempt
-                output.restart(anew=attempt != before)
-            else:
-                output.restart()
 
     def cancel_execution(
         self, execution_id: str, *, request_id: str | None = None, timeout: Timeout | None = None

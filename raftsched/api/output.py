@@ -66,9 +66,14 @@ class OutputReader:
         if not data:
             return []
         truncated = offset if offset > self._offset else 0
-        self._offset = max(self._offset, offset) + len(data)
-        pieces = [data[start : start + _MESSAGE_BYTES] for start in range(0, len(data), _MESSAGE_BYTES)]
-        responses = [execution_pb2.GetOutputResponse(data=piece) for piece in pieces]
+        begin = max(self._offset, offset)
+        self._offset = begin + len(data)
+        responses = [
+            execution_pb2.GetOutputResponse(
+                data=data[start : start + _MESSAGE_BYTES], attempt=self._row.attempt, offset=begin + start
+            )
+            for start in range(0, len(data), _MESSAGE_BYTES)
+        ]
         responses[0].truncated_bytes = truncated
         if not self._said_dropped and ExecutionState(self._row.state).ended:
             stored_bytes = self._row.output_stored_bytes or len(self._row.output_tail)

@@ -90,18 +90,22 @@ def output(
     session: Session,
     execution_id: ExecutionId,
     follow: Annotated[bool, typer.Option("--follow", help="Go on until the execution has ended.")] = False,
+    offset: Annotated[
+        int, typer.Option("--offset", min=0, metavar="BYTES", help="Leave out so many at the beginning.")
+    ] = 0,
 ) -> None:
     """Print what an execution wrote, up to 1 MiB unless configured otherwise, and beyond it the last 64 KiB.
 
     \b
     Examples:
       raftsched execution output 01JD9ZK3M0V6X8QH2T4B5N7R9C --follow
+      raftsched execution output 01JD9ZK3M0V6X8QH2T4B5N7R9C --offset 1000000
     """
     if session.form is not Format.TABLE:
         from raftsched.cli.failures import usage
 
         raise usage("execution output prints bytes as they are: leave out -o")
-    for piece in session.client.get_output(execution_id, follow=follow):
+    for piece in session.client.get_output(execution_id, follow=follow, offset=offset):
         if piece.truncated_bytes:
             sys.stdout.flush()
             note(f"[{piece.truncated_bytes:,} bytes before this are not kept]")

@@ -1,5 +1,6 @@
 """Outputs longer than what the log holds, on real clusters: stored twice, found from every node, followed live."""
 
+import base64
 import hashlib
 import json
 import shutil
@@ -159,6 +160,26 @@ def test_output_is_followed_live_from_every_node_in_every_way(cluster: Cluster, 
         lines = [line for line in events.read().splitlines() if line.startswith(b"data: ")]
     messages = [json.loads(line.removeprefix(b"data: ")) for line in lines]
     assert sum(bool(message.get("data")) for message in messages) >= 2
+    # What an event says lets a client join the pieces, and go on behind them.
+    joined = b""
+    for message in messages:
+        if message.get("data"):
+            assert (int(message.get("offset", 0)), message["attempt"]) == (len(joined), 1)
+            joined += base64.b64decode(message["data"])
+    assert joined == beginning + b"last\n"
+
+
+def test_output_is_read_from_an_offset(cluster: Cluster) -> None:
+    execution = run(cluster, "lines", program(MIB // 16))
+    expected = text(MIB // 16)
+    with cluster.client() as client:
+        for offset in (0, MIB // 2 + 1, MIB - 10, MIB, 2 * MIB):
+            assert b"".join(piece.data for piece in client.get_output(execution.id, offset=offset)) == expected[offset:]
+    command = [str(Path(sys.executable).with_name("raftsched")), "--endpoints", ",".join(cluster.endpoints)]
+    done = subprocess.run(
+        [*command, "execution", "output", execution.id, "--offset", str(MIB - 32)], capture_output=True, check=True
+    )
+    assert (done.stdout, done.stderr) == (expected[-32:], b"")
 
 
 def test_a_copy_that_cannot_be_made_holds_up_no_report_and_follows_later(cluster: Cluster) -> None:

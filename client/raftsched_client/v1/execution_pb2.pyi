@@ -524,21 +524,29 @@ class GetOutputResponse(_message.Message):
     DATA_FIELD_NUMBER: _builtins.int
     TRUNCATED_BYTES_FIELD_NUMBER: _builtins.int
     DROPPED_BYTES_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
+    OFFSET_FIELD_NUMBER: _builtins.int
     data: _builtins.bytes
     truncated_bytes: _builtins.int
     """Where `data` begins in the output of the attempt, if bytes right before it are not kept."""
     dropped_bytes: _builtins.int
     """In the first message, of an execution that has ended: how many bytes of the output are not kept in all."""
+    attempt: _builtins.int
+    """Which attempt wrote it. A further attempt begins its output anew."""
+    offset: _builtins.int
+    """Where `data` begins in the output of the attempt. A call that is repeated with what lies behind `data` goes on there."""
     def __init__(
         self,
         *,
         data: _builtins.bytes = ...,
         truncated_bytes: _builtins.int = ...,
         dropped_bytes: _builtins.int = ...,
+        attempt: _builtins.int = ...,
+        offset: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "dropped_bytes", b"dropped_bytes", "truncated_bytes", b"truncated_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "data", b"data", "dropped_bytes", b"dropped_bytes", "offset", b"offset", "truncated_bytes", b"truncated_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -77,7 +77,10 @@ def test_execution_is_shown(cli, executions):
 
 
 def test_output_is_printed_as_it_is(cluster, executions, capfdbinary):
-    cluster.outputs["E0"] = [GetOutputResponse(data=b"\xffone ", truncated_bytes=1234), GetOutputResponse(data=b"two")]
+    cluster.outputs["E0"] = [
+        GetOutputResponse(data=b"\xffone ", attempt=1, offset=1234),
+        GetOutputResponse(data=b"two", attempt=1, offset=1239),
+    ]
     assert run(["execution", "output", "E0", "--follow"]) == 0
     captured = capfdbinary.readouterr()
     assert captured.out == b"\xffone two"

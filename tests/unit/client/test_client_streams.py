@@ -189,9 +189,9 @@ def test_watch_gives_up_when_no_node_comes_back(cluster, client):
 def test_output_goes_on_where_it_broke_off(cluster, client):
     cluster.change(execution("A", EXECUTION_STATE_RUNNING))
     cluster.outputs["A"] = [
-        GetOutputResponse(data=b"one ", truncated_bytes=100),
-        GetOutputResponse(data=b"two "),
-        GetOutputResponse(data=b"three"),
+        GetOutputResponse(data=b"one ", attempt=1, offset=100),
+        GetOutputResponse(data=b"two ", attempt=1, offset=104),
+        GetOutputResponse(data=b"three", attempt=1, offset=108),
     ]
     cluster.fail("GetOutput", *[Fault(refusal("UNAVAILABLE", "node goes down"), applied=True)] * 2)
     pieces = list(client.get_output("A", follow=True))
@@ -202,18 +202,21 @@ def test_output_goes_on_where_it_broke_off(cluster, client):
 
 def test_output_of_a_further_attempt_follows_from_its_beginning(cluster, client):
     cluster.change(execution("A", EXECUTION_STATE_RUNNING))
-    cluster.outputs["A"] = [GetOutputResponse(data=b"first")]
+    cluster.outputs["A"] = [GetOutputResponse(data=b"first", attempt=1)]
     cluster.fail("GetOutput", Fault(refusal("UNAVAILABLE", "node goes down"), applied=True))
     pieces = client.get_output("A", follow=True)
     got = next(pieces).data
     cluster.change(execution("A", EXECUTION_STATE_SUCCEEDED, attempt=2))
-    cluster.outputs["A"] = [GetOutputResponse(data=b"second")]
+    cluster.outputs["A"] = [GetOutputResponse(data=b"second", attempt=2)]
     assert got + b"".join(piece.data for piece in pieces) == b"firstsecond"
 
 
 def test_output_that_is_not_followed_survives_a_lost_connection(cluster, client):
     cluster.change(execution("A", EXECUTION_STATE_SUCCEEDED))
-    cluster.outputs["A"] = [GetOutputResponse(data=b"one "), GetOutputResponse(data=b"two")]
+    cluster.outputs["A"] = [
+        GetOutputResponse(data=b"one ", attempt=1),
+        GetOutputResponse(data=b"two", attempt=1, offset=4),
+    ]
     cluster.fail("GetOutput", Fault(refusal("UNAVAILABLE", "node goes down"), applied=True))
     assert b"".join(piece.data for piece in client.get_output("A")) == b"one two"
 
@@ -226,13 +229,37 @@ def test_output_of_an_unknown_execution_is_an_error(client, follow):
 
 def test_output_marks_what_got_lost_between_two_connections():
     output = Output()
-    assert output.take(GetOutputResponse(data=b"abcdef")) == GetOutputResponse(data=b"abcdef")
-    output.restart()
-    later = output.take(GetOutputResponse(data=b"jkl", truncated_bytes=9))
-    assert later == GetOutputResponse(data=b"jkl", truncated_bytes=3)
-    output.restart()
-    assert output.take(GetOutputResponse(data=b"jk", truncated_bytes=9)) is None
-    assert output.take(GetOutputResponse(data=b"lm")) == GetOutputResponse(data=b"m")
+    first = GetOutputResponse(data=b"abcdef", attempt=1)
+    assert output.take(first) == first
+    later = output.take(GetOutputResponse(data=b"jkl", attempt=1, offset=9))
+    assert later == GetOutputResponse(data=b"jkl", truncated_bytes=3, attempt=1, offset=9)
+    assert output.take(GetOutputResponse(data=b"jk", attempt=1, offset=9)) is None
+    again = output.take(GetOutputResponse(data=b"lm", attempt=1, offset=11))
+    assert again == GetOutputResponse(data=b"m", attempt=1, offset=12)
+
+
+def test_output_is_read_from_an_offset_of_the_first_attempt_and_whole_of_the_next():
+    output = Output(4)
+    assert output.offset == 4
+    first = GetOutputResponse(data=b"ef", attempt=1, offset=4)
+    assert output.take(first) == first
+    # Another attempt may run when the connection is open again: nothing of it may be left out.
+    assert output.offset == 0
+    assert output.take(GetOutputResponse(data=b"abcdef", attempt=1)) is None
+    second = GetOutputResponse(data=b"xyz", attempt=2)
+    assert output.take(second) == second
+
+
+def test_output_from_an_offset_goes_on_where_it_broke_off(cluster, client):
+    cluster.change(execution("A", EXECUTION_STATE_RUNNING))
+    cluster.outputs["A"] = [
+        GetOutputResponse(data=b"one ", attempt=1, offset=4),
+        GetOutputResponse(data=b"two", attempt=1, offset=8),
+    ]
+    cluster.fail("GetOutput", Fault(refusal("UNAVAILABLE", "node goes down"), applied=True))
+    pieces = list(client.get_output("A", follow=True, offset=4))
+    assert b"".join(piece.data for piece in pieces) == b"one two"
+    assert not any(piece.truncated_bytes for piece in pieces)
 
 
 def test_older_and_repeated_changes_are_not_news():

@@ -925,6 +925,16 @@ export interface components {
              * @description In the first message, of an execution that has ended: how many bytes of the output are not kept in all.
              */
             droppedBytes: string;
+            /**
+             * Format: int32
+             * @description Which attempt wrote it. A further attempt begins its output anew.
+             */
+            attempt: number;
+            /**
+             * Format: int64
+             * @description Where `data` begins in the output of the attempt. A call that is repeated with what lies behind `data` goes on there.
+             */
+            offset: string;
         };
         GetStatusResponse: {
             clusterId: string;
