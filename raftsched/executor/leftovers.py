@@ -1,7 +1,8 @@
-"""Ends the processes that an executor left running when it was killed.
+"""Ends the processes of attempts, wherever they went.
 
-Its commands run on without it, while the leader is about to be told that their attempts are lost, and may start them
-again. Every process of a command carries its attempt in its environment, so they can be found in /proc, whatever
+The commands of an executor that was killed run on without it, while the leader is about to be told that their attempts
+are lost, and may start them again; and a process that made a session of its own is not in the process group that a time
+limit ends. Every process of a command carries its attempt in its environment, so they can be found in /proc, whatever
 session they moved to. Out of reach are those that cleaned their environment or changed their user.
 """
 
@@ -26,8 +27,10 @@ _Owner = tuple[bytes, bytes, bytes]
 _log = structlog.get_logger(__name__)
 
 
-async def end(executor_id: str, attempts: Collection[AttemptKey], grace_s: float) -> None:
+async def end(executor_id: str, attempts: Collection[AttemptKey], grace_s: float, *, apart_from_group: int = 0) -> None:
     """Send TERM to the processes of these attempts, and KILL to those that are still there after the grace.
+
+    Those of one process group may be left to whoever ends it.
 
     The executor's id tells them from those of another cluster on this machine, whose execution ids may be the same.
     """
@@ -38,10 +41,10 @@ async def end(executor_id: str, attempts: Collection[AttemptKey], grace_s: float
     loop = asyncio.get_running_loop()
     deadline = loop.time() + grace_s
     signalled: set[int] = set()
-    while found := await asyncio.to_thread(_find, wanted):
+    while found := await asyncio.to_thread(_find, wanted, apart_from_group):
         fresh = [pid for pid in found if pid not in signalled]
         if fresh:
-            _log.warning("ending processes of lost attempts", pids=fresh)
+            _log.warning("ending processes that attempts left running", pids=fresh)
         number = signal.SIGTERM if loop.time() < deadline else signal.SIGKILL
         for pid in found if number == signal.SIGKILL else fresh:
             with suppress(ProcessLookupError, PermissionError):
@@ -50,9 +53,17 @@ async def end(executor_id: str, attempts: Collection[AttemptKey], grace_s: float
         await asyncio.sleep(_POLL_S)
 
 
-def _find(wanted: Set[_Owner]) -> list[int]:
+def _find(wanted: Set[_Owner], apart_from_group: int) -> list[int]:
     pids = [int(entry.name) for entry in _PROC.iterdir() if entry.name.isdigit()]
-    return [pid for pid in pids if pid != os.getpid() and _owner(pid) in wanted]
+    found = [pid for pid in pids if pid != os.getpid() and _owner(pid) in wanted]
+    return [pid for pid in found if not apart_from_group or _group(pid) != apart_from_group]
+
+
+def _group(pid: int) -> int:
+    try:
+        return os.getpgid(pid)
+    except ProcessLookupError:
+        return 0
 
 
 def _owner(pid: int) -> _Owner | None:

@@ -25,7 +25,7 @@ from raftsched.executor.actions.http import HttpRunner
 from raftsched.executor.actions.python import PythonRunner
 from raftsched.executor.context import current
 from raftsched.executor.output import KEPT_BYTES, Output
-from tests.support.action_bench import DEADLINE_S, EXECUTION_ID, TRACEPARENT, Stopper, new_context, perform
+from tests.support.action_bench import DEADLINE_S, EXECUTION_ID, EXECUTOR_ID, TRACEPARENT, Stopper, new_context, perform
 
 
 async def until(condition: Callable[[], object]) -> None:
@@ -101,7 +101,7 @@ def test_command_is_told_its_attempt_in_the_environment(monkeypatch: pytest.Monk
     assert result.state == ExecutionState.SUCCEEDED
     assert seen["INHERITED"] == "yes"
     assert seen["ADDED"] == "ünïcode"
-    assert seen["RAFTSCHED_EXECUTOR_ID"] == "e1"
+    assert seen["RAFTSCHED_EXECUTOR_ID"] == EXECUTOR_ID
     assert seen["RAFTSCHED_TASK"] == "nightly"
     assert seen["RAFTSCHED_EXECUTION_ID"] == ids.to_text(EXECUTION_ID)
     assert seen["RAFTSCHED_NOMINAL_TIME"] == "2023-11-14T22:13:20.250000Z"
@@ -190,6 +190,7 @@ def test_stopped_command_ends_by_term() -> None:
 
 STUBBORN = """
 trap '' TERM
+setsid sh -c 'trap "" TERM; echo $$; while :; do sleep 0.05; done' &
 sleep 1000 & echo $!
 sh -c 'trap "" TERM; while :; do sleep 0.05; done' & echo $!
 echo $$ up
@@ -204,12 +205,20 @@ def pids_in(output: Output) -> list[int]:
 def test_command_and_children_that_ignore_term_are_killed() -> None:
     result, output = command(STUBBORN, shell=True, grace_s=0.3, stopper=after_output(b"up", ExecutionState.CANCELLED))
     assert result == Result(ExecutionState.CANCELLED, exit_code=-9, error="stopped")
-    assert len(pids_in(output)) == 3
+    assert len(pids_in(output)) == 4
     assert_gone(pids_in(output))
 
 
 def test_children_get_the_grace_after_their_parent_is_gone() -> None:
     text = """sh -c 'trap "echo cleaned; exit" TERM; echo $$ up; while :; do sleep 0.05; done' & wait"""
+    result, output = command(text, shell=True, stopper=after_output(b"up"))
+    assert result == Result(ExecutionState.TIMED_OUT, exit_code=-15, error="stopped")
+    assert output.tail().endswith(b"cleaned\n")
+    assert_gone(pids_in(output))
+
+
+def test_a_child_in_a_session_of_its_own_gets_the_grace() -> None:
+    text = """setsid sh -c 'trap "echo cleaned; exit" TERM; echo $$ up; while :; do sleep 0.05; done' & wait"""
     result, output = command(text, shell=True, stopper=after_output(b"up"))
     assert result == Result(ExecutionState.TIMED_OUT, exit_code=-15, error="stopped")
     assert output.tail().endswith(b"cleaned\n")
@@ -359,7 +368,7 @@ def test_request_carries_its_attempt_and_what_the_task_says(target: tuple[str, t
     assert headers["content-type"] == "text/plain"
     assert headers["idempotency-key"] == ids.to_text(EXECUTION_ID)
     assert headers["traceparent"] == TRACEPARENT
-    assert headers["x-raftsched-executor-id"] == "e1"
+    assert headers["x-raftsched-executor-id"] == EXECUTOR_ID
     assert headers["x-raftsched-execution-id"] == ids.to_text(EXECUTION_ID)
     assert headers["x-raftsched-task"] == "nightly"
     assert headers["x-raftsched-nominal-time"] == "2023-11-14T22:13:20.250000Z"

@@ -13,7 +13,7 @@ from raftsched.core.model import ExecutionState
 from raftsched.executor.actions.base import AttemptContext, Result
 from raftsched.executor.actions.container import ContainerRunner
 from raftsched.executor.output import Output
-from tests.support.action_bench import EXECUTION_ID, Stopper, new_context, perform
+from tests.support.action_bench import EXECUTION_ID, EXECUTOR_ID, Stopper, new_context, perform
 from tests.support.container_engine import Engine, serving
 
 PULL = task_pb2.PullPolicy
@@ -62,7 +62,7 @@ def test_container_runs_with_its_limits_is_told_its_attempt_and_removed(engine: 
     [created] = state.created
     assert created.name == f"raftsched-{ids.to_text(EXECUTION_ID)}-3"
     assert created.config["User"] == "1000:1000"
-    assert created.config["Labels"]["raftsched.executor-id"] == "e1"
+    assert created.config["Labels"]["raftsched.executor-id"] == EXECUTOR_ID
     host = created.config["HostConfig"]
     assert (host["Memory"], host["MemorySwap"], host["NanoCpus"]) == (64 << 20, 64 << 20, 1_500_000_000)
     assert host["NetworkMode"] == "jobs"
@@ -148,7 +148,7 @@ def test_containers_of_an_executor_that_was_killed_are_removed_by_its_next_attem
     async def main() -> None:
         runner = ContainerRunner(socket, 5.0)
         client = runner.client(5)
-        for owner in ("e1", "e2"):
+        for owner in (EXECUTOR_ID, "another"):
             labels = {"raftsched.executor-id": owner}
             client.containers.create("local/tool:1", ["sleep", "100"], name=owner, labels=labels).start()
         client.close()
@@ -157,7 +157,7 @@ def test_containers_of_an_executor_that_was_killed_are_removed_by_its_next_attem
         assert result.state == ExecutionState.SUCCEEDED
 
     asyncio.run(main())
-    assert [each.name for each in state.containers.values()] == ["e2"]
+    assert [each.name for each in state.containers.values()] == ["another"]
 
 
 def test_engine_that_is_not_there_is_named() -> None:

@@ -121,9 +121,9 @@ def test_a_command_that_ignores_term_is_gone_with_its_children_within_limit_and_
     pids = tmp_path / "pids"
     stubborn = f"trap '' TERM; echo $$ >>{pids}; while :; do sleep 0.05; done"
     (tmp_path / "child").write_text(stubborn)
-    # A child, a grandchild whose parent has gone, and the command itself.
-    children = f"sh {tmp_path}/child & (sh {tmp_path}/child &)"
-    script = f"trap '' TERM; echo $$ >>{pids}; {children}; while :; do sleep 0.05; done"
+    # A child, a grandchild whose parent has gone, one in a session of its own, and the command itself.
+    children = f"sh {tmp_path}/child & (sh {tmp_path}/child &); setsid sh {tmp_path}/child &"
+    script = f"trap '' TERM; echo $$ >>{pids}; {children} while :; do sleep 0.05; done"
     limit_s, grace_s = 2.0, 1.0
     with Cluster(tmp_path, RAFTSCHED_EXECUTOR__KILL_GRACE_MS="1000") as cluster, cluster.client() as client:
         client.create_task(task("stubborn", at=FAR, shell=script, time_limit=timedelta(seconds=limit_s)))
@@ -133,5 +133,5 @@ def test_a_command_that_ignores_term_is_gone_with_its_children_within_limit_and_
         ran_s = (execution.end_time.ToMicroseconds() - execution.start_time.ToMicroseconds()) / 1e6
         assert ran_s <= limit_s + grace_s + 1.5, f"it was gone after {ran_s:.1f} s"
         found = pids.read_text().split()
-        assert len(found) == 3
+        assert len(found) == 4
         assert not any(map(alive, found)), "a child outlived the attempt"

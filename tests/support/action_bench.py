@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import os
 from collections.abc import Awaitable, Callable
 
 from raftsched_client.v1 import task_pb2
@@ -11,6 +12,8 @@ from raftsched.executor.actions.base import AttemptContext, Result, Runner, Stop
 from raftsched.executor.output import Output
 
 EXECUTION_ID = ids.execution_id(7, 1, 1_700_000_000_250_000)
+EXECUTOR_ID = f"e{os.getpid()}"
+"""Tests that run beside this one must not end each other's processes."""
 DEADLINE_S = 20.0
 _SPAN = hashlib.sha256(EXECUTION_ID + (3).to_bytes(4, "big")).hexdigest()[:16]
 TRACEPARENT = f"00-{EXECUTION_ID.hex()}-{_SPAN}-01"
@@ -18,7 +21,7 @@ TRACEPARENT = f"00-{EXECUTION_ID.hex()}-{_SPAN}-01"
 
 def new_context(time_limit_us: int = 0) -> AttemptContext:
     return AttemptContext(
-        executor_id="e1",
+        executor_id=EXECUTOR_ID,
         task="nightly",
         execution_id=EXECUTION_ID,
         nominal_us=1_700_000_000_250_000,

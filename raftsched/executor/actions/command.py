@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from raftsched_client.v1 import task_pb2
 
 from raftsched.core.model import ExecutionState
+from raftsched.executor import leftovers
 from raftsched.executor.actions import process
 from raftsched.executor.actions.base import AttemptContext, Result, Surroundings, first_of
 from raftsched.executor.actions.identity import environment
@@ -28,7 +29,8 @@ class CommandRunner:
     """Runs commands as subprocesses, each in a session of its own.
 
     An attempt ends when its program exits. Processes that the program leaves behind run on, as under cron, but what
-    they write is no longer taken. At the time limit and when cancelled, the whole process group is ended.
+    they write is no longer taken. At the time limit and when cancelled, all that it started is ended: its process
+    group, and what moved to a session of its own.
     """
 
     def __init__(self, clock: Clock, kill_grace_s: float) -> None:
@@ -50,10 +52,23 @@ class CommandRunner:
         if await first_of(child.exited, context.stop):
             child.release()
             return _result(child.exited.result())
-        await child.terminate(self._kill_grace_s, context.stop.forced)
+        await self._end(child, context)
         child.release()
         stopped = context.stop.requested.result()
         return Result(stopped.state, exit_code=child.exited.result(), error=stopped.error)
+
+    async def _end(self, child: process.Child, context: AttemptContext) -> None:
+        attempts = [(context.execution_id, context.attempt)]
+        elsewhere = asyncio.ensure_future(
+            leftovers.end(context.executor_id, attempts, self._kill_grace_s, apart_from_group=child.group)
+        )
+        try:
+            await child.terminate(self._kill_grace_s, context.stop.forced)
+            await asyncio.wait((elsewhere, context.stop.forced), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            elsewhere.cancel()
+        # Also what moved out of the group meanwhile. The grace is over for all.
+        await leftovers.end(context.executor_id, attempts, grace_s=0)
 
     def _start(self, command: task_pb2.CommandAction, context: AttemptContext) -> process.Started:
         argv = list(command.argv)

@@ -96,6 +96,11 @@ class Child:
         self._loop.add_reader(started.pid_fd, self._on_exit)
         self._loop.add_reader(started.output_fd, self._on_output)
 
+    @property
+    def group(self) -> int:
+        """The id of its process group."""
+        return self._started.process.pid
+
     def _on_exit(self) -> None:
         code = self._started.process.poll()
         if code is None:
@@ -144,7 +149,7 @@ class Child:
     def _signal(self, number: int) -> bool:
         """Send to the whole group; False when nobody is left in it."""
         try:
-            os.killpg(self._started.process.pid, number)
+            os.killpg(self.group, number)
         except ProcessLookupError:
             return False
         except PermissionError:
