@@ -28,7 +28,7 @@ from raftsched.store.lmdb_store import LmdbStore
 _FAR_US = 4_102_444_800 * SECOND_US
 _SPAN_S = 6 * 24 * 3600
 """Within what the leader's retention keeps."""
-_WORDS = "alpha bravo charlie delta echo foxtrot golf hotel india juliet kilo lima mike november oscar".split()  # noqa: SIM905
+_WORDS = "alpha bravo charlie delta echo foxtrot golf hotel india juliet kilo lima mike november oscar".split()  # noqa: SIM905 - words read better in a line
 _BATCH = 20_000
 
 
@@ -77,10 +77,10 @@ def _questions(client: Client, tasks: int) -> dict[str, Callable[[], object]]:
     names = [f"task-{number:06}" for number in range(0, tasks, max(1, tasks // 100))][:100]
 
     def search(query: str = "", **wanted: object) -> Callable[[], object]:
-        return lambda: next(client.search_logs(query, page_size=100, **wanted), None)  # type: ignore[arg-type]
+        return lambda: next(client.search_logs(query, page_size=100, **wanted), None)  # type: ignore[arg-type]  # the keywords vary with the query
 
     def listed(**wanted: object) -> Callable[[], object]:
-        return lambda: next(client.list_tasks(page_size=100, **wanted), None)  # type: ignore[arg-type]
+        return lambda: next(client.list_tasks(page_size=100, **wanted), None)  # type: ignore[arg-type]  # the keywords vary with the query
 
     return {
         "list_tasks": listed(),

@@ -279,7 +279,7 @@ def _chain_parents(after: Sequence[str] | Mapping[str, ChainOn]) -> list[ChainPa
     if isinstance(after, str):
         raise ValueError("after: give a sequence of task names")
     conditions = after if isinstance(after, Mapping) else dict.fromkeys(after, "success")
-    return [ChainParent(task=name, on=_CHAIN[condition]) for name, condition in conditions.items()]  # type: ignore[index]
+    return [ChainParent(task=name, on=_CHAIN[condition]) for name, condition in conditions.items()]  # type: ignore[index]  # the condition is one of the literals
 
 
 def notifications(

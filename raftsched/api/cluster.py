@@ -67,7 +67,7 @@ class ClusterService(cluster_pb2_grpc.ClusterServiceServicer):
         node = cluster_pb2.NodeStatus(
             id=self._api.node_id,
             address=next(member.address for member in self._api.members if member.id == self._api.node_id),
-            role=int(status.role),  # type: ignore[arg-type]
+            role=int(status.role),  # type: ignore[arg-type]  # the enum of the stub is an int
             term=status.term,
             commit_index=status.commit_index,
             applied_index=status.applied_index,

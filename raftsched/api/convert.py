@@ -54,8 +54,8 @@ def public_execution(execution_id: bytes, row: ExecutionRow) -> execution_pb2.Ex
         task=row.task,
         task_uid=uid_text(row.uid),
         generation=row.generation,
-        trigger=row.trigger,  # type: ignore[arg-type]
-        state=row.state,  # type: ignore[arg-type]
+        trigger=row.trigger,  # type: ignore[arg-type]  # the enum of the stub is an int
+        state=row.state,  # type: ignore[arg-type]  # the enum of the stub is an int
         attempt=row.attempt,
         fencing_token=row.fencing_token,
         executor_id=row.executor_id,
@@ -92,7 +92,7 @@ def public_execution(execution_id: bytes, row: ExecutionRow) -> execution_pb2.Ex
 def _public_attempt(row: pb.AttemptRow) -> execution_pb2.Attempt:
     attempt = execution_pb2.Attempt(
         attempt=row.attempt,
-        state=row.state,  # type: ignore[arg-type]
+        state=row.state,  # type: ignore[arg-type]  # the enum of the stub is an int
         executor_id=row.executor_id,
         error=row.error,
     )
@@ -113,17 +113,17 @@ def public_ledger_entry(key: bytes, value: bytes) -> execution_pb2.LedgerEntry:
         task=name,
         task_uid=uid_text(row.uid),
         count=row.count,
-        decision=row.decision,  # type: ignore[arg-type]
+        decision=row.decision,  # type: ignore[arg-type]  # the enum of the stub is an int
         reason=row.reason,
         execution_id=ids.to_text(execution_id) if has_execution(row) and not row.executor_ids else "",
         execution_ids=map(ids.to_text, executions_of(key, row)) if row.executor_ids else (),
-        trigger=row.trigger,  # type: ignore[arg-type]
+        trigger=row.trigger,  # type: ignore[arg-type]  # the enum of the stub is an int
         leader_id=row.leader_id,
         term=row.term,
         generation=row.generation,
-        misfire_policy=row.misfire_policy,  # type: ignore[arg-type]
-        overlap_policy=row.overlap_policy,  # type: ignore[arg-type]
-        delivery=row.delivery,  # type: ignore[arg-type]
+        misfire_policy=row.misfire_policy,  # type: ignore[arg-type]  # the enum of the stub is an int
+        overlap_policy=row.overlap_policy,  # type: ignore[arg-type]  # the enum of the stub is an int
+        delivery=row.delivery,  # type: ignore[arg-type]  # the enum of the stub is an int
     )
     entry.parent_execution_ids.extend(map(ids.to_text, row.parent_execution_ids))
     _set(entry.coalesced_into_time, row.into_us)

@@ -87,7 +87,7 @@ def check_retry(violations: Violations, task: task_pb2.Task) -> None:
     policy.multiplier = policy.multiplier or retry.DEFAULT_MULTIPLIER
     check_number(violations, "task.retry.multiplier", policy.multiplier, 1, retry.LARGEST_MULTIPLIER)
     _check_backoff(violations, policy)
-    policy.states[:] = sorted(set(policy.states) or retry.RETRIED_STATES)  # type: ignore[arg-type]
+    policy.states[:] = sorted(set(policy.states) or retry.RETRIED_STATES)  # type: ignore[arg-type]  # enums of the stub are ints
     for state in policy.states:
         if state not in retry.RETRIED_STATES:
             shown = _state_name(state)
@@ -127,6 +127,6 @@ def check_number(violations: Violations, field: str, value: int, low: int, high:
 
 def _state_name(state: int) -> str:
     try:
-        return execution_pb2.ExecutionState.Name(state).removeprefix("EXECUTION_STATE_")  # type: ignore[arg-type]
+        return execution_pb2.ExecutionState.Name(state).removeprefix("EXECUTION_STATE_")  # type: ignore[arg-type]  # enums of the stub are ints
     except ValueError:
         return str(state)

@@ -97,7 +97,7 @@ def definition(message: task_pb2.Task) -> task_pb2.Task:
     task.CopyFrom(message)
     for field in task_pb2.Task.DESCRIPTOR.fields:
         if field.name not in INPUT_FIELDS:
-            task.ClearField(field.name)  # type: ignore[arg-type]
+            task.ClearField(field.name)  # type: ignore[arg-type]  # the stub wants a literal
     task.DiscardUnknownFields()
     return task
 
@@ -116,14 +116,14 @@ def changed_task(
     check_mask(mask)
     task = definition(current)
     for path in mask.paths:
-        task.ClearField(path)  # type: ignore[arg-type]
+        task.ClearField(path)  # type: ignore[arg-type]  # the stub wants a literal
         if path in ("labels", "executor_labels"):
             getattr(task, path).update(getattr(sent, path))
         elif path == "after":
             task.after.extend(sent.after)
         elif path in _SCALARS:
             setattr(task, path, getattr(sent, path))
-        elif sent.HasField(path):  # type: ignore[arg-type]
+        elif sent.HasField(path):  # type: ignore[arg-type]  # the stub wants a literal
             getattr(task, path).CopyFrom(getattr(sent, path))
     if not task.paused and "resume_time" not in mask.paths:
         task.ClearField("resume_time")

@@ -91,10 +91,10 @@ def _only(task: Task, field: str) -> Task:
 
 
 def _copy(source: Task, target: Task, field: str) -> None:
-    target.ClearField(field)  # type: ignore[arg-type]
+    target.ClearField(field)  # type: ignore[arg-type]  # the stub wants a literal
     part = type(source)()
     part.CopyFrom(source)
     for other, _ in source.ListFields():
         if other.name != field:
-            part.ClearField(other.name)  # type: ignore[arg-type]
+            part.ClearField(other.name)  # type: ignore[arg-type]  # the stub wants a literal
     target.MergeFrom(part)

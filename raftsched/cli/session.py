@@ -124,14 +124,14 @@ def command(
             session = Session(given["endpoints"], given["timeout"], given["output"] or Format.TABLE)
             try:
                 with client_errors():
-                    function(session, **values)  # type: ignore[call-arg]
+                    function(session, **values)  # type: ignore[call-arg]  # typer gives what the signature below asks for
             finally:
                 session.close()
 
         parameters = [_parameter("ctx", typer.Context, inspect.Parameter.empty), *own, *_COMMON]
         run.__name__ = function.__name__
         run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # what inspect reads first
         app.command(name, help=help_text(function), rich_help_panel=panel)(run)
         return function
 

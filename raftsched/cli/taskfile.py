@@ -135,7 +135,7 @@ def _loader() -> type[Any]:
     """YAML's safe loader, but times stay text, for protobuf to read, and mappings know their lines."""
     import yaml
 
-    class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # the base depends on how PyYAML was built
         yaml_implicit_resolvers: ClassVar = {
             key: [each for each in resolvers if each[0] != "tag:yaml.org,2002:timestamp"]
             for key, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()

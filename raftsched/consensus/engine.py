@@ -62,7 +62,7 @@ class Sink(Protocol):
         """Called while the engine changes its role: when it becomes leader, before it sends."""
 
 
-class _PeerNode(Node):  # type: ignore[misc]
+class _PeerNode(Node):  # type: ignore[misc]  # pysyncobj has no types
     """A node whose hash, and so its place in the engine's sets, is the same in every process."""
 
     def __init__(self, node_id: str) -> None:
@@ -79,15 +79,15 @@ class _Compaction:
     def __init__(self, due: Callable[[], int | None]) -> None:
         self._due = due
 
-    def checkSerializing(self) -> tuple[int, int | None]:  # noqa: N802
+    def checkSerializing(self) -> tuple[int, int | None]:  # noqa: N802 - named by pysyncobj
         """Tell the engine up to which entry a snapshot exists, when it shall forget the entries before."""
         index = self._due()
         return (SERIALIZER_STATE.SERIALIZING, None) if index is None else (SERIALIZER_STATE.SUCCESS, index)
 
-    def getTransmissionData(self, _node: Node) -> None:  # noqa: N802
+    def getTransmissionData(self, _node: Node) -> None:  # noqa: N802 - named by pysyncobj
         """Snapshots do not travel through the engine."""
 
-    def cancelTransmisstion(self, _node: Node) -> None:  # noqa: N802
+    def cancelTransmisstion(self, _node: Node) -> None:  # noqa: N802 - named by pysyncobj
         """Nothing is on its way."""
 
 
@@ -96,7 +96,7 @@ class _NoPoller:
         """The engine owns no socket."""
 
 
-class _Seam(Transport):  # type: ignore[misc]
+class _Seam(Transport):  # type: ignore[misc]  # pysyncobj has no types
     """The engine's transport: turns its messages into calls."""
 
     def __init__(self, sink: Sink) -> None:
@@ -122,7 +122,7 @@ class _Seam(Transport):  # type: ignore[misc]
         return True
 
 
-class _GuardedSyncObj(SyncObj):  # type: ignore[misc]
+class _GuardedSyncObj(SyncObj):  # type: ignore[misc]  # pysyncobj has no types
     def __init__(
         self, node: Node, peers: list[Node], conf: SyncObjConf, seam: _Seam, parts: tuple[Journal, _Compaction, Clock]
     ) -> None:
@@ -131,22 +131,22 @@ class _GuardedSyncObj(SyncObj):  # type: ignore[misc]
         self._poller = _NoPoller()
 
     @property
-    def _SyncObj__raftLog(self) -> Journal:  # noqa: N802
+    def _SyncObj__raftLog(self) -> Journal:  # noqa: N802 - named by pysyncobj
         return self._journal
 
     @_SyncObj__raftLog.setter
-    def _SyncObj__raftLog(self, _own: object) -> None:  # noqa: N802
+    def _SyncObj__raftLog(self, _own: object) -> None:  # noqa: N802 - named by pysyncobj
         """The engine makes a journal of its own, in memory; it goes unused."""
 
     @property
-    def _SyncObj__serializer(self) -> _Compaction:  # noqa: N802
+    def _SyncObj__serializer(self) -> _Compaction:  # noqa: N802 - named by pysyncobj
         return self._compaction
 
     @_SyncObj__serializer.setter
-    def _SyncObj__serializer(self, _own: object) -> None:  # noqa: N802
+    def _SyncObj__serializer(self, _own: object) -> None:  # noqa: N802 - named by pysyncobj
         """The engine makes a serializer of its own; it goes unused."""
 
-    def _SyncObj__generateRaftTimeout(self) -> float:  # noqa: N802
+    def _SyncObj__generateRaftTimeout(self) -> float:  # noqa: N802 - named by pysyncobj
         return self._engine_clock.uniform(self.conf.raftMinTimeout, self.conf.raftMaxTimeout)
 
 

@@ -182,7 +182,7 @@ class RaftTransport(rpc.RaftServiceServicer):
             if isinstance(result, Exception) and not isinstance(result, grpc.aio.AbortError | grpc.RpcError):
                 raise result
 
-    async def FetchSnapshot(  # type: ignore[override]  # noqa: N802
+    async def FetchSnapshot(  # type: ignore[override]  # noqa: N802 - named by the protocol
         self, request: pb.FetchSnapshotRequest, context: _FetchContext
     ) -> None:
         """See raft.proto."""

@@ -102,4 +102,4 @@ def connectable(address: str) -> str:
     return f"{_LOOPBACK.get(host, host)}:{port}"
 
 
-_LOOPBACK: Mapping[str, str] = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]", "::": "[::1]"}  # noqa: S104
+_LOOPBACK: Mapping[str, str] = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]", "::": "[::1]"}  # noqa: S104 - an address to compare with, not to bind

@@ -396,7 +396,7 @@ def live_generation(txn: Transaction, own: Database) -> int:
 
 def _check_structure(data: Path) -> None:
     """Walk all pages without LMDB, which crashes on pages that are cut off."""
-    problems = verify.verify(str(data), subdir=False)  # type: ignore[no-untyped-call]
+    problems = verify.verify(str(data), subdir=False)  # type: ignore[no-untyped-call]  # the function has no types
     if problems:
         raise lmdb.CorruptedError(f"{problems[0]} ({len(problems)} findings)")
 

@@ -68,7 +68,7 @@ class Callables:
 
 def is_async(function: Exposed) -> bool:
     """Whether calling it gives a coroutine."""
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004 - callable() does not tell a coroutine function
 
 
 def arguments(kwargs_json: str) -> dict[str, object]:
