@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from graphlib import CycleError, TopologicalSorter
+from typing import TYPE_CHECKING, TypeVar
 
 from raftsched.cli.taskfile import Written, definition
 
 if TYPE_CHECKING:
     from raftsched_client import Task
 
+_Item = TypeVar("_Item")
 SET_LABEL = "raftsched/set"
 """Says which set of files a task belongs to, and so which ``apply --prune`` may remove it."""
 _LEFT_ALONE = ("paused", "resume_time")
@@ -41,11 +43,24 @@ def plan(
 ) -> list[Change]:
     """The changes, in the order of the files, then what is pruned. Raises Refused, ApiError (not valid).
 
+    A task comes behind those that it runs after, and is pruned before them, for the cluster lets none be without them.
     ``there`` are the tasks of these names, ``owned`` those of the set, to be pruned when no file has them.
     """
-    changes = [_change(written, there.get(written.task.name), set_name, now_us) for written in wanted]
+    ordered = parents_first({written.task.name: written for written in wanted}, lambda written: written.task)
+    changes = [_change(written, there.get(written.task.name), set_name, now_us) for written in ordered]
     names = {change.name for change in changes}
-    return changes + [Change(task.name, "prune", before=task) for task in owned if task.name not in names]
+    gone = parents_first({task.name: task for task in owned if task.name not in names}, lambda task: task)
+    return changes + [Change(task.name, "prune", before=task) for task in reversed(gone)]
+
+
+def parents_first(items: Mapping[str, _Item], task_of: Callable[[_Item], Task]) -> list[_Item]:
+    """Items by name of their task, so that each comes behind those it runs after. Raises Refused: there is a cycle."""
+    order = {name: [parent.task for parent in task_of(item).after] for name, item in items.items()}
+    try:
+        return [items[name] for name in TopologicalSorter(order).static_order() if name in items]
+    except CycleError as error:
+        # It names each task before those that run after it.
+        raise Refused(f"tasks run after each other in a circle: {' -> '.join(error.args[1])}") from None
 
 
 def _change(written: Written, there: Task | None, set_name: str, now_us: int) -> Change:

@@ -70,6 +70,43 @@ delivery: at-most-once
 """
 
 
+CHAIN = """
+- {name: report, after: [{task: load}, {task: clean}], action: {noop: {}}}
+- {name: load, after: [{task: fetch}], action: {noop: {}}}
+- {name: clean, after: [{task: fetch}], action: {noop: {}}}
+- {name: fetch, schedule: {at: 2100-01-01T00:00:00Z}, action: {noop: {}}}
+"""
+
+
+@on_cluster()
+async def test_tasks_are_applied_behind_those_they_run_after_and_pruned_before_them(
+    cluster: ApiCluster, files: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cli = cli_of(cluster, capsys)
+    (files / "chain.yaml").write_text(CHAIN)
+    (files / "rest.yaml").write_text("{name: lone, schedule: {at: 2100-01-01T00:00:00Z}, action: {noop: {}}}")
+    ended = await cli("apply", "-f", "chain.yaml", "-f", "rest.yaml", "--set", "etl")
+    assert (ended.code, ended.err) == (0, "")
+    assert set(await tasks_of(cluster)) == {"report", "load", "clean", "fetch", "lone"}
+    ended = await cli("apply", "-f", "rest.yaml", "--set", "etl", "--prune")
+    assert (ended.code, ended.err) == (0, "")
+    assert set(await tasks_of(cluster)) == {"lone"}
+
+
+@on_cluster()
+async def test_tasks_that_run_after_each_other_are_refused_before_anything_is_done(
+    cluster: ApiCluster, files: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cli = cli_of(cluster, capsys)
+    circle = CHAIN.replace("schedule: {at: 2100-01-01T00:00:00Z}", "after: [{task: load}]")
+    (files / "circle.yaml").write_text(circle)
+    ended = await cli("apply", "-f", "circle.yaml")
+    assert ended.code == 4
+    assert "in a circle: " in ended.err
+    assert "fetch" in ended.err
+    assert await tasks_of(cluster) == {}
+
+
 @on_cluster()
 async def test_files_are_applied_once_and_then_nothing_is_left_to_do(
     cluster: ApiCluster, files: Path, capsys: pytest.CaptureFixture[str]
