@@ -145,6 +145,8 @@ class HistoryConfig(_Section):
     """Records of one task."""
     max_mib: int = Field(4_096, ge=16, le=1 << 20)
     """Size of the index; the oldest records are deleted beyond it."""
+    output_kib: int = Field(256, ge=0, le=8_192)
+    """How much of each stored output is indexed, half from its beginning and half from its end; 0: the last 4 KiB."""
     sinks: dict[Id, SinkConfig] = Field(default_factory=dict, max_length=8)
     """By name, which is how the cluster remembers what has been shipped. The same on all nodes: the leader ships."""
 

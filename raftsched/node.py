@@ -127,7 +127,9 @@ class Node:
             executor_pb2_grpc.add_ExecutorServiceServicer_to_server(scheduler, server.server)
             check_pb2_grpc.add_StateCheckServiceServicer_to_server(StateCheckService(replica.checks), server.server)
             copies = self._copies()
-            output_pb2_grpc.add_OutputCopyServiceServicer_to_server(OutputCopyService(copies), server.server)
+            output_pb2_grpc.add_OutputCopyServiceServicer_to_server(
+                OutputCopyService(copies, self._output_directories), server.server
+            )
             _listen(server, config.listen)
             await server.start()
             stack.push_async_callback(server.stop, _STOP_GRACE_S)
@@ -150,11 +152,16 @@ class Node:
             await _run_all(work, stop, lambda: self._hand_over(group, driver))
         _log.info("node stopped", node=config.id)
 
+    @property
+    def _output_directories(self) -> tuple[Path, ...]:
+        """Of the executor of this node, and of second copies of what others ran."""
+        return self._config.data_dir / "executor" / "outputs", self._config.data_dir / "outputs"
+
     def _copies(self) -> OutputFiles:
         """Second copies of what executors of other nodes ran."""
         config = self._config.output
         return OutputFiles(
-            self._config.data_dir / "outputs",
+            self._output_directories[1],
             keep_s=config.keep_days * 24 * _HOUR_S,
             max_bytes=config.max_mib << 20,
             now_us=self._clock.now_us,
@@ -233,6 +240,9 @@ class Node:
             keep_s=config.history.keep_days * 24 * _HOUR_S,
             keep_per_task=config.history.keep_per_task,
             keep_bytes=config.history.max_mib << 20,
+            output_bytes=config.history.output_kib << 10,
+            output_directories=self._output_directories,
+            others=tuple((each.id, each.address) for each in self._members if each != self._me),
             sinks=tuple(
                 SinkSettings(name=name, kind=sink.kind, target=sink.target, headers=sink.headers, index=sink.index)
                 for name, sink in sorted(config.history.sinks.items())

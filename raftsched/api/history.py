@@ -328,6 +328,8 @@ def _status(sql: sqlite3.Connection) -> history_pb2.GetHistoryStatusResponse:
         size_bytes=(pages - free) * page_bytes,
         deleted_records=numbers.get("deleted_records", 0),
         lost_records=numbers.get("lost_records", 0),
+        waiting_outputs=sql.execute("SELECT count(*) FROM wanted_outputs").fetchone()[0],
+        missing_outputs=numbers.get("missing_outputs", 0),
     )
     oldest = sql.execute("SELECT min(seq) FROM records WHERE kind <> 3").fetchone()[0]
     if oldest is not None:

@@ -3,6 +3,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
 
 import grpc
 
@@ -11,7 +12,7 @@ from raftsched.api.context import OutputChunk
 from raftsched.core.rows import ExecutionRow
 from raftsched.internal.v1 import output_pb2, output_pb2_grpc
 from raftsched.ports import Peer
-from raftsched.store.outputs import AttemptKey, OutputDamaged, OutputFiles, StoredOutput
+from raftsched.store.outputs import AttemptKey, OutputDamaged, OutputFiles, StoredOutput, find
 
 _FETCH_TIMEOUT_S = 3.0
 _CONNECT_TIMEOUT_S = 1.0
@@ -26,10 +27,12 @@ FetchContext = grpc.aio.ServicerContext[output_pb2.FetchOutputRequest, output_pb
 
 
 class OutputCopyService(output_pb2_grpc.OutputCopyServiceServicer):
-    """Takes and serves the second copies of this node."""
+    """Takes second copies, and serves what is stored at this node: those, and what its executor ran."""
 
-    def __init__(self, copies: OutputFiles) -> None:
+    def __init__(self, copies: OutputFiles, directories: tuple[Path, ...]) -> None:
+        """``directories``: where outputs are stored here, of either kind."""
         self._copies = copies
+        self._directories = directories
         self._puts = 0
 
     async def PutOutput(
@@ -55,13 +58,10 @@ class OutputCopyService(output_pb2_grpc.OutputCopyServiceServicer):
     async def FetchOutput(
         self, request: output_pb2.FetchOutputRequest, context: FetchContext
     ) -> output_pb2.FetchOutputResponse:
-        """Some of a copy, if it is here and sound."""
+        """Some of a stored output, if it is here and sound. Raises nothing for a damaged one, which the log tells."""
         if len(request.execution_id) != _ID_BYTES or request.offset < 0:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "execution_id has 16 bytes, offset is not negative")
-        try:
-            stored = await asyncio.to_thread(self._copies.load, _key(request), request.sha256)
-        except (OSError, OutputDamaged) as error:
-            await context.abort(grpc.StatusCode.DATA_LOSS, str(error))
+        stored = await asyncio.to_thread(find, self._directories, _key(request), request.sha256)
         if stored is None:
             return output_pb2.FetchOutputResponse(found=False)
         offset, data = stored.read(request.offset)

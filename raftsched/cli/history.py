@@ -193,6 +193,8 @@ def status(session: Session) -> None:
         ("size", f"{found.size_bytes / (1 << 20):,.1f} MiB"),
         ("oldest", show_instant(found.oldest_time)),
         ("deleted", f"{found.deleted_records:,}"),
+        ("outputs to index", f"{found.waiting_outputs:,}" if found.waiting_outputs else ""),
+        ("outputs not found", f"{found.missing_outputs:,}" if found.missing_outputs else ""),
         ("lost to sinks", f"{found.lost_records:,}" if found.lost_records else ""),
         *((f"sink {sink.name}", _sink_text(sink)) for sink in found.sinks),
     ]

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from raftsched.core.model import ExecutionState
 from raftsched.history.records import Kind, Record, bin_of, decision_record, execution_record
 from raftsched.history.schema import first_seq
+from raftsched.history.text import packed, unpacked
 
 _MAX_TASKS_CACHED = 200_000
 
@@ -15,9 +16,10 @@ _MAX_TASKS_CACHED = 200_000
 class Index:
     """The index in one file."""
 
-    def __init__(self, connection: sqlite3.Connection, *, ships: bool = False) -> None:
-        """``ships``: note what becomes final for those who ship it."""
+    def __init__(self, connection: sqlite3.Connection, *, ships: bool = False, wants_outputs: bool = True) -> None:
+        """``ships``: note what becomes final for those who ship it; ``wants_outputs``: queue what is stored of them."""
         self.sql = connection
+        self._wants_outputs = wants_outputs
         self._ships = ships
         self._tids: dict[str, int] = {}
         self._more: Counter[int] = Counter()
@@ -82,6 +84,8 @@ class Index:
                 return
             self._remove_text(seq, record.kind, record.key)
         self._write(seq, record)
+        if record.final and record.has_stored_output and self._wants_outputs:
+            self.sql.execute("INSERT OR REPLACE INTO wanted_outputs VALUES (?, 0, 0)", (seq,))
         if record.final and not was_final and self._ships:
             bounds = (self._cursor_before + 1, applied_index)
             self.sql.execute("INSERT INTO outbox (low, high, seq) VALUES (?, ?, ?)", (*bounds, seq))
@@ -126,11 +130,34 @@ class Index:
             return
         (body,) = self.sql.execute("SELECT body FROM bodies WHERE seq = ?", (seq,)).fetchone()
         record = execution_record(key, body) if kind == Kind.EXECUTION else decision_record(key[1:], body)
-        if record is not None and (record.error or record.output):
+        if record is None:
+            return
+        output = stored_text(self.sql, seq) or record.output
+        if record.error or output:
             self.sql.execute(
                 "INSERT INTO texts (texts, rowid, error, output) VALUES ('delete', ?, ?, ?)",
-                (seq, record.error, record.output),
+                (seq, record.error, output),
             )
+
+    def set_output(self, seq: int, key: bytes, text: str) -> None:
+        """Index what is stored of the output of an execution, in place of its end; nothing if it is gone meanwhile."""
+        self.sql.execute("DELETE FROM wanted_outputs WHERE seq = ?", (seq,))
+        found = self.sql.execute(
+            "SELECT b.body FROM records r JOIN bodies b USING (seq) WHERE r.seq = ? AND r.key = ?", (seq, key)
+        ).fetchone()
+        if found is None or not text:
+            return
+        self._remove_text(seq, Kind.EXECUTION, key)
+        self.sql.execute("INSERT OR REPLACE INTO output_texts VALUES (?, ?)", (seq, packed(text)))
+        self.sql.execute(
+            "INSERT INTO texts (rowid, error, output) VALUES (?, ?, ?)",
+            (seq, execution_record(key, found[0]).error, text),
+        )
+
+    def give_up_output(self, seq: int) -> None:
+        """Leave what is stored of an output out, and count it."""
+        self.sql.execute("DELETE FROM wanted_outputs WHERE seq = ?", (seq,))
+        self.add("missing_outputs", 1)
 
     def remove(self, seqs: Iterable[int]) -> int:
         """Remove records; how many of them had not been shipped."""
@@ -142,7 +169,8 @@ class Index:
             self._remove_text(seq, *found)
             self._more[found[0]] -= 1
             self.sql.execute("DELETE FROM records WHERE seq = ?", (seq,))
-            self.sql.execute("DELETE FROM bodies WHERE seq = ?", (seq,))
+            for table in ("bodies", "output_texts", "wanted_outputs"):
+                self.sql.execute(f"DELETE FROM {table} WHERE seq = ?", (seq,))  # noqa: S608 - no text of callers
             unshipped += self.sql.execute("DELETE FROM outbox WHERE seq = ?", (seq,)).rowcount
         return unshipped
 
@@ -180,6 +208,12 @@ class Index:
             "SELECT key FROM records WHERE key BETWEEN ? AND ? ORDER BY key DESC LIMIT 1", (low, high)
         ).fetchone()
         return 0 if found is None else int.from_bytes(found[0][-8:], "big")
+
+
+def stored_text(sql: sqlite3.Connection, seq: int) -> str:
+    """What is indexed of a stored output; "" when it is not, or not yet."""
+    found = sql.execute("SELECT text FROM output_texts WHERE seq = ?", (seq,)).fetchone()
+    return "" if found is None else unpacked(found[0])
 
 
 def is_final(state: int, kind: int) -> bool:

@@ -21,10 +21,11 @@ from raftsched.history import schema
 from raftsched.history.follow import Follower
 from raftsched.history.frames import Entry, Parser, Word, index_of, parse_entry
 from raftsched.history.index import Index
+from raftsched.history.outputs import OutputFetcher, OutputIndexer
 from raftsched.history.retention import Retention
 from raftsched.history.settings import HistorySettings
 from raftsched.history.shipping import Shipping
-from raftsched.ports import Clock, StoreFailed
+from raftsched.ports import Clock, Peer, StoreFailed
 from raftsched.store.lmdb_view import LmdbView
 
 _NICENESS = 10
@@ -42,8 +43,11 @@ _log = structlog.get_logger(__name__)
 class Indexer:
     """The work of the process as steps. Nothing waits here."""
 
-    def __init__(self, index: Index, follower: Follower, retention: Retention, clock: Clock) -> None:
+    def __init__(
+        self, index: Index, follower: Follower, retention: Retention, clock: Clock, outputs: OutputIndexer | None = None
+    ) -> None:
         self._index = index
+        self._outputs = outputs
         self._follower = follower
         self._retention = retention
         self._clock = clock
@@ -102,7 +106,8 @@ class Indexer:
         if self._reached > self._index.cursor:
             with self._index.transaction():
                 self._follower.reach(self._reached)
-        return min(_IDLE_S, self._retention.step(self._clock.now_us(), self._clock.monotonic()))
+        outputs_s = _IDLE_S if self._outputs is None else self._outputs.step(_IDLE_S)
+        return min(outputs_s, self._retention.step(self._clock.now_us(), self._clock.monotonic()))
 
     def _take(self) -> None:
         entries: list[Entry] = []
@@ -169,11 +174,14 @@ def main() -> int:
     try:
         sql = schema.open_writer(settings.path, settings.cluster_id)
         view = LmdbView(settings.store_path, max_size_bytes=settings.store_max_bytes)
-        index = Index(sql, ships=bool(settings.sinks))
+        index = Index(sql, ships=bool(settings.sinks), wants_outputs=bool(settings.output_bytes))
         retention = Retention(index, settings)
-        indexer = Indexer(index, Follower(index, view), retention, clock)
+        others = tuple(Peer(id_, address) for id_, address in settings.others)
+        fetcher = OutputFetcher(settings.output_directories, others, settings.output_bytes)
+        outputs = OutputIndexer(index, fetcher, clock)
+        indexer = Indexer(index, Follower(index, view), retention, clock, outputs)
         shipping = Shipping(settings, view, retention, clock, lambda: indexer.leads)
-        with shipping:
+        with outputs, contextlib.closing(fetcher), shipping:
             _serve(indexer, shipping, parser, frames)
         sql.close()
     except sqlite3.DatabaseError as error:

@@ -42,6 +42,9 @@ class Record:
     exit_code: int | None = None
     error: str = ""
     output: str = ""
+    """The end of it, which came through the log."""
+    has_stored_output: bool = False
+    """Whether more of it is in a file somewhere."""
     final: bool = True
     """Whether it will not change any more."""
 
@@ -84,6 +87,7 @@ def execution_record(execution_id: bytes, value: bytes) -> Record:
         exit_code=row.exit_code if row.HasField("exit_code") else None,
         error="\n".join(dict.fromkeys(filter(None, errors))),
         output=plain(row.output_tail.decode(errors="replace")),
+        has_stored_output=bool(row.output_sha256),
         final=ExecutionState(row.state).ended,
     )
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import structlog
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """A file of another version is moved aside and made anew."""
 TIE_BITS = 21
 _MAX_MS = (1 << 42) - 1
@@ -46,6 +46,9 @@ CREATE TABLE bodies (seq INTEGER PRIMARY KEY, body BLOB NOT NULL);
 CREATE VIRTUAL TABLE texts USING fts5 (
     error, output, content = '', tokenize = "unicode61 remove_diacritics 2"
 );
+CREATE TABLE output_texts (seq INTEGER PRIMARY KEY, text BLOB NOT NULL);
+CREATE TABLE wanted_outputs (seq INTEGER PRIMARY KEY, due_ms INTEGER NOT NULL, tries INTEGER NOT NULL);
+CREATE INDEX wanted_due ON wanted_outputs (due_ms);
 CREATE TABLE outbox (
     number INTEGER PRIMARY KEY AUTOINCREMENT, low INTEGER NOT NULL, high INTEGER NOT NULL, seq INTEGER NOT NULL
 );

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from raftsched.core import ids
+from raftsched.history.index import stored_text
 from raftsched.history.query import snippet, to_fts
 from raftsched.history.records import Kind, decision_record, execution_record, ledger_key_of
 from raftsched.history.schema import seq_ms, time_floor
@@ -193,7 +194,8 @@ def _hit(sql: sqlite3.Connection, seq: int, terms: list[str]) -> Hit:
     found = ""
     if terms and kind != Kind.TASK_CHANGE:
         record = execution_record(key, body) if kind == Kind.EXECUTION else decision_record(ledger_key_of(key), body)
-        found = snippet([record.error, record.output], terms) if record is not None else ""
+        if record is not None:
+            found = snippet([record.error, record.output], terms) or snippet([stored_text(sql, seq)], terms)
     return Hit(seq, Kind(kind), key, task, body, found)
 
 

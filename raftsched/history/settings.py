@@ -32,17 +32,29 @@ class HistorySettings:
     keep_s: int = 30 * 24 * 3600
     keep_per_task: int = 10_000
     keep_bytes: int = 4 << 30
+    output_bytes: int = 256 << 10
+    """How much of each stored output is indexed; 0: none."""
+    output_directories: tuple[Path, ...] = ()
+    """Where outputs are stored at this node."""
+    others: tuple[tuple[str, str], ...] = ()
+    """Ids and addresses of the other nodes, which have outputs too."""
     sinks: tuple[SinkSettings, ...] = ()
     log: dict[str, str] = field(default_factory=dict)
     """As ``config.LogConfig``."""
 
     def to_json(self) -> dict[str, Any]:
         """As the process is given them."""
-        return {**asdict(self), "path": str(self.path), "store_path": str(self.store_path)}
+        directories = [str(each) for each in self.output_directories]
+        paths = {"path": str(self.path), "store_path": str(self.store_path), "output_directories": directories}
+        return {**asdict(self), **paths}
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "HistorySettings":
         """What ``to_json`` gave."""
         sinks = tuple(SinkSettings(**sink) for sink in value.pop("sinks"))
         path, store_path = Path(value.pop("path")), Path(value.pop("store_path"))
-        return cls(**value, path=path, store_path=store_path, sinks=sinks)
+        directories = tuple(map(Path, value.pop("output_directories")))
+        others = tuple((id_, address) for id_, address in value.pop("others"))
+        return cls(
+            **value, path=path, store_path=store_path, output_directories=directories, others=others, sinks=sinks
+        )

@@ -1,6 +1,7 @@
 """Text as it is indexed: what a terminal would show of an output."""
 
 import re
+import zlib
 
 _ESCAPE = re.compile(
     r"\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)"  # a string for the terminal: a title, the address of a link
@@ -18,6 +19,16 @@ def plain(output: str) -> str:
     the cursor parts words, as it does on a screen.
     """
     return _ESCAPE.sub(_shown, output) if "\x1b" in output or "\x9b" in output else output
+
+
+def packed(text: str) -> bytes:
+    """A text as the index keeps it: the text index is to be given a text again to forget it."""
+    return zlib.compress(text.encode(), level=1)
+
+
+def unpacked(kept: bytes) -> str:
+    """What ``packed`` was given."""
+    return zlib.decompress(kept).decode()
 
 
 def _shown(found: re.Match[str]) -> str:

@@ -99,7 +99,10 @@ def test_nothing_is_missing_after_kills_of_node_and_indexer_and_a_lost_and_a_dam
         shutil.rmtree(cluster.directory / other / "history")
         cluster.nodes[other].start()
         all_find(cluster, "needle", runs)
+        indexer = Path(f"/proc/{indexer_of(cluster.nodes[other].pid)}")
         cluster.nodes[other].kill()
+        # It ends by itself, and writes until then.
+        eventually(lambda: not indexer.exists(), what="the end of the indexer")
         (cluster.directory / other / "history" / "index.sqlite").write_bytes(b"not a database" * 1000)
         cluster.nodes[other].start()
         all_find(cluster, "needle", runs)
@@ -129,3 +132,31 @@ def test_a_killed_indexer_is_started_again_and_misses_nothing(cluster):
         os.kill(indexer_of(cluster.nodes[node].pid), signal.SIGKILL)
         runs += run_some(client, "second", 2, "needle")
         all_find(cluster, "needle", runs)
+
+
+def test_every_node_finds_a_word_from_the_middle_of_a_long_output_also_with_an_index_made_anew(cluster):
+    lines = "for n in $(seq 1 3000); do echo line $n $((n * 7919)) $((n * 104729)) $((n * 1299709)); done"
+    with cluster.client() as client:
+        # About 200 KiB, a colour within the word.
+        script = f"{lines}; printf 'mid\\033[1mdle\\033[0mneedle\\n'; {lines}"
+        client.create_task(task("long", every=timedelta(days=300), shell=script))
+        run = client.run_task("long").id
+        list(client.watch_executions(execution_id=run))
+        assert client.get_execution(run).output_size_bytes > 150 << 10
+        all_find(cluster, "output:middleneedle", [run])
+        for node in cluster.nodes:
+            with cluster.client(node) as asked:
+                (record,) = asked.search_logs("middleneedle")
+                assert "middleneedle" in record.snippet
+            assert status(cluster, node).missing_outputs == 0
+        # The node that has neither the output nor its copy asks the others for it.
+        execution = eventually(
+            lambda: e if (e := client.get_execution(run)).output_copy_node_id else None, what="the second copy"
+        )
+        owner = next(each.node_id for each in client.get_status().executors if each.id == execution.executor_id)
+    (third,) = set(cluster.nodes) - {owner, execution.output_copy_node_id}
+    for node in (third, owner):
+        cluster.nodes[node].kill()
+        shutil.rmtree(cluster.directory / node / "history")
+        cluster.nodes[node].start()
+    all_find(cluster, "output:middleneedle", [run])

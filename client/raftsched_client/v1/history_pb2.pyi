@@ -112,9 +112,9 @@ class SearchLogsRequest(_message.Message):
     """Default 100, at most 1,000. A page may be shorter although more follows: one call looks at a bounded number of records."""
     page_token: _builtins.str
     query: _builtins.str
-    """Words that the error, the reason or the output (its last 4 KiB) must contain, in any case: `connection refused`,
-    `"connection refused"`, `refus*`, `timeout OR refused`, `error:timeout`, `output:done`, `failed NOT dns`, `(a OR b) c`.
-    At most 1,000 characters and 32 words.
+    """Words that the error, the reason or the output (of a long one the first and the last 128 KiB, unless configured
+    otherwise) must contain, in any case: `connection refused`, `"connection refused"`, `refus*`, `timeout OR refused`,
+    `error:timeout`, `output:done`, `failed NOT dns`, `(a OR b) c`. At most 1,000 characters and 32 words.
     """
     task: _builtins.str
     task_prefix: _builtins.str
@@ -764,6 +764,8 @@ class GetHistoryStatusResponse(_message.Message):
     SINKS_FIELD_NUMBER: _builtins.int
     PROBLEM_FIELD_NUMBER: _builtins.int
     LOST_RECORDS_FIELD_NUMBER: _builtins.int
+    WAITING_OUTPUTS_FIELD_NUMBER: _builtins.int
+    MISSING_OUTPUTS_FIELD_NUMBER: _builtins.int
     node_id: _builtins.str
     cursor_index: _builtins.int
     """Everything up to this log index is in the index of this node."""
@@ -782,6 +784,10 @@ class GetHistoryStatusResponse(_message.Message):
     """Why the index does not go on; empty while it does."""
     lost_records: _builtins.int
     """Records that retention deleted before every sink had them."""
+    waiting_outputs: _builtins.int
+    """Executions whose stored output is to be indexed still, as it was just written or no node that has it is reachable."""
+    missing_outputs: _builtins.int
+    """Stored outputs that no node had any more when they were to be indexed: their last 4 KiB are searched."""
     @_builtins.property
     def oldest_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -803,10 +809,12 @@ class GetHistoryStatusResponse(_message.Message):
         sinks: _abc.Iterable[Global___SinkStatus] | None = ...,
         problem: _builtins.str = ...,
         lost_records: _builtins.int = ...,
+        waiting_outputs: _builtins.int = ...,
+        missing_outputs: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["oldest_time", b"oldest_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["catching_up", b"catching_up", "caught_up_rows", b"caught_up_rows", "cursor_index", b"cursor_index", "decisions", b"decisions", "deleted_records", b"deleted_records", "executions", b"executions", "lag_entries", b"lag_entries", "lost_records", b"lost_records", "node_id", b"node_id", "oldest_time", b"oldest_time", "problem", b"problem", "sinks", b"sinks", "size_bytes", b"size_bytes", "task_changes", b"task_changes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["catching_up", b"catching_up", "caught_up_rows", b"caught_up_rows", "cursor_index", b"cursor_index", "decisions", b"decisions", "deleted_records", b"deleted_records", "executions", b"executions", "lag_entries", b"lag_entries", "lost_records", b"lost_records", "missing_outputs", b"missing_outputs", "node_id", b"node_id", "oldest_time", b"oldest_time", "problem", b"problem", "sinks", b"sinks", "size_bytes", b"size_bytes", "task_changes", b"task_changes", "waiting_outputs", b"waiting_outputs"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -13,74 +13,15 @@ from raftsched.history.frames import Entry, Parser, Word, entry_frame, parse_ent
 from raftsched.history.index import Index
 from raftsched.history.retention import Retention
 from raftsched.history.search import Search, recent_runs, search
-from raftsched.history.settings import HistorySettings
 from raftsched.internal.v1 import command_pb2 as pb
 from raftsched.ports import Table
-from raftsched.store.memory_store import MemoryStore
-from tests.support.machine_driver import SECOND, MachineDriver
-
-NOW = 1_800_000_000 * SECOND
-SUCCEEDED, FAILED = 4, 5
-
-
-class Bench:
-    """A state machine, an index, and what the one tells the other."""
-
-    def __init__(self, path) -> None:
-        self.path = path
-        self.store = MemoryStore()
-        self.machine = MachineDriver(self.store, now_us=NOW)
-        self.index = Index(schema.open_writer(path, "test"), ships=True)
-        self.follower = Follower(self.index, self.store)
-
-    def apply(self, command: pb.Command) -> Entry:
-        applied = self.machine.apply_bytes(command.SerializeToString())
-        ids_ = [key for key, _ in applied.executions]
-        return Entry(self.machine.index, ids_, applied.tasks, applied.ledger)
-
-    def run(self, task: str, *, state: int = SUCCEEDED, error: str = "", output: bytes = b"", ran_us: int = 1000):
-        """One manual run of a task that ended; what the entries changed."""
-        self.machine.now_us += SECOND
-        command = self.machine.command()
-        command.run_task.name = task
-        command.run_task.executor_id = "e1"
-        entries = [self.apply(command)]
-        (execution_id,) = entries[0].executions
-        command = self.machine.command()
-        start_us = self.machine.now_us + 2000
-        command.report.items.add(
-            id=execution_id,
-            attempt=1,
-            state=state,
-            executor_id="e1",
-            start_us=start_us,
-            end_us=start_us + ran_us,
-            error=error,
-            output_tail=output,
-            exit_code=0 if state == SUCCEEDED else 3,
-        )
-        return [*entries, self.apply(command)]
-
-    def tell(self, entries: list[Entry]) -> None:
-        self.follower.take(entries)
-
-    def catch_up(self) -> None:
-        for _ in self.follower.catch_up():
-            pass
-
-    def keys(self, **wanted) -> list[bytes]:
-        return [hit.key for hit in search(self.index.sql, Search(**wanted), 0, 1000).hits]
-
-    def rows(self) -> list[tuple]:
-        columns = "key, kind, state, executor, duration_us, exit_code, late_bin"
-        return self.index.sql.execute(f"SELECT {columns} FROM records ORDER BY key").fetchall()
+from tests.support.history_bench import FAILED, NOW, SUCCEEDED, Bench, retire, settings
+from tests.support.machine_driver import SECOND
 
 
 @pytest.fixture
 def bench(tmp_path):
-    made = Bench(tmp_path / "index.sqlite")
-    made.machine.register("job", "other", next_us=NOW + 1000 * SECOND)
-    return made
+    return Bench(tmp_path / "index.sqlite")
 
 
 def test_what_was_told_and_what_was_found_is_the_same(bench, tmp_path):
@@ -228,19 +169,6 @@ def test_recent_runs_of_many_tasks_newest_first(bench):
     runs = recent_runs(bench.index.sql, ["job", "other", "nobody"], 3)
     assert [len(each) for each in runs] == [3, 0, 0]
     assert runs[0] == sorted(runs[0], key=lambda run: run.nominal_ms, reverse=True)
-
-
-def settings(bench, **keep) -> HistorySettings:
-    return HistorySettings(
-        path=bench.path, store_path=bench.path, store_max_bytes=0, cluster_id="test", node_id="n1", **keep
-    )
-
-
-def retire(bench, now_us: int, **keep) -> None:
-    retention = Retention(bench.index, settings(bench, **keep))
-    now_s = 0.0
-    while (wait_s := retention.step(now_us, now_s)) < 1:
-        now_s += wait_s
 
 
 def test_retention_by_age_counts_what_it_deletes_and_what_was_not_shipped(bench):

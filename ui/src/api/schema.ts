@@ -911,6 +911,16 @@ export interface components {
              * @description Records that retention deleted before every sink had them.
              */
             lostRecords: string;
+            /**
+             * Format: int64
+             * @description Executions whose stored output is to be indexed still, as it was just written or no node that has it is reachable.
+             */
+            waitingOutputs: string;
+            /**
+             * Format: int64
+             * @description Stored outputs that no node had any more when they were to be indexed: their last 4 KiB are searched.
+             */
+            missingOutputs: string;
         };
         GetOutputResponse: {
             /** Format: byte */
@@ -2184,7 +2194,7 @@ export interface operations {
                 /** @description Default 100, at most 1,000. A page may be shorter although more follows: one call looks at a bounded number of records. */
                 pageSize?: number;
                 pageToken?: string;
-                /** @description Words that the error, the reason or the output (its last 4 KiB) must contain, in any case: `connection refused`, `"connection refused"`, `refus*`, `timeout OR refused`, `error:timeout`, `output:done`, `failed NOT dns`, `(a OR b) c`. At most 1,000 characters and 32 words. */
+                /** @description Words that the error, the reason or the output (of a long one the first and the last 128 KiB, unless configured otherwise) must contain, in any case: `connection refused`, `"connection refused"`, `refus*`, `timeout OR refused`, `error:timeout`, `output:done`, `failed NOT dns`, `(a OR b) c`. At most 1,000 characters and 32 words. */
                 query?: string;
                 /** @description Any of these. Default: executions and decisions. */
                 kinds?: components["schemas"]["LogKind"][];

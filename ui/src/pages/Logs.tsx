@@ -53,7 +53,7 @@ export function LogsPage() {
                 </>
               ) : parameters.size ? (
                 <Empty title="Nothing matches">
-                  Errors, reasons and the last 4 KiB of output are searched. <Link to="/logs">Show everything</Link>
+                  Errors, reasons and output are searched. <Link to="/logs">Show everything</Link>
                 </Empty>
               ) : (
                 <Empty title="Nothing has happened yet">

@@ -1,0 +1,124 @@
+"""A state machine, a history index, and what the one tells the other."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from raftsched.core.model import ExecutionState
+from raftsched.core.rows import ExecutionRow
+from raftsched.history import schema
+from raftsched.history.follow import Follower
+from raftsched.history.frames import Entry
+from raftsched.history.index import Index
+from raftsched.history.retention import Retention
+from raftsched.history.search import Hit, Search, search
+from raftsched.history.settings import HistorySettings
+from raftsched.internal.v1 import command_pb2 as pb
+from raftsched.ports import Table
+from raftsched.store.memory_store import MemoryStore
+from tests.support.machine_driver import SECOND, MachineDriver
+
+NOW = 1_800_000_000 * SECOND
+SUCCEEDED, FAILED = ExecutionState.SUCCEEDED, ExecutionState.FAILED
+
+
+class Bench:
+    """A state machine, an index, and what the one tells the other."""
+
+    def __init__(self, path: Path, *, wants_outputs: bool = True) -> None:
+        """Tasks "job" and "other" are registered."""
+        self.store = MemoryStore()
+        self.machine = MachineDriver(self.store, now_us=NOW)
+        self.machine.register("job", "other", next_us=NOW + 1000 * SECOND)
+        self.open(path, wants_outputs=wants_outputs)
+
+    def open(self, path: Path, *, wants_outputs: bool = True) -> None:
+        """Use the index of a file, which is made where there is none."""
+        self.path = path
+        self.index = Index(schema.open_writer(path, "test"), ships=True, wants_outputs=wants_outputs)
+        self.follower = Follower(self.index, self.store)
+
+    def row(self, execution_id: bytes) -> ExecutionRow:
+        """An execution as the state has it."""
+        with self.store.read() as reader:
+            value = reader.get(Table.EXECUTIONS, execution_id)
+        assert value is not None, "there is no such execution"
+        return ExecutionRow.FromString(value)
+
+    def apply(self, command: pb.Command) -> Entry:
+        """Apply a command; what it changed."""
+        applied = self.machine.apply_bytes(command.SerializeToString())
+        ids_ = [key for key, _ in applied.executions]
+        return Entry(self.machine.index, ids_, applied.tasks, applied.ledger)
+
+    def run(
+        self,
+        task: str,
+        *,
+        state: int = SUCCEEDED,
+        error: str = "",
+        output: bytes = b"",
+        stored: bytes = b"",
+        ran_us: int = 1000,
+    ) -> list[Entry]:
+        """One manual run of a task that ended; what the entries changed. ``stored``: its output in a file, if any."""
+        self.machine.now_us += SECOND
+        command = self.machine.command()
+        command.run_task.name = task
+        command.run_task.executor_id = "e1"
+        entries = [self.apply(command)]
+        (execution_id,) = entries[0].executions
+        command = self.machine.command()
+        start_us = self.machine.now_us + 2000
+        command.report.items.add(
+            id=execution_id,
+            attempt=1,
+            state=state,
+            executor_id="e1",
+            start_us=start_us,
+            end_us=start_us + ran_us,
+            error=error,
+            output_tail=output or stored[-4096:],
+            output_size_bytes=len(stored or output),
+            output_stored_bytes=len(stored),
+            output_sha256=hashlib.sha256(stored).digest() if stored else b"",
+            exit_code=0 if state == SUCCEEDED else 3,
+        )
+        return [*entries, self.apply(command)]
+
+    def tell(self, entries: list[Entry]) -> None:
+        """Index what changed."""
+        self.follower.take(entries)
+
+    def catch_up(self) -> None:
+        """Compare the index with the whole state."""
+        for _ in self.follower.catch_up():
+            pass
+
+    def hits(self, **wanted: Any) -> list[Hit]:
+        """What a search finds, newest first."""
+        return search(self.index.sql, Search(**wanted), 0, 1000).hits
+
+    def keys(self, **wanted: Any) -> list[bytes]:
+        """The keys of what a search finds."""
+        return [hit.key for hit in self.hits(**wanted)]
+
+    def rows(self) -> list[tuple[Any, ...]]:
+        """All records, by key."""
+        columns = "key, kind, state, executor, duration_us, exit_code, late_bin"
+        return self.index.sql.execute(f"SELECT {columns} FROM records ORDER BY key").fetchall()
+
+
+def settings(bench: Bench, **keep: Any) -> HistorySettings:
+    """Settings that keep so much."""
+    return HistorySettings(
+        path=bench.path, store_path=bench.path, store_max_bytes=0, cluster_id="test", node_id="n1", **keep
+    )
+
+
+def retire(bench: Bench, now_us: int, **keep: Any) -> None:
+    """Delete what is no longer kept."""
+    retention = Retention(bench.index, settings(bench, **keep))
+    now_s = 0.0
+    while (wait_s := retention.step(now_us, now_s)) < 1:
+        now_s += wait_s
