@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from raftsched.core.rows import ExecutionRow
 from raftsched.internal.v1 import executor_pb2 as xpb
 from raftsched.ports import Clock, Log, Store
+from raftsched.scheduler import waking
 from raftsched.scheduler.dispatch import Dispatcher, cancel_message
 from raftsched.scheduler.executors import AttemptKey, ExecutorLink, Executors, Session
 from raftsched.scheduler.firing import Firer
@@ -14,8 +15,6 @@ from raftsched.scheduler.reports import Reporter
 from raftsched.scheduler.retention import Retention
 from raftsched.scheduler.settings import SchedulerSettings
 from raftsched.scheduler.task_cache import TaskCache
-from raftsched.scheduler.waking import Waker
-from raftsched.scheduler.watching import Watcher
 
 _LONGEST_STEP_S = 0.2
 
@@ -45,8 +44,7 @@ class Scheduler:
         self._firer = Firer(proposer, clock, self.executors, self._tasks, settings)
         self._dispatcher = Dispatcher(proposer, self.executors, self._tasks, settings)
         self._reporter = Reporter(proposer, clock, self.executors, settings)
-        self._waker = Waker(proposer, settings)
-        self._watcher = Watcher(proposer, settings)
+        self._wakers = (waking.executions(proposer, settings), waking.watches(proposer, settings))
         self._leases = Leases(proposer, settings.lease_ms)
         self._retention = Retention(proposer, settings)
         self._reconcile_s = clock.monotonic()
@@ -64,8 +62,8 @@ class Scheduler:
         self.executors.adapt_bursts(now_s)
         self._reporter.step()
         with self._store.read() as reader:
-            self._waker.step(reader)
-            self._watcher.step(reader)
+            for waker in self._wakers:
+                waker.step(reader)
             # What waits comes before what is new.
             self._dispatcher.assign_pending(reader)
             self._firer.step(reader)
@@ -76,9 +74,7 @@ class Scheduler:
                 self._dispatcher.reconcile(reader, assigned)
                 self._dispatcher.look_again(reader)
             self._retention.step(reader, now_s)
-            due_us = [
-                time_us for waits in (self._firer, self._waker, self._watcher) if (time_us := waits.next_due_us(reader))
-            ]
+            due_us = [time_us for waits in (self._firer, *self._wakers) if (time_us := waits.next_due_us(reader))]
         if not due_us:
             return _LONGEST_STEP_S
         return min(_LONGEST_STEP_S, max(0.0, (min(due_us) - self._clock.now_us()) / 1e6))
