@@ -28,7 +28,7 @@ from raftsched.history.shipping import Shipping
 from raftsched.ports import Clock, Peer, StoreFailed
 from raftsched.store.lmdb_view import LmdbView
 
-_NICENESS = 10
+_NICENESS = 19
 _GATHER_S = 0.25
 """An execution that ends within it is indexed once."""
 _BATCH_ROWS = 2_000
