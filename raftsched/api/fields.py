@@ -1,7 +1,9 @@
 """Checks of single fields. Each adds what is wrong to a list of violations and goes on."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection
+from enum import EnumType, IntEnum
+from functools import cache
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.internal.containers import ScalarMap
@@ -92,9 +94,14 @@ def check_duration(violations: Violations, field: str, value: Duration, low_us: 
         value.nanos -= value.nanos % 1000
 
 
-def check_enum(violations: Violations, field: str, value: int, known: Iterable[int]) -> None:
+@cache
+def _numbers(known: type[IntEnum]) -> frozenset[int]:
+    return frozenset(map(int, known))
+
+
+def check_enum(violations: Violations, field: str, value: int, known: Collection[int] | type[IntEnum]) -> None:
     """A value of an enum."""
-    if value not in set(known):
+    if value not in (_numbers(known) if isinstance(known, EnumType) else known):
         violations.add(field, f"{value} is not a known value")
 
 

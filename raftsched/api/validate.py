@@ -62,6 +62,7 @@ INPUT_FIELDS = (
 )
 """Fields of Task that a caller sets; the others are output only and ignored on input."""
 MUTABLE_FIELDS = INPUT_FIELDS[1:]
+_OUTPUT_FIELDS = tuple(field.name for field in task_pb2.Task.DESCRIPTOR.fields if field.name not in INPUT_FIELDS)
 _SCALARS = (
     "paused",
     "misfire_policy",
@@ -95,9 +96,8 @@ def definition(message: task_pb2.Task) -> task_pb2.Task:
     """A copy with the fields that a caller sets and no others."""
     task = task_pb2.Task()
     task.CopyFrom(message)
-    for field in task_pb2.Task.DESCRIPTOR.fields:
-        if field.name not in INPUT_FIELDS:
-            task.ClearField(field.name)  # type: ignore[arg-type]  # the stub wants a literal
+    for name in _OUTPUT_FIELDS:
+        task.ClearField(name)  # type: ignore[arg-type]  # the stub wants a literal
     task.DiscardUnknownFields()
     return task
 

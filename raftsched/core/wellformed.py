@@ -26,6 +26,9 @@ MAX_EVERY = 1_000
 """Executors that one nominal time may run on."""
 _MAX_KEY_BYTES = 511
 _ID_BYTES = 16
+# Counted once: an enum is walked through at every use of ``max``.
+_LAST_DELIVERY, _LAST_MISFIRE, _LAST_OVERLAP = max(Delivery), max(MisfirePolicy), max(OverlapPolicy)
+_LAST_CONDITION = max(ChainCondition)
 
 
 def command_problem(command: pb.Command) -> str:
@@ -55,7 +58,7 @@ def is_task(task_name: str, delivery: int, *times_us: int) -> bool:
 
 def _is_chain(task: task_pb2.Task) -> bool:
     """Names become keys, and an end is compared with each condition."""
-    return all(_is_name(parent.task) and 0 <= parent.on <= max(ChainCondition) for parent in task.after)
+    return all(_is_name(parent.task) and 0 <= parent.on <= _LAST_CONDITION for parent in task.after)
 
 
 def _has_names(task: task_pb2.Task) -> bool:
@@ -96,7 +99,7 @@ def _is_name(name: str) -> bool:
 
 
 def _is_delivery(delivery: int) -> bool:
-    return 0 <= delivery <= max(Delivery)
+    return 0 <= delivery <= _LAST_DELIVERY
 
 
 def _replace_task(body: pb.ReplaceTask) -> bool:
@@ -135,21 +138,26 @@ def _fire_item(item: pb.Fire.Item) -> bool:
         is_task(item.task, item.delivery, item.expected_next_us, item.next_us)
         and item.uid >= 0
         and item.generation >= 0
-        and 0 <= item.overlap_policy <= max(OverlapPolicy)
+        and 0 <= item.overlap_policy <= _LAST_OVERLAP
         and 0 <= item.max_running <= LARGEST_LIMIT
         and 0 <= item.max_queued <= LARGEST_LIMIT
-        and 0 <= item.misfire_policy <= max(MisfirePolicy)
+        and 0 <= item.misfire_policy <= _LAST_MISFIRE
         and _is_time(item.start_deadline_us)
         and _is_time(item.resume_us)
         and _is_group(item.group)
         and -HIGHEST_PRIORITY <= item.priority <= HIGHEST_PRIORITY
-        and _are_executors(item.executor_ids)
         # What runs on several executors never waits for room in its task.
-        and (not item.executor_ids or item.overlap_policy <= OverlapPolicy.SKIP)
-        and all(
-            all(map(_is_time, (decided.nominal_us, decided.last_nominal_us, decided.start_us, decided.into_us)))
-            for decided in item.decided
-        )
+        and (not item.executor_ids or (_are_executors(item.executor_ids) and item.overlap_policy <= OverlapPolicy.SKIP))
+        and all(map(_is_decided, item.decided))
+    )
+
+
+def _is_decided(decided: pb.Fire.Decided) -> bool:
+    return (
+        0 <= decided.nominal_us <= MAX_US
+        and 0 <= decided.last_nominal_us <= MAX_US
+        and 0 <= decided.start_us <= MAX_US
+        and 0 <= decided.into_us <= MAX_US
     )
 
 

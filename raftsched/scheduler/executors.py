@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Protocol
 
 from raftsched_client.v1 import task_pb2
@@ -83,7 +84,13 @@ class Session:
 
 def holds_slot(task: Task) -> bool:
     """Whether an attempt of the task takes a slot of its executor; AWS Lambda does its work elsewhere."""
-    return not task_pb2.Action.FromString(task.action).HasField("aws_lambda")
+    return _holds_slot(task.action)
+
+
+@lru_cache(maxsize=1_024)
+def _holds_slot(action: bytes) -> bool:
+    """Kept, because the tasks of a herd share their action."""
+    return not task_pb2.Action.FromString(action).HasField("aws_lambda")
 
 
 class Executors:

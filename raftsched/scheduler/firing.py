@@ -101,20 +101,19 @@ class Firer:
                 break
             self._resume = key
             try:
-                item = self._decide(reader, key, value, command.now_us, room)
+                decided = self._decide(reader, key, value, command, room)
             except ScheduleError as error:
                 # Another node's time zone database may know better; the cursor stays where it is until one decides.
                 _log.error("a due task cannot be decided", key=key[8:].decode(), error=str(error))
                 continue
-            if item is None:
+            if decided is None:
                 continue
             keys.append(key)
-            task, kept = item
-            command.fire.items.append(kept)
+            task, item = decided
             if not task.group and task.placement is Placement.ANY:
                 # What is in a group waits there, so that nothing overtakes it; what is pinned waits for its executor.
-                wanting += [(task, each) for each in command.fire.items[-1].decided if _starts(each, command.now_us)]
-            room -= max(1, len(kept.decided) * max(1, len(kept.executor_ids)))
+                wanting += [(task, each) for each in item.decided if _starts(each, command.now_us)]
+            room -= max(1, len(item.decided) * max(1, len(item.executor_ids)))
         else:
             self._resume = b""
         return keys, command, self._reserve(wanting)
@@ -130,8 +129,9 @@ class Firer:
         return reserved
 
     def _decide(
-        self, reader: Reader, key: bytes, value: bytes, now_us: int, room: int
+        self, reader: Reader, key: bytes, value: bytes, command: pb.Command, room: int
     ) -> tuple[Task, pb.Fire.Item] | None:
+        """The task of a row that is due, and the item that the command got for it; None: it got none."""
         next_us, name, uid, generation = parse_due(key, value)
         task = self._tasks.get(reader, name, uid, generation)
         assert task is not None, f"the due index names {name!r}, which is not in the task table"
@@ -148,10 +148,10 @@ class Firer:
             plan = resume(task, Cursor(next_us))
         else:
             resume_us = 0
-            plan = decide(task, Cursor(next_us), now_us, room)
+            plan = decide(task, Cursor(next_us), command.now_us, room)
             if not plan.decided:
                 return None
-        item = pb.Fire.Item(
+        item = command.fire.items.add(
             task=name,
             uid=uid,
             generation=generation,

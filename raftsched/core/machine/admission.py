@@ -24,12 +24,12 @@ def admit(
 
     Only the tables know what is open: the proposer may have other fires and reports under way.
     """
-    policy = OverlapPolicy(item.overlap_policy or OverlapPolicy.ALLOW)
     if 0 < row.start_by_us <= context.command.now_us:
         decided.decision = Decision.SKIPPED
         decided.reason = expiry_reason(row)
         return
-    if policy is not OverlapPolicy.ALLOW:
+    if item.overlap_policy > OverlapPolicy.ALLOW:
+        policy = OverlapPolicy(item.overlap_policy)
         row.max_running = overlap.limit(item.max_running)
         if policy is OverlapPolicy.CANCEL_RUNNING:
             _make_room(context, row)

@@ -28,19 +28,19 @@ def _fire_one(context: Context, item: pb.Fire.Item) -> None:
 
     The due row is the guard: it goes away when the task is paused, changed, deleted or fired by somebody else.
     """
-    batch, name = context.batch, item.task.encode()
+    batch, name, decisions = context.batch, item.task.encode(), item.decided
     key = due_key(item.resume_us or item.expected_next_us, name)
-    if batch.get(Table.DUE, key) != due_value(item.uid, item.generation) or not (item.decided or item.resume_us):
+    if batch.get(Table.DUE, key) != due_value(item.uid, item.generation) or not (decisions or item.resume_us):
         return
     batch.delete(Table.DUE, key)
     if item.resume_us:
         resume(context, item)
-    if item.decided:
-        last_us = item.decided[-1].last_nominal_us
+    if decisions:
+        last_us = decisions[-1].last_nominal_us
     else:
         last_us = decode_cursor(required(batch, Table.CURSORS, name)).last_us
     set_cursor(context, name, item.uid, item.generation, item.next_us, last_us, item.next_us)
-    for decided in item.decided:
+    for decided in decisions:
         execution_id = ids.execution_id(item.uid, item.generation, decided.nominal_us)
         if decided.decision == Decision.RAN:
             row = new_execution(context, item, Trigger.SCHEDULE, decided.nominal_us)

@@ -1,6 +1,6 @@
 """What the fire ledger keeps of a decision, and of an end that changes it."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from raftsched.core.machine.context import Context
 from raftsched.core.model import SECOND_US, Decision, Trigger
@@ -18,7 +18,7 @@ def write_ledger(
     execution_id: bytes,
     decided: pb.Fire.Decided,
     trigger: Trigger,
-    parent_ids: Iterable[bytes] = (),
+    parent_ids: Sequence[bytes] = (),
 ) -> None:
     """Record a decision about one nominal time or a range of them, and the policies of ``item`` that made it."""
     command = context.command
@@ -26,7 +26,6 @@ def write_ledger(
         last_nominal_us=decided.last_nominal_us,
         count=decided.count,
         decision=decided.decision,
-        reason=decided.reason,
         trigger=trigger,
         decide_us=command.now_us,
         leader_id=command.leader_id,
@@ -36,10 +35,15 @@ def write_ledger(
         misfire_policy=item.misfire_policy,
         overlap_policy=item.overlap_policy,
         delivery=item.delivery,
-        into_us=decided.into_us,
-        parent_execution_ids=parent_ids,
-        executor_ids=item.executor_ids if decided.decision == Decision.RAN else (),
     )
+    if decided.reason:
+        row.reason = decided.reason
+    if decided.into_us:
+        row.into_us = decided.into_us
+    if parent_ids:
+        row.parent_execution_ids.extend(parent_ids)
+    if decided.decision == Decision.RAN and item.executor_ids:
+        row.executor_ids.extend(item.executor_ids)
     key = ledger_key(item.task, decided.nominal_us, execution_id)
     context.batch.put(Table.LEDGER, key, row.SerializeToString())
     if decided.decision != Decision.RAN:

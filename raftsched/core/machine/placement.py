@@ -22,22 +22,28 @@ PIN_WAIT_US = 600 * SECOND_US
 def new_execution(context: Context, item: pb.Fire.Item, trigger: Trigger, nominal_us: int) -> ExecutionRow:
     """The row of an execution that is being decided, without its place."""
     command = context.command
-    return ExecutionRow(
+    row = ExecutionRow(
         task=item.task,
         uid=item.uid,
         generation=item.generation,
         trigger=trigger,
         nominal_us=nominal_us,
-        start_by_us=nominal_us + item.start_deadline_us if item.start_deadline_us else 0,
         attempt=1,
         fire_us=command.now_us,
         leader_id=command.leader_id,
         term=command.term,
         delivery=item.delivery or Delivery.AT_LEAST_ONCE,
-        priority=item.priority,
-        notifies=item.notifies,
-        group=item.group,
     )
+    # What few tasks have is set apart: each field named above costs, also when it is empty.
+    if item.start_deadline_us:
+        row.start_by_us = nominal_us + item.start_deadline_us
+    if item.priority:
+        row.priority = item.priority
+    if item.notifies:
+        row.notifies = True
+    if item.group:
+        row.group = item.group
+    return row
 
 
 def find_execution(context: Context, execution_id: bytes) -> ExecutionRow | None:
