@@ -2,14 +2,18 @@
 
 import argparse
 import json
+import os
 import sys
+import time
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from bench.cluster import Cluster
 from bench.compare import COMPARISONS, compare
+from bench.everything import measure_everything
 from bench.measure import Figures, machine
 from bench.peers import NotInstalled
-from bench.registry import EVERYTHING, WORKLOADS, Workload
+from bench.registry import EVERYTHING, WORKLOADS, Row, Workload
 from bench.report import DOCUMENT, print_table, write_document
 
 _DEFAULT_PORT = 7601
@@ -20,7 +24,7 @@ def main() -> None:
     given = vars(_parser().parse_args())
     command = given.pop("command")
     if command == "all":
-        measure_everything(given["base_port"])
+        write_everything(**given)
     elif command == "compare":
         compare_with(**given)
     else:
@@ -32,11 +36,14 @@ def measure(name: str, options: dict[str, object], *, runs: int, nodes: int, bas
     """The figures of several runs, each of which is printed as a line of JSON when it is over."""
     results = []
     for run in range(1, runs + 1):
-        figures = run_once(WORKLOADS[name], options, nodes, base_port)
-        results.append(figures)
-        line = {"workload": name, "run": run, "nodes": nodes, **options, **figures, "machine": machine()}
-        print(json.dumps(line), flush=True)
+        results.append(run_once(WORKLOADS[name], options, nodes, base_port))
+        _print_line(name, options, {"run": run, "nodes": nodes}, results[-1])
     return results
+
+
+def _print_line(name: str, options: dict[str, object], run: dict[str, int], figures: Figures) -> None:
+    line = {"workload": name, **run, **options, **figures, "load": round(os.getloadavg()[0], 2), "machine": machine()}
+    print(json.dumps(line), flush=True)
 
 
 def run_once(workload: Workload, options: dict[str, object], nodes: int, base_port: int) -> Figures:
@@ -47,25 +54,21 @@ def run_once(workload: Workload, options: dict[str, object], nodes: int, base_po
         return workload.run(cluster, **options)
 
 
-def measure_everything(base_port: int) -> None:
-    """All workloads, and docs/benchmarks.md after each of them, so that an end before the last one loses nothing.
+def write_everything(minutes: float, runs: int, base_port: int) -> None:
+    """All workloads, and docs/benchmarks.md after each run, so that an end before the last one loses nothing."""
 
-    A run that fails is told at the end, and the others go on.
-    """
-    measured, failures = [], []
-    for name, options, runs in EVERYTHING:
-        try:
-            results = measure(name, options, runs=runs, nodes=3, base_port=base_port)
-        except SystemExit as failure:
-            failures.append(f"{name} {options}: {failure}")
-            print(failures[-1], file=sys.stderr)
-            continue
-        print_table(results)
-        measured.append((name, options, results))
-        write_document(measured, datetime.now(UTC).date().isoformat())
+    def run(row: Row) -> Figures:
+        figures = run_once(WORKLOADS[row.name], row.options, 3, base_port)
+        _print_line(row.name, row.options, {"nodes": 3}, figures)
+        return figures
+
+    about = f"on {datetime.now(UTC).date().isoformat()}, from a load average of {os.getloadavg()[0]:.1f} on"
+    rows = [replace(row, runs=min(runs, row.runs)) for row in EVERYTHING]
+    for tables in measure_everything(rows, 60 * minutes, time.monotonic, run):
+        write_document(tables, about)
     print(f"\nThe tables are in {DOCUMENT}")
-    if failures:
-        sys.exit("\n".join(["Not measured:", *failures]))
+    if missing := [table for table in tables if not table.results]:
+        sys.exit("\n".join(f"{table.row.name} {table.row.options}: {table.note}" for table in missing))
 
 
 def compare_with(peer: str, workload: str, runs: int, base_port: int, count: int) -> None:
@@ -92,6 +95,8 @@ def _parser() -> argparse.ArgumentParser:
             flag = f"--{option.replace('_', '-')}"
             command.add_argument(flag, type=type(default), default=default, help=f"default {default}")
     everything = commands.add_parser("all", help="All workloads; writes the tables of docs/benchmarks.md.")
+    everything.add_argument("--minutes", type=float, default=25, help="no run begins that would end later (default 25)")
+    everything.add_argument("--runs", type=int, default=3, choices=(1, 2, 3), help="of each at most (default 3)")
     everything.add_argument("--base-port", type=int, default=_DEFAULT_PORT)
     comparing = commands.add_parser("compare", help="Another system and raftsched in turn, and the ratio.")
     comparing.add_argument("peer", choices=sorted({peer for peer, _ in COMPARISONS}))

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 from bench.cluster import Cluster
-from bench.measure import Figures, Stopwatch, quantile, usage
+from bench.measure import Figures, Stopwatch, cpu_figures, quantile, usage
 from bench.tasks import create, lateness_s, new_task, sleep_until, wait_for_ends
 
 _REGISTERED_PER_S = 2_000
@@ -33,6 +33,6 @@ def herd(cluster: Cluster, *, count: int = 10_000, action: str = "noop") -> Figu
         "lateness_p99_s": round(quantile(late_s, 0.99), 3),
         "lateness_max_s": round(max(late_s), 3),
         "all_ended_after_s": round(seconds, 1),
-        "cpu_s_per_1000": round((after.cpu_s - before.cpu_s) / count * 1000, 3),
+        **cpu_figures(before, after, count),
         "resident_mib_per_node": round(after.resident_mib / cluster.nodes),
     }

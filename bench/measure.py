@@ -3,7 +3,7 @@
 import os
 import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,8 @@ Figures = dict[str, float | int | str]
 
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+_HISTORY = b"raftsched.history.indexer"
+"""In the command line of the process that keeps the history index of a node."""
 
 
 def quantile(values: Sequence[float], share: float) -> float:
@@ -22,9 +24,11 @@ def quantile(values: Sequence[float], share: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Of a set of processes and the children that they have waited for."""
+    """Of a set of processes, those that they have started, and the children that any of them has waited for."""
 
     cpu_s: float
+    history_cpu_s: float
+    """Of it, that of the processes that keep the history index."""
     resident_mib: float
     """With the pages of mapped files, such as those of the database, that are in memory now."""
     private_mib: float
@@ -33,14 +37,52 @@ class Usage:
 
 def usage(pids: Sequence[int]) -> Usage:
     """Processor time used so far, and memory at this moment, of processes that run."""
-    cpu_ticks = resident_pages = shared_pages = 0
-    for pid in pids:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        cpu_ticks += sum(int(field) for field in fields[11:15])
+    cpu_ticks = history_ticks = resident_pages = shared_pages = 0
+    for pid in _with_descendants(pids):
+        try:
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            shared = int(Path(f"/proc/{pid}/statm").read_text().split()[2])
+            keeps_history = _HISTORY in Path(f"/proc/{pid}/cmdline").read_bytes()
+        except (FileNotFoundError, ProcessLookupError, IndexError):
+            if pid in pids:
+                raise
+            # A process of an action, which has ended meanwhile.
+            continue
+        ticks = sum(int(field) for field in fields[11:15])
+        cpu_ticks += ticks
+        history_ticks += ticks if keeps_history else 0
         resident_pages += int(fields[21])
-        shared_pages += int(Path(f"/proc/{pid}/statm").read_text().split()[2])
+        shared_pages += shared
     mib = _PAGE_BYTES / (1 << 20)
-    return Usage(cpu_ticks / _TICKS_PER_S, resident_pages * mib, (resident_pages - shared_pages) * mib)
+    return Usage(
+        cpu_ticks / _TICKS_PER_S,
+        history_ticks / _TICKS_PER_S,
+        resident_pages * mib,
+        (resident_pages - shared_pages) * mib,
+    )
+
+
+def cpu_figures(before: Usage, after: Usage, count: int) -> Figures:
+    """Processor time between two looks for each 1,000 of what was done meanwhile, and the part of the history index."""
+    return {
+        "cpu_s_per_1000": round((after.cpu_s - before.cpu_s) / count * 1000, 3),
+        "of_it_history_cpu_s_per_1000": round((after.history_cpu_s - before.history_cpu_s) / count * 1000, 3),
+    }
+
+
+def _with_descendants(pids: Iterable[int]) -> Iterator[int]:
+    for pid in pids:
+        yield pid
+        for thread in _children_files(pid):
+            try:
+                children = thread.read_text()
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            yield from _with_descendants(map(int, children.split()))
+
+
+def _children_files(pid: int) -> list[Path]:
+    return list(Path(f"/proc/{pid}/task").glob("*/children"))
 
 
 def machine() -> dict[str, object]:

@@ -5,7 +5,7 @@ import asyncio
 from raftsched_client import AsyncClient
 
 from bench.cluster import Cluster
-from bench.measure import Figures, Stopwatch, quantile, usage
+from bench.measure import Figures, Stopwatch, cpu_figures, quantile, usage
 from bench.tasks import create, far_tasks
 
 
@@ -25,7 +25,8 @@ def register(
         figures["sequential_p50_ms"] = round(quantile(delays_ms, 0.5), 2)
     before = usage(cluster.pids())
     figures["concurrent_64_per_s"] = round(concurrent / asyncio.run(_one_by_one(cluster, concurrent, in_flight)))
-    figures["concurrent_cpu_s_per_1000"] = round((usage(cluster.pids()).cpu_s - before.cpu_s) / concurrent * 1000, 3)
+    cpu = cpu_figures(before, usage(cluster.pids()), concurrent)
+    figures |= {f"concurrent_{name}": value for name, value in cpu.items()}
     with cluster.client() as client:
         for size, count in ((100, batched // 3), (1_000, batched)):
             watch = Stopwatch()

@@ -4,6 +4,7 @@ import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
+from bench.everything import Measured
 from bench.measure import Figures, machine
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "benchmarks.md"
@@ -21,24 +22,29 @@ def print_table(results: Sequence[Figures]) -> None:
         print(f"{key:42} {statistics.median(values):>12g} {min(values):>12g} {max(values):>12g}")
 
 
-def write_document(measured: Sequence[tuple[str, dict[str, object], Sequence[Figures]]], day: str) -> None:
-    """Replace the tables of docs/benchmarks.md; what stands around them stays."""
+def write_document(tables: Sequence[Measured], about: str) -> None:
+    """Replace the tables of docs/benchmarks.md; what stands around them stays. ``about``: when, and how busy it was."""
     text = DOCUMENT.read_text(encoding="utf-8")
     before, _, rest = text.partition(_BEGIN)
     _, _, after = rest.partition(_END)
     where = ", ".join(f"{key} {value}" for key, value in machine().items())
-    tables = "\n\n".join(_section(*each) for each in measured)
+    sections = "\n\n".join(map(_section, tables))
     DOCUMENT.write_text(
-        f"{before}{_BEGIN}\n\nMeasured on {day}: {where}.\n\n{tables}\n\n{_END}{after}", encoding="utf-8"
+        f"{before}{_BEGIN}\n\nMeasured {about}: {where}.\n\n{sections}\n\n{_END}{after}", encoding="utf-8"
     )
 
 
-def _section(name: str, options: dict[str, object], results: Sequence[Figures]) -> str:
+def _section(table: Measured) -> str:
+    name, options, results = table.row.name, table.row.options, table.results
     flags = "".join(f" --{key.replace('_', '-')} {value}" for key, value in options.items())
-    lines = [f"### `scripts/bench {name}{flags}`", "", "| figure | median | lowest | highest |", "|---|---|---|---|"]
+    title = f"### `scripts/bench {name}{flags}`"
+    if not results:
+        return f"{title}\n\n{table.note}"
+    lines = [title, "", "| figure | median | lowest | highest |", "|---|---|---|---|"]
     for key, first in results[0].items():
         if isinstance(first, str) or key in options:
             continue
         values = [float(result[key]) for result in results]
         lines.append(f"| {key.replace('_', ' ')} | {statistics.median(values):g} | {min(values):g} | {max(values):g} |")
-    return "\n".join([*lines, "", f"Runs: {len(results)}."])
+    missing = f" of {table.row.runs}. {table.note}" if table.note and len(results) < table.row.runs else "."
+    return "\n".join([*lines, "", f"Runs: {len(results)}{missing}"])

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 from bench.cluster import Cluster
-from bench.measure import Figures, quantile, usage
+from bench.measure import Figures, cpu_figures, quantile, usage
 from bench.tasks import create, lateness_s, new_task, sleep_until, wait_for_ends
 
 
@@ -28,6 +28,6 @@ def steady(cluster: Cluster, *, per_second: int = 100, seconds: int = 60, action
         "lateness_p50_ms": round(quantile(late_ms, 0.5), 1),
         "lateness_p99_ms": round(quantile(late_ms, 0.99), 1),
         "lateness_max_ms": round(max(late_ms), 1),
-        "cpu_s_per_1000": round((after.cpu_s - before.cpu_s) / (per_second * seconds) * 1000, 3),
+        **cpu_figures(before, after, per_second * seconds),
         "resident_mib_per_node": round(after.resident_mib / cluster.nodes),
     }

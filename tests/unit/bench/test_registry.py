@@ -7,9 +7,10 @@ import pytest
 from bench import report
 from bench.__main__ import _parser
 from bench.compare import COMPARISONS
+from bench.everything import NOT_YET, OUT_OF_TIME, Measured, measure_everything
 from bench.measure import quantile
 from bench.peers import NotInstalled
-from bench.registry import EVERYTHING, WORKLOADS
+from bench.registry import EVERYTHING, WORKLOADS, Row
 
 
 @pytest.mark.parametrize("name", sorted(WORKLOADS))
@@ -30,9 +31,13 @@ def test_the_quantile_of_1_is_the_largest_value() -> None:
 
 
 def test_everything_names_workloads_and_options_that_exist() -> None:
-    for name, options, runs in EVERYTHING:
-        assert options.keys() <= WORKLOADS[name].options.keys()
-        assert runs >= 1
+    for row in EVERYTHING:
+        assert row.options.keys() <= WORKLOADS[row.name].options.keys()
+        assert row.runs >= 1
+
+
+def test_one_run_of_everything_takes_less_than_half_an_hour() -> None:
+    assert sum(row.expected_s for row in EVERYTHING) < 25 * 60
 
 
 def test_the_document_keeps_what_stands_around_its_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -41,11 +46,34 @@ def test_the_document_keeps_what_stands_around_its_tables(tmp_path: Path, monkey
     document.write_text(text, encoding="utf-8")
     monkeypatch.setattr(report, "DOCUMENT", document)
     for _ in range(2):
-        report.write_document([("herd", {"count": 7}, [{"tasks": 7, "cpu_s_per_1000": 0.5}])], "2000-01-01")
+        herd = Measured(Row("herd", {"count": 7}, 2, 1.0), [{"tasks": 7, "cpu_s_per_1000": 0.5}], note=OUT_OF_TIME)
+        report.write_document([herd, Measured(Row("floor", {}, 1, 1.0))], "on 2000-01-01")
     written = document.read_text(encoding="utf-8")
     assert written.startswith(text.partition("<!--")[0])
     assert written.count("scripts/bench herd --count 7") == 1
     assert "| cpu s per 1000 | 0.5 | 0.5 | 0.5 |" in written
+    assert f"Runs: 1 of 2. {OUT_OF_TIME}" in written
+    assert f"### `scripts/bench floor`\n\n{NOT_YET}" in written
+
+
+def test_everything_runs_in_rounds_and_begins_nothing_that_would_end_too_late() -> None:
+    clock = [0.0]
+    begun = []
+
+    def run(row: Row) -> dict[str, float | int | str]:
+        begun.append(row.name)
+        clock[0] += row.expected_s
+        if row.name == "broken":
+            raise SystemExit("no leader")
+        return {"figure": len(begun)}
+
+    rows = [Row("short", {}, 3, 10.0), Row("broken", {}, 2, 1.0), Row("long", {}, 1, 40.0), Row("longest", {}, 1, 99.0)]
+    tables: list[Measured] = []
+    for seen in measure_everything(rows, 65.0, lambda: clock[0], run):
+        tables = seen
+    assert begun == ["short", "broken", "long", "short"]
+    assert [len(table.results) for table in tables] == [2, 0, 1, 0]
+    assert [table.note for table in tables] == [OUT_OF_TIME, "A run failed: no leader", "", OUT_OF_TIME]
 
 
 def test_a_peer_that_is_missing_says_how_to_install_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
