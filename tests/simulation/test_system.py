@@ -60,9 +60,9 @@ def test_the_seeds_meet_every_kind_of_trouble() -> None:
         assert facts[name] > 0, f"no seed has met: {name}"
 
 
-def test_related_tasks_meet_chains_groups_and_backfills() -> None:
+def test_the_seeds_meet_tasks_of_all_kinds() -> None:
     facts = simulate_system(100, profile="system-related").facts
-    for name in ("chained", "backfilled", "shared"):
+    for name in ("chained", "backfilled", "spread", "shared"):
         assert int(str(facts[name])) > 0, f"the seed has not met: {name}"
 
 

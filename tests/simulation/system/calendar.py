@@ -41,8 +41,12 @@ def calendar(schedule: task_pb2.Schedule) -> Calendar:
     else:
         rule = _cron(schedule.cron.expression)
 
+    windows = [(micros(window.start_time), micros(window.end_time)) for window in schedule.exclusions]
+
     def after(time: int) -> int:
         found = rule(max(time, start - 1))
+        while any(first <= found < last for first, last in windows):
+            found = rule(found)
         return 0 if end and found >= end else found
 
     return Calendar(after, kind)

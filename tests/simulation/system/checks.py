@@ -19,6 +19,7 @@ from tests.simulation.system.ledger import (
     SCHEDULE,
     SKIPPED,
     SUCCEEDED,
+    Decided,
     LogChecks,
     open_executions,
 )
@@ -69,7 +70,14 @@ def check_tables(reader: Reader, log: LogChecks) -> None:
 def _check_decisions(log: LogChecks) -> None:
     """Each decision to run has one execution, and none other has any that started."""
     state = log.state
+    parts: dict[bytes, list[pb.ExecutionRow]] = defaultdict(list)
+    for row in state.executions.values():
+        if row.nominal_id:
+            parts[row.nominal_id].append(row)
     for key, entry in state.decided.items():
+        if entry.executor_ids:
+            _check_parts(key, entry, parts.pop(key, []))
+            continue
         row = state.executions.get(key)
         if entry.decision == RAN and row is None:
             raise Violation(f"ledger: {entry.task} ran at {entry.nominal}, and there is no execution")
@@ -79,9 +87,21 @@ def _check_decisions(log: LogChecks) -> None:
             raise Violation(f"ledger: {entry.task} did not run at {entry.nominal}, and {key.hex()} is {row.state}")
         if row is not None and row.state == EXPIRED and not entry.expired and entry.trigger == SCHEDULE:
             raise Violation(f"ledger: {key.hex()} expired, and the entry does not say so")
-    lonely = state.executions.keys() - state.decided.keys()
-    if lonely:
-        raise Violation(f"ledger: {len(lonely)} executions have no entry")
+    lonely = [key for key, row in state.executions.items() if not row.nominal_id and key not in state.decided]
+    if lonely or parts:
+        raise Violation(f"ledger: {len(lonely)} executions have no entry, nor have the parts of {len(parts)}")
+
+
+def _check_parts(key: bytes, entry: Decided, rows: list[pb.ExecutionRow]) -> None:
+    """One execution on each executor that the entry names."""
+    what = f"{entry.task} at {entry.nominal}"
+    if sorted(row.pinned_executor_id for row in rows) != sorted(entry.executor_ids):
+        raise Violation(f"ledger: {what} should run on {entry.executor_ids}, and has {len(rows)} executions")
+    if (entry.decision == DECIDED_LOST) != any(row.state == LOST for row in rows):
+        raise Violation(f"ledger: of {what} ({key.hex()}) {entry.decision} is said, {[row.state for row in rows]} are")
+    elsewhere = [row.executor_id for row in rows if row.executor_id not in ("", row.pinned_executor_id)]
+    if elsewhere:
+        raise Violation(f"placement: {what} was given to {elsewhere}, and is not theirs")
 
 
 def check_runs(ground: Ground, log: LogChecks) -> None:
@@ -99,6 +119,8 @@ def check_runs(ground: Ground, log: LogChecks) -> None:
         if row.state == EXPIRED:
             raise Violation(f"start deadline: {what} expired and ran: {_shown(those)}")
         _check_attempts(what, those)
+        if any(row.pinned_executor_id not in ("", process.executor_id) for process in those):
+            raise Violation(f"placement: {what} is of {row.pinned_executor_id}: {_shown(those)}")
         tokens = [process.token for process in sorted(those, key=lambda each: (each.attempt, each.began))]
         if any(later < earlier for earlier, later in pairwise(tokens)):
             raise Violation(f"fencing: the tokens of {what} do not rise: {_shown(those)}")

@@ -28,7 +28,7 @@ class SystemProfile:
     wall_drifts: bool = False
     half_commits_s: float = 0.0
     related: bool = False
-    """Tasks also have to do with one another: chains, groups, backfills."""
+    """There are tasks of the less simple kinds too: chains, groups, backfills, one on every executor, exclusions."""
 
 
 _EVERYTHING = SystemProfile(

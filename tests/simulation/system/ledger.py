@@ -53,6 +53,8 @@ class Decided:
     last: int
     decision: int
     trigger: int
+    executor_ids: tuple[str, ...]
+    """Of a task that runs on every executor."""
     expired: bool = False
 
 
@@ -69,7 +71,9 @@ class Followers:
     retired: set[bytes] = field(default_factory=set)
     delivery: dict[bytes, int] = field(default_factory=dict)
     open: dict[int, set[bytes]] = field(default_factory=dict)
-    """Executions that count against the limit of their task, by uid."""
+    """What counts against the limit of each task, by uid: executions, or the nominal time that several are of."""
+    open_parts: dict[bytes, set[bytes]] = field(default_factory=dict)
+    """Executions that are open, of each nominal time that several are of."""
     limits: dict[str, int] = field(default_factory=dict)
     """Of each group: how many may run at once; 0: any number."""
     in_group: dict[str, set[bytes]] = field(default_factory=dict)
@@ -193,7 +197,9 @@ class LogChecks:
             self.state.decided[execution_id].decision = row.decision
             self.state.decided[execution_id].expired = row.expired
             return
-        entry = Decided(name.decode(), row.uid, nominal, row.last_nominal_us, row.decision, row.trigger)
+        entry = Decided(
+            name.decode(), row.uid, nominal, row.last_nominal_us, row.decision, row.trigger, tuple(row.executor_ids)
+        )
         if execution_id in self.state.decided:
             raise Violation(f"ledger: the execution of {what} has two entries")
         self.state.decided[execution_id] = entry
@@ -206,6 +212,9 @@ class LogChecks:
     def _rewritten(self, what: str, before: pb.LedgerRow, row: pb.LedgerRow) -> None:
         expired = row.decision == SKIPPED and row.expired
         allowed = before.decision == RAN and (expired or row.decision == DECIDED_LOST)
+        if before.executor_ids:
+            # One of several may expire or be lost, and another after it; the entry then says more of why.
+            allowed = (before.decision, row.decision) in ((RAN, RAN), (RAN, DECIDED_LOST), (DECIDED_LOST, DECIDED_LOST))
         if not allowed or before.last_nominal_us != row.last_nominal_us:
             raise Violation(f"ledger: {what} was decided as {before.decision}, then as {row.decision}")
 
@@ -282,6 +291,12 @@ class LogChecks:
         if not row.max_running:
             return
         running = self.state.open.setdefault(row.uid, set())
+        if row.nominal_id:
+            parts = self.state.open_parts.setdefault(row.nominal_id, set())
+            (parts.discard if row.state >= SUCCEEDED else parts.add)(key)
+            if row.state >= SUCCEEDED and parts:
+                return
+            key = row.nominal_id
         if row.state >= SUCCEEDED or row.queued:
             running.discard(key)
         elif key not in running:

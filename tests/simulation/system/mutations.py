@@ -7,16 +7,18 @@ from unittest.mock import ANY
 import pytest
 
 from raftsched.api import task_change
-from raftsched.core.machine import queueing
+from raftsched.core.exclusion import Exclusions
+from raftsched.core.machine import attempts, queueing
 from raftsched.core.machine.context import Context
 from raftsched.core.model import ExecutionState
-from raftsched.core.rows import backfill_open_key
+from raftsched.core.rows import ExecutionRow, backfill_open_key
 from raftsched.executor.attempts import Attempts
 from raftsched.executor.journal import Journal, Verdict
 from raftsched.executor.keys import AttemptKey
 from raftsched.internal.v1 import executor_pb2 as xpb
 from raftsched.ports import Reader
 from raftsched.scheduler.dispatch import Dispatcher, read_execution
+from raftsched.scheduler.executors import Executors
 from raftsched.scheduler.leases import Leases
 from raftsched.scheduler.reports import Reporter
 from tests.simulation.system import schedules
@@ -162,7 +164,29 @@ def backfills_all_at_once(patch: Patch) -> None:
     patch.setattr(queueing, "_ids_between", without_open_backfills)
 
 
+def pins_hold_nobody(patch: Patch) -> None:
+    """The leader gives what is pinned to anybody, and the log lets it."""
+    find = attempts.find_execution
+
+    def find_unpinned(context: Context, execution_id: bytes) -> ExecutionRow | None:
+        row = find(context, execution_id)
+        if row is not None and row.state == ExecutionState.PENDING:
+            row.pinned_executor_id = ""
+        return row
+
+    patch.setattr(attempts, "find_execution", find_unpinned)
+    patch.setattr(Executors, "reserve_on", lambda self, _executor_id, *, slot: self.reserve({}, slot=slot))
+
+
+def nothing_is_left_out(patch: Patch) -> None:
+    patch.setattr(Exclusions, "end_of", lambda self, at_us: 0)
+
+
 MUTATIONS = [
+    SystemMutation(
+        "one on every executor", pins_hold_nobody, ("placement", "ledger", "execution"), profile="system-related"
+    ),
+    SystemMutation("windows left out", nothing_is_left_out, ("schedule", "ledger"), profile="system-related"),
     SystemMutation("places of a group", groups_let_all_start, ("group",), profile="system-related"),
     SystemMutation("ends go on to children", ends_are_told_to_nobody, ("chain",), profile="system-related"),
     SystemMutation("a backfill goes on by so many", backfills_all_at_once, ("backfill",), profile="system-related"),

@@ -1,4 +1,4 @@
-"""Tasks that have to do with one another: chains, groups whose limits they share, and backfills."""
+"""Tasks of the less simple kinds: chains, shared limits of groups, backfills, one on every executor, exclusions."""
 
 from raftsched_client.v1 import group_pb2, policy_pb2, task_pb2
 
@@ -42,7 +42,9 @@ class Related:
         if self._workload.stopped:
             return
         self._world.after(self._random.expovariate(1 / _STEP_S), self._step)
-        self._random.choices([self._chain, self._join, self._share, self._backfill], [3, 1, 2, 4])[0]()
+        self._random.choices(
+            [self._chain, self._join, self._share, self._backfill, self._spread, self._leave_out], [3, 1, 2, 4, 1, 1]
+        )[0]()
 
     def _task(self, kind: str) -> task_pb2.Task:
         self._numbers += 1
@@ -81,6 +83,34 @@ class Related:
         task.group = self._random.choice(list(_GROUPS))
         task.schedule.interval.every.FromMicroseconds(2 * SECOND)
         task.schedule.end_time.FromMicroseconds(self._workload.end_us)
+        self._clients.create(task, lambda _: None)
+
+    def _spread(self) -> None:
+        """A task that runs on every executor."""
+        dice = self._random
+        task = self._task("spread")
+        task.placement = policy_pb2.PLACEMENT_EVERY
+        if dice.random() < 0.5:
+            task.overlap_policy = policy_pb2.OVERLAP_POLICY_SKIP
+            task.max_running = 1
+        if dice.random() < 0.5:
+            task.start_deadline.FromMicroseconds(dice.choice([1, 4]) * SECOND)
+        task.schedule.interval.every.FromMicroseconds(2 * SECOND)
+        task.schedule.end_time.FromMicroseconds(self._workload.end_us)
+        self._clients.create(task, lambda _: None)
+
+    def _leave_out(self) -> None:
+        """A task whose schedule leaves out some windows."""
+        dice = self._random
+        task = self._task("leaves-out")
+        schedule = task.schedule
+        schedule.cron.expression = dice.choice(["* * * * * *", "*/2 * * * * *"])
+        schedule.end_time.FromMicroseconds(self._workload.end_us)
+        for _ in range(dice.randint(1, 3)):
+            begin_us = EPOCH_US + dice.randrange(0, self._workload.end_us - EPOCH_US)
+            window = schedule.exclusions.add()
+            window.start_time.FromMicroseconds(begin_us)
+            window.end_time.FromMicroseconds(begin_us + dice.randrange(1, 6 * SECOND))
         self._clients.create(task, lambda _: None)
 
     def _backfill(self) -> None:

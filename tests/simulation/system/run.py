@@ -218,6 +218,7 @@ def simulate_system(
         "fires": log.fires,
         "chained": len(log.state.told),
         "backfilled": log.backfilled,
+        "spread": sum(bool(row.nominal_id) for row in log.state.executions.values()),
         "shared": sum(bool(row.group) for row in log.state.executions.values()),
         "executions": len(log.state.executions),
         "starts": len(simulation.ground.processes),
