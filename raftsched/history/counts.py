@@ -3,13 +3,14 @@
 import sqlite3
 from bisect import bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from raftsched.core.model import ExecutionState
+from raftsched.history import rollups
 from raftsched.history.records import bin_top_us
+from raftsched.history.rollups import WIDTHS_MS, Range, What
 from raftsched.history.schema import TIE_BITS, time_floor
 
 
@@ -38,6 +39,10 @@ class Bucket:
     lateness: Spread = field(default_factory=Spread)
     duration: Spread = field(default_factory=Spread)
 
+    def of(self, what: What) -> Counter[int]:
+        """The counts of one kind."""
+        return (self.states, self.lateness.bins, self.duration.bins)[what]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Span:
@@ -50,32 +55,50 @@ class Span:
     labels: Mapping[str, str] = field(default_factory=dict)
 
 
+Counted = tuple[What, int, int, int]
+"""What, the number of the bucket, the value, how many."""
+
+
 def count(sql: sqlite3.Connection, span: Span, *, percentiles: bool) -> dict[int, Bucket]:
     """The buckets that are not empty, by their number."""
+    what = tuple(What) if percentiles else (What.STATE,)
     buckets: dict[int, Bucket] = defaultdict(Bucket)
+    narrow = bool(span.task or span.labels)
+    for each, bucket, number, found in (_scanned if narrow else _rolled_up)(sql, span, what):
+        buckets[bucket].of(each)[number] += found
+    return dict(sorted(buckets.items()))
+
+
+def _rolled_up(sql: sqlite3.Connection, span: Span, what: Sequence[What]) -> Iterator[Counted]:
+    """From whole hours, then from whole minutes where a bucket begins or ends within an hour, then from records."""
+    edges = range(span.start_ms, span.end_ms, span.bucket_ms)
+    ranges = [(span.start_ms, span.end_ms)] if edges else []
+    for width_ms in WIDTHS_MS:
+        rest: list[Range] = []
+        for within in ranges:
+            yield from rollups.counts(sql, what, edges, span.bucket_ms, width_ms, within)
+            rest += rollups.left_over(edges, width_ms, within)
+        ranges = rest
+    for start_ms, end_ms in ranges:
+        yield from _scanned(sql, replace(span, start_ms=start_ms, end_ms=end_ms), what, first_ms=span.start_ms)
+
+
+def _scanned(
+    sql: sqlite3.Connection, span: Span, what: Sequence[What], first_ms: int | None = None
+) -> Iterator[Counted]:
+    """From the records. ``first_ms``: where the first bucket begins, if not with the span."""
     narrowing, narrow = _narrowing(span)
     low, high = time_floor(span.start_ms * 1000), time_floor(span.end_ms * 1000)
-    number = f"((seq >> {TIE_BITS}) - {span.start_ms}) / {span.bucket_ms}"
-    by_state = "" if span.task or span.labels else "INDEXED BY records_state"
-    for state in ExecutionState:
-        rows = sql.execute(
-            f"SELECT {number}, count(*) FROM records {by_state} "  # noqa: S608 - all parts are ours
-            f"WHERE state = ? AND seq >= ? AND seq < ?{narrowing} GROUP BY 1",
-            (state, low, high, *narrow),
-        )
-        for bucket, found in rows:
-            buckets[bucket].states[state] += found
-    if percentiles:
-        for column in ("late_bin", "duration_bin"):
+    bucket = f"((seq >> {TIE_BITS}) - {span.start_ms if first_ms is None else first_ms}) / {span.bucket_ms}"
+    for each, column in zip(What, ("state", "late_bin", "duration_bin"), strict=True):
+        if each in what:
             rows = sql.execute(
-                f"SELECT {number}, {column}, count(*) FROM records "  # noqa: S608 - all parts are ours
-                f"WHERE seq >= ? AND seq < ? AND {column} IS NOT NULL{narrowing} GROUP BY 1, 2",
+                f"SELECT {bucket}, {column}, count(*) FROM records "  # noqa: S608 - no text of callers
+                f"WHERE seq >= ? AND seq < ? AND state > 0 AND {column} IS NOT NULL{narrowing} GROUP BY 1, 2",
                 (low, high, *narrow),
             )
-            for bucket, bin_, found in rows:
-                spread = buckets[bucket].lateness if column == "late_bin" else buckets[bucket].duration
-                spread.bins[bin_] += found
-    return dict(sorted(buckets.items()))
+            for number, value, found in rows:
+                yield each, number, value, found
 
 
 def _narrowing(span: Span) -> tuple[str, list[object]]:

@@ -4,9 +4,11 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from raftsched.core.model import ExecutionState
 from raftsched.history.records import Kind, Record, bin_of, decision_record, execution_record
+from raftsched.history.rollups import Rollups, Values
 from raftsched.history.schema import first_seq
 from raftsched.history.text import packed, unpacked
 
@@ -22,6 +24,7 @@ class Index:
         self._wants_outputs = wants_outputs
         self._ships = ships
         self._tids: dict[str, int] = {}
+        self._rollups = Rollups()
         self._more: Counter[int] = Counter()
         """Records that the open transaction added, by kind."""
         self._cursor_before = 0
@@ -32,11 +35,13 @@ class Index:
         """All of it or nothing."""
         self.sql.execute("BEGIN IMMEDIATE")
         self._more.clear()
+        self._rollups.clear()
         self._cursor_before = self.cursor if self._ships else 0
         try:
             yield
             for kind, more in self._more.items():
                 self.add(f"records_{int(kind)}", more)
+            self._rollups.write(self.sql)
             self.sql.execute("COMMIT")
         except BaseException:
             # The failure may have ended the transaction already.
@@ -79,10 +84,11 @@ class Index:
             seq, was_final = self._free(record), False
             self._more[record.kind] += 1
         else:
-            seq, was_final = known
+            seq, was_final = known.seq, is_final(known.state, known.kind)
             if was_final and record.kind is Kind.EXECUTION:
                 return
             self._remove_text(seq, record.kind, record.key)
+            self._rollups.add(seq, known.counted, -1)
         self._write(seq, record)
         if record.final and record.has_stored_output and self._wants_outputs:
             self.sql.execute("INSERT OR REPLACE INTO wanted_outputs VALUES (?, 0, 0)", (seq,))
@@ -90,10 +96,9 @@ class Index:
             bounds = (self._cursor_before + 1, applied_index)
             self.sql.execute("INSERT INTO outbox (low, high, seq) VALUES (?, ?, ?)", (*bounds, seq))
 
-    def _find(self, key: bytes) -> tuple[int, bool] | None:
-        """Where a record stands, and whether it is final."""
-        found = self.sql.execute("SELECT seq, state, kind FROM records WHERE key = ?", (key,)).fetchone()
-        return None if found is None else (found[0], is_final(found[1], found[2]))
+    def _find(self, key: bytes) -> "_Known | None":
+        found = self.sql.execute(f"{_KNOWN} WHERE key = ?", (key,)).fetchone()
+        return None if found is None else _Known(*found)
 
     def _free(self, record: Record) -> int:
         seq = first_seq(record.time_us, record.key)
@@ -102,6 +107,7 @@ class Index:
         return seq
 
     def _write(self, seq: int, record: Record) -> None:
+        bins = bin_of(record.lateness_us), bin_of(record.duration_us)
         self.sql.execute(
             "INSERT OR REPLACE INTO records VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
@@ -114,10 +120,10 @@ class Index:
                 record.executor,
                 record.duration_us,
                 record.exit_code,
-                bin_of(record.lateness_us),
-                bin_of(record.duration_us),
+                *bins,
             ),
         )
+        self._rollups.add(seq, (record.state, *bins), 1)
         self.sql.execute("INSERT OR REPLACE INTO bodies VALUES (?, ?)", (seq, record.body))
         if record.error or record.output:
             self.sql.execute(
@@ -163,11 +169,13 @@ class Index:
         """Remove records; how many of them had not been shipped."""
         unshipped = 0
         for seq in seqs:
-            found = self.sql.execute("SELECT kind, key FROM records WHERE seq = ?", (seq,)).fetchone()
+            found = self.sql.execute(f"{_KNOWN} WHERE seq = ?", (seq,)).fetchone()
             if found is None:
                 continue
-            self._remove_text(seq, *found)
-            self._more[found[0]] -= 1
+            known = _Known(*found)
+            self._remove_text(seq, known.kind, known.key)
+            self._rollups.add(seq, known.counted, -1)
+            self._more[known.kind] -= 1
             self.sql.execute("DELETE FROM records WHERE seq = ?", (seq,))
             for table in ("bodies", "output_texts", "wanted_outputs"):
                 self.sql.execute(f"DELETE FROM {table} WHERE seq = ?", (seq,))  # noqa: S608 - no text of callers
@@ -178,7 +186,7 @@ class Index:
         """Remove a record, if it is there."""
         known = self._find(key)
         if known is not None:
-            self.remove([known[0]])
+            self.remove([known.seq])
 
     # Tasks
 
@@ -208,6 +216,25 @@ class Index:
             "SELECT key FROM records WHERE key BETWEEN ? AND ? ORDER BY key DESC LIMIT 1", (low, high)
         ).fetchone()
         return 0 if found is None else int.from_bytes(found[0][-8:], "big")
+
+
+_KNOWN = "SELECT seq, key, kind, state, late_bin, duration_bin FROM records"
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What is known of a record."""
+
+    seq: int
+    key: bytes
+    kind: int
+    state: int
+    late_bin: int | None
+    duration_bin: int | None
+
+    @property
+    def counted(self) -> Values:
+        return self.state, self.late_bin, self.duration_bin
 
 
 def stored_text(sql: sqlite3.Connection, seq: int) -> str:

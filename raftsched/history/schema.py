@@ -11,7 +11,7 @@ from pathlib import Path
 
 import structlog
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 """A file of another version is moved aside and made anew."""
 TIE_BITS = 21
 _MAX_MS = (1 << 42) - 1
@@ -46,6 +46,10 @@ CREATE TABLE bodies (seq INTEGER PRIMARY KEY, body BLOB NOT NULL);
 CREATE VIRTUAL TABLE texts USING fts5 (
     error, output, content = '', tokenize = "unicode61 remove_diacritics 2"
 );
+CREATE TABLE rollups (
+    what INTEGER, width_ms INTEGER, slot INTEGER, number INTEGER, count INTEGER NOT NULL,
+    PRIMARY KEY (what, width_ms, slot, number)
+) WITHOUT ROWID;
 CREATE TABLE output_texts (seq INTEGER PRIMARY KEY, text BLOB NOT NULL);
 CREATE TABLE wanted_outputs (seq INTEGER PRIMARY KEY, due_ms INTEGER NOT NULL, tries INTEGER NOT NULL);
 CREATE INDEX wanted_due ON wanted_outputs (due_ms);
