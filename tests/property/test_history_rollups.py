@@ -21,11 +21,11 @@ times = st.one_of(
 changes = st.one_of(
     # Which of a few records, its time, its state, how late, how long.
     st.tuples(
-        st.just("put"), st.integers(0, 30), times, st.integers(1, 8), st.integers(0, 10**8), st.integers(1, 10**9)
+        st.just("put"), st.integers(0, 4), times, st.integers(1, 8), st.integers(0, 10**8), st.integers(1, 10**9)
     ),
-    st.tuples(st.just("decide"), st.integers(0, 30), times),
-    st.tuples(st.just("remove"), st.integers(0, 30)),
-    st.tuples(st.just("undo"), st.integers(0, 30)),
+    st.tuples(st.just("decide"), st.integers(0, 4), times),
+    st.tuples(st.just("remove"), st.integers(0, 4)),
+    st.tuples(st.just("undo"), st.integers(0, 4)),
 )
 spans = st.tuples(
     st.one_of(times, st.integers(-HOUR_MS, 0)),
