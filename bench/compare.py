@@ -39,6 +39,14 @@ COMPARISONS: dict[tuple[str, str], Comparison] = {
         ),
         "three nodes with fsync on both sides; etcd stores a key of 150 bytes, raftsched checks a task and indexes it",
     ),
+    ("etcd", "takeover"): Comparison(
+        etcd.takeover,
+        (
+            ("kill_to_next_write_median_ms", "kill_to_first_start_median_ms"),
+            ("kill_to_next_write_highest_ms", "kill_to_first_start_highest_ms"),
+        ),
+        "its default timeouts; the next write that it acknowledges, against the start of an execution",
+    ),
     ("bullmq", "herd"): Comparison(herds.bullmq, _HERD, f"Redis, its log synced every second: {_LESS_DURABLE}"),
     ("apscheduler", "herd"): Comparison(herds.apscheduler, _HERD, f"SQLite with fsync: {_LESS_DURABLE}"),
     ("celery", "herd"): Comparison(herds.celery, _HERD, f"Redis, its log synced every second: {_LESS_DURABLE}"),

@@ -8,7 +8,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from bench import elections, failover, floor, herd, history, reads, register, scale, snapshot, steady
+from bench import elections, failover, floor, herd, history, reads, register, scale, snapshot, steady, takeover
 from bench.measure import Figures
 
 
@@ -40,6 +40,7 @@ WORKLOADS: dict[str, Workload] = {
     "failover": Workload(failover.failover),
     "snapshot": Workload(snapshot.snapshot),
     "elections": Workload(elections.elections),
+    "takeover": Workload(takeover.takeover),
     "reads": Workload(reads.reads),
     "history": Workload(history.history, needs_cluster=False),
     "floor": Workload(floor.floor, needs_cluster=False),

@@ -1,0 +1,64 @@
+"""How soon the next leader fires."""
+
+import os
+import signal
+import time
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+
+from raftsched_client import Client
+from raftsched_client.v1 import execution_pb2
+
+from bench.cluster import Cluster
+from bench.measure import Figures, quantile
+from bench.tasks import create, new_task
+
+_WITHIN_S = 60.0
+_SETTLE_S = 3.0
+
+
+def takeover(cluster: Cluster, *, tasks: int = 500, kill_runs: int = 10, action: str = "noop") -> Figures:
+    """TASKS every second; the leader is killed again and again: the time to the first start that the next one decided.
+
+    Each start must be of a nominal time that has no other.
+    """
+    began = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=3)
+    every = timedelta(seconds=1)
+    firsts = (began + every * number / tasks for number in range(tasks))
+    with cluster.client() as client:
+        create(
+            client,
+            (new_task(f"takeover-{n:04}", action, every=every, anchor=at, start=began) for n, at in enumerate(firsts)),
+        )
+        time.sleep(_SETTLE_S)
+        first_starts_ms = sorted(_kill(cluster, client) for _ in range(kill_runs))
+        decided = Counter(
+            (each.task, each.nominal_time.ToMicroseconds())
+            for each in client.list_executions(start=began, end=datetime.now(UTC) - every)
+            if each.trigger == execution_pb2.TRIGGER_SCHEDULE
+        )
+    return {
+        "kills": kill_runs,
+        "kill_to_first_start_median_ms": round(quantile(first_starts_ms, 0.5)),
+        "kill_to_first_start_lowest_ms": round(first_starts_ms[0]),
+        "kill_to_first_start_highest_ms": round(first_starts_ms[-1]),
+        "executions": sum(decided.values()),
+        "nominal_times_started_twice": sum(count > 1 for count in decided.values()),
+    }
+
+
+def _kill(cluster: Cluster, client: Client) -> float:
+    """From the signal to the first start that another term decided, in milliseconds."""
+    cluster.wait_ready(_WITHIN_S)
+    leader = cluster.leader_number()
+    term = max(node.term for node in client.get_status().nodes)
+    killed = datetime.now(UTC)
+    os.kill(cluster.pid(f"n{leader}"), signal.SIGKILL)
+    cluster.script("start", str(leader))
+    cluster.wait_ready(_WITHIN_S)
+    time.sleep(_SETTLE_S)
+    # What the outage made late has nominal times from before the signal on.
+    executions = client.list_executions(start=killed - timedelta(seconds=2), end=datetime.now(UTC))
+    begun = (each for each in executions if each.term > term and each.HasField("start_time"))
+    starts_us = [each.start_time.ToMicroseconds() for each in begun]
+    return min(starts_us) / 1000 - killed.timestamp() * 1000
