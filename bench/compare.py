@@ -32,6 +32,7 @@ COMPARISONS: dict[tuple[str, str], Comparison] = {
             ("sequential_per_s", "sequential_per_s"),
             ("sequential_p50_ms", "sequential_p50_ms"),
             ("concurrent_64_per_s", "concurrent_64_per_s"),
+            ("concurrent_64_per_s", "gathered_64_per_s"),
             ("concurrent_cpu_s_per_1000", "concurrent_cpu_s_per_1000"),
             ("batches_of_100_per_s", "batches_of_100_per_s"),
             ("batches_of_100_16_in_flight_per_s", "batches_of_100_16_in_flight_per_s"),

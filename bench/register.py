@@ -2,7 +2,7 @@
 
 import asyncio
 
-from raftsched_client import AsyncClient
+from raftsched_client import AsyncClient, TaskGatherer
 
 from bench.cluster import Cluster
 from bench.measure import Figures, Stopwatch, cpu_figures, quantile, usage
@@ -12,7 +12,7 @@ from bench.tasks import create, far_tasks
 def register(
     cluster: Cluster, *, sequential: int = 300, concurrent: int = 3_000, batched: int = 30_000, in_flight: int = 64
 ) -> Figures:
-    """Registrations per second: one by one, 64 calls in flight, batches of 100 and 1,000, and 16 batches in flight."""
+    """Registrations per second: one by one, 64 calls in flight (also gathered by the client), and batches."""
     figures: Figures = {}
     with cluster.client() as client:
         delays_ms = []
@@ -27,6 +27,11 @@ def register(
     figures["concurrent_64_per_s"] = round(concurrent / asyncio.run(_one_by_one(cluster, concurrent, in_flight)))
     cpu = cpu_figures(before, usage(cluster.pids()), concurrent)
     figures |= {f"concurrent_{name}": value for name, value in cpu.items()}
+    before = usage(cluster.pids())
+    gathered = 5 * concurrent
+    figures["gathered_64_per_s"] = round(gathered / asyncio.run(_gathered(cluster, gathered, in_flight)))
+    cpu = cpu_figures(before, usage(cluster.pids()), gathered)
+    figures |= {f"gathered_{name}": value for name, value in cpu.items()}
     with cluster.client() as client:
         for size, count in ((100, batched // 3), (1_000, batched)):
             watch = Stopwatch()
@@ -46,6 +51,19 @@ async def _one_by_one(cluster: Cluster, count: int, in_flight: int) -> float:
     async with AsyncClient(cluster.endpoints) as client:
         watch = Stopwatch()
         await asyncio.gather(*(worker(client) for _ in range(in_flight)))
+        return watch.seconds
+
+
+async def _gathered(cluster: Cluster, count: int, in_flight: int) -> float:
+    tasks = far_tasks("gathered", count)
+
+    async def worker(gatherer: TaskGatherer) -> None:
+        for each in tasks:
+            await gatherer.create_task(each)
+
+    async with AsyncClient(cluster.endpoints) as client, TaskGatherer(client) as gatherer:
+        watch = Stopwatch()
+        await asyncio.gather(*(worker(gatherer) for _ in range(in_flight)))
         return watch.seconds
 
 

@@ -7,6 +7,7 @@ with Client("127.0.0.1:7101,127.0.0.1:7102,127.0.0.1:7103") as client:
     client.create_task(task("tidy", cron="30 2 * * *", zone="Europe/Berlin", command=["/usr/bin/tidy"]))
 """
 
+from raftsched_client._gather import TaskGatherer
 from raftsched_client.async_client import AsyncClient
 from raftsched_client.errors import (
     AlreadyExistsError,
@@ -126,6 +127,7 @@ __all__ = [
     "Task",
     "TaskChange",
     "TaskChangeKind",
+    "TaskGatherer",
     "TaskState",
     "Timeout",
     "UnavailableError",

@@ -18,7 +18,7 @@ from raftsched_client.errors import (
     ResourceExhaustedError,
     UnavailableError,
 )
-from raftsched_client.v1.error_pb2 import BadRequest, ErrorInfo, ErrorStatus, RetryInfo
+from raftsched_client.v1.error_pb2 import BadRequest, ErrorInfo, ErrorStatus, FieldViolation, RetryInfo
 
 DOMAIN = "raftsched"
 DETAILS_KEY = "grpc-status-details-bin"
@@ -37,6 +37,8 @@ _CLASSES: dict[grpc.StatusCode, type[RaftschedError]] = {
     grpc.StatusCode.CANCELLED: UnavailableError,
     grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineExceededError,
 }
+
+_BY_NUMBER = {code.value[0]: code for code in grpc.StatusCode}
 
 # Codes that, without an ErrorInfo, leave open whether the request was applied.
 _OPEN = frozenset(
@@ -77,6 +79,16 @@ def decode_rpc_error(error: grpc.RpcError) -> RaftschedError:
     """The same, from what a synchronous or asynchronous call raises."""
     metadata = cast("Iterable[tuple[str, str | bytes]] | None", error.trailing_metadata())
     return decode(error.code(), error.details() or "", metadata or ())
+
+
+def refusal(number: int, message: str, field: str) -> RaftschedError:
+    """The error for one of many tasks, of which the answer to the others tells that it was refused.
+
+    ``number`` is a google.rpc.Code, ``field`` the first field that was refused, or "".
+    """
+    code = _BY_NUMBER.get(number, grpc.StatusCode.UNKNOWN)
+    violations = [FieldViolation(field=field, description=message)] if field else []
+    return _CLASSES.get(code, RaftschedError)(message or code.name, field_violations=violations)
 
 
 def _applied(code: grpc.StatusCode, message: str, info: ErrorInfo | None) -> Applied:
