@@ -1,9 +1,15 @@
+import type { Request } from 'playwright-core';
 import { shell, SLOW_MS, useSession } from './session.ts';
 
 const session = useSession();
 
-test('output is watched with its colours while a task runs', async () => {
+test('output is watched with its colours while a task runs, line by line, as the node sends it', async () => {
   const s = session();
+  const asked: string[] = [];
+  const note = (request: Request) => {
+    if (request.url().includes('/output')) asked.push(new URL(request.url()).search);
+  };
+  s.page.on('request', note);
   const script = String.raw`for i in 1 2 3 4; do printf '\033[32mline %d\033[0m\n' $i; sleep 1; done; echo finished`;
   await s.task('count.slowly', { action: shell(script) });
   await s.open('/tasks/count.slowly');
@@ -13,9 +19,26 @@ test('output is watched with its colours while a task runs', async () => {
   await output.getByText('line 1').waitFor({ timeout: SLOW_MS });
   expect(await output.getByText('line 1').evaluate((span) => getComputedStyle(span).color)).toBe('rgb(107, 196, 109)');
   expect(await output.innerText()).not.toContain('finished');
+  await output.getByText('line 2').waitFor({ timeout: SLOW_MS });
+  expect(asked).toEqual(['?follow=true']);
   await output.getByText('finished').waitFor({ timeout: SLOW_MS });
   await s.seen('Succeeded');
   await s.seen('Start to end');
+  s.page.off('request', note);
+});
+
+test('output is asked for where no events come', async () => {
+  const s = session();
+  await s.page.route('**/output?follow=true*', (route) => route.abort());
+  await s.task('count.polled', { action: shell('for i in 1 2 3 4; do echo row $i; sleep 1; done; echo finished') });
+  await s.open('/tasks/count.polled');
+  await s.button('Run now').click();
+  await s.page.getByRole('table', { name: 'Executions' }).getByRole('link').first().click();
+  const output = s.page.getByRole('log', { name: 'Output' });
+  await output.getByText('row 1').waitFor({ timeout: SLOW_MS });
+  expect(await output.innerText()).not.toContain('finished');
+  await output.getByText('finished').waitFor({ timeout: SLOW_MS });
+  await s.page.unroute('**/output?follow=true*');
 });
 
 test('a running execution is cancelled, and run again', async () => {

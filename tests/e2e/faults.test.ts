@@ -1,5 +1,5 @@
-import { Cluster } from './cluster.ts';
-import { Session, SLOW_MS } from './session.ts';
+import { Cluster, until } from './cluster.ts';
+import { Session, shell, SLOW_MS } from './session.ts';
 
 let cluster: Cluster;
 let s: Session;
@@ -101,5 +101,41 @@ test('the page outlives its node when another is reachable at the same address',
     await s.page.goto('about:blank');
     await address.close();
     cluster.run(one);
+  }
+});
+
+test('output goes on line by line when the node that serves it is killed and another is reachable at the same address', async () => {
+  await whole();
+  const script = 'for i in $(seq 1 60); do echo "row $i"; sleep 0.5; done';
+  await s.task('outlives-its-reader', { action: shell(script) });
+  const { id } = (await s.call('POST', '/v1/tasks/outlives-its-reader:run')) as { id: string };
+  let runsOn = '';
+  await until(
+    async () => {
+      const { executorId } = (await s.call('GET', `/v1/executions/${id}`)) as { executorId?: string };
+      runsOn = executorId?.split('-')[0] ?? '';
+      return runsOn !== '';
+    },
+    SLOW_MS,
+    () => cluster.logs(),
+  );
+  const leader = await cluster.leader();
+  const [served = ''] = cluster.ids().filter((node) => node !== runsOn && node !== leader);
+  const address = await cluster.balancer([served, runsOn]);
+  s.base = address.url;
+  try {
+    await s.open(`/executions/${id}`);
+    const output = s.page.getByRole('log', { name: 'Output' });
+    await output.getByText('row 4', { exact: true }).waitFor({ timeout: SLOW_MS });
+    await cluster.kill(served);
+    const before = (await output.innerText()).trim().split('\n').length;
+    await output.getByText(`row ${String(before + 6)}`, { exact: true }).waitFor({ timeout: SLOW_MS });
+    const rows = (await output.innerText()).trim().split('\n');
+    expect(rows).toEqual(rows.map((_, index) => `row ${String(index + 1)}`));
+    expect(await s.page.getByText('Running', { exact: true }).count()).toBeGreaterThan(0);
+  } finally {
+    await s.page.goto('about:blank');
+    await address.close();
+    cluster.run(served);
   }
 });

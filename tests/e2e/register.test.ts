@@ -192,7 +192,7 @@ test('a task is duplicated with changes', async () => {
   const s = session();
   await s.task('original', { labels: { team: 'e2e' }, priority: 3, action: shell('echo original') });
   await s.open('/tasks/original');
-  await s.page.getByRole('link', { name: 'Duplicate' }).click();
+  await s.menu('More', 'Duplicate');
   await s.field('Name').fill('the-copy');
   await s.field('Script').fill('echo copy');
   await s.button('Register').click();

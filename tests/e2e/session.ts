@@ -4,6 +4,9 @@ import { launch } from './browser.ts';
 /** For what has to wait for a process, an election or a machine that has much else to do. */
 export const SLOW_MS = 30_000;
 
+/** Of the browser, which is not that of any schedule. */
+export const ZONE = 'America/New_York';
+
 type Json = Record<string, unknown>;
 
 /** A browser with one page on one node, which notices errors and whatever is asked of other hosts. */
@@ -21,7 +24,7 @@ export class Session {
     const browser = await launch();
     const context = await browser.newContext({
       viewport: { width: 1280, height: 800 },
-      timezoneId: 'America/New_York',
+      timezoneId: ZONE,
       ...options,
     });
     const session = new Session(browser, context, await context.newPage(), base);
@@ -56,6 +59,12 @@ export class Session {
 
   button(name: string): Locator {
     return this.page.getByRole('button', { name, exact: true });
+  }
+
+  /** Open a menu and choose from it. */
+  async menu(name: string, item: string): Promise<void> {
+    await this.button(name).click();
+    await this.page.getByRole('menuitem', { name: item }).click();
   }
 
   field(label: string): Locator {

@@ -1,4 +1,4 @@
-import { useSession } from './session.ts';
+import { shell, SLOW_MS, useSession, ZONE } from './session.ts';
 
 const session = useSession();
 
@@ -44,7 +44,7 @@ test('tasks are paused, resumed, run and deleted in bulk', async () => {
   await s.page.getByRole('link', { name: 'bulk.a' }).waitFor();
   await all.check();
   await bulk.getByText('3 chosen').waitFor();
-  await bulk.getByRole('button', { name: 'Pause' }).click();
+  await bulk.getByRole('button', { name: 'Pause', exact: true }).click();
   await s.seen('Paused 3 tasks');
   expect(await states()).toEqual(['PAUSED', 'PAUSED', 'PAUSED']);
   await all.check();
@@ -98,7 +98,7 @@ test('a task is deleted after a question', async () => {
   const s = session();
   await s.task('to-delete');
   await s.open('/tasks/to-delete');
-  await s.button('Delete').click();
+  await s.menu('More', 'Delete');
   await s.page.getByRole('dialog').getByRole('button', { name: 'Delete' }).click();
   await s.page.waitForURL(/\/tasks$/);
   await s.open('/tasks/to-delete');
@@ -127,4 +127,73 @@ test('the keyboard alone reaches the content, a task and its actions', async () 
   await s.button('Pause').focus();
   await s.page.keyboard.press('Enter');
   await s.seen('Paused by-keyboard');
+});
+
+test('a task is paused until a date, and resumes by itself', async () => {
+  const s = session();
+  await s.task('pause.until');
+  await s.open('/tasks/pause.until');
+  await s.menu('More', 'Pause until…');
+  const dialog = s.page.getByRole('dialog');
+  await dialog.getByRole('button', { name: 'Monday at 9' }).click();
+  expect(await dialog.getByLabel('Resumes at').inputValue()).toMatch(/T09:00/);
+  await dialog.getByLabel('Resumes at').fill('2020-01-01T00:00:00');
+  await dialog.getByRole('button', { name: 'Pause', exact: true }).click();
+  await dialog.getByText('This has passed already').waitFor();
+  const soon = new Date(Math.floor(Date.now() / 1000) * 1000 + 5000);
+  await dialog.getByLabel('Resumes at').fill(soon.toLocaleString('sv-SE', { timeZone: ZONE }).replace(' ', 'T'));
+  await dialog.getByRole('button', { name: 'Pause', exact: true }).click();
+  await s.seen(/^Paused pause.until until /);
+  expect(await s.call('GET', '/v1/tasks/pause.until')).toMatchObject({
+    resumeTime: soon.toISOString().replace('.000', ''),
+  });
+  await s.page.getByText('Active', { exact: true }).waitFor({ timeout: SLOW_MS });
+});
+
+test('tasks are paused until a date in bulk', async () => {
+  const s = session();
+  for (const name of ['pause.bulk.a', 'pause.bulk.b']) await s.task(name);
+  await s.open('/tasks?prefix=pause.bulk.');
+  await s.page.getByRole('link', { name: 'pause.bulk.b' }).waitFor();
+  await s.field('Choose all rows of this page').check();
+  await s.page.getByRole('group', { name: 'Chosen tasks' }).getByRole('button', { name: 'Pause until…' }).click();
+  const dialog = s.page.getByRole('dialog', { name: 'Pause 2 tasks until' });
+  await dialog.getByRole('button', { name: 'Tomorrow at 9' }).click();
+  await dialog.getByRole('button', { name: 'Pause', exact: true }).click();
+  await s.seen(/^Paused 2 tasks until .* 09:00:00$/);
+  await s.page
+    .getByText(/^resumes in/)
+    .nth(1)
+    .waitFor();
+});
+
+test('a past range is backfilled after a look at what it would run', async () => {
+  const s = session();
+  const schedule = { cron: { expression: '0 3 * * *', timeZone: 'Asia/Tokyo' } };
+  await s.task('made.up', { schedule, action: shell('echo made up') });
+  await s.open('/tasks/made.up');
+  await s.menu('More', 'Backfill…');
+  const dialog = s.page.getByRole('dialog', { name: 'Backfill made.up' });
+  await dialog.getByLabel('From').fill('2026-01-01T00:00:00');
+  await dialog.getByLabel('Until before').fill('2026-01-04T00:00:00');
+  await dialog.getByLabel('At most').fill('2');
+  await dialog.getByRole('button', { name: 'Show the times' }).click();
+  await dialog.getByText(/the range has 3 nominal times/).waitFor();
+  await dialog.getByLabel('At most').fill('');
+  await dialog.getByRole('button', { name: 'Show the times' }).click();
+  await dialog.getByText('3 nominal times, none of them on record').waitFor();
+  const rows = dialog.getByRole('table', { name: 'Nominal times' }).getByRole('row');
+  expect(await rows.nth(1).innerText()).toMatch(/2026-01-01 03:00:00 UTC\+09:00/);
+  expect((await s.call('GET', '/v1/executions?task=made.up')).executions).toEqual([]);
+  await dialog.getByRole('button', { name: 'Run 3 executions' }).click();
+  await s.seen('Backfill of 3 executions began');
+  const ended = s.page.getByRole('table', { name: 'Executions' }).getByText('Succeeded');
+  await ended.nth(2).waitFor({ timeout: SLOW_MS });
+  await s.menu('More', 'Backfill…');
+  await dialog.getByLabel('From').fill('2026-01-02T00:00:00');
+  await dialog.getByLabel('Until before').fill('2026-01-05T00:00:00');
+  await dialog.getByRole('button', { name: 'Show the times' }).click();
+  await dialog.getByText('3 nominal times, 2 of them on record').waitFor();
+  await rows.nth(1).getByText('Ran').waitFor();
+  await dialog.getByRole('button', { name: 'Cancel' }).click();
 });

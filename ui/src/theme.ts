@@ -5,6 +5,12 @@ const accent: MantineColorsTuple = [
   ...(['#4a7ae4', '#2b5fd9', '#224fb9', '#1d439c', '#173680'] as const),
 ];
 
+/** As blue as the surfaces of styles.css: Mantine takes text, lines and inputs of the dark scheme from it. */
+const dark: MantineColorsTuple = [
+  ...(['#d5dbe4', '#b9c1cd', '#97a1af', '#6d7785', '#3a424e'] as const),
+  ...(['#2d343f', '#20252d', '#1b1f26', '#14171c', '#0e1115'] as const),
+];
+
 const system = '-apple-system, "Segoe UI", Roboto, "Helvetica Neue", "DejaVu Sans", Arial, sans-serif';
 const mono = 'ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono", monospace';
 
@@ -12,7 +18,7 @@ const mono = 'ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono",
 export const theme = createTheme({
   primaryColor: 'accent',
   primaryShade: 6,
-  colors: { accent },
+  colors: { accent, dark },
   fontFamily: system,
   fontFamilyMonospace: mono,
   fontSizes: { xs: '0.75rem', sm: '0.8125rem', md: '0.875rem', lg: '1rem', xl: '1.125rem' },
@@ -25,6 +31,14 @@ export const theme = createTheme({
   autoContrast: true,
   respectReducedMotion: true,
   components: {
+    Alert: {
+      vars: (_: unknown, { color }: { color?: string }) => {
+        const tone = { red: 'bad', yellow: 'warn', gray: 'idle' }[color ?? ''] ?? 'busy';
+        return { root: { '--alert-bg': `var(--${tone}-bg)`, '--alert-color': `var(--${tone}-fg)` } };
+      },
+    },
+    Modal: { styles: { title: { fontWeight: 600, fontSize: '0.9375rem' } } },
+    NavLink: { vars: () => ({ root: { '--nl-bg': 'var(--busy-bg)', '--nl-color': 'var(--busy-fg)' }, children: {} }) },
     Button: { defaultProps: { size: 'xs' } },
     TextInput: { defaultProps: { size: 'sm' } },
     Select: { defaultProps: { size: 'sm' } },

@@ -1,6 +1,9 @@
 /** The calls of the API that the pages use, one function each. All throw Problem. */
 import { ask, change, get, read, withQuery, type Query } from './http.ts';
+import type { BackfillRange } from '../lib/backfill.ts';
 import type {
+  Backfill,
+  BackfilledTime,
   Calendar,
   ClusterStatus,
   DayCount,
@@ -95,8 +98,9 @@ export async function deleteTask(name: string): Promise<void> {
   await change('DELETE', taskPath(name));
 }
 
-export async function pauseTask(name: string): Promise<void> {
-  await change('POST', `${taskPath(name)}:pause`, {});
+/** Pause it until somebody resumes it, or until it resumes by itself. */
+export async function pauseTask(name: string, resumeTime?: string): Promise<void> {
+  await change('POST', `${taskPath(name)}:pause`, resumeTime ? { resumeTime } : {});
 }
 
 export async function resumeTask(name: string): Promise<void> {
@@ -105,6 +109,16 @@ export async function resumeTask(name: string): Promise<void> {
 
 export async function runTask(name: string): Promise<Execution> {
   return change<Execution>('POST', `${taskPath(name)}:run`, {});
+}
+
+/** The nominal times of a past range, each with what is on record for it. */
+export async function previewBackfill(name: string, range: BackfillRange): Promise<BackfilledTime[]> {
+  return (await ask<Backfill>(`${taskPath(name)}:backfill`, { ...range, dryRun: true })).times;
+}
+
+/** Run each nominal time of a past range. */
+export async function backfillTask(name: string, range: BackfillRange): Promise<BackfilledTime[]> {
+  return (await change<Backfill>('POST', `${taskPath(name)}:backfill`, range)).times;
 }
 
 const groupPath = (name: string) => `/v1/groups/${encodeURIComponent(name)}`;

@@ -1,7 +1,7 @@
 import { keepPreviousData, useQuery, type UseQueryResult } from '@tanstack/react-query';
 import { executionFilter, logFilter, type ExecutionView, type LogView } from '../lib/urlState.ts';
 import * as calls from './calls.ts';
-import { usePollMs } from './live.ts';
+import { POLL_MS, usePollMs } from './live.ts';
 import type { ClusterStatus, Execution, LedgerEntry, LogRecord, Page, RecentRun, Task } from './types.ts';
 
 const CLUSTER_POLL_MS = 2000;
@@ -31,7 +31,8 @@ export function useTask(name: string): UseQueryResult<Task> {
   return useQuery({
     queryKey: ['task', name],
     queryFn: ({ signal }) => calls.getTask(name, signal),
-    refetchInterval,
+    // That a task resumes by itself is no event of an execution.
+    refetchInterval: ({ state }) => (state.data?.paused && state.data.resumeTime ? POLL_MS : refetchInterval),
   });
 }
 

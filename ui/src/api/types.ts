@@ -28,6 +28,8 @@ export type TaskList = Omit<Schemas['ListTasksResponse'], 'tasks'> & { tasks: Ta
 export type ExecutionList = Schemas['ListExecutionsResponse'];
 export type Ledger = Schemas['ListLedgerResponse'];
 export type SchedulePreview = Schemas['PreviewScheduleResponse'];
+export type BackfilledTime = Schemas['BackfilledTime'];
+export type Backfill = Schemas['BackfillTaskResponse'];
 export type LeadershipTransfer = Schemas['TransferLeadershipResponse'];
 
 export type LogRecord = Schemas['LogRecord'];

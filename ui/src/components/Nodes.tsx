@@ -52,7 +52,7 @@ export function NodeCards({ status, action }: { status: ClusterStatus; action?: 
 
 function lag(node: NodeStatus): string {
   const entries = node.lagEntries ?? '0';
-  return entries === '0' ? 'up to date' : `${formatCount(entries)} entries behind`;
+  return entries === '0' ? 'up to date' : `${formatCount(entries)} ${entries === '1' ? 'entry' : 'entries'} behind`;
 }
 
 /** How many slots of an executor are in use. */

@@ -1,7 +1,7 @@
-import { Checkbox, Group, Text } from '@mantine/core';
+import { Button, Checkbox, Group, Text } from '@mantine/core';
 import { useEffect, useMemo, useRef, useState, type CSSProperties } from 'react';
 import { cssColour, parseAnsi, type Span } from '../lib/ansi.ts';
-import { formatBytes } from '../lib/duration.ts';
+import { formatBytes, formatCount } from '../lib/duration.ts';
 
 interface Props {
   text: string;
@@ -10,10 +10,15 @@ interface Props {
   running: boolean;
 }
 
+/** Lines that are drawn unless all are asked for. */
+const SHOWN_LINES = 2000;
+
 /** What an execution wrote, with its colours; follows the end while it grows. */
 export function Output({ text, truncatedBytes, running }: Props) {
   const lines = useMemo(() => parseAnsi(text), [text]);
   const [follow, setFollow] = useState(true);
+  const [all, setAll] = useState(false);
+  const hidden = all ? 0 : Math.max(0, lines.length - SHOWN_LINES);
   const pane = useRef<HTMLPreElement>(null);
   useEffect(() => {
     if (follow && pane.current) pane.current.scrollTop = pane.current.scrollHeight;
@@ -24,9 +29,20 @@ export function Output({ text, truncatedBytes, running }: Props) {
         <Text size="xs" c="dimmed">
           {truncatedBytes > 0
             ? `${formatBytes(truncatedBytes)} of it are not kept.`
-            : `${String(lines.length)} ${lines.length === 1 ? 'line' : 'lines'}`}
+            : `${formatCount(lines.length)} ${lines.length === 1 ? 'line' : 'lines'}`}
+          {hidden ? `, the last ${formatCount(SHOWN_LINES)} shown` : ''}
           {running ? ' · still running' : ''}
         </Text>
+        {hidden ? (
+          <Button
+            variant="default"
+            onClick={() => {
+              setAll(true);
+            }}
+          >
+            Show all
+          </Button>
+        ) : null}
         {running ? (
           <Checkbox
             size="xs"
@@ -40,9 +56,13 @@ export function Output({ text, truncatedBytes, running }: Props) {
       </Group>
       <pre className="output" ref={pane} tabIndex={0} role="log" aria-label="Output">
         {lines.length ? (
-          lines.map((line, index) => (
-            <div key={index}>{line.length ? line.map((span, at) => <Styled key={at} span={span} />) : ' '}</div>
-          ))
+          lines
+            .slice(hidden)
+            .map((line, index) => (
+              <div key={hidden + index}>
+                {line.length ? line.map((span, at) => <Styled key={at} span={span} />) : ' '}
+              </div>
+            ))
         ) : (
           <span style={{ color: '#98a3b1' }}>{running ? 'Nothing written yet' : 'Nothing was written'}</span>
         )}

@@ -8,7 +8,7 @@ export function usePageToken(): string {
 }
 
 /** Forward and back through pages whose tokens only the server knows; back is the browser's. */
-export function Pager({ next, shown, noun }: { next: string; shown: number; noun: string }) {
+export function Pager({ next, shown, noun, note }: { next: string; shown: number; noun: string; note?: string }) {
   const [parameters] = useSearchParams();
   const navigate = useNavigate();
   const { state } = useLocation();
@@ -22,13 +22,14 @@ export function Pager({ next, shown, noun }: { next: string; shown: number; noun
     return (
       <Text size="xs" c="dimmed" p="xs" px="sm">
         {shown} {noun}
+        {note ? ` · ${note}` : ''}
       </Text>
     );
   }
   return (
     <Group justify="space-between" p="xs" px="sm" component="nav" aria-label="Pages">
       <Text size="xs" c="dimmed">
-        {shown} on this page
+        {shown} on this page{note ? ` · ${note}` : ''}
       </Text>
       <Group gap="xs">
         <Button

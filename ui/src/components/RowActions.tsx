@@ -1,6 +1,7 @@
-import { Button, Group, Text } from '@mantine/core';
+import { ActionIcon, Group, Text } from '@mantine/core';
 import { modals } from '@mantine/modals';
 import { notifications } from '@mantine/notifications';
+import { IconPencil, IconTrash } from '@tabler/icons-react';
 import { useMutation, useQueryClient } from '@tanstack/react-query';
 import { tellError } from './taskActions.tsx';
 
@@ -27,12 +28,12 @@ export function RowActions({ name, list, warning, edit, remove }: Props) {
     onSettled: () => client.invalidateQueries({ queryKey: [list] }),
   });
   return (
-    <Group gap="xs" wrap="nowrap" justify="flex-end">
-      <Button variant="default" aria-label={`Edit ${name}`} onClick={edit}>
-        Edit
-      </Button>
-      <Button
-        variant="default"
+    <Group gap={4} wrap="nowrap" justify="flex-end">
+      <ActionIcon aria-label={`Edit ${name}`} title={`Edit ${name}`} onClick={edit}>
+        <IconPencil size={16} />
+      </ActionIcon>
+      <ActionIcon
+        title={`Delete ${name}`}
         aria-label={`Delete ${name}`}
         loading={removal.isPending}
         onClick={() => {
@@ -47,8 +48,8 @@ export function RowActions({ name, list, warning, edit, remove }: Props) {
           });
         }}
       >
-        Delete
-      </Button>
+        <IconTrash size={16} />
+      </ActionIcon>
     </Group>
   );
 }

@@ -50,3 +50,12 @@ export function FullTime({ time, zone = viewerZone() }: Props) {
     </time>
   );
 }
+
+/** The heading of a column of times, with the zone in which they are. */
+export function InZone({ zone, children }: { zone: string; children: string }) {
+  return (
+    <>
+      {children} <span className="zone">{zone}</span>
+    </>
+  );
+}

@@ -2,10 +2,12 @@ import { Link } from 'react-router';
 import type { Execution } from '../api/types.ts';
 import { formatDuration } from '../lib/duration.ts';
 import { latenessMs, runMs } from '../lib/stats.ts';
+import { viewerZone } from '../lib/time.ts';
 import { useNow } from '../lib/useNow.ts';
 import { DataTable, type Column } from './DataTable.tsx';
+import { Name } from './Name.tsx';
 import { StateBadge } from './State.tsx';
-import { When } from './When.tsx';
+import { InZone, When } from './When.tsx';
 
 interface Props {
   label: string;
@@ -16,11 +18,11 @@ interface Props {
   compact?: boolean;
 }
 
-/** Executions, newest first, each with a link to its page. */
+/** Executions, newest first; the time leads to the execution, the name to its task. */
 export function ExecutionTable({ label, rows, zone, hideTask, compact }: Props) {
   const columns = [
     ...(hideTask ? [] : [TASK]),
-    nominal(zone, hideTask ?? false),
+    nominal(zone),
     state(hideTask ?? false),
     ...(compact ? REST.filter(({ id }) => id === 'duration') : REST),
   ];
@@ -38,8 +40,8 @@ const TASK: Column<Execution> = {
   header: 'Task',
   cell: ({ row }) => (
     <>
-      <Link to={`/executions/${row.original.id}`} className="wrap-anywhere">
-        {row.original.task}
+      <Link to={`/tasks/${row.original.task ?? ''}`}>
+        <Name>{row.original.task}</Name>
       </Link>
       <div className="narrow">
         <StateBadge state={row.original.state} />
@@ -49,14 +51,15 @@ const TASK: Column<Execution> = {
   meta: { className: 'grow' },
 };
 
-function nominal(zone: string | undefined, link: boolean): Column<Execution> {
+function nominal(zone = viewerZone()): Column<Execution> {
   return {
     id: 'nominal',
-    header: 'Nominal time',
-    cell: ({ row }) => {
-      const when = <When time={row.original.nominalTime} zone={zone} />;
-      return link ? <Link to={`/executions/${row.original.id}`}>{when}</Link> : when;
-    },
+    header: () => <InZone zone={zone}>Nominal time</InZone>,
+    cell: ({ row }) => (
+      <Link to={`/executions/${row.original.id}`}>
+        <When time={row.original.nominalTime} zone={zone} />
+      </Link>
+    ),
   };
 }
 
@@ -107,7 +110,9 @@ function Running({ execution }: { execution: Execution }) {
 
 /** Exit code or HTTP status, and the error. */
 export function Result({ execution }: { execution: Pick<Execution, 'exitCode' | 'httpStatus' | 'error'> }) {
-  const { exitCode, httpStatus, error } = execution;
+  const { exitCode, httpStatus } = execution;
+  // The error of a program that ended by itself is its exit code once more.
+  const error = execution.error === `exit code ${String(exitCode)}` ? '' : execution.error;
   const code =
     exitCode !== undefined
       ? exitCode < 0

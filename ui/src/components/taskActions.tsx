@@ -3,16 +3,25 @@ import { modals } from '@mantine/modals';
 import { notifications } from '@mantine/notifications';
 import { useQueryClient } from '@tanstack/react-query';
 import { deleteTask, pauseTask, resumeTask, runTask } from '../api/calls.ts';
+import { formatTime, viewerZone } from '../lib/time.ts';
+import { askResumeTime } from './pauseDialog.tsx';
 
-export type TaskAction = 'run' | 'pause' | 'resume' | 'delete';
+export type TaskAction = 'run' | 'pause' | 'pauseUntil' | 'resume' | 'delete';
 
-const CALLS: Record<TaskAction, (name: string) => Promise<unknown>> = {
+const CALLS: Record<TaskAction, (name: string, resumeTime: string) => Promise<unknown>> = {
   run: runTask,
-  pause: pauseTask,
+  pause: (name) => pauseTask(name),
+  pauseUntil: pauseTask,
   resume: resumeTask,
   delete: deleteTask,
 };
-const DONE: Record<TaskAction, string> = { run: 'Started', pause: 'Paused', resume: 'Resumed', delete: 'Deleted' };
+const DONE: Record<TaskAction, string> = {
+  run: 'Started',
+  pause: 'Paused',
+  pauseUntil: 'Paused',
+  resume: 'Resumed',
+  delete: 'Deleted',
+};
 const AT_ONCE = 6;
 
 /** Tells what went wrong. */
@@ -20,18 +29,20 @@ export function tellError(title: string, error: unknown): void {
   notifications.show({ color: 'red', title, message: error instanceof Error ? error.message : String(error) });
 }
 
-/** Does something with one or many tasks and tells how it went; deleting asks first. Resolves to the names that succeeded. */
+/** Does something with one or many tasks and tells how it went; deleting asks first, and a pause with an end asks for it. Resolves to the names that succeeded. */
 export function useTaskAction(): (action: TaskAction, names: string[]) => Promise<string[]> {
   const client = useQueryClient();
   return async (action, names) => {
     if (action === 'delete' && !(await confirmDelete(names))) return [];
+    const resumeTime = action === 'pauseUntil' ? await askResumeTime(called(names)) : '';
+    if (resumeTime === undefined) return [];
     const failures: [string, unknown][] = [];
     const succeeded: string[] = [];
     const waiting = [...names];
     const worker = async () => {
       for (let name = waiting.shift(); name !== undefined; name = waiting.shift()) {
         try {
-          await CALLS[action](name);
+          await CALLS[action](name, resumeTime);
           succeeded.push(name);
         } catch (error) {
           failures.push([name, error]);
@@ -41,8 +52,8 @@ export function useTaskAction(): (action: TaskAction, names: string[]) => Promis
     await Promise.all(Array.from({ length: Math.min(AT_ONCE, names.length) }, worker));
     for (const key of ['tasks', 'task', 'executions', 'cluster']) void client.invalidateQueries({ queryKey: [key] });
     if (succeeded.length) {
-      const what = succeeded.length === 1 ? succeeded.join('') : `${String(succeeded.length)} tasks`;
-      notifications.show({ message: `${DONE[action]} ${what}`, autoClose: 3000 });
+      const until = resumeTime && ` until ${formatTime(Date.parse(resumeTime), viewerZone())}`;
+      notifications.show({ message: `${DONE[action]} ${called(succeeded)}${until}`, autoClose: 3000 });
     }
     const [first] = failures;
     if (first) {
@@ -53,11 +64,14 @@ export function useTaskAction(): (action: TaskAction, names: string[]) => Promis
   };
 }
 
+function called(names: string[]): string {
+  return names.length === 1 ? names.join('') : `${String(names.length)} tasks`;
+}
+
 function confirmDelete(names: string[]): Promise<boolean> {
-  const what = names.length === 1 ? names.join('') : `${String(names.length)} tasks`;
   return new Promise((resolve) => {
     const id = modals.openConfirmModal({
-      title: `Delete ${what}?`,
+      title: `Delete ${called(names)}?`,
       children: (
         <Text size="sm">
           It will not fire again. What ran stays on record until retention removes it. An execution under way goes on.

@@ -1,7 +1,7 @@
-import type { Action, Schedule } from '../api/types.ts';
+import type { Action, Schedule, Task } from '../api/types.ts';
 import { cronInWords } from './cron.ts';
 import { formatDuration, protoDurationMs } from './duration.ts';
-import { viewerZone } from './time.ts';
+import { isZone, viewerZone } from './time.ts';
 import { joinWords } from './words.ts';
 
 /** A schedule in a few characters, for tables. */
@@ -14,6 +14,12 @@ export function scheduleShort(schedule: Schedule | undefined): string {
   return schedule?.at ? 'once' : '–';
 }
 
+/** When a task fires, in a few characters: by its schedule, or after which tasks. */
+export function taskShort({ schedule, after }: Pick<Task, 'schedule' | 'after'>): string {
+  if (schedule || !after?.length) return scheduleShort(schedule);
+  return after.length === 1 ? `after ${after[0]?.task ?? ''}` : `after ${String(after.length)} tasks`;
+}
+
 /** A schedule in words. */
 export function scheduleWords(schedule: Schedule | undefined): string {
   if (schedule?.cron) return cronInWords(schedule.cron.expression ?? '') ?? 'By a cron expression';
@@ -24,10 +30,22 @@ export function scheduleWords(schedule: Schedule | undefined): string {
   return schedule?.at ? 'Once' : 'After other tasks';
 }
 
-/** The zone in which the task's times are shown: that of its cron schedule, otherwise the viewer's. */
+/** The zone in which the task's times are shown: that of its schedule, of a union's first that has one, or the viewer's. */
 export function taskZone(schedule: Schedule | undefined): string {
-  const walled = schedule?.cron ?? schedule?.rrule;
-  return walled ? walled.timeZone || 'UTC' : viewerZone();
+  return ownZone(schedule) ?? viewerZone();
+}
+
+/** The zone that a schedule is read in, if it is read in any. */
+export function ownZone(schedule: Schedule | undefined): string | undefined {
+  if (schedule?.cron) return schedule.cron.timeZone || 'UTC';
+  if (schedule?.rrule) return schedule.rrule.timeZone || namedZone(schedule.rrule.lines ?? '') || 'UTC';
+  return schedule?.union?.schedules?.map(ownZone).find((zone) => zone !== undefined);
+}
+
+/** The zone that the lines of a recurrence name, if this browser knows it. */
+function namedZone(lines: string): string | undefined {
+  const named = /TZID=([^:;\s]+)/.exec(lines)?.[1];
+  return named !== undefined && isZone(named) ? named : undefined;
 }
 
 /** What the action is, and what it does. */

@@ -25,6 +25,7 @@ export function runMs(execution: Execution, nowMs: number): number | undefined {
 
 /** From the nominal time to the start of the last attempt; undefined before it starts. */
 export function latenessMs(execution: Execution): number | undefined {
+  if (execution.trigger === 'TRIGGER_BACKFILL') return undefined;
   const nominal = timeMs(execution.nominalTime);
   const start = timeMs(execution.startTime);
   return nominal === undefined || start === undefined ? undefined : start - nominal;
@@ -134,7 +135,10 @@ export function timingSteps(execution: Execution, nowMs: number): Step[] {
   const fire = timeMs(execution.fireTime);
   const start = timeMs(execution.startTime);
   const end = timeMs(execution.endTime) ?? (isEnded(execution) ? undefined : nowMs);
-  const steps: Step[] = [{ name: 'Nominal time to decision', fromMs: nominal, toMs: fire, tone: 'idle' }];
+  const steps: Step[] = [];
+  // A backfill lies any time behind the nominal time, beside which the rest would not be seen.
+  if (execution.trigger !== 'TRIGGER_BACKFILL')
+    steps.push({ name: 'Nominal time to decision', fromMs: nominal, toMs: fire, tone: 'idle' });
   let since = fire;
   for (const past of execution.pastAttempts ?? []) {
     const [from, to] = [timeMs(past.startTime), timeMs(past.endTime)];
@@ -143,7 +147,7 @@ export function timingSteps(execution: Execution, nowMs: number): Step[] {
     steps.push({ name: `Attempt ${number}`, fromMs: from, toMs: to, tone: 'bad' });
     since = to ?? since;
   }
-  const tried = steps.length > 1;
+  const tried = (execution.pastAttempts?.length ?? 0) > 0;
   steps.push({
     name: tried ? waitName(String(execution.attempt ?? 1)) : 'Decision to start',
     fromMs: since,

@@ -1,5 +1,15 @@
 import { describe, expect, it } from 'vitest';
-import { formatOffset, formatRelative, formatShort, formatTime, hourOf, isZone, msToZoned, zonedToMs } from './time.ts';
+import {
+  formatOffset,
+  formatRelative,
+  formatShort,
+  formatTime,
+  hourOf,
+  isZone,
+  msToZoned,
+  pauseEnds,
+  zonedToMs,
+} from './time.ts';
 
 const at = (text: string) => Date.parse(text);
 const ZONES = ['UTC', 'Europe/Berlin', 'America/New_York', 'Asia/Kolkata', 'Australia/Lord_Howe', 'Pacific/Apia'];
@@ -65,4 +75,19 @@ it('says how far a time is from now', () => {
 it('knows zones from other words', () => {
   expect(isZone('Europe/Berlin')).toBe(true);
   expect(isZone('Europe/Atlantis')).toBe(false);
+});
+
+describe('ends of a pause', () => {
+  it('are counted in the zone of the viewer, also on the day before a clock change', () => {
+    expect(pauseEnds(at('2026-03-28T12:00:30Z'), 'Europe/Berlin')).toEqual([
+      { name: '1 hour', local: '2026-03-28T14:01:00' },
+      { name: '8 hours', local: '2026-03-28T21:01:00' },
+      { name: 'Tomorrow at 9', local: '2026-03-29T09:00:00' },
+      { name: 'Monday at 9', local: '2026-03-30T09:00:00' },
+    ]);
+  });
+
+  it('find the next Monday on a Monday', () => {
+    expect(pauseEnds(at('2026-11-23T23:30:00Z'), 'UTC').at(-1)?.local).toBe('2026-11-30T09:00:00');
+  });
 });

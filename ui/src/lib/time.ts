@@ -145,3 +145,17 @@ export function zonedToMs(local: string, zone: string): number | null {
 export function msToZoned(ms: number, zone: string): string {
   return formatTime(ms, zone).replace(' ', 'T');
 }
+
+/** Lengths of time that a pause is often meant to take: what they are called, and their end as `msToZoned` says it. */
+export function pauseEnds(nowMs: number, zone: string): { name: string; local: string }[] {
+  const minute = Math.ceil(nowMs / 60_000) * 60_000;
+  const today = zonedToMs(`${formatDate(nowMs, zone)}T12:00`, zone) ?? nowMs;
+  const morning = (days: number) => `${formatDate(today + days * 86_400_000, zone)}T09:00:00`;
+  const weekday = (new Date(`${formatDate(nowMs, zone)}T12:00:00Z`).getUTCDay() + 6) % 7;
+  return [
+    { name: '1 hour', local: msToZoned(minute + 3_600_000, zone) },
+    { name: '8 hours', local: msToZoned(minute + 8 * 3_600_000, zone) },
+    { name: 'Tomorrow at 9', local: morning(1) },
+    { name: 'Monday at 9', local: morning(7 - weekday) },
+  ];
+}

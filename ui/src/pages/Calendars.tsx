@@ -9,10 +9,11 @@ import { usePollMs } from '../api/live.ts';
 import { Problem } from '../api/problem.ts';
 import type { Calendar } from '../api/types.ts';
 import { DataTable, type Column } from '../components/DataTable.tsx';
+import { Name } from '../components/Name.tsx';
 import { PageHead, Panel } from '../components/Panel.tsx';
 import { Empty, Remote } from '../components/Remote.tsx';
 import { RowActions } from '../components/RowActions.tsx';
-import { When } from '../components/When.tsx';
+import { InZone, When } from '../components/When.tsx';
 import { formatCount } from '../lib/duration.ts';
 import { exclusionLines, readExclusions } from '../lib/form/exclusions.ts';
 import { numbered } from '../lib/form/form.ts';
@@ -53,7 +54,7 @@ const COLUMNS: Column<Calendar>[] = [
   {
     id: 'name',
     header: 'Calendar',
-    cell: ({ row }) => <span className="wrap-anywhere">{row.original.name}</span>,
+    cell: ({ row }) => <Name>{row.original.name}</Name>,
     meta: { className: 'grow' },
   },
   {
@@ -65,13 +66,13 @@ const COLUMNS: Column<Calendar>[] = [
   { id: 'tasks', header: 'Tasks', cell: ({ row }) => formatCount(row.original.tasks), meta: { className: 'end' } },
   {
     id: 'changed',
-    header: 'Changed',
+    header: () => <InZone zone={viewerZone()}>Changed</InZone>,
     cell: ({ row }) => <When time={row.original.updateTime} />,
     meta: { className: 'wide' },
   },
   {
     id: 'actions',
-    header: '',
+    header: () => <span className="skip">Actions</span>,
     cell: ({ row }) => (
       <RowActions
         name={row.original.name ?? ''}

@@ -5,6 +5,7 @@ import { useMutation, useQuery } from '@tanstack/react-query';
 import { Link, useNavigate, useParams } from 'react-router';
 import { cancelExecution, getOutput, runTask } from '../api/calls.ts';
 import { useLive } from '../api/live.ts';
+import { useFollowedOutput } from '../api/output.ts';
 import { useExecution } from '../api/queries.ts';
 import { Problem } from '../api/problem.ts';
 import type { Attempt, Execution } from '../api/types.ts';
@@ -78,7 +79,7 @@ function Details({ execution }: { execution: Execution }) {
         </Panel>
       ) : null}
       <Panel title="Output">
-        <LiveOutput execution={execution} ended={ended} />
+        <LiveOutput key={`${execution.id} ${String(execution.attempt)}`} execution={execution} ended={ended} />
       </Panel>
     </Stack>
   );
@@ -225,15 +226,22 @@ function Attempts({ attempts }: { attempts: Attempt[] }) {
   );
 }
 
+/** The output of one attempt: sent by the node while it runs, asked for each second when that fails, and once in the end. */
 function LiveOutput({ execution, ended }: { execution: Execution; ended: boolean }) {
+  const started = execution.startTime !== undefined;
+  const followed = useFollowedOutput(execution.id, started && !ended);
   const output = useQuery({
     queryKey: ['output', execution.id, execution.attempt, ended],
     queryFn: ({ signal }) => getOutput(execution.id, signal),
-    enabled: execution.startTime !== undefined || ended,
+    enabled: ended || (started && followed?.open === false),
     placeholderData: (before) => before,
     refetchInterval: ended ? false : OUTPUT_POLL_MS,
   });
-  if (execution.startTime === undefined && !ended) return <Empty title="It waits to start" />;
+  if (!started && !ended) return <Empty title="It waits to start" />;
+  const asked = output.isPlaceholderData ? undefined : output.data;
+  const sent =
+    followed && !(ended && asked) && followed.text.length >= (asked?.text.length ?? 0) ? followed : undefined;
+  if (sent) return <Output text={sent.text} truncatedBytes={sent.truncatedBytes} running={!ended} />;
   return (
     <Remote query={output}>
       {(data) => <Output text={data.text} truncatedBytes={data.truncatedBytes} running={!ended} />}

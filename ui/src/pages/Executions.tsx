@@ -80,7 +80,7 @@ function Filters({ view, onChange }: { view: ExecutionView; onChange: (view: Exe
       <MultiSelect
         label="States"
         size="sm"
-        flex="1 1 240px"
+        flex="1 1 150px"
         placeholder={view.states.length ? '' : 'All'}
         value={view.states}
         data={EXECUTION_STATES.map((state) => ({ value: state, label: wordOf(state) }))}
@@ -91,7 +91,7 @@ function Filters({ view, onChange }: { view: ExecutionView; onChange: (view: Exe
       />
       <Select
         label="Nominal time"
-        flex="0 1 150px"
+        flex="1 1 150px"
         value={view.since || 'all'}
         allowDeselect={false}
         data={[

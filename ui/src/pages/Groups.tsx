@@ -9,6 +9,7 @@ import { usePollMs } from '../api/live.ts';
 import { Problem } from '../api/problem.ts';
 import type { Group } from '../api/types.ts';
 import { DataTable, type Column } from '../components/DataTable.tsx';
+import { Name } from '../components/Name.tsx';
 import { PageHead, Panel } from '../components/Panel.tsx';
 import { Empty, Remote } from '../components/Remote.tsx';
 import { RowActions } from '../components/RowActions.tsx';
@@ -46,11 +47,23 @@ export function GroupsPage() {
   );
 }
 
+function starts({ maxStarts, period }: Group): string {
+  return `${formatCount(maxStarts)} in ${formatDuration(protoDurationMs(period) ?? DEFAULT_PERIOD_MS)}`;
+}
+
 const COLUMNS: Column<Group>[] = [
   {
     id: 'name',
     header: 'Group',
-    cell: ({ row }) => <span className="wrap-anywhere">{row.original.name}</span>,
+    cell: ({ row: { original } }) => (
+      <>
+        <Name>{original.name}</Name>
+        <div className="narrow muted small">
+          {original.maxStarts ? `${starts(original)} · ` : ''}
+          {formatCount(original.tasks)} {original.tasks === 1 ? 'task' : 'tasks'}
+        </div>
+      </>
+    ),
     meta: { className: 'grow' },
   },
   {
@@ -63,10 +76,7 @@ const COLUMNS: Column<Group>[] = [
   {
     id: 'starts',
     header: 'Starts',
-    cell: ({ row: { original } }) =>
-      original.maxStarts
-        ? `${formatCount(original.maxStarts)} in ${formatDuration(protoDurationMs(original.period) ?? DEFAULT_PERIOD_MS)}`
-        : 'no limit',
+    cell: ({ row: { original } }) => (original.maxStarts ? starts(original) : 'no limit'),
     meta: { className: 'wide nowrap' },
   },
   {
@@ -78,7 +88,7 @@ const COLUMNS: Column<Group>[] = [
   { id: 'tasks', header: 'Tasks', cell: ({ row }) => formatCount(row.original.tasks), meta: { className: 'end wide' } },
   {
     id: 'actions',
-    header: '',
+    header: () => <span className="skip">Actions</span>,
     cell: ({ row }) => (
       <RowActions
         name={row.original.name ?? ''}

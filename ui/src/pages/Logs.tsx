@@ -9,14 +9,16 @@ import { EXECUTION_STATES, type ExecutionState, type LogRecord } from '../api/ty
 import { ChangeKind } from '../components/changes.tsx';
 import { DataTable, type Column } from '../components/DataTable.tsx';
 import { Result } from '../components/executionTable.tsx';
+import { Name } from '../components/Name.tsx';
 import { Pager, usePageToken } from '../components/Pager.tsx';
 import { PageHead, Panel } from '../components/Panel.tsx';
 import { Empty, Remote } from '../components/Remote.tsx';
 import { StateBadge, wordOf } from '../components/State.tsx';
-import { Relative, When } from '../components/When.tsx';
+import { InZone, Relative, When } from '../components/When.tsx';
 import { formatDuration } from '../lib/duration.ts';
 import { highlight } from '../lib/highlight.ts';
 import { runMs } from '../lib/stats.ts';
+import { viewerZone } from '../lib/time.ts';
 import { RANGES_MS, readLogView, writeLogView, type LogView } from '../lib/urlState.ts';
 
 const PAGE = 50;
@@ -182,11 +184,11 @@ function logColumns(query: string): Column<LogRecord>[] {
   return [
     {
       id: 'time',
-      header: 'Time',
+      header: () => <InZone zone={viewerZone()}>Time</InZone>,
       cell: ({ row }) => (
         <>
           <When time={row.original.time} />
-          <div className="muted" style={{ fontSize: 12 }}>
+          <div className="muted small">
             <Relative time={row.original.time} />
           </div>
         </>
@@ -197,7 +199,7 @@ function logColumns(query: string): Column<LogRecord>[] {
       id: 'what',
       header: 'What',
       cell: ({ row: { original } }) => <What record={original} query={query} />,
-      meta: { className: 'grow' },
+      meta: { className: 'fill' },
     },
     {
       id: 'state',
@@ -212,7 +214,7 @@ function logColumns(query: string): Column<LogRecord>[] {
         const ms = original.execution ? runMs(original.execution, Date.now()) : undefined;
         return ms === undefined ? <span className="muted">–</span> : formatDuration(ms);
       },
-      meta: { className: 'end nowrap wide' },
+      meta: { className: 'end nowrap wide tight' },
     },
   ];
 }
@@ -228,8 +230,8 @@ function What({ record, query }: { record: LogRecord; query: string }) {
   return (
     <>
       <Group gap={8}>
-        <Link to={to} className="wrap-anywhere" style={{ fontWeight: 500 }}>
-          {task}
+        <Link to={to} style={{ fontWeight: 500 }}>
+          <Name>{task}</Name>
         </Link>
         <span className="narrow">
           <RecordState record={record} />

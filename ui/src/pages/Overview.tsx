@@ -9,12 +9,14 @@ import type { ClusterStatus, LogCounts, Page, Task } from '../api/types.ts';
 import { FiresChart, FiresLegend, LatenessChart } from '../components/charts.tsx';
 import { ExecutionTable } from '../components/executionTable.tsx';
 import { NodeCards } from '../components/Nodes.tsx';
+import { Name } from '../components/Name.tsx';
 import { PageHead, Panel } from '../components/Panel.tsx';
 import { Empty, Remote } from '../components/Remote.tsx';
-import { Relative, When } from '../components/When.tsx';
-import { scheduleShort, taskZone } from '../lib/describe.ts';
+import { InZone, Relative, When } from '../components/When.tsx';
+import { scheduleShort } from '../lib/describe.ts';
 import { formatCount, formatDuration, protoDurationMs } from '../lib/duration.ts';
 import { perMinute, tally } from '../lib/stats.ts';
+import { viewerZone } from '../lib/time.ts';
 import { useNow } from '../lib/useNow.ts';
 
 const MINUTES = 30;
@@ -168,7 +170,9 @@ function Upcoming({ page }: { page: Page<Task> }) {
           <tr>
             <th className="grow">Task</th>
             <th className="wide">Schedule</th>
-            <th>Nominal time</th>
+            <th>
+              <InZone zone={viewerZone()}>Nominal time</InZone>
+            </th>
             <th className="end wide">In</th>
           </tr>
         </thead>
@@ -176,13 +180,13 @@ function Upcoming({ page }: { page: Page<Task> }) {
           {rows.map((task) => (
             <tr key={task.name}>
               <td className="grow">
-                <Link to={`/tasks/${task.name}`} className="wrap-anywhere">
-                  {task.name}
+                <Link to={`/tasks/${task.name}`}>
+                  <Name>{task.name}</Name>
                 </Link>
               </td>
               <td className="wide mono nowrap">{scheduleShort(task.schedule)}</td>
               <td>
-                <When time={task.nextFireTime} zone={taskZone(task.schedule)} />
+                <When time={task.nextFireTime} />
                 <div className="narrow muted">
                   <Relative time={task.nextFireTime} />
                 </div>

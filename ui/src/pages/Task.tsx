@@ -1,5 +1,6 @@
-import { Button, Group, SegmentedControl, Stack, Tabs } from '@mantine/core';
+import { Button, Group, Menu, SegmentedControl, Stack, Tabs } from '@mantine/core';
 import { useDocumentTitle } from '@mantine/hooks';
+import { IconChevronDown, IconCopy, IconHistoryToggle, IconPlayerPause, IconTrash } from '@tabler/icons-react';
 import { useQuery } from '@tanstack/react-query';
 import { useState } from 'react';
 import { Link, useNavigate, useParams, useSearchParams } from 'react-router';
@@ -8,6 +9,7 @@ import { useLive } from '../api/live.ts';
 import { Problem } from '../api/problem.ts';
 import { LARGEST_PAGE, useExecutions, useLedger, useTask } from '../api/queries.ts';
 import type { Execution, LedgerEntry, MisfirePolicy, Page, Task } from '../api/types.ts';
+import { openBackfill } from '../components/BackfillDialog.tsx';
 import { Changes } from '../components/changes.tsx';
 import { DurationChart, HeatMap, YearMap } from '../components/charts.tsx';
 import { DataTable, type Column } from '../components/DataTable.tsx';
@@ -18,7 +20,7 @@ import { PageHead, Panel } from '../components/Panel.tsx';
 import { Empty, Remote } from '../components/Remote.tsx';
 import { StateBadge } from '../components/State.tsx';
 import { useTaskAction, type TaskAction } from '../components/taskActions.tsx';
-import { FullTime, Relative, When } from '../components/When.tsx';
+import { FullTime, InZone, Relative, When } from '../components/When.tsx';
 import { utf8OrNull } from '../lib/bytes.ts';
 import { actionWords, scheduleWords, taskZone } from '../lib/describe.ts';
 import { formatBytes, formatCount, formatDuration, protoDurationMs } from '../lib/duration.ts';
@@ -52,7 +54,7 @@ export function TaskPage() {
     <Remote query={task} rows={8}>
       {(data) => (
         <Stack gap="md">
-          <PageHead title={data.name} note={<StateBadge state={data.state} />} actions={<Actions task={data} />} />
+          <PageHead title={data.name} note={<TaskNote task={data} />} actions={<Actions task={data} />} />
           <div className="grid-2">
             <Panel title="Definition">
               <Definition task={data} />
@@ -92,12 +94,52 @@ function Actions({ task }: { task: Task }) {
       <Button variant="default" component={Link} to={`/tasks/${task.name}/edit`}>
         Edit
       </Button>
-      <Button variant="default" component={Link} to={`/register?from=${task.name}`}>
-        Duplicate
-      </Button>
-      <Button variant="default" c="var(--bad-fg)" onClick={run('delete')} loading={busy === 'delete'}>
-        Delete
-      </Button>
+      <Menu position="bottom-end" width={190}>
+        <Menu.Target>
+          <Button
+            variant="default"
+            rightSection={<IconChevronDown size={14} />}
+            loading={busy === 'delete' || busy === 'pauseUntil'}
+          >
+            More
+          </Button>
+        </Menu.Target>
+        <Menu.Dropdown>
+          <Menu.Item leftSection={<IconPlayerPause size={14} />} onClick={run('pauseUntil')}>
+            Pause until…
+          </Menu.Item>
+          {task.schedule ? (
+            <Menu.Item
+              leftSection={<IconHistoryToggle size={14} />}
+              onClick={() => {
+                openBackfill(task);
+              }}
+            >
+              Backfill…
+            </Menu.Item>
+          ) : null}
+          <Menu.Item component={Link} to={`/register?from=${task.name}`} leftSection={<IconCopy size={14} />}>
+            Duplicate
+          </Menu.Item>
+          <Menu.Divider />
+          <Menu.Item c="var(--bad-fg)" leftSection={<IconTrash size={14} />} onClick={run('delete')}>
+            Delete
+          </Menu.Item>
+        </Menu.Dropdown>
+      </Menu>
+    </>
+  );
+}
+
+function TaskNote({ task }: { task: Task }) {
+  return (
+    <>
+      <StateBadge state={task.state} />
+      {task.paused && task.resumeTime ? (
+        <span className="muted">
+          resumes <Relative time={task.resumeTime} />
+        </span>
+      ) : null}
     </>
   );
 }
@@ -174,7 +216,6 @@ function policyFacts(task: Task): [string, React.ReactNode][] {
   if (task.group) facts.push(['Group', <Link to="/groups">{task.group}</Link>]);
   if (task.notifications) facts.push(['Tells', <span className="mono wrap-anywhere">{task.notifications.url}</span>]);
   if (task.priority) facts.push(['Priority', String(task.priority)]);
-  if (task.paused && task.resumeTime) facts.push(['Resumes', <FullTime time={task.resumeTime} />]);
   return facts;
 }
 
@@ -191,6 +232,11 @@ function Bytes({ data }: { data: string }) {
   if (text === null) return <>{formatBytes(Math.floor((data.length * 3) / 4))} that are not text</>;
   return <pre className="code">{text}</pre>;
 }
+
+const CHAIN: Record<string, string> = {
+  CHAIN_CONDITION_FAILURE: 'when it failed',
+  CHAIN_CONDITION_COMPLETION: 'when it ended',
+};
 
 function Fires({ task }: { task: Task }) {
   const zone = taskZone(task.schedule);
@@ -215,10 +261,30 @@ function Fires({ task }: { task: Task }) {
   }
   if (schedule?.calendars?.length)
     facts.push(['Calendars', <Link to="/calendars">{schedule.calendars.join(', ')}</Link>]);
+  if (task.after?.length)
+    facts.push([
+      'Runs after',
+      <Stack gap={2}>
+        {task.after.map((parent) => (
+          <span key={parent.task}>
+            <Link to={`/tasks/${parent.task ?? ''}`}>{parent.task}</Link>{' '}
+            <span className="muted">{CHAIN[parent.on ?? ''] ?? 'when it succeeded'}</span>
+          </span>
+        ))}
+      </Stack>,
+    ]);
   facts.push(['Last fire', <FullTime time={task.lastFireTime} zone={zone} />]);
   facts.push([
     'Next fire',
-    task.paused ? 'None while it is paused' : <FullTime time={task.nextFireTime} zone={zone} />,
+    !task.paused ? (
+      <FullTime time={task.nextFireTime} zone={zone} />
+    ) : task.resumeTime ? (
+      <>
+        After it resumes, <FullTime time={task.resumeTime} zone={zone} />
+      </>
+    ) : (
+      'None while it is paused'
+    ),
   ]);
   const rest = (next.data?.nominalTimes ?? []).filter((time) => time !== task.nextFireTime);
   if (rest.length && task.state === 'TASK_STATE_ACTIVE') {
@@ -415,7 +481,7 @@ function ledgerColumns(zone: string): Column<LedgerEntry>[] {
   return [
     {
       id: 'nominal',
-      header: 'Nominal time',
+      header: () => <InZone zone={zone}>Nominal time</InZone>,
       cell: ({ row: { original } }) => (
         <>
           <When time={original.nominalTime} zone={zone} />

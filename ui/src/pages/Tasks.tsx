@@ -15,10 +15,11 @@ import { useMemo, useState } from 'react';
 import { Link, useSearchParams } from 'react-router';
 import type { TaskFilter } from '../api/calls.ts';
 import { useLive } from '../api/live.ts';
-import { useRecentRuns, useTasks } from '../api/queries.ts';
+import { useCluster, useRecentRuns, useTasks } from '../api/queries.ts';
 import type { RecentRun, Task, TaskState } from '../api/types.ts';
 import { DataTable, type Column } from '../components/DataTable.tsx';
 import { Labels } from '../components/Labels.tsx';
+import { Name } from '../components/Name.tsx';
 import { Pager, usePageToken } from '../components/Pager.tsx';
 import { PageHead, Panel } from '../components/Panel.tsx';
 import { Empty, Remote } from '../components/Remote.tsx';
@@ -26,12 +27,15 @@ import { RunStrip } from '../components/RunStrip.tsx';
 import { StateBadge } from '../components/State.tsx';
 import { useTaskAction, type TaskAction } from '../components/taskActions.tsx';
 import { Relative, When } from '../components/When.tsx';
-import { scheduleShort, scheduleWords, taskZone } from '../lib/describe.ts';
+import { scheduleWords, taskShort, taskZone } from '../lib/describe.ts';
+import { formatCount } from '../lib/duration.ts';
+import { viewerZone } from '../lib/time.ts';
 import { readTaskFilter, writeTaskFilter } from '../lib/urlState.ts';
 
 const PAGE = 50;
 const STRIP = 12;
 const NOTHING: RowSelectionState = {};
+const TIMES = `Times in ${viewerZone()} unless they name a zone`;
 
 export function TasksPage() {
   useDocumentTitle('Tasks · raftsched');
@@ -42,6 +46,7 @@ export function TasksPage() {
   const tasks = useTasks(filter, PAGE, page);
   const [chosen, setChosen] = useState(NOTHING);
   const act = useTaskAction();
+  const count = useCluster().data?.counts?.tasks;
   const names = Object.keys(chosen).filter((name) => chosen[name] && tasks.data?.rows.some((row) => row.name === name));
   const doIt = async (action: TaskAction, which: string[]) => {
     const done = await act(action, which);
@@ -58,7 +63,10 @@ export function TasksPage() {
   const filtered = filter.prefix !== '' || filter.labels.length > 0 || filter.state !== '';
   return (
     <Stack gap="md">
-      <PageHead title="Tasks" />
+      <PageHead
+        title="Tasks"
+        note={count === undefined ? null : <span className="muted">{formatCount(count)} registered</span>}
+      />
       <Panel>
         <Filters
           key={`${filter.prefix}\n${filter.labels.join('\n')}`}
@@ -86,7 +94,7 @@ export function TasksPage() {
                       },
                     }}
                   />
-                  <Pager next={next} shown={rows.length} noun={rows.length === 1 ? 'task' : 'tasks'} />
+                  <Pager next={next} shown={rows.length} noun={rows.length === 1 ? 'task' : 'tasks'} note={TIMES} />
                 </>
               ) : filtered || page ? (
                 <Empty title="No task matches">
@@ -132,7 +140,7 @@ function Filters({ filter, onChange }: { filter: TaskFilter; onChange: (filter: 
         label="Labels"
         placeholder={filter.labels.length ? '' : 'key=value, Enter'}
         size="sm"
-        flex="1 1 200px"
+        flex="1 1 150px"
         value={filter.labels}
         onChange={(labels) => {
           onChange({ ...filter, labels: labels.filter((label) => !label.startsWith('=')) });
@@ -140,7 +148,7 @@ function Filters({ filter, onChange }: { filter: TaskFilter; onChange: (filter: 
       />
       <Select
         label="State"
-        flex="0 1 130px"
+        flex="0 1 120px"
         value={filter.state || 'all'}
         allowDeselect={false}
         data={[
@@ -176,6 +184,9 @@ function Bulk({ names, act }: { names: string[]; act: (action: TaskAction, names
       <Button variant="default" disabled={busy} onClick={run('pause')}>
         Pause
       </Button>
+      <Button variant="default" disabled={busy} onClick={run('pauseUntil')}>
+        Pause until…
+      </Button>
       <Button variant="default" disabled={busy} onClick={run('resume')}>
         Resume
       </Button>
@@ -192,8 +203,8 @@ const COLUMNS: Column<Task>[] = [
     header: 'Name',
     cell: ({ row }) => (
       <>
-        <Link to={`/tasks/${row.original.name}`} className="wrap-anywhere" style={{ fontWeight: 500 }}>
-          {row.original.name}
+        <Link to={`/tasks/${row.original.name}`} style={{ fontWeight: 500 }}>
+          <Name>{row.original.name}</Name>
         </Link>
         <div className="narrow">
           <StateBadge state={row.original.state} />
@@ -212,8 +223,8 @@ const COLUMNS: Column<Task>[] = [
     id: 'schedule',
     header: 'Schedule',
     cell: ({ row }) => (
-      <span className="mono nowrap" title={scheduleWords(row.original.schedule)}>
-        {scheduleShort(row.original.schedule)}
+      <span className="mono" title={scheduleWords(row.original.schedule)}>
+        {taskShort(row.original)}
       </span>
     ),
     meta: { className: 'wide' },
@@ -221,7 +232,14 @@ const COLUMNS: Column<Task>[] = [
   {
     id: 'next',
     header: 'Next fire',
-    cell: ({ row }) => <Fire time={row.original.nextFireTime} task={row.original} />,
+    cell: ({ row: { original } }) =>
+      original.paused && original.resumeTime ? (
+        <span className="muted">
+          resumes <Relative time={original.resumeTime} />
+        </span>
+      ) : (
+        <Fire time={original.nextFireTime} task={original} />
+      ),
     meta: { sort: 'next_fire_time' },
   },
   {
@@ -253,11 +271,10 @@ function Fire({ time, task }: { time: string | undefined; task: Task }) {
   const zone = taskZone(task.schedule);
   return (
     <>
-      <div className="nowrap">
-        <When time={time} zone={zone} /> <span className="muted wide">{task.schedule?.cron ? zone : ''}</span>
-      </div>
-      <div className="muted" style={{ fontSize: 12 }}>
+      <When time={time} zone={zone} />
+      <div className="muted small">
         <Relative time={time} zone={zone} />
+        {zone === viewerZone() ? null : <span className="nowrap"> · {zone}</span>}
       </div>
     </>
   );
@@ -303,6 +320,14 @@ function menuColumn(act: (action: TaskAction, task: Task) => void): Column<Task>
               Pause
             </Menu.Item>
           )}
+          <Menu.Item
+            leftSection={<IconPlayerPause size={14} />}
+            onClick={() => {
+              act('pauseUntil', task);
+            }}
+          >
+            Pause until…
+          </Menu.Item>
           <Menu.Item component={Link} to={`/tasks/${task.name}/edit`} leftSection={<IconPencil size={14} />}>
             Edit
           </Menu.Item>
