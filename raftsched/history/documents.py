@@ -12,6 +12,7 @@ from raftsched.core.rows import ExecutionRow, LedgerRow, parse_ledger_key
 from raftsched.core.wellformed import MAX_US
 from raftsched.history.records import Kind, ledger_key_of
 from raftsched.history.sinks.base import Document
+from raftsched.history.text import plain
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _CHANGES = {1: "CREATED", 2: "UPDATED", 3: "DELETED"}
@@ -55,7 +56,8 @@ def _execution(key: bytes, body: bytes) -> tuple[str, int, dict[str, Any]]:
             "exit_code": row.exit_code if row.HasField("exit_code") else None,
             "http_status": row.http_status if row.HasField("http_status") else None,
             "error": row.error,
-            "output_tail": row.output_tail.decode(errors="replace"),
+            # Other systems show text, not what a terminal would do with it.
+            "output_tail": plain(row.output_tail.decode(errors="replace")),
             "output_size_bytes": row.output_size_bytes,
             "leader": row.leader_id,
             "term": row.term,

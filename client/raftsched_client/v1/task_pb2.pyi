@@ -1391,8 +1391,8 @@ class UpdateTaskRequest(_message.Message):
     def update_mask(self) -> _field_mask_pb2.FieldMask:
         """Top-level fields of Task to replace: labels, schedule, action, time_limit, paused, executor_labels,
         misfire_policy, misfire_threshold, delivery, overlap_policy, max_running, max_queued, retry,
-        start_deadline, priority, jitter, resume_time, misfire_window,
-        misfire_max_runs, after, group, notifications. Required.
+        start_deadline, priority, jitter, group, after, resume_time, misfire_window, misfire_max_runs, placement,
+        notifications. Required.
         """
 
     def __init__(

@@ -1,6 +1,8 @@
 """What a task definition may say: each refusal names its field, and what passes has its defaults written out."""
 
+import json
 from collections.abc import Callable
+from importlib import resources
 
 import pytest
 from google.protobuf.duration_pb2 import Duration
@@ -9,7 +11,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from raftsched_client.v1 import notification_pb2, policy_pb2, task_pb2
 
 from raftsched.api.errors import ApiError
-from raftsched.api.validate import INPUT_FIELDS, changed_task, new_task
+from raftsched.api.validate import INPUT_FIELDS, MUTABLE_FIELDS, changed_task, new_task
 from raftsched.core import references
 
 SECOND = 1_000_000
@@ -310,6 +312,17 @@ def test_a_change_checks_the_whole_definition_and_keeps_the_rest() -> None:
     assert not changed_task(changed, task_pb2.Task(), FieldMask(paths=["labels"]), NOW_US).labels
     with pytest.raises(ApiError):
         changed_task(current, task_pb2.Task(), FieldMask(paths=["action"]), NOW_US)
+
+
+def test_the_description_of_the_mask_names_every_field_that_can_be_replaced() -> None:
+    # Generated from the comments of proto/.
+    comments = json.loads(resources.files("raftsched.rest").joinpath("routes.json").read_text())["comments"]
+    text = comments["raftsched.v1.UpdateTaskRequest.update_mask"]
+    names = text.removeprefix("Top-level fields of Task to replace: ").removesuffix(". Required.").split(", ")
+    assert names == [field.name for field in task_pb2.Task.DESCRIPTOR.fields if field.name in MUTABLE_FIELDS]
+    for field in task_pb2.Task.DESCRIPTOR.fields:
+        is_output = comments.get(f"raftsched.v1.Task.{field.name}", "").startswith("Output only")
+        assert is_output == (field.name not in INPUT_FIELDS), field.name
 
 
 def test_a_time_limit_can_be_taken_away() -> None:

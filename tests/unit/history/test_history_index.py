@@ -8,6 +8,7 @@ from raftsched_client.v1 import history_pb2
 from raftsched.core import ids
 from raftsched.core.rows import ExecutionRow
 from raftsched.history import schema
+from raftsched.history.documents import document
 from raftsched.history.follow import Follower
 from raftsched.history.frames import Entry, Parser, Word, entry_frame, parse_entry
 from raftsched.history.index import Index
@@ -44,6 +45,14 @@ def test_an_execution_is_indexed_as_it_ended_even_when_its_steps_were_missed(ben
     (row,) = [row for row in bench.rows() if row[1] == 1]
     assert (row[2], row[3], row[4]) == (SUCCEEDED, "e1", 1000)
     assert bench.keys(query="well") == bench.keys(task="job")
+
+
+def test_what_is_shipped_of_an_output_is_what_a_terminal_would_show(bench):
+    bench.tell(bench.run("job", output=b"\x1b[1;31mred\x1b[0m \x1b]0;title\x07and \xff"))
+    (hit,) = bench.hits()
+    shipped = document(bench.index.sql, hit.seq, "test")
+    assert shipped is not None
+    assert shipped.fields["output_tail"] == "red and \ufffd"
 
 
 def test_text_of_an_earlier_state_is_not_found_any_more(bench):

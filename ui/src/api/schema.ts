@@ -2474,7 +2474,7 @@ export interface operations {
     UpdateTask: {
         parameters: {
             query?: {
-                /** @description Top-level fields of Task to replace: labels, schedule, action, time_limit, paused, executor_labels, misfire_policy, misfire_threshold, delivery, overlap_policy, max_running, max_queued, retry, start_deadline, priority, jitter, resume_time, misfire_window, misfire_max_runs, after, group, notifications. Required. */
+                /** @description Top-level fields of Task to replace: labels, schedule, action, time_limit, paused, executor_labels, misfire_policy, misfire_threshold, delivery, overlap_policy, max_running, max_queued, retry, start_deadline, priority, jitter, group, after, resume_time, misfire_window, misfire_max_runs, placement, notifications. Required. */
                 updateMask?: string;
                 requestId?: string;
             };
