@@ -93,8 +93,15 @@ class ExecutorAgent:
         runners = self._runners = self._machine.runners(Surroundings(settings, self._clock))
         attempts = self._attempts = Attempts(settings, self._clock, runners, self._wake, self._machine)
         copier = self._copier = Copier(
-            attempts.files, self._clock, settings.node_id, self._open_channel, self._metadata, attempts.copied
+            attempts.files,
+            self._clock,
+            settings.node_id,
+            self._open_channel,
+            self._metadata,
+            attempts.copied,
+            settings.data_dir / "outputs-uncopied",
         )
+        copier.resume()
         attempts.on_stored = copier.add
         loop = asyncio.get_running_loop()
         self._over = loop.create_future()

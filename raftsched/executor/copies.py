@@ -1,11 +1,14 @@
 """Gives each stored output to one more node, so that it survives the loss of this executor's disk."""
 
 import asyncio
+import hashlib
 import heapq
+import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from hashlib import blake2b
 from itertools import count
+from pathlib import Path
 
 import grpc
 import structlog
@@ -15,7 +18,7 @@ from raftsched.internal.v1 import executor_pb2 as pb
 from raftsched.internal.v1 import output_pb2 as opb
 from raftsched.internal.v1 import output_pb2_grpc
 from raftsched.ports import Clock
-from raftsched.store.outputs import OutputDamaged, OutputFiles
+from raftsched.store.outputs import OutputDamaged, OutputFiles, file_name, key_of
 
 MAX_WAITING = 10_000
 """Outputs that wait for their copy. Beyond it, the one that would be tried last stays without."""
@@ -44,8 +47,13 @@ class Copier:
         open_channel: Callable[[str], grpc.aio.Channel],
         metadata: Callable[[], Sequence[tuple[str, str]]],
         on_copied: Callable[[AttemptKey, str], None],
+        notes: Path,
     ) -> None:
-        """``on_copied`` is told the attempt and the id of the node that has taken the copy."""
+        """``on_copied`` is told the attempt and the id of the node that has taken the copy.
+
+        ``notes``: a directory that says by empty files which outputs wait, for the process after this one.
+        """
+        self._notes = notes
         self._files = files
         self._clock = clock
         self._own_node_id = own_node_id
@@ -55,7 +63,7 @@ class Copier:
         self.nodes: Sequence[pb.CopyNode] = ()
         """As the leader named them last."""
         self._waiting: list[tuple[float, int, int, AttemptKey, bytes]] = []
-        """When to try, a number, how often it was tried, the attempt, the digest: a heap."""
+        """When to try, a number, how often it was tried, the attempt, the digest (empty: not known): a heap."""
         self._numbers = count()
         self._added = asyncio.Event()
         self._channels: dict[str, grpc.aio.Channel] = {}
@@ -64,7 +72,30 @@ class Copier:
 
     def add(self, key: AttemptKey, sha256: bytes) -> None:
         """Have a copy made of an output that is stored."""
+        # A disk that refuses a note has refused the output before: then a restart forgets that it waits.
+        with suppress(OSError):
+            self._notes.mkdir(exist_ok=True)
+            (self._notes / file_name(key)).touch()
         self._wait(0.0, 0, key, sha256)
+
+    def resume(self) -> int:
+        """Have the copies made that waited when the process before this one ended; how many (``MAX_WAITING`` at most)."""
+        try:
+            found = sorted(os.scandir(self._notes), key=lambda entry: entry.stat().st_mtime_ns, reverse=True)
+        except FileNotFoundError:
+            return 0
+        for entry in found[MAX_WAITING:]:
+            os.unlink(entry.path)
+        for entry in found[:MAX_WAITING]:
+            key = key_of(entry.name)
+            if key is not None:
+                self._wait(0.0, 0, key, b"")
+        return len(self._waiting)
+
+    def _settled(self, key: AttemptKey) -> None:
+        """Nothing more is to be done about it."""
+        with suppress(OSError):
+            (self._notes / file_name(key)).unlink()
 
     def _wait(self, wait_s: float, tries: int, key: AttemptKey, sha256: bytes) -> None:
         due_s = self._clock.monotonic() + wait_s
@@ -101,12 +132,14 @@ class Copier:
         nodes = copy_order(self.nodes, key[0], self._own_node_id)
         if self.nodes and not nodes:
             # A cluster of one node, and this is it.
+            self._settled(key)
             return
         if nodes:
             node = nodes[tries % len(nodes)]
             problem = await self._push(node, key, sha256)
             if not problem:
                 self._on_copied(key, node.id)
+                self._settled(key)
                 return
         else:
             problem = "no leader has named a node yet"
@@ -129,7 +162,8 @@ class Copier:
             size_bytes=stored.size_bytes,
             head_bytes=stored.head_bytes,
             data=stored.data,
-            sha256=sha256,
+            # Not known of what waited before a restart.
+            sha256=sha256 or hashlib.sha256(stored.data).digest(),
         )
         if node.address not in self._channels:
             self._channels[node.address] = self._open_channel(node.address)
@@ -142,4 +176,5 @@ class Copier:
 
     def _give_up(self, key: AttemptKey, reason: str) -> None:
         self.given_up += 1
+        self._settled(key)
         _log.warning("an output has no second copy", attempt=describe(key), reason=reason)

@@ -151,12 +151,12 @@ class OutputFiles:
 
     def keep(self, key: AttemptKey) -> None:
         """Count the file of an attempt that has ended."""
-        self._count(_name(key), self._path(key).stat().st_size)
+        self._count(file_name(key), self._path(key).stat().st_size)
 
     def discard(self, key: AttemptKey) -> None:
         """Delete a file, if it is there."""
         with self._lock:
-            self._delete(_name(key))
+            self._delete(file_name(key))
 
     def put(self, key: AttemptKey, output: StoredOutput, sha256: bytes) -> None:
         """Store a copy, all or nothing. Raises OutputDamaged when the digest is another, OSError."""
@@ -210,11 +210,21 @@ class OutputFiles:
             (self._directory / name).unlink()
 
     def _path(self, key: AttemptKey) -> Path:
-        return self._directory / _name(key)
+        return self._directory / file_name(key)
 
 
-def _name(key: AttemptKey) -> str:
+def file_name(key: AttemptKey) -> str:
+    """What the file of an attempt is called."""
     return f"{ids.to_text(key[0])}-{key[1]}"
+
+
+def key_of(name: str) -> AttemptKey | None:
+    """The attempt whose file is called so; None for any other name."""
+    text, _, attempt = name.rpartition("-")
+    try:
+        return ids.from_text(text), int(attempt)
+    except ValueError:
+        return None
 
 
 def _header(size_bytes: int, head_bytes: int, digest: bytes) -> bytes:
@@ -226,7 +236,7 @@ def find(directories: tuple[Path, ...], key: AttemptKey, sha256: bytes) -> Store
     """The first sound file of an attempt in some directories."""
     for directory in directories:
         try:
-            output = load(directory / _name(key), sha256)
+            output = load(directory / file_name(key), sha256)
         except (OSError, OutputDamaged) as error:
             _log.warning("a stored output cannot be used", directory=str(directory), reason=str(error))
             continue

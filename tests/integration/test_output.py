@@ -182,6 +182,32 @@ def test_output_is_read_from_an_offset(cluster: Cluster) -> None:
     assert (done.stdout, done.stderr) == (expected[-32:], b"")
 
 
+def test_a_copy_that_waits_when_its_executor_is_killed_is_made_after_the_restart(cluster: Cluster) -> None:
+    # An output that the other follower should take, which does not answer: then the executor is killed.
+    still = cluster.follower()
+    awake = [node for node in cluster.nodes if node != still]
+    cluster.nodes[still].send(signal.SIGSTOP)
+    with cluster.client(*awake) as client:
+        client.create_task(task("lines", at=FAR, command=program(MIB // 16)))
+        ids = [client.run_task("lines").id for _ in range(6)]
+        eventually(lambda: all(client.get_execution(each).HasField("end_time") for each in ids), what="all ends")
+        without = [each for each in ids if not client.get_execution(each).output_copy_node_id]
+        assert without, "every output has its copy already"
+    for node in awake:
+        cluster.nodes[node].send(signal.SIGKILL)
+        cluster.nodes[node].kill()
+    cluster.nodes[still].send(signal.SIGCONT)
+    for node in awake:
+        cluster.nodes[node].start()
+    with cluster.client() as client:
+        eventually(
+            lambda: all(client.get_execution(each).output_copy_node_id for each in ids), what="copies", within_s=60
+        )
+    for node in cluster.nodes:
+        notes = cluster.directory / node / "executor" / "outputs-uncopied"
+        eventually(lambda notes=notes: not notes.is_dir() or not list(notes.iterdir()), what="the end of the notes")
+
+
 def test_a_copy_that_cannot_be_made_holds_up_no_report_and_follows_later(cluster: Cluster) -> None:
     still = cluster.follower()
     awake = [node for node in cluster.nodes if node != still]
