@@ -79,7 +79,7 @@ class Copier:
         self._wait(0.0, 0, key, sha256)
 
     def resume(self) -> int:
-        """Have the copies made that waited when the process before this one ended; how many (``MAX_WAITING`` at most)."""
+        """Make the copies that waited when the process before this one ended; how many, ``MAX_WAITING`` at most."""
         try:
             found = sorted(os.scandir(self._notes), key=lambda entry: entry.stat().st_mtime_ns, reverse=True)
         except FileNotFoundError:
