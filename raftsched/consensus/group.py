@@ -9,37 +9,24 @@ before the next tick (Raft dissertation 10.2.1).
 
 from collections import defaultdict, deque
 from collections.abc import Callable
-from typing import Protocol
 
 import structlog
 
+from raftsched.consensus.applier import Applier, StateMachine
 from raftsched.consensus.changes import MemberChanges
 from raftsched.consensus.compaction import compaction_due
 from raftsched.consensus.guard import Guard
 from raftsched.consensus.journal import Journal
 from raftsched.consensus.membership import Change, ChangeDone, Members, Membership
-from raftsched.consensus.messages import COMMAND, CONFIG, AppendEntries, Entry, Message, size_bytes
+from raftsched.consensus.messages import COMMAND, AppendEntries, Message, size_bytes
 from raftsched.consensus.pending import Call, Proposals, Reads
 from raftsched.consensus.settings import Settings
-from raftsched.consensus.snapshot import APPLIED_INDEX_KEY, SnapshotReceiver, applied_index, encode_index
+from raftsched.consensus.snapshot import SnapshotReceiver
 from raftsched.consensus.transfer import Transfer
-from raftsched.ports import Clock, Fate, GroupStatus, Peer, PeerLink, Role, Store, StoreRefused, Table
+from raftsched.ports import Clock, Fate, GroupStatus, Peer, PeerLink, Role, Store
 
 _log = structlog.get_logger(__name__)
 _AT_ONCE, _NEVER = float("-inf"), float("inf")
-
-
-class StateMachine(Protocol):
-    """What the log is for."""
-
-    def apply(self, index: int, command: bytes) -> bytes:
-        """Write what the command does to the store's open batch; the outcome. Raises when an invariant is broken."""
-
-    def committed(self) -> None:
-        """What was applied since the last call is durable, and in what ``Store.read`` shows."""
-
-    def restored(self) -> None:
-        """A snapshot has replaced the state tables."""
 
 
 class GroupFailed(Exception):
@@ -81,7 +68,6 @@ class RaftGroup:
         self._node_id = node.id
         self._store = store
         self._clock = clock
-        self._machine = machine
         self._on_leadership = on_leadership
         self._send = send
         self._settings = settings or Settings()
@@ -96,9 +82,16 @@ class RaftGroup:
             snapshot_needed=self._need_snapshot,
         )
         self._engine = self._guard.engine
-        self._restore_applied()
         self._membership = Membership(store, self._journal, peers)
-        self._new_members: Members | None = None
+        self._applier = Applier(
+            store=store,
+            journal=self._journal,
+            membership=self._membership,
+            machine=machine,
+            clock=clock,
+            settings=self._settings,
+        )
+        self._engine.restore(self._applier.index)
         self._inbound: deque[tuple[str, Message | bool]] = deque()
         self._inbound_bytes: dict[str, int] = defaultdict(int)
         self._endings: list[Call] = []
@@ -121,8 +114,6 @@ class RaftGroup:
         self._received_snapshot: SnapshotReceiver | None = None
         self._leads_in: int | None = None
         self._announced = False
-        self._applied_since: float | None = None
-        self._installed = False
         self._durable_term, self._durable_index = self._engine.term, self._journal.last_index
         self._committing = False
         self._gathering_until = _AT_ONCE
@@ -190,7 +181,7 @@ class RaftGroup:
             term=self.term,
             leader_id="" if asks or self._failed else self._engine.leader_id,
             commit_index=self._engine.commit_index,
-            applied_index=self._applied,
+            applied_index=self._applier.index,
             first_index=self._journal.first_index,
             last_index=self._journal.last_index,
             log_size_bytes=self._journal.size_bytes,
@@ -245,16 +236,15 @@ class RaftGroup:
 
     def next_wakeup(self) -> float:
         """When the next tick is due if nothing comes, on the clock's monotonic scale."""
-        if self._inbound or self._endings or self._changes.waits or self._applied < self._engine.commit_index:
+        if self._inbound or self._endings or self._changes.waits or self._applier.index < self._engine.commit_index:
             return _AT_ONCE
-        delay = self._settings.apply_commit_delay_s
         return min(
             self._guard.next_wakeup(),
             self._gathering_until if self._proposals.waits else _NEVER,
             self._proposals.next_deadline(),
             self._reads.next_deadline(),
             self._transfer.next_deadline(),
-            _NEVER if self._applied_since is None else self._applied_since + delay,
+            self._applier.commit_due_at,
         )
 
     def tick(self) -> None:
@@ -288,14 +278,8 @@ class RaftGroup:
         self._refuse_after_failure()
         self._journal.dirty = False
         self._durable_term, self._durable_index = self._engine.term, self._journal.last_index
-        if self._installed:
-            self._installed = False
-            self._machine.restored()
-        if self._applied_since is not None and self._committing:
-            self._applied_since = None
-            self._machine.committed()
-        if self._new_members is not None and self._committing:
-            members, self._new_members = self._new_members, None
+        members = self._applier.committed() if self._committing else None
+        if members is not None:
             self.on_members(members)
         self._announce_leadership()
         self._send_all()
@@ -326,11 +310,11 @@ class RaftGroup:
         self._guard.tick()
         self._notice_role()
         self._send_appends()
-        self._apply()
-        self._reads.confirm(self._guard.replicator.confirmed_round(), self._applied)
+        self._applier.apply(self._engine.commit_index, self._proposals.applied)
+        self._reads.confirm(self._guard.replicator.confirmed_round(), self._applier.index)
         self._proposals.expire()
         self._reads.expire()
-        self._committing = self._journal.dirty or self._applied_is_wanted()
+        self._committing = self._journal.dirty or self._applier.wants_commit(at_once=self._leads_in is not None)
         if self._committing:
             self._journal.save_commit_index()
         return self._committing
@@ -363,10 +347,9 @@ class RaftGroup:
         else:
             self._journal.restart_at(index, term)
         self._engine.restore(index)
-        self._applied = index
-        self._new_members = self._membership.restored()
+        self._applier.installed(index)
         self._changes.refresh()
-        self._journal.dirty = self._installed = True
+        self._journal.dirty = True
 
     def _take_proposals(self) -> None:
         if self._leads_in is None:
@@ -424,36 +407,9 @@ class RaftGroup:
     def _announce_leadership(self) -> None:
         if self._leads_in is None or self._announced:
             return
-        if self._journal.term_at(self._applied) == self._leads_in:
+        if self._journal.term_at(self._applier.index) == self._leads_in:
             self._announced = True
             self._on_leadership(self._leads_in)
-
-    def _apply(self) -> None:
-        begun, before = self._clock.monotonic(), self._applied
-        while self._applied < self._engine.commit_index:
-            entry = self._journal.entry(self._applied + 1)
-            is_command = entry.data[0] == COMMAND[0]
-            outcome = self._machine.apply(entry.index, entry.data[1:]) if is_command else b""
-            if entry.data[:1] == CONFIG:
-                self._take_members(entry)
-            self._applied = entry.index
-            self._proposals.applied(entry.index, entry.term, outcome)
-            if self._clock.monotonic() - begun >= self._settings.apply_budget_s:
-                break
-        if self._applied != before:
-            self._store.batch().put(Table.META, APPLIED_INDEX_KEY, encode_index(self._applied))
-            if self._applied_since is None:
-                self._applied_since = begun
-
-    def _take_members(self, entry: Entry) -> None:
-        self._new_members = self._membership.applied(entry)
-
-    def _applied_is_wanted(self) -> bool:
-        """Whether what was applied is a reason to commit; else it waits for one, for the log gives it again."""
-        if self._applied_since is None:
-            return False
-        is_late = self._clock.monotonic() >= self._applied_since + self._settings.apply_commit_delay_s
-        return self._leads_in is not None or is_late
 
     def _send_appends(self) -> None:
         """Send what the leader of a term that is on its disk has for its followers; they write while it does.
@@ -489,16 +445,6 @@ class RaftGroup:
             except Exception:  # noqa: BLE001 - whoever proposed must not stop the node
                 _log.exception("a callback of a proposal or read failed; its outcome stands")
 
-    def _restore_applied(self) -> None:
-        with self._store.read() as view:
-            self._applied = applied_index(view)
-        if not self._journal.first_index <= self._applied <= self._journal.last_index:
-            raise StoreRefused(
-                f"the state tables of the store stand at entry {self._applied}, its Raft log has "
-                f"{self._journal.first_index} to {self._journal.last_index}: the store is damaged"
-            )
-        self._engine.restore(self._applied)
-
     def _need_snapshot(self, peer_id: str) -> None:
         if not self.snapshot_source and self._received_snapshot is None:
             self.snapshot_source = peer_id
@@ -506,7 +452,7 @@ class RaftGroup:
 
     def _is_behind(self) -> bool:
         # What is not committed does not count: taking no more could keep it from ever being committed.
-        unapplied_bytes = self._journal.bytes_after(self._applied) - self._journal.bytes_after(
+        unapplied_bytes = self._journal.bytes_after(self._applier.index) - self._journal.bytes_after(
             self._engine.commit_index
         )
         return unapplied_bytes > self._settings.max_unapplied_bytes
@@ -514,7 +460,7 @@ class RaftGroup:
     def _compaction_due(self) -> int | None:
         connected = self._guard.replicator.connected if self._leads_in is not None else lambda _peer_id: False
         needed = [self._engine.match_index(peer_id) for peer_id in self._changes.peer_ids if connected(peer_id)]
-        return compaction_due(self._journal, self._settings, self._applied, needed)
+        return compaction_due(self._journal, self._settings, self._applier.index, needed)
 
 
 def _nothing() -> None:

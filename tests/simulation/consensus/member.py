@@ -4,7 +4,8 @@ import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
-from raftsched.consensus.group import RaftGroup, StateMachine
+from raftsched.consensus.applier import StateMachine
+from raftsched.consensus.group import RaftGroup
 from raftsched.consensus.messages import Message
 from raftsched.consensus.settings import Settings
 from raftsched.consensus.snapshot import SnapshotPart, SnapshotReceiver, SnapshotSender

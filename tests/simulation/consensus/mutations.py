@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import pytest
 
 from raftsched.consensus import guard, pending, replicator
+from raftsched.consensus.applier import Applier
 from raftsched.consensus.changes import MemberChanges
 from raftsched.consensus.elections import Elections
 from raftsched.consensus.engine import Engine
@@ -182,13 +183,7 @@ def leadership_before_the_own_no_op(patch: Patch) -> None:
 
 
 def applied_index_is_not_restored(patch: Patch) -> None:
-    restore = RaftGroup._restore_applied
-
-    def from_the_base(self: RaftGroup) -> None:
-        restore(self)
-        self._applied = self._journal.first_index
-
-    patch.setattr(RaftGroup, "_restore_applied", from_the_base)
+    patch.setattr(Applier, "_restored_index", lambda self: self._journal.first_index)
 
 
 def snapshot_goes_back(patch: Patch) -> None:
@@ -199,8 +194,8 @@ def snapshot_goes_back(patch: Patch) -> None:
             receiver.install()
             self._journal.restart_at(receiver.header.index, receiver.header.term)
             self._engine.restore(receiver.header.index)
-            self._applied = receiver.header.index
-            self._journal.dirty = self._installed = True
+            self._applier.installed(receiver.header.index)
+            self._journal.dirty = True
 
     patch.setattr(RaftGroup, "_take_snapshot", take)
 
@@ -218,7 +213,7 @@ def entries_as_large_as_the_batch(patch: Patch) -> None:
 
 def refuse_while_entries_are_not_committed(patch: Patch) -> None:
     def is_behind(self: RaftGroup) -> bool:
-        return self._journal.bytes_after(self._applied) > self._settings.max_unapplied_bytes
+        return self._journal.bytes_after(self._applier.index) > self._settings.max_unapplied_bytes
 
     patch.setattr(RaftGroup, "_is_behind", is_behind)
 
