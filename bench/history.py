@@ -9,14 +9,16 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 from raftsched_client import Client, ExecutionState, RaftschedError, TaskState, task
 
 from bench.cluster import Cluster
 from bench.herd import herd
-from bench.measure import Figures, Stopwatch, quantile
+from bench.measure import Figures, Stopwatch, usage
 from raftsched.core import ids
 from raftsched.core.model import SECOND_US
 from raftsched.core.model import ExecutionState as State
@@ -33,7 +35,13 @@ _BATCH = 20_000
 
 
 def history(
-    *, tasks: int = 100_000, executions: int = 1_000_000, queries: int = 30, herds: int = 3, first_port: int = 7651
+    *,
+    tasks: int = 100_000,
+    executions: int = 1_000_000,
+    queries: int = 30,
+    herds: int = 5,
+    herd_of: int = 10_000,
+    first_port: int = 7651,
 ) -> Figures:
     """Lists and searches over 100,000 tasks and 1,000,000 executions; the fire rate with the index and without it."""
     figures: Figures = {"tasks": tasks, "executions": executions}
@@ -41,7 +49,7 @@ def history(
         with tempfile.TemporaryDirectory(prefix="raftsched-bench-") as directory:
             figures |= _queries(Path(directory), tasks, executions, queries, first_port)
     if herds:
-        figures |= _fire_rates(herds, first_port)
+        figures |= _fire_rates(herds, herd_of, first_port)
     return figures
 
 
@@ -202,25 +210,59 @@ def _put_execution(store: LmdbStore, number: int, task_number: int, nominal_us: 
     batch.put(Table.LEDGER, ledger_key(row.task, nominal_us, execution_id), ledger.SerializeToString())
 
 
-def _fire_rates(herds: int, port: int) -> Figures:
-    """Herds on fresh clusters, with the index and without, in turn."""
-    rates: dict[str, list[float]] = {"on": [], "off": []}
-    for number in range(2 * herds):
-        kind = ("on", "off")[(number + number // 2) % 2]
-        os.environ["RAFTSCHED_HISTORY__ENABLED"] = "true" if kind == "on" else "false"
-        try:
-            with Cluster(port) as cluster:
-                figures = herd(cluster)
-        finally:
-            del os.environ["RAFTSCHED_HISTORY__ENABLED"]
-        rates[kind].append(float(figures["tasks"]) / float(figures["lateness_max_s"]))
-    on, off = (statistics.median(rates[kind]) for kind in ("on", "off"))
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """One herd on a fresh cluster."""
+
+    fires_per_s: float
+    cpu_s_per_1000: float
+    """Of all nodes, for registering and firing, until the indexes have all of it."""
+
+
+def _fire_rates(herds: int, count: int, port: int) -> Figures:
+    """Herds on fresh clusters, with the index and without, in pairs: what else the machine does meets both alike.
+
+    The first of a pair is one with the index in every second pair. What is compared is the two of a pair: their ratio.
+    """
+    pairs: list[tuple[_Run, _Run]] = []
+    for number in range(herds):
+        order = (True, False) if number % 2 else (False, True)
+        runs = {with_history: _one_herd(with_history, count, port) for with_history in order}
+        pairs.append((runs[True], runs[False]))
+    slower = [(off.fires_per_s - on.fires_per_s) / off.fires_per_s * 100 for on, off in pairs]
+    dearer = [(on.cpu_s_per_1000 - off.cpu_s_per_1000) / off.cpu_s_per_1000 * 100 for on, off in pairs]
+    on, off = ([pair[place] for pair in pairs] for place in (0, 1))
     return {
-        "fires_per_s_with_history": round(on),
-        "fires_per_s_without": round(off),
-        "history_takes_percent": round((off - on) / off * 100, 1),
-        "spread_with_percent": round((max(rates["on"]) - min(rates["on"])) / on * 100, 1),
-        "spread_without_percent": round((max(rates["off"]) - min(rates["off"])) / off * 100, 1),
-        "worst_of_with": round(quantile(rates["on"], 0.0)),
-        "worst_of_without": round(quantile(rates["off"], 0.0)),
+        "herds_of": count,
+        "pairs": herds,
+        **_spread("fires_per_s_with_history", [run.fires_per_s for run in on], 0),
+        **_spread("fires_per_s_without", [run.fires_per_s for run in off], 0),
+        **_spread("history_takes_percent_of_the_rate", slower, 1),
+        **_spread("cpu_s_per_1000_with_history", [run.cpu_s_per_1000 for run in on], 2),
+        **_spread("cpu_s_per_1000_without", [run.cpu_s_per_1000 for run in off], 2),
+        **_spread("history_adds_percent_of_cpu", dearer, 1),
+    }
+
+
+def _one_herd(with_history: bool, count: int, port: int) -> _Run:
+    os.environ["RAFTSCHED_HISTORY__ENABLED"] = "true" if with_history else "false"
+    try:
+        with Cluster(port) as cluster:
+            before = usage(cluster.pids())
+            figures = herd(cluster, count=count)
+            if with_history:
+                for endpoint in cluster.endpoints:
+                    with Client(endpoint, timeout=30) as client:
+                        _eventually(partial(_is_complete, client, count), within_s=300)
+            after = usage(cluster.pids())
+    finally:
+        del os.environ["RAFTSCHED_HISTORY__ENABLED"]
+    return _Run(count / float(figures["lateness_max_s"]), (after.cpu_s - before.cpu_s) / count * 1000)
+
+
+def _spread(name: str, values: list[float], digits: int) -> Figures:
+    return {
+        name: round(statistics.median(values), digits),
+        f"{name}_least": round(min(values), digits),
+        f"{name}_most": round(max(values), digits),
     }
