@@ -1,6 +1,7 @@
 """What the leader accepts from the stream of an executor. Whoever reaches the port can open one: it is checked."""
 
 from raftsched.core.wellformed import MAX_US
+from raftsched.internal.v1 import command_pb2 as pb
 from raftsched.internal.v1 import executor_pb2 as xpb
 
 MAX_ID_CHARACTERS = 200
@@ -48,24 +49,32 @@ def message_problem(message: xpb.ConnectRequest) -> str:
     return ""
 
 
-def trimmed(report: xpb.AttemptReport) -> xpb.AttemptReport:
-    """The report with all that it says within the bounds that our executors keep, and no field that is unknown here."""
-    trimmed = xpb.AttemptReport(
-        key=xpb.AttemptKey(execution_id=report.key.execution_id, attempt=report.key.attempt),
+def report_item(executor_id: str, report: xpb.AttemptReport) -> pb.Report.Item:
+    """What the log is told of a report, with all that it says within the bounds that our executors keep."""
+    item = pb.Report.Item(
+        id=report.key.execution_id,
+        attempt=report.key.attempt,
+        executor_id=executor_id,
         state=report.state,
         start_us=min(max(report.start_us, 0), MAX_US),
         end_us=min(max(report.end_us, 0), MAX_US),
-        error=report.error[:MAX_ERROR_CHARACTERS],
-        output_tail=report.output_tail[-MAX_TAIL_BYTES:],
-        output_size_bytes=min(max(report.output_size_bytes, 0), _MAX_SIZE_BYTES),
-        output_sha256=report.output_sha256[:_DIGEST_BYTES],
-        output_stored_bytes=min(max(report.output_stored_bytes, 0), _MAX_SIZE_BYTES),
     )
+    # Most reports say no more, and each field named above costs, also when it is empty.
+    if report.error:
+        item.error = report.error[:MAX_ERROR_CHARACTERS]
+    if report.output_tail:
+        item.output_tail = report.output_tail[-MAX_TAIL_BYTES:]
+    if report.output_size_bytes:
+        item.output_size_bytes = min(max(report.output_size_bytes, 0), _MAX_SIZE_BYTES)
+    if report.output_sha256:
+        item.output_sha256 = report.output_sha256[:_DIGEST_BYTES]
+    if report.output_stored_bytes:
+        item.output_stored_bytes = min(max(report.output_stored_bytes, 0), _MAX_SIZE_BYTES)
     if report.HasField("exit_code"):
-        trimmed.exit_code = report.exit_code
+        item.exit_code = report.exit_code
     if report.HasField("http_status"):
-        trimmed.http_status = report.http_status
-    return trimmed
+        item.http_status = report.http_status
+    return item
 
 
 def _is_key(key: xpb.AttemptKey) -> bool:

@@ -98,7 +98,7 @@ class Dispatcher:
         for execution_id, row in rows:
             task = self._tasks.get(reader, row.task, row.uid)
             session.give((execution_id, row.attempt), slot=task is None or holds_slot(task))
-            items.append(_assignment(execution_id, row, task if task and task.uid == row.uid else None))
+            _assign_to(items.add(), execution_id, row, task if task and task.uid == row.uid else None)
         session.link.send(message)
         if doomed := [(execution_id, row.attempt) for execution_id, row in rows if row.cancel_requested]:
             session.link.send(cancel_message(doomed))
@@ -250,17 +250,18 @@ def cancel_message(keys: Iterable[AttemptKey]) -> xpb.ConnectResponse:
     return message
 
 
-def _assignment(execution_id: bytes, row: ExecutionRow, task: Task | None) -> xpb.Assignment:
-    """What the executor is told; nothing to do when the task is gone."""
-    assignment = xpb.Assignment(
-        key=xpb.AttemptKey(execution_id=execution_id, attempt=row.attempt),
-        task=row.task,
-        nominal_us=row.nominal_us,
-        fencing_token=row.fencing_token,
-        at_most_once=row.delivery == policy_pb2.DELIVERY_AT_MOST_ONCE,
-        parent_execution_ids=row.parent_execution_ids,
-    )
+def _assign_to(assignment: xpb.Assignment, execution_id: bytes, row: ExecutionRow, task: Task | None) -> None:
+    """Fill in what the executor is told; nothing to do when the task is gone."""
+    key = assignment.key
+    key.execution_id = execution_id
+    key.attempt = row.attempt
+    assignment.task = row.task
+    assignment.nominal_us = row.nominal_us
+    assignment.fencing_token = row.fencing_token
+    if row.delivery == policy_pb2.DELIVERY_AT_MOST_ONCE:
+        assignment.at_most_once = True
+    if row.parent_execution_ids:
+        assignment.parent_execution_ids.extend(row.parent_execution_ids)
     if task is not None:
         assignment.time_limit_us = task.time_limit_us
         assignment.action.ParseFromString(task.action)
-    return assignment

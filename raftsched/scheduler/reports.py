@@ -8,7 +8,7 @@ from raftsched.core.retry import RETRIED_STATES, WHOLE_PPM
 from raftsched.internal.v1 import command_pb2 as pb
 from raftsched.internal.v1 import executor_pb2 as xpb
 from raftsched.ports import Clock, Fate
-from raftsched.scheduler.border import trimmed
+from raftsched.scheduler.border import report_item
 from raftsched.scheduler.executors import Executors
 from raftsched.scheduler.proposer import Proposer
 from raftsched.scheduler.settings import SchedulerSettings
@@ -34,7 +34,7 @@ class Reporter:
         for report in reports:
             if len(self._queue) >= _MAX_QUEUED:
                 return False
-            self._queue_one(executor_id, trimmed(report))
+            self._queue_one(executor_id, report)
         return True
 
     def take_copied(self, executor_id: str, copied: xpb.OutputCopied) -> None:
@@ -48,23 +48,7 @@ class Reporter:
             )
 
     def _queue_one(self, executor_id: str, report: xpb.AttemptReport) -> None:
-        item = pb.Report.Item(
-            id=report.key.execution_id,
-            attempt=report.key.attempt,
-            state=report.state,
-            start_us=report.start_us,
-            end_us=report.end_us,
-            error=report.error,
-            output_tail=report.output_tail,
-            output_size_bytes=report.output_size_bytes,
-            executor_id=executor_id,
-            output_sha256=report.output_sha256,
-            output_stored_bytes=report.output_stored_bytes,
-        )
-        if report.HasField("exit_code"):
-            item.exit_code = report.exit_code
-        if report.HasField("http_status"):
-            item.http_status = report.http_status
+        item = report_item(executor_id, report)
         if report.state in RETRIED_STATES:
             item.jitter_ppm = int(self._clock.uniform(0, WHOLE_PPM))
         self._queue.append(item)
