@@ -88,6 +88,9 @@ def _object(pairs: list[tuple[str, object]]) -> Json:
     value = dict(pairs)
     if len(value) < len(pairs):
         raise ValueError("an object has the same name twice")
+    # No answer that quotes the name could be written.
+    if any("\ud800" <= character <= "\udfff" for name in value if not name.isascii() for character in name):
+        raise ValueError("a name holds half of a surrogate pair, which is no character")
     return value
 
 
