@@ -150,8 +150,12 @@ def _shown(processes: list[Process]) -> str:
     return "; ".join(f"#{each.attempt} at {each.began:.3f} on {each.machine}, token {each.token}" for each in processes)
 
 
-def check_prompt(ground: Ground, log: LogChecks, epoch_us: int, since_s: float, until_s: float) -> None:
-    """After the last fault every execution of a task without limits starts within the promised time."""
+def check_prompt(ground: Ground, log: LogChecks, epoch_us: int, since_s: float, until_s: float, slots: int) -> None:
+    """After the last fault every execution of a task without limits starts within the promised time.
+
+    Of its waiting counts that while not all slots are taken: no scheduler can start more than the executors have room
+    for.
+    """
     first: dict[bytes, float] = {}
     for process in ground.processes:
         first.setdefault(process.execution_id, process.began)
@@ -160,8 +164,24 @@ def check_prompt(ground: Ground, log: LogChecks, epoch_us: int, since_s: float, 
         limited = row.max_running or row.state == CANCELLED or row.start_by_us or row.group
         if row.trigger != SCHEDULE or limited or not since_s <= due_s <= until_s or key not in first:
             continue
-        if first[key] > due_s + START_WITHIN_S:
+        late = first[key] > due_s + START_WITHIN_S
+        if late and _with_room_s(ground, slots, due_s, first[key]) > START_WITHIN_S:
             raise Violation(f"late: {row.task} was due at {due_s:.3f} and started at {first[key]:.3f}")
+
+
+def _with_room_s(ground: Ground, slots: int, begin_s: float, end_s: float) -> float:
+    """How much of a span of time had fewer processes than slots."""
+    changes = [(begin_s, 0), (end_s, 0)]
+    for process in ground.processes:
+        ended_s = end_s if process.ended is None else process.ended
+        if process.began < end_s and ended_s > begin_s:
+            changes += [(max(begin_s, process.began), 1), (min(end_s, ended_s), -1)]
+    changes.sort()
+    room_s, running = 0.0, 0
+    for (at_s, change), (next_s, _) in pairwise(changes):
+        running += change
+        room_s += next_s - at_s if running < slots else 0.0
+    return room_s
 
 
 def check_told(reader: Reader, log: LogChecks, observed: Observed) -> None:

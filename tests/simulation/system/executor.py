@@ -102,7 +102,7 @@ class Executor:
         self._lines = lines
         self._ground = ground
         self._nodes = nodes
-        self._settings = settings
+        self.settings = settings
         self._random = world.random(f"executor {machine}")
         self._turn = 0
         if host is not None:
@@ -138,7 +138,7 @@ class Executor:
             end_leftovers=self._end_leftovers,
         )
         self.agent = ExecutorAgent(
-            self._settings,
+            self.settings,
             self._find_leader,
             self._clock,
             open_channel=lambda address: Channel(lambda: self._dial(address), loop),  # type: ignore[arg-type, return-value]

@@ -153,7 +153,8 @@ class SystemSimulation:
         leader = next(node for node in self.nodes.values() if node.role is Role.LEADER)
         with leader.disk.read() as reader:
             check_end(reader, self.log, self.ground, self.clients.observed)
-        check_prompt(self.ground, self.log, EPOCH_US, FAULT_S + 2.0, FAULT_S + PEACE_S)
+        slots = sum(executor.settings.slots for executor in self.executors)
+        check_prompt(self.ground, self.log, EPOCH_US, FAULT_S + 2.0, FAULT_S + PEACE_S, slots)
 
     def _all_ended(self) -> bool:
         """Also what a client has asked for just before the end, for some seconds later, has come and gone."""
