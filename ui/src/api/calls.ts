@@ -1,6 +1,7 @@
 /** The calls of the API that the pages use, one function each. All throw Problem. */
-import { ask, change, get, read, withQuery, type Query } from './http.ts';
 import type { BackfillRange } from '../lib/backfill.ts';
+import { nextRows } from '../lib/paging.ts';
+import { ask, change, get, read, withQuery, type Query } from './http.ts';
 import type {
   Backfill,
   BackfilledTime,
@@ -66,19 +67,17 @@ export async function listTasks(
   pageToken: string,
   signal?: AbortSignal,
 ): Promise<Page<Task>> {
-  const answer = await read<TaskList>(
-    '/v1/tasks',
-    {
-      pageSize,
-      pageToken,
-      namePrefix: filter.prefix,
-      state: filter.state,
-      orderBy: filter.order,
-      ...labelQuery(filter.labels),
-    },
-    signal,
-  );
-  return { rows: answer.tasks, next: answer.nextPageToken };
+  const query = {
+    pageSize,
+    namePrefix: filter.prefix,
+    state: filter.state,
+    orderBy: filter.order,
+    ...labelQuery(filter.labels),
+  };
+  return nextRows(pageToken, async (token) => {
+    const answer = await read<TaskList>('/v1/tasks', { ...query, pageToken: token }, signal);
+    return { rows: answer.tasks, next: answer.nextPageToken };
+  });
 }
 
 export async function getTask(name: string, signal?: AbortSignal): Promise<Task> {
@@ -182,8 +181,10 @@ export async function listExecutions(
   pageToken: string,
   signal?: AbortSignal,
 ): Promise<Page<Execution>> {
-  const answer = await read<ExecutionList>('/v1/executions', { pageSize, pageToken, ...filter }, signal);
-  return { rows: answer.executions, next: answer.nextPageToken };
+  return nextRows(pageToken, async (token) => {
+    const answer = await read<ExecutionList>('/v1/executions', { pageSize, pageToken: token, ...filter }, signal);
+    return { rows: answer.executions, next: answer.nextPageToken };
+  });
 }
 
 export async function getExecution(id: string, signal?: AbortSignal): Promise<Execution> {

@@ -71,4 +71,6 @@ export const EXECUTION_STATES = [
 export interface Page<Row> {
   rows: Row[];
   next: string;
+  /** It took several calls to find: better not asked for often. */
+  sparse?: boolean;
 }

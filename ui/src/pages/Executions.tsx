@@ -13,6 +13,7 @@ import { Empty, Remote } from '../components/Remote.tsx';
 import { wordOf } from '../components/State.tsx';
 import { RANGES_MS, readExecutionView, writeExecutionView, type ExecutionView } from '../lib/urlState.ts';
 
+const SPARSE_EVERY_MS = 15_000;
 const PAGE = 50;
 
 export function ExecutionsPage() {
@@ -20,8 +21,8 @@ export function ExecutionsPage() {
   const [parameters, setParameters] = useSearchParams();
   const view = useMemo(() => readExecutionView(parameters), [parameters]);
   const page = usePageToken();
-  useLive(view.task ? { task: view.task } : {}, ['executions']);
   const executions = useExecutions(view, PAGE, page);
+  useLive(view.task ? { task: view.task } : {}, ['executions'], executions.data?.sparse ? SPARSE_EVERY_MS : 1000);
   return (
     <Stack gap="md">
       <PageHead title="Executions" />
@@ -40,6 +41,11 @@ export function ExecutionsPage() {
                 <>
                   <ExecutionTable label="Executions" rows={rows} />
                   <Pager next={next} shown={rows.length} noun={rows.length === 1 ? 'execution' : 'executions'} />
+                </>
+              ) : next ? (
+                <>
+                  <Empty title="No execution matches so far">Many were looked at. Older ones stand behind.</Empty>
+                  <Pager next={next} shown={0} noun="executions" />
                 </>
               ) : parameters.size ? (
                 <Empty title="No execution matches">

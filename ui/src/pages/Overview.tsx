@@ -2,7 +2,7 @@ import { Stack } from '@mantine/core';
 import { useDocumentTitle } from '@mantine/hooks';
 import { useQuery } from '@tanstack/react-query';
 import { Link } from 'react-router';
-import { countLogs, listTasks } from '../api/calls.ts';
+import { countLogs, listTasks, searchLogs } from '../api/calls.ts';
 import { useLive } from '../api/live.ts';
 import { useCluster, useExecutions } from '../api/queries.ts';
 import type { ClusterStatus, LogCounts, Page, Task } from '../api/types.ts';
@@ -22,10 +22,11 @@ import { useNow } from '../lib/useNow.ts';
 const MINUTES = 30;
 const SUMMARY_EVERY_MS = 5000;
 const SHOWN = 8;
+const FAILURES = ['EXECUTION_STATE_FAILED', 'EXECUTION_STATE_TIMED_OUT', 'EXECUTION_STATE_LOST'];
 
 export function OverviewPage() {
   useDocumentTitle('Overview · raftsched');
-  useLive({}, ['executions']);
+  useLive({}, ['executions', 'failures']);
   const cluster = useCluster();
   const recent = useQuery({
     queryKey: ['recent'],
@@ -37,14 +38,14 @@ export function OverviewPage() {
     },
     refetchInterval: SUMMARY_EVERY_MS,
   });
-  const failures = useExecutions(
-    {
-      task: '',
-      states: ['EXECUTION_STATE_FAILED', 'EXECUTION_STATE_TIMED_OUT', 'EXECUTION_STATE_LOST'],
-      since: '',
+  const failures = useQuery({
+    queryKey: ['failures'],
+    queryFn: async ({ signal }) => {
+      const { rows } = await searchLogs({ states: FAILURES, kinds: ['LOG_KIND_EXECUTION'] }, SHOWN, '', signal);
+      return rows.flatMap(({ execution }) => (execution ? [execution] : []));
     },
-    SHOWN,
-  );
+    refetchInterval: SUMMARY_EVERY_MS,
+  });
   const latest = useExecutions({ task: '', states: [], since: '' }, SHOWN);
   const upcoming = useQuery({
     queryKey: ['upcoming'],
@@ -81,7 +82,7 @@ export function OverviewPage() {
           flush
         >
           <Remote query={failures}>
-            {({ rows }) =>
+            {(rows) =>
               rows.length ? (
                 <ExecutionTable label="Failed executions" rows={rows} compact />
               ) : (

@@ -34,16 +34,18 @@ import { readTaskFilter, writeTaskFilter } from '../lib/urlState.ts';
 
 const PAGE = 50;
 const STRIP = 12;
+const LIVE_EVERY_MS = 2000;
+const SPARSE_EVERY_MS = 15_000;
 const NOTHING: RowSelectionState = {};
 const TIMES = `Times in ${viewerZone()} unless they name a zone`;
 
 export function TasksPage() {
   useDocumentTitle('Tasks · raftsched');
-  useLive({}, ['tasks', 'recentRuns'], 2000);
   const [parameters, setParameters] = useSearchParams();
   const filter = useMemo(() => readTaskFilter(parameters), [parameters]);
   const page = usePageToken();
   const tasks = useTasks(filter, PAGE, page);
+  useLive({}, ['tasks', 'recentRuns'], tasks.data?.sparse ? SPARSE_EVERY_MS : LIVE_EVERY_MS);
   const [chosen, setChosen] = useState(NOTHING);
   const act = useTaskAction();
   const count = useCluster().data?.counts?.tasks;
@@ -95,6 +97,11 @@ export function TasksPage() {
                     }}
                   />
                   <Pager next={next} shown={rows.length} noun={rows.length === 1 ? 'task' : 'tasks'} note={TIMES} />
+                </>
+              ) : next ? (
+                <>
+                  <Empty title="No task matches so far">Many were looked at. More of them stand behind.</Empty>
+                  <Pager next={next} shown={0} noun="tasks" />
                 </>
               ) : filtered || page ? (
                 <Empty title="No task matches">
