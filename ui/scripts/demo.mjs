@@ -50,7 +50,7 @@ const calendars = [
 const groups = [
   { name: 'orders-database', maxRunning: 2 },
   { name: 'mail-provider', maxStarts: 30, period: '60s' },
-  { name: 'warehouse', maxRunning: 4, maxStarts: 500, period: '3600s' },
+  { name: 'warehouse', maxRunning: 4, maxStarts: 2000, period: '3600s' },
 ];
 const tasks = [
   {

@@ -15,6 +15,7 @@ const execution = await first(
 const pages = {
   overview: '/',
   tasks: '/tasks',
+  register: '/register',
   form: `/tasks/${wanted}/edit`,
   task: `/tasks/${wanted}`,
   executions: '/executions',

@@ -7,7 +7,7 @@ import { timingSteps, type Day, type HourCell, type MinuteBucket } from '../lib/
 import { formatClock, formatTime, timeMs, viewerZone } from '../lib/time.ts';
 import { toneOf, wordOf } from './State.tsx';
 
-const LEFT = 68;
+const LEFT = 80;
 const BOTTOM = 20;
 const TOP = 8;
 const SHOWN_BARS = 60;

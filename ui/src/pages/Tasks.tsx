@@ -230,7 +230,7 @@ const COLUMNS: Column<Task>[] = [
     id: 'schedule',
     header: 'Schedule',
     cell: ({ row }) => (
-      <span className="mono" title={scheduleWords(row.original.schedule)}>
+      <span className={row.original.schedule ? 'mono nowrap' : 'mono'} title={scheduleWords(row.original.schedule)}>
         {taskShort(row.original)}
       </span>
     ),
