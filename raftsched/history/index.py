@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from raftsched.core.model import ExecutionState
+from raftsched.core.model import ExecutionState, Trigger
 from raftsched.history.records import Kind, Record, bin_of, decision_record, execution_record
 from raftsched.history.rollups import Rollups, Values
 from raftsched.history.schema import first_seq
@@ -109,7 +109,7 @@ class Index:
     def _write(self, seq: int, record: Record) -> None:
         bins = bin_of(record.lateness_us), bin_of(record.duration_us)
         self.sql.execute(
-            "INSERT OR REPLACE INTO records VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO records VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 seq,
                 record.key,
@@ -121,6 +121,7 @@ class Index:
                 record.duration_us,
                 record.exit_code,
                 *bins,
+                record.decide_us // 1000 if record.trigger == Trigger.BACKFILL else None,
             ),
         )
         self._rollups.add(seq, (record.state, *bins), 1)

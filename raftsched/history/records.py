@@ -6,7 +6,7 @@ from enum import IntEnum
 
 from raftsched_client.v1 import history_pb2, task_pb2
 
-from raftsched.core.model import ExecutionState
+from raftsched.core.model import ExecutionState, Trigger
 from raftsched.core.rows import ExecutionRow, LedgerRow, has_execution, parse_ledger_key, timestamp_us
 from raftsched.history.text import plain
 from raftsched.internal.v1 import command_pb2 as pb
@@ -37,7 +37,12 @@ class Record:
     state: int = 0
     trigger: int = 0
     executor: str | None = None
+    decide_us: int = 0
+    """Of an execution: when it was decided."""
+    first_start_us: int = 0
+    """Of the first attempt that is known of."""
     start_us: int = 0
+    """Of the last attempt."""
     end_us: int = 0
     exit_code: int | None = None
     error: str = ""
@@ -55,8 +60,10 @@ class Record:
 
     @property
     def lateness_us(self) -> int | None:
-        """From the nominal time to the start."""
-        return max(0, self.start_us - self.time_us) if self.start_us else None
+        """From the nominal time to the first start; None of a backfill, whose nominal time is long past."""
+        if not self.first_start_us or self.trigger == Trigger.BACKFILL:
+            return None
+        return max(0, self.first_start_us - self.time_us)
 
 
 def bin_of(duration_us: int | None) -> int | None:
@@ -82,6 +89,8 @@ def execution_record(execution_id: bytes, value: bytes) -> Record:
         state=row.state,
         trigger=row.trigger,
         executor=row.executor_id or None,
+        decide_us=row.fire_us,
+        first_start_us=next((past.start_us for past in row.past_attempts if past.start_us), row.start_us),
         start_us=row.start_us,
         end_us=row.end_us,
         exit_code=row.exit_code if row.HasField("exit_code") else None,

@@ -39,8 +39,12 @@ class Retention:
 
     def _steps(self, now_us: int) -> Iterator[int]:
         """Each step is a transaction; yields how many records it deleted."""
-        cutoff = time_floor(now_us - self._settings.keep_s * SECOND_US)
-        yield from self._oldest("SELECT seq FROM records WHERE seq < ? AND kind <> 3 ORDER BY seq LIMIT ?", cutoff)
+        cutoff_us = now_us - self._settings.keep_s * SECOND_US
+        by_time = "seq < ? AND kind <> 3 AND backfilled_ms IS NULL ORDER BY seq"
+        yield from self._oldest(f"SELECT seq FROM records WHERE {by_time} LIMIT ?", time_floor(cutoff_us))  # noqa: S608 - ours
+        # What was made up for long ago is kept as long as what happened when it was.
+        by_backfill = "backfilled_ms < ? ORDER BY backfilled_ms"
+        yield from self._oldest(f"SELECT seq FROM records WHERE {by_backfill} LIMIT ?", cutoff_us // 1000)  # noqa: S608 - ours
         yield from self._crowded()
         yield from self._oversize()
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import structlog
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 """A file of another version is moved aside and made anew."""
 TIE_BITS = 21
 _MAX_MS = (1 << 42) - 1
@@ -36,11 +36,13 @@ CREATE TABLE records (
     duration_us INTEGER,
     exit_code INTEGER,
     late_bin INTEGER,
-    duration_bin INTEGER
+    duration_bin INTEGER,
+    backfilled_ms INTEGER
 );
 CREATE UNIQUE INDEX records_key ON records (key);
 CREATE INDEX records_task ON records (tid, seq, state);
 CREATE INDEX records_state ON records (state, seq);
+CREATE INDEX records_backfilled ON records (backfilled_ms) WHERE backfilled_ms IS NOT NULL;
 CREATE INDEX records_changes ON records (tid, seq) WHERE kind = 3;
 CREATE TABLE bodies (seq INTEGER PRIMARY KEY, body BLOB NOT NULL);
 CREATE VIRTUAL TABLE texts USING fts5 (

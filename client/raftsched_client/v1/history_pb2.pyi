@@ -417,11 +417,11 @@ class LogBucket(_message.Message):
     def counts(self) -> _containers.RepeatedCompositeFieldContainer[Global___StateCount]: ...
     @_builtins.property
     def lateness(self) -> Global___Percentiles:
-        """From the nominal time to the start; unset when nothing started."""
+        """From the nominal time to the first start, without backfills; unset when nothing started."""
 
     @_builtins.property
     def duration(self) -> Global___Percentiles:
-        """From the start to the end."""
+        """From the start to the end of the last attempt."""
 
     def __init__(
         self,

@@ -6,12 +6,14 @@ import pytest
 from raftsched_client.v1 import history_pb2
 
 from raftsched.core import ids
+from raftsched.core.model import Trigger
 from raftsched.core.rows import ExecutionRow
 from raftsched.history import schema
 from raftsched.history.documents import document
 from raftsched.history.follow import Follower
 from raftsched.history.frames import Entry, Parser, Word, entry_frame, parse_entry
 from raftsched.history.index import Index
+from raftsched.history.records import execution_record
 from raftsched.history.retention import Retention
 from raftsched.history.search import Search, recent_runs, search
 from raftsched.internal.v1 import command_pb2 as pb
@@ -189,6 +191,36 @@ def test_retention_by_age_counts_what_it_deletes_and_what_was_not_shipped(bench)
     assert bench.index.number("lost_records") == 9
     assert len(bench.keys(query="words")) == 11
     assert bench.index.number("records_1") == 11
+
+
+def ended(bench: Bench, **fields: object) -> ExecutionRow:
+    row = ExecutionRow(task="job", trigger=Trigger.SCHEDULE, state=SUCCEEDED, fire_us=bench.machine.now_us)
+    for name, value in fields.items():
+        setattr(row, name, value)
+    return row
+
+
+def test_what_a_backfill_made_up_for_is_kept_from_its_decision_on(bench):
+    days_ago_us = bench.machine.now_us - 90 * 24 * 3600 * SECOND
+    with bench.index.transaction():
+        for number, trigger in enumerate((Trigger.SCHEDULE, Trigger.BACKFILL)):
+            row = ended(bench, nominal_us=days_ago_us, trigger=trigger)
+            bench.index.put(execution_record(bytes(15) + bytes((number,)), row.SerializeToString()), 1)
+    retire(bench, bench.machine.now_us, keep_s=10)
+    assert bench.keys() == [bytes(15) + b"\1"]
+    retire(bench, bench.machine.now_us + 11 * SECOND, keep_s=10)
+    assert bench.keys() == []
+
+
+def test_lateness_is_that_of_the_first_attempt_and_none_of_a_backfill(bench):
+    row = ended(bench, nominal_us=NOW, start_us=NOW + 9 * SECOND)
+    assert execution_record(bytes(16), row.SerializeToString()).lateness_us == 9 * SECOND
+    # An attempt that never started comes before the one that did.
+    row.past_attempts.add(attempt=1)
+    row.past_attempts.add(attempt=2, start_us=NOW + SECOND)
+    assert execution_record(bytes(16), row.SerializeToString()).lateness_us == SECOND
+    row.trigger = Trigger.BACKFILL
+    assert execution_record(bytes(16), row.SerializeToString()).lateness_us is None
 
 
 def test_retention_by_count_keeps_the_newest_of_each_task(bench):

@@ -1146,9 +1146,9 @@ export interface components {
              */
             startTime?: string;
             counts: components["schemas"]["StateCount"][];
-            /** @description From the nominal time to the start; unset when nothing started. */
+            /** @description From the nominal time to the first start, without backfills; unset when nothing started. */
             lateness?: components["schemas"]["Percentiles"];
-            /** @description From the start to the end. */
+            /** @description From the start to the end of the last attempt. */
             duration?: components["schemas"]["Percentiles"];
         };
         /**

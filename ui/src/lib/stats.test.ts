@@ -84,5 +84,8 @@ it('has no duration before the start, and goes on until the end', () => {
   const running = at('2026-11-23T12:00:00Z', { state: 'EXECUTION_STATE_RUNNING', startTime: '2026-11-23T12:00:01Z' });
   expect(runMs(running, now)).toBe(9000);
   expect(latenessMs(running)).toBe(1000);
+  const past = { attempt: 1, state: 'EXECUTION_STATE_FAILED', executorId: 'n1-0', error: '' } as const;
+  const retried = { ...running, pastAttempts: [past, { ...past, startTime: '2026-11-23T12:00:00.500Z' }] };
+  expect(latenessMs(retried)).toBe(500);
   expect(runMs({ ...running, state: 'EXECUTION_STATE_LOST' }, now)).toBeUndefined();
 });

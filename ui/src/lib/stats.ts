@@ -23,11 +23,12 @@ export function runMs(execution: Execution, nowMs: number): number | undefined {
   return Math.max(0, (end ?? nowMs) - start);
 }
 
-/** From the nominal time to the start of the last attempt; undefined before it starts. */
+/** From the nominal time to the first start that is known; undefined before it. */
 export function latenessMs(execution: Execution): number | undefined {
   if (execution.trigger === 'TRIGGER_BACKFILL') return undefined;
   const nominal = timeMs(execution.nominalTime);
-  const start = timeMs(execution.startTime);
+  const attempts = [...(execution.pastAttempts ?? []), execution];
+  const start = attempts.map(({ startTime }) => timeMs(startTime)).find((at) => at !== undefined);
   return nominal === undefined || start === undefined ? undefined : start - nominal;
 }
 

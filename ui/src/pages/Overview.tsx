@@ -150,9 +150,7 @@ function Lateness({ counts }: { counts: LogCounts }) {
   return (
     <>
       <LatenessChart buckets={perMinute(counts.buckets, minute, MINUTES)} />
-      <div className="legend">
-        From the nominal time to the start, of the last attempt where one failed; red above 10 s
-      </div>
+      <div className="legend">From the nominal time to the first start; red above 10 s</div>
     </>
   );
 }
