@@ -101,7 +101,8 @@ def _check_value(field: FieldDescriptor, value: object, path: str) -> Found:
         yield from text(value, path) if text else check_message(field.message_type, value, path)
     elif field.enum_type is not None:
         names = field.enum_type.values_by_name
-        if not isinstance(value, str) or value not in names:
+        # The mapping of the descriptor cannot be asked for half of a surrogate pair.
+        if not isinstance(value, str) or not value.isascii() or value not in names:
             yield Violation(path, f"must be one of {', '.join(names)}")
     elif field.type in _RANGES:
         yield from _integer(value, path, field)

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 
 import pytest
@@ -62,9 +63,11 @@ def test_the_seeds_meet_every_kind_of_trouble() -> None:
 
 
 def test_the_seeds_meet_tasks_of_all_kinds() -> None:
-    facts = simulate_system(100, profile="system-related").facts
-    for name in ("chained", "backfilled", "spread", "shared"):
-        assert int(str(facts[name])) > 0, f"the seed has not met: {name}"
+    met = Counter[str]()
+    for seed in range(8):
+        facts = simulate_system(seed, profile="system-related").facts
+        met.update({name: int(str(facts[name])) for name in ("chained", "backfilled", "spread", "shared")})
+    assert all(met.values()), met
 
 
 def test_a_seed_replays_in_any_process() -> None:
