@@ -14,6 +14,7 @@ from typing import Protocol
 import grpc
 import structlog
 
+from raftsched.cancellation import end_if_cancelled, is_being_cancelled
 from raftsched.consensus import wire
 from raftsched.consensus.messages import Message, size_bytes
 from raftsched.consensus.settings import MAX_COMMAND_BYTES, MIB
@@ -286,9 +287,10 @@ class _Link:
                 error = "no sign of life"
             except (asyncio.InvalidStateError, asyncio.CancelledError):
                 # gRPC raises them in who writes to, or reads from, a call that has just ended.
-                if _is_being_cancelled():
+                if is_being_cancelled():
                     raise
                 error = "the call ended"
+            end_if_cancelled()
             if self._connected:
                 self._disconnect(error)
                 backoff_s = _BACKOFF_MIN_S
@@ -368,8 +370,3 @@ async def _raise_status(call: _Exchange) -> None:
     raise grpc.aio.AioRpcError(
         await call.code(), await call.initial_metadata(), await call.trailing_metadata(), await call.details()
     )
-
-
-def _is_being_cancelled() -> bool:
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0

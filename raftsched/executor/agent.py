@@ -8,6 +8,7 @@ from itertools import cycle
 import grpc
 import structlog
 
+from raftsched.cancellation import end_if_cancelled
 from raftsched.executor.actions.base import Surroundings
 from raftsched.executor.attempts import Attempts
 from raftsched.executor.copies import Copier
@@ -197,6 +198,7 @@ class ExecutorAgent:
         while True:
             address = redirect or await self._find_leader() or ""
             ended = await self._serve(address, attempts) if address else _Ended("no leader is known")
+            end_if_cancelled()
             self._note(address, ended)
             if ended.served:
                 failures = 0

@@ -32,7 +32,7 @@ def check_history(cluster: Cluster, until: datetime) -> None:
     with cluster.client() as client:
         for name in TASKS:
             entries = eventually(
-                lambda name=name: e if nominal((e := list(client.list_ledger(name)))[-1]) >= until else None,
+                lambda name=name: e if (e := list(client.list_ledger(name))) and nominal(e[-1]) >= until else None,
                 what=f"the ledger of {name} up to {until}",
             )
             assert_each_decided_once(name, entries, interval_times(nominal(entries[0]), until, 1))

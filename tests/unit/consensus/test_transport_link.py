@@ -8,6 +8,7 @@ import grpc
 import pytest
 
 from raftsched.clock import SystemClock
+from raftsched.consensus import transport
 from raftsched.consensus.messages import AppendEntries, Entry
 from raftsched.consensus.transport import RaftTransport
 from raftsched.internal.v1 import raft_pb2 as pb
@@ -99,3 +100,24 @@ def test_a_snapshot_that_the_peer_cancels_is_a_connection_error() -> None:
         await server.stop(None)
 
     asyncio.run(fetch())
+
+
+def test_a_link_is_closed_though_its_call_has_swallowed_the_cancellation(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def body() -> None:
+        dialled = asyncio.Event()
+
+        async def connect_once(_link: object) -> None:
+            """As a call of gRPC does that the peer cancels at the same time: it ends, and nobody hears of it."""
+            dialled.set()
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+
+        monkeypatch.setattr(transport._Link, "_connect_once", connect_once)
+        peers = (Peer("n1", "127.0.0.1:1"), Peer("n2", "127.0.0.1:2"))
+        links = RaftTransport(cluster_id="c", node=peers[0], peers=peers, clock=SystemClock())
+        links.start()
+        await dialled.wait()
+        async with asyncio.timeout(20):
+            await links.close()
+
+    asyncio.run(body())

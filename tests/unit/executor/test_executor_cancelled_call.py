@@ -1,6 +1,7 @@
 """A leader that cancels the call of an executor, as one that stops does, is dialled again."""
 
 import asyncio
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -42,5 +43,24 @@ def test_an_executor_whose_call_is_cancelled_dials_again(tmp_path: Path) -> None
         finally:
             await agent.stop()
             await server.stop(None)
+
+    asyncio.run(body())
+
+
+def test_an_executor_stops_though_its_call_has_swallowed_the_cancellation(tmp_path: Path) -> None:
+    async def body() -> None:
+        asked = asyncio.Event()
+
+        async def find_leader() -> None:
+            """As a call of gRPC does that the peer cancels at the same time: it ends, and nobody hears of it."""
+            asked.set()
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+
+        agent = ExecutorAgent(ExecutorSettings(data_dir=tmp_path, name="x", slots=1), find_leader, SystemClock())
+        await agent.start()
+        await asked.wait()
+        async with asyncio.timeout(20):
+            await agent.stop()
 
     asyncio.run(body())
