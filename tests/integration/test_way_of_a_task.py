@@ -160,7 +160,7 @@ def test_a_paused_task_skips_its_nominal_times_and_says_so(cluster: Cluster) -> 
         client.resume_task("pausable")
         resumed_at = datetime.now(UTC)
         entries = eventually(
-            lambda: e if nominal((e := list(client.list_ledger("pausable")))[-1]) > resumed_at else None,
+            lambda: e if (e := list(client.list_ledger("pausable"))) and nominal(e[-1]) > resumed_at else None,
             what="a fire after the pause",
         )
         skipped = [e for e in entries if e.decision == execution_pb2.DECISION_SKIPPED]
