@@ -11,6 +11,7 @@ import select
 import sqlite3
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import structlog
 
@@ -29,6 +30,7 @@ from raftsched.ports import Clock, Peer, StoreFailed
 from raftsched.store.lmdb_view import LmdbView
 
 _NICENESS = 19
+_AUTOGROUP = Path("/proc/self/autogroup")
 _GATHER_S = 0.25
 """An execution that ends within it is indexed once."""
 _BATCH_ROWS = 2_000
@@ -161,9 +163,21 @@ def _serve(indexer: Indexer, shipping: Shipping, parser: Parser, frames: list[tu
         shipping.step()
 
 
+def _come_last() -> None:
+    """Take processors that nobody else wants.
+
+    Linux shares them among sessions before it looks at niceness (sched(7), the autogroup feature): in the session of
+    its node, which mostly waits for the disk or for other nodes, the indexer would take the node's part.
+    """
+    os.nice(_NICENESS)
+    with contextlib.suppress(OSError):
+        os.setsid()
+        _AUTOGROUP.write_text(str(_NICENESS))
+
+
 def main() -> int:
     """Run until the input ends; the exit code."""
-    os.nice(_NICENESS)
+    _come_last()
     parser = Parser()
     first = _first_frames(parser)
     if first is None:
