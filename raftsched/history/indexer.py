@@ -32,7 +32,11 @@ from raftsched.store.lmdb_view import LmdbView
 _NICENESS = 19
 _AUTOGROUP = Path("/proc/self/autogroup")
 _GATHER_S = 0.25
-"""An execution that ends within it is indexed once."""
+"""So long nothing must be told before what was told is indexed: a burst of fires comes first, and an execution that
+ends within it is indexed once."""
+_LAG_S = 5.0
+"""What is told without a pause is indexed after so long at the latest, or when there are so many rows:"""
+_MANY_ROWS = 50_000
 _BATCH_ROWS = 2_000
 _MAX_PENDING_ROWS = 200_000
 _READ_BYTES = 1 << 20
@@ -55,7 +59,7 @@ class Indexer:
         self._clock = clock
         self._pending: list[Entry] = []
         self._pending_rows = 0
-        self._since_s = 0.0
+        self._since_s = self._heard_s = 0.0
         self._reached = 0
         self._catching_up: Iterator[int] | None = None
         self.leads = False
@@ -64,8 +68,9 @@ class Indexer:
         """Take a frame."""
         if word is Word.ENTRY:
             entry = parse_entry(payload)
+            self._heard_s = self._clock.monotonic()
             if not self._pending:
-                self._since_s = self._clock.monotonic()
+                self._since_s = self._heard_s
             self._pending.append(entry)
             self._pending_rows += len(entry.executions) + len(entry.tasks) + len(entry.ledger)
             if self._pending_rows > _MAX_PENDING_ROWS:
@@ -96,8 +101,9 @@ class Indexer:
     def step(self) -> float:
         """Do a part of what there is to do; the seconds that may pass before the next step if nothing is heard."""
         if self._pending:
-            wait_s = self._since_s + _GATHER_S - self._clock.monotonic()
-            if self._pending_rows >= _BATCH_ROWS or wait_s <= 0:
+            due_s = min(self._heard_s + _GATHER_S, self._since_s + _LAG_S)
+            wait_s = due_s - self._clock.monotonic()
+            if self._pending_rows >= _MANY_ROWS or wait_s <= 0:
                 self._take()
                 return 0.0
         if self._catching_up is not None:
