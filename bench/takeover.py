@@ -15,6 +15,7 @@ from bench.tasks import create, new_task
 
 _WITHIN_S = 60.0
 _SETTLE_S = 3.0
+"""In which the tasks fire: before the first kill, and behind each, so that what it made late has started."""
 
 
 def takeover(cluster: Cluster, *, tasks: int = 500, kill_runs: int = 10, action: str = "noop") -> Figures:

@@ -80,7 +80,7 @@ class MemberChanges:
     def refuse_waiting(self) -> None:
         """This node does not lead."""
         for _, done in self._waiting:
-            self._endings.append(lambda done=done: done("this node does not lead"))  # type: ignore[misc] # no types in lambdas
+            self._endings.append(lambda done=done: done("this node does not lead"))  # type: ignore[misc]  # no types in lambdas
         self._waiting.clear()
 
     def refresh(self) -> None:

@@ -31,7 +31,7 @@ class Life:
         self.term = 1
         self.world.connect("e1")
         self.propose(pb.PutCalendar(calendar=calendar_pb2.Calendar(name="c"), create=True))
-        task = task_pb2.Task(name=NAME, **fields)  # type: ignore[arg-type]
+        task = task_pb2.Task(name=NAME, **fields)  # type: ignore[arg-type]  # the fields vary with the test
         task.schedule.interval.every.FromSeconds(1)
         task.schedule.interval.anchor.FromMicroseconds(START_US)
         task.schedule.calendars.append("c")

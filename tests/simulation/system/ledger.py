@@ -341,7 +341,7 @@ class LogChecks:
             if parent is None or parent.uid != ended.uid:
                 continue
             for child in self.state.tasks.values():
-                after = child.definition.after  # type: ignore[attr-defined]
+                after = child.definition.after  # type: ignore[attr-defined]  # a task, kept as an object
                 if len(after) == 1 and after[0].task == parent.name:
                     what = f"{child.name} after {parent.name} {key.hex()}, which ended as {ended.state}"
                     decision = self.state.told.get((child.uid, key))
