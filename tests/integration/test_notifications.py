@@ -14,12 +14,14 @@ from typing import Any
 
 import pytest
 from raftsched_client import Client, notifications, task
+from raftsched_client.v1 import execution_pb2
 
 from raftsched.cli.main import run
 from tests.support.cluster import Cluster, eventually
 
 PAGE = (Path(__file__).parents[2] / "docs" / "notifications.md").read_text()
 FAR = datetime(2100, 1, 1, tzinfo=UTC)
+RUNNING = execution_pb2.EXECUTION_STATE_RUNNING
 
 
 class Hook(BaseHTTPRequestHandler):
@@ -141,8 +143,9 @@ def test_skipped_and_lost_are_told(cluster: Cluster, hook: Any) -> None:
         assert "overlap policy SKIP" in events(hook, "skipped")[0]["data"]["error"]
         client.create_task(task("once", at=FAR, shell="sleep 60", delivery="at_most_once", notifications=told))
         execution_id = client.run_task("once").id
+        # Assigned is not enough: a process that is killed before the assignment reaches it is given the attempt again.
         running = eventually(
-            lambda: found if (found := client.get_execution(execution_id)).executor_id else None, what="its start"
+            lambda: found if (found := client.get_execution(execution_id)).state == RUNNING else None, what="its start"
         )
         owner = next(id_ for id_ in cluster.nodes if running.executor_id.startswith(f"{id_}-"))
         cluster.nodes[owner].kill()
