@@ -10,7 +10,8 @@ import time
 from pathlib import Path
 
 from tests.chaos.network import Loopback, Namespaces, Network, why_no_namespaces
-from tests.support.cluster import Cluster, Process, free_ports
+from tests.support.cluster import Cluster, Process
+from tests.support.ports import free_ports
 
 _FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
 _SHARED_MEMORY, _FAKETIME_SHARED = Path("/dev/shm"), "*faketime_*"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.cluster import free_ports
+from tests.support.ports import free_ports
 
 SCRIPTS = Path(__file__).parents[2] / "scripts" / "lib"
 CLI = Path(sys.executable).with_name("raftsched")

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from raftsched_client import DeadlineExceededError, UnavailableError, task
 
-from tests.support.cluster import Cluster, Process, eventually, free_ports
+from tests.support.cluster import Cluster, Process, eventually
+from tests.support.ports import free_ports
 
 FAR = datetime(2100, 1, 1, tzinfo=UTC)
 

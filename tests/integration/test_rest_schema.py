@@ -11,7 +11,8 @@ import httpx
 import pytest
 
 from raftsched.rest.routes import RouteTable
-from tests.support.cluster import Process, eventually, free_ports
+from tests.support.cluster import Process, eventually
+from tests.support.ports import free_ports
 from tests.support.rest_hooks import TASKS
 
 ROOT = Path(__file__).parents[2]

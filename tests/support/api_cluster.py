@@ -3,7 +3,6 @@
 import asyncio
 import functools
 import inspect
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -34,6 +33,7 @@ from raftsched.internal.v1 import command_pb2 as pb
 from raftsched.ports import Fate, GroupStatus, Log, Peer, Role, Store
 from raftsched.replica import Replica
 from raftsched.store.lmdb_store import LmdbStore
+from tests.support.ports import free_ports
 
 DEADLINE_S = 20.0
 SETTINGS = Settings(heartbeat_s=0.05, election_timeout_min_s=0.3, election_timeout_max_s=0.6)
@@ -189,18 +189,6 @@ def _ready(cluster: ApiCluster) -> bool:
     if len(leaders) != 1 or any(status.leader_id != leaders[0].me.id for status in statuses):
         return False
     return all(status.applied_index == statuses[0].last_index > 0 for status in statuses)
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports of 127.0.0.1 that nobody listens on."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()
 
 
 async def eventually(condition: Callable[[], bool], deadline_s: float = DEADLINE_S) -> None:

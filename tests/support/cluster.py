@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,17 +14,10 @@ from typing import Self, TypeVar
 from raftsched_client import Client, RaftschedError
 from raftsched_client.v1 import cluster_pb2
 
+from tests.support.ports import free_ports
+
 READY_S = 30.0
 T = TypeVar("T")
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on at the moment."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
 
 
 def eventually(probe: Callable[[], T], *, within_s: float = READY_S, what: str = "") -> T:
