@@ -88,10 +88,10 @@ def _questions(client: Client, tasks: int) -> dict[str, Callable[[], object]]:
     names = [f"task-{number:06}" for number in range(0, tasks, max(1, tasks // 100))][:100]
 
     def search(query: str = "", **wanted: object) -> Callable[[], object]:
-        return lambda: next(client.search_logs(query, page_size=100, **wanted), None)  # type: ignore[arg-type]  # the keywords vary with the query
+        return lambda: next(client.search_logs(query, page_size=100, **wanted), None)
 
     def listed(**wanted: object) -> Callable[[], object]:
-        return lambda: next(client.list_tasks(page_size=100, **wanted), None)  # type: ignore[arg-type]  # the keywords vary with the query
+        return lambda: next(client.list_tasks(page_size=100, **wanted), None)
 
     return {
         "list_tasks": listed(),

@@ -18,7 +18,7 @@ _OPEN_STATES = (
 def new_task(name: str, action: str, **schedule: object) -> task_pb2.Task:
     """A task that runs ``/bin/true`` (action "command"), or nothing (action "noop")."""
     what = {"noop": True} if action == "noop" else {"command": ["/bin/true"]}
-    return task(name, **schedule, **what)  # type: ignore[arg-type]  # the keywords are those of the function
+    return task(name, **schedule, **what)
 
 
 def far_tasks(prefix: str, count: int) -> Iterator[task_pb2.Task]:

@@ -9,7 +9,7 @@ ONE_NODE_TESTS = ("tests/integration/test_rest", "tests/integration/test_executo
 CLUSTER_TESTS = ("tests/integration/", "tests/e2e/", "tests/chaos/")
 
 
-class OneClusterAtATime(LoadScopeScheduling):  # type: ignore[misc]
+class OneClusterAtATime(LoadScopeScheduling):
     """Tests that start clusters take turns on one worker: two clusters at once would starve each other.
 
     Those that need one node at most go beside them.

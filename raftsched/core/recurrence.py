@@ -171,7 +171,8 @@ def _time(name: str, text: str, zone: str) -> tuple[int, bool]:
     if match is None:
         raise RruleError(f"{name}: {text[:40]!r} is no time such as 20260131T090000, 20260131T080000Z or 20260131")
     try:
-        moment = datetime(*(int(part or 0) for part in match.groups()[:6]), tzinfo=UTC)  # type: ignore[arg-type, misc]
+        year, month, day, hour, minute, second = (int(part or 0) for part in match.groups()[:6])
+        moment = datetime(year, month, day, hour, minute, second, tzinfo=UTC)
     except ValueError:
         raise RruleError(f"{name}: {text[:40]!r} is no time: there is no such day or time of day") from None
     local_s = (moment - _EPOCH) // timedelta(seconds=1)

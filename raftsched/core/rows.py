@@ -7,6 +7,7 @@ are: every node reads, edits and writes one for each change of an execution, and
 from collections.abc import Callable, Iterator
 from datetime import date
 from functools import lru_cache
+from typing import Protocol
 
 from raftsched_client.v1 import task_pb2
 
@@ -198,9 +199,14 @@ def failure_key(state: int, execution_id: bytes) -> bytes:
     return bytes((state,)) + execution_id
 
 
-def timestamp_us(value: object) -> int:
+class _SecondsAndNanos(Protocol):
+    seconds: int
+    nanos: int
+
+
+def timestamp_us(value: _SecondsAndNanos) -> int:
     """Microseconds of a protobuf Timestamp or Duration."""
-    return value.seconds * SECOND_US + value.nanos // 1000  # type: ignore[attr-defined,no-any-return]
+    return value.seconds * SECOND_US + value.nanos // 1000
 
 
 def no_calendars(_name: str) -> bytes | None:

@@ -111,8 +111,7 @@ class Shipper:
                 if not self.step(sql, sink):
                     self._stop.wait(_IDLE_S)
                 backoff_s = BACKOFF_LOW_S
-            # Whatever is wrong with a sink or its libraries must neither end the shipping nor reach the index.
-            except Exception as error:  # noqa: BLE001
+            except Exception as error:  # noqa: BLE001 - a fault of a sink or its library must not end the shipping
                 self._failed(error, backoff_s)
                 self._stop.wait(backoff_s)
                 backoff_s = min(2 * backoff_s, BACKOFF_HIGH_S)

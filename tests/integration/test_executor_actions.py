@@ -326,7 +326,7 @@ class Target(BaseHTTPRequestHandler):
         with suppress(OSError):
             self.wfile.write(answer)
 
-    do_GET = do_POST = do_PUT = do_PURGE = handle_any  # noqa: N815
+    do_GET = do_POST = do_PUT = do_PURGE = handle_any
 
     def log_message(self, *_: object) -> None:
         pass

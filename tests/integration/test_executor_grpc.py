@@ -37,7 +37,7 @@ class Servicer(cluster_pb2_grpc.ClusterServiceServicer):
         self.seen: list[Seen] = []
         self.hang = asyncio.Event()
 
-    async def GetStatus(  # noqa: N802
+    async def GetStatus(
         self, request: cluster_pb2.GetStatusRequest, context: grpc.aio.ServicerContext
     ) -> cluster_pb2.GetStatusResponse:
         metadata = dict(context.invocation_metadata() or ())

@@ -31,7 +31,7 @@ class Life:
         self.term = 1
         self.world.connect("e1")
         self.propose(pb.PutCalendar(calendar=calendar_pb2.Calendar(name="c"), create=True))
-        task = task_pb2.Task(name=NAME, **fields)  # type: ignore[arg-type]  # the fields vary with the test
+        task = task_pb2.Task(name=NAME, **fields)
         task.schedule.interval.every.FromSeconds(1)
         task.schedule.interval.anchor.FromMicroseconds(START_US)
         task.schedule.calendars.append("c")
@@ -101,7 +101,7 @@ def test_walking_the_ledger_gives_each_nominal_time_once_in_order_whatever_the_c
             life.world.lead(life.term)
             life.world.connect("e1")
         else:
-            wanted, delay_s = value  # type: ignore[misc]  # what the strategy of this step draws
+            wanted, delay_s = value
             life.change(wanted, delay_s)
     life.passes(13.0)
     walked: list[int] = []

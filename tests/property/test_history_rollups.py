@@ -75,7 +75,7 @@ def test_counts_are_those_of_a_scan(done: list[tuple], asked: list[tuple[int, in
     with tempfile.TemporaryDirectory() as directory:
         index = Index(schema.open_writer(Path(directory) / "index.sqlite", "test"))
         # Bodies are not rows of the state here, and no text is indexed of them.
-        index._remove_text = lambda *_: None  # type: ignore[method-assign]  # on this object alone
+        index._remove_text = lambda *_: None
         times_ms: dict[int, int] = {}
         for change in done:
             if change[0] == "undo":

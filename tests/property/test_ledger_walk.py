@@ -109,7 +109,7 @@ class Life:
         if resume_s:
             wanted.resume_time.FromMicroseconds(now_us + resume_s * SECOND_US)
         for field in ("generation", "create_time", "update_time"):
-            wanted.ClearField(field)  # type: ignore[arg-type]
+            wanted.ClearField(field)
         body = plan_change(row, cursor, wanted, now_us)
         if body is None:
             return

@@ -132,7 +132,7 @@ class Crond:
         return all(at_s + offset_s(self.zone, at_s) != local_s for at_s in later_s)
 
     def matches(self, local_s: int) -> bool:
-        at = datetime(1970, 1, 1) + timedelta(seconds=local_s)  # noqa: DTZ001
+        at = datetime(1970, 1, 1) + timedelta(seconds=local_s)  # noqa: DTZ001 - local time
         minute, hour, day, month, weekday = (
             value in of
             for value, of in zip((at.minute, at.hour, at.day, at.month, at.isoweekday() % 7), self.sets, strict=True)
@@ -343,7 +343,7 @@ def test_any_text_parses_or_is_refused_with_a_reason(text: str) -> None:
     try:
         cron = parse(text)
     except CronError as refused:
-        assert str(refused)  # noqa: PT017
+        assert str(refused)  # noqa: PT017 - any text may be read too
     else:
         assert 1 <= len(cron.minutes) <= 1440
         assert cron.next_local(0) >= 0

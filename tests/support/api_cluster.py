@@ -219,9 +219,9 @@ def on_cluster(size: int = 1) -> Callable[[Callable[..., Awaitable[None]]], Call
             asyncio.run(body(**arguments))
 
         functools.update_wrapper(run, test)
-        del run.__wrapped__  # type: ignore[attr-defined]
+        del run.__wrapped__
         parameters = list(inspect.signature(test).parameters.values())[1:]
-        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        run.__signature__ = inspect.Signature(parameters)
         return run
 
     return decorate

@@ -117,7 +117,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._container(words[1], words[2] if len(words) > 2 else "", query)
 
-    do_GET = do_POST = do_DELETE = _handle  # noqa: N815
+    do_GET = do_POST = do_DELETE = _handle
 
     def _images(self, words: list[str], query: dict[str, str]) -> None:
         engine = self.engine

@@ -87,7 +87,7 @@ class FakeLeader(pb_grpc.ExecutorServiceServicer):
             await self._server.stop(None)
             self._server = None
 
-    async def Connect(  # noqa: N802
+    async def Connect(
         self, request_iterator: AsyncIterator[pb.ConnectRequest], context: grpc.aio.ServicerContext
     ) -> AsyncIterator[pb.ConnectResponse]:
         self.metadata.append(dict(context.invocation_metadata() or ()))

@@ -37,7 +37,7 @@ class MachineDriver:
     ) -> pb.Outcome:
         command = self.command(request_id)
         for name in names:
-            task = task_pb2.Task(name=name, paused=paused, delivery=delivery)  # type: ignore[arg-type]
+            task = task_pb2.Task(name=name, paused=paused, delivery=delivery)
             command.register_tasks.items.add(task=task, next_us=next_us)
         return self.apply(command)
 

@@ -26,7 +26,7 @@ class CalendarNode(calendar_pb2_grpc.CalendarServiceServicer):
         self._number = number
         self._refuse = refuse
 
-    async def CreateCalendar(self, request, context):  # noqa: N802
+    async def CreateCalendar(self, request, context):
         def act() -> Message:
             if request.calendar.name in self._cluster.calendars:
                 raise self._refuse("ALREADY_EXISTS", f"a calendar named {request.calendar.name!r} exists")
@@ -34,15 +34,15 @@ class CalendarNode(calendar_pb2_grpc.CalendarServiceServicer):
 
         return await self._answer(context, request, "CreateCalendar", act, request.request_id)
 
-    async def GetCalendar(self, request, context):  # noqa: N802
+    async def GetCalendar(self, request, context):
         act = lambda: calendar_pb2.GetCalendarResponse(calendar=self._found(request.name))  # noqa: E731
         return await self._answer(context, request, "GetCalendar", act)
 
-    async def ListCalendars(self, request, context):  # noqa: N802
+    async def ListCalendars(self, request, context):
         act = lambda: calendar_pb2.ListCalendarsResponse(calendars=self._cluster.calendars.values())  # noqa: E731
         return await self._answer(context, request, "ListCalendars", act)
 
-    async def UpdateCalendar(self, request, context):  # noqa: N802
+    async def UpdateCalendar(self, request, context):
         def act() -> Message:
             if request.calendar.etag not in ("", self._found(request.calendar.name).etag):
                 raise self._refuse("ABORTED", "the calendar has changed")
@@ -50,7 +50,7 @@ class CalendarNode(calendar_pb2_grpc.CalendarServiceServicer):
 
         return await self._answer(context, request, "UpdateCalendar", act, request.request_id)
 
-    async def DeleteCalendar(self, request, context):  # noqa: N802
+    async def DeleteCalendar(self, request, context):
         def act() -> Message:
             del self._cluster.calendars[self._found(request.name).name]
             return empty_pb2.Empty()

@@ -255,7 +255,7 @@ class Node(
     ) -> Any:
         return await self.cluster.answer(self.number, context, method, request, act, request_id)
 
-    async def CreateTask(self, request, context):  # noqa: N802
+    async def CreateTask(self, request, context):
         return await self._answer(
             context,
             request,
@@ -264,7 +264,7 @@ class Node(
             request.request_id,
         )
 
-    async def BatchCreateTasks(self, request, context):  # noqa: N802
+    async def BatchCreateTasks(self, request, context):
         def one(task: task_pb2.Task) -> task_pb2.BatchCreateTaskResult:
             try:
                 created = self._create(task)
@@ -283,12 +283,12 @@ class Node(
 
         return await self._answer(context, request, "BatchCreateTasks", act, request.request_id)
 
-    async def GetTask(self, request, context):  # noqa: N802
+    async def GetTask(self, request, context):
         return await self._answer(
             context, request, "GetTask", lambda: task_pb2.GetTaskResponse(task=self._task(request.name))
         )
 
-    async def ListTasks(self, request, context):  # noqa: N802
+    async def ListTasks(self, request, context):
         def wanted(task: task_pb2.Task) -> bool:
             return (
                 task.name.startswith(request.name_prefix)
@@ -303,7 +303,7 @@ class Node(
 
         return await self._answer(context, request, "ListTasks", act)
 
-    async def UpdateTask(self, request, context):  # noqa: N802
+    async def UpdateTask(self, request, context):
         def act() -> Message:
             task = self._task(request.task.name)
             if request.task.etag and request.task.etag != task.etag:
@@ -319,7 +319,7 @@ class Node(
 
         return await self._answer(context, request, "UpdateTask", act, request.request_id)
 
-    async def DeleteTask(self, request, context):  # noqa: N802
+    async def DeleteTask(self, request, context):
         def act() -> Message:
             task = self._task(request.name)
             if request.etag and request.etag != task.etag:
@@ -329,15 +329,15 @@ class Node(
 
         return await self._answer(context, request, "DeleteTask", act, request.request_id)
 
-    async def PauseTask(self, request, context):  # noqa: N802
+    async def PauseTask(self, request, context):
         act = lambda: task_pb2.PauseTaskResponse(task=self._paused(request.name, True))  # noqa: E731
         return await self._answer(context, request, "PauseTask", act, request.request_id)
 
-    async def ResumeTask(self, request, context):  # noqa: N802
+    async def ResumeTask(self, request, context):
         act = lambda: task_pb2.ResumeTaskResponse(task=self._paused(request.name, False))  # noqa: E731
         return await self._answer(context, request, "ResumeTask", act, request.request_id)
 
-    async def RunTask(self, request, context):  # noqa: N802
+    async def RunTask(self, request, context):
         def act() -> Message:
             task = self._task(request.name)
             execution = execution_pb2.Execution(
@@ -356,7 +356,7 @@ class Node(
 
         return await self._answer(context, request, "RunTask", act, request.request_id)
 
-    async def BackfillTask(self, request, context):  # noqa: N802
+    async def BackfillTask(self, request, context):
         def act() -> Message:
             self._task(request.name)
             time = task_pb2.BackfilledTime(nominal_time=request.start_time)
@@ -368,7 +368,7 @@ class Node(
 
         return await self._answer(context, request, "BackfillTask", act, request.request_id)
 
-    async def PreviewSchedule(self, request, context):  # noqa: N802
+    async def PreviewSchedule(self, request, context):
         def act() -> Message:
             seconds = request.schedule.interval.every.seconds
             first = (request.after.seconds // seconds + 1) * seconds
@@ -377,11 +377,11 @@ class Node(
 
         return await self._answer(context, request, "PreviewSchedule", act)
 
-    async def GetExecution(self, request, context):  # noqa: N802
+    async def GetExecution(self, request, context):
         act = lambda: execution_pb2.GetExecutionResponse(execution=self._execution(request.id))  # noqa: E731
         return await self._answer(context, request, "GetExecution", act)
 
-    async def ListExecutions(self, request, context):  # noqa: N802
+    async def ListExecutions(self, request, context):
         def wanted(execution: execution_pb2.Execution) -> bool:
             nominal = execution.nominal_time.ToNanoseconds()
             return (
@@ -398,7 +398,7 @@ class Node(
 
         return await self._answer(context, request, "ListExecutions", act)
 
-    async def WatchExecutions(self, request, context):  # noqa: N802
+    async def WatchExecutions(self, request, context):
         await self._begin_stream(context, request, "WatchExecutions")
         queue: asyncio.Queue[execution_pb2.WatchExecutionsResponse | Refusal | None] = asyncio.Queue()
         self.cluster.watchers.append(queue)
@@ -417,7 +417,7 @@ class Node(
         finally:
             self.cluster.watchers.remove(queue)
 
-    async def GetOutput(self, request, context) -> AsyncIterator[execution_pb2.GetOutputResponse]:  # noqa: N802
+    async def GetOutput(self, request, context) -> AsyncIterator[execution_pb2.GetOutputResponse]:
         fault = await self._begin_stream(context, request, "GetOutput", late=True)
         if request.id not in self.cluster.executions:
             await context.abort(grpc.StatusCode.NOT_FOUND, f"there is no execution {request.id!r}")
@@ -426,7 +426,7 @@ class Node(
             if fault.error:
                 await context.abort(fault.error.code, fault.error.message, fault.error.metadata())
 
-    async def CancelExecution(self, request, context):  # noqa: N802
+    async def CancelExecution(self, request, context):
         def act() -> Message:
             execution = self._execution(request.id)
             if execution.state >= ENDED:
@@ -436,14 +436,14 @@ class Node(
 
         return await self._answer(context, request, "CancelExecution", act, request.request_id)
 
-    async def ListLedger(self, request, context):  # noqa: N802
+    async def ListLedger(self, request, context):
         def act() -> Message:
             page, token = self._page([e for e in self.cluster.ledger if e.task == request.task], request)
             return execution_pb2.ListLedgerResponse(entries=page, next_page_token=token)
 
         return await self._answer(context, request, "ListLedger", act)
 
-    async def SearchLogs(self, request, context):  # noqa: N802
+    async def SearchLogs(self, request, context):
         def act() -> Message:
             found = [each for each in self.cluster.logs if request.query in each.snippet]
             page, token = self._page(found, request)
@@ -451,35 +451,35 @@ class Node(
 
         return await self._answer(context, request, "SearchLogs", act)
 
-    async def CountLogs(self, request, context):  # noqa: N802
+    async def CountLogs(self, request, context):
         return await self._answer(context, request, "CountLogs", lambda: self.cluster.counted)
 
-    async def CountDays(self, request, context):  # noqa: N802
+    async def CountDays(self, request, context):
         days = [history_pb2.DayCount(date="2026-01-31")]
         return await self._answer(context, request, "CountDays", lambda: history_pb2.CountDaysResponse(days=days))
 
-    async def ListRecentRuns(self, request, context):  # noqa: N802
+    async def ListRecentRuns(self, request, context):
         def act() -> Message:
             tasks = [history_pb2.RecentRuns(task=name) for name in request.tasks]
             return history_pb2.ListRecentRunsResponse(tasks=tasks)
 
         return await self._answer(context, request, "ListRecentRuns", act)
 
-    async def ListTaskChanges(self, request, context):  # noqa: N802
+    async def ListTaskChanges(self, request, context):
         def act() -> Message:
             page, token = self._page(self.cluster.changes, request)
             return history_pb2.ListTaskChangesResponse(changes=page, next_page_token=token)
 
         return await self._answer(context, request, "ListTaskChanges", act)
 
-    async def GetHistoryStatus(self, request, context):  # noqa: N802
+    async def GetHistoryStatus(self, request, context):
         act = lambda: history_pb2.GetHistoryStatusResponse(node_id="n1", cursor_index=7)  # noqa: E731
         return await self._answer(context, request, "GetHistoryStatus", act)
 
-    async def GetStatus(self, request, context):  # noqa: N802
+    async def GetStatus(self, request, context):
         return await self._answer(context, request, "GetStatus", lambda: self.cluster.status)
 
-    async def TransferLeadership(self, request, context):  # noqa: N802
+    async def TransferLeadership(self, request, context):
         act = lambda: cluster_pb2.TransferLeadershipResponse(leader_id=request.node_id or "n2")  # noqa: E731
         return await self._answer(context, request, "TransferLeadership", act)
 

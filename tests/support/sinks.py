@@ -138,7 +138,7 @@ def main() -> int:
     with (
         receiver.serving(),
         tempfile.TemporaryDirectory(prefix="raftsched-sinks-") as directory,
-        Cluster(Path(directory), **sinks(es=("elasticsearch", receiver.url))) as cluster,  # type: ignore[arg-type]  # names of variables alone
+        Cluster(Path(directory), **sinks(es=("elasticsearch", receiver.url))) as cluster,
         cluster.client() as client,
     ):
         for name in names:

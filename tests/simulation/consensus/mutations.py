@@ -57,7 +57,7 @@ def replies_of_any_term_and_probe(patch: Patch) -> None:
         if isinstance(message, AppendReply) and message.term < self.engine.term:
             self.replicator.on_reply(peer_id, message)
         else:
-            receive(self, peer_id, message)  # type: ignore[arg-type]
+            receive(self, peer_id, message)
 
     patch.setattr(Guard, "receive", receive_any)
     one_epoch(patch)
@@ -85,7 +85,7 @@ def no_check_quorum(patch: Patch) -> None:
     conf = Engine._conf
 
     def patient(self: Engine, settings: object) -> object:
-        made = conf(self, settings)  # type: ignore[arg-type]
+        made = conf(self, settings)
         made.leaderFallbackTimeout = 30.0
         return made
 
@@ -204,7 +204,7 @@ def entries_as_large_as_the_batch(patch: Patch) -> None:
     conf = Engine._conf
 
     def small(self: Engine, settings: object) -> object:
-        made = conf(self, settings)  # type: ignore[arg-type]
+        made = conf(self, settings)
         made.appendEntriesBatchSizeBytes = 200
         return made
 

@@ -66,7 +66,7 @@ class Stage(Simulation):
                 kept.append(message)
             deliver(sender_id, message)
 
-        target.deliver = deliver_and_keep  # type: ignore[method-assign]
+        target.deliver = deliver_and_keep
         return kept
 
     def change(self, member: Member, kind: ChangeKind, node_id: str) -> list[str]:
@@ -146,7 +146,7 @@ def disk_lost() -> None:
             for late in old:
                 deliver(sender_id, late)
 
-    leader.deliver = deliver_and_repeat  # type: ignore[method-assign]
+    leader.deliver = deliver_and_repeat
     follower.start()
     stage.converge()
 
@@ -189,13 +189,13 @@ def change_in_the_first_moment() -> None:
         if not (sender_id == second.id and isinstance(message, AppendEntries)):
             deliver(sender_id, message)
 
-    far.deliver = deliver_no_entries  # type: ignore[method-assign]
+    far.deliver = deliver_no_entries
     stage.change(second, ChangeKind.REMOVE, first.id)
     stage.wait(0.2)
     stage.cut([first, joiner], cut=False)
     stage.cut([second, near])
     stage.wait(6.0)
-    far.deliver = deliver  # type: ignore[method-assign]
+    far.deliver = deliver
     stage.cut([second, near], cut=False)
     stage.converge()
 

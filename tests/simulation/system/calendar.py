@@ -54,7 +54,7 @@ def calendar(schedule: task_pb2.Schedule) -> Calendar:
 
 def micros(value: object) -> int:
     """Of a protobuf Timestamp or Duration."""
-    return value.seconds * SECOND + value.nanos // 1_000  # type: ignore[attr-defined, no-any-return]
+    return value.seconds * SECOND + value.nanos // 1_000
 
 
 def _never(_time: int) -> int:

@@ -141,7 +141,7 @@ class Executor:
             self.settings,
             self._find_leader,
             self._clock,
-            open_channel=lambda address: Channel(lambda: self._dial(address), loop),  # type: ignore[arg-type, return-value]
+            open_channel=lambda address: Channel(lambda: self._dial(address), loop),
             machine=machine,
         )
         running = loop.create_task(self._run(self.agent))

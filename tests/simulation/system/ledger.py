@@ -175,7 +175,7 @@ class LogChecks:
         resumed = task.paused and not body.task.paused
         if (body.schedule_changed or resumed) and 0 < task.cursor <= command.now_us:
             raise Violation(f"ledger: {task.name} was changed, and {task.cursor} was never decided")
-        if body.schedule_changed and body.task.schedule != task.definition.schedule:  # type: ignore[attr-defined]
+        if body.schedule_changed and body.task.schedule != task.definition.schedule:
             task.calendar = calendar(body.task.schedule)
             after = max(command.now_us, task.last)
             is_at = task.calendar.kind == "at"
@@ -341,7 +341,7 @@ class LogChecks:
             if parent is None or parent.uid != ended.uid:
                 continue
             for child in self.state.tasks.values():
-                after = child.definition.after  # type: ignore[attr-defined]  # a task, kept as an object
+                after = child.definition.after
                 if len(after) == 1 and after[0].task == parent.name:
                     what = f"{child.name} after {parent.name} {key.hex()}, which ended as {ended.state}"
                     decision = self.state.told.get((child.uid, key))

@@ -60,26 +60,24 @@ class VirtualLoop(asyncio.AbstractEventLoop):
     def time(self) -> float:
         return self._clock.monotonic()
 
-    def call_soon(  # type: ignore[override]
-        self, callback: Callable[..., object], *args: object, context: Context | None = None
-    ) -> _Handle:
+    def call_soon(self, callback: Callable[..., object], *args: object, context: Context | None = None) -> _Handle:
         handle = _Handle(callback, args, context)
         if not self.over:
             self._ready.append(handle)
             self._plan(self._world.now)
         return handle
 
-    def call_soon_threadsafe(  # type: ignore[override]
+    def call_soon_threadsafe(
         self, callback: Callable[..., object], *args: object, context: Context | None = None
     ) -> _Handle:
         return self.call_soon(callback, *args, context=context)
 
-    def call_later(  # type: ignore[override]
+    def call_later(
         self, delay: float, callback: Callable[..., object], *args: object, context: Context | None = None
     ) -> _Handle:
         return self.call_at(self.time() + delay, callback, *args, context=context)
 
-    def call_at(  # type: ignore[override]
+    def call_at(
         self, when: float, callback: Callable[..., object], *args: object, context: Context | None = None
     ) -> _Handle:
         handle = _Handle(callback, args, context)
@@ -93,7 +91,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
     def create_future(self) -> asyncio.Future[Any]:
         return asyncio.Future(loop=self)
 
-    def create_task(  # type: ignore[override]
+    def create_task(
         self, coro: Coroutine[Any, Any, Any], *, name: str | None = None, context: Context | None = None
     ) -> asyncio.Task[Any]:
         task: asyncio.Task[Any] = asyncio.Task(coro, loop=self, name=name or "task", context=context)
@@ -101,9 +99,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         task.add_done_callback(lambda task: self._tasks.pop(task, None))
         return task
 
-    def run_in_executor(  # type: ignore[override]
-        self, executor: object, func: Callable[..., Any], *args: object
-    ) -> asyncio.Future[Any]:
+    def run_in_executor(self, executor: object, func: Callable[..., Any], *args: object) -> asyncio.Future[Any]:
         """Do it at once or when the time that it takes has passed: both may happen with a thread."""
         future = self.create_future()
         early = self._random.random() < 0.5
@@ -149,7 +145,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         self._ready.clear()
         self._timers.clear()
         for task, coroutine in list(self._tasks.items()):
-            task._log_destroy_pending = False  # type: ignore[attr-defined]
+            task._log_destroy_pending = False
             _close(coroutine)
         self._tasks.clear()
 

@@ -187,7 +187,7 @@ class Node(Member):
         context = ServicerContext(machine)
         code, details = grpc.StatusCode.OK, ""
         try:
-            async with aclosing(self.scheduler.Connect(requests, context)) as answers:  # type: ignore[arg-type, type-var]
+            async with aclosing(self.scheduler.Connect(requests, context)) as answers:
                 async for answer in answers:
                     connection.answer(answer.SerializeToString())
         except Aborted as error:

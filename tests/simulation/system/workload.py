@@ -109,7 +109,7 @@ class Workload:
     def _policies(self, task: task_pb2.Task) -> None:
         dice = self._random
         _set_action(task, dice)
-        task.misfire_policy = dice.choice([0, 1, 2, 3])  # type: ignore[assignment]
+        task.misfire_policy = dice.choice([0, 1, 2, 3])
         if dice.random() < 0.6:
             task.misfire_threshold.FromMicroseconds(dice.choice([SECOND, 3 * SECOND]))
         if dice.random() < 0.4:
@@ -118,7 +118,7 @@ class Workload:
             task.retry.max_attempts = dice.choice([2, 3])
             task.retry.initial_backoff.FromMicroseconds(dice.choice([50_000, 500_000]))
             task.retry.max_backoff.FromMicroseconds(SECOND)
-        task.overlap_policy = dice.choice([0, 1, 2, 3, 4])  # type: ignore[assignment]
+        task.overlap_policy = dice.choice([0, 1, 2, 3, 4])
         if task.overlap_policy > policy_pb2.OVERLAP_POLICY_ALLOW:
             task.max_running = dice.choice([1, 1, 2])
         if task.overlap_policy == policy_pb2.OVERLAP_POLICY_QUEUE:

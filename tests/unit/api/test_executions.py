@@ -73,7 +73,7 @@ class Fired:
 
 async def listed(cluster: ApiCluster, **fields: object) -> list[str]:
     """Ids over all pages."""
-    request = execution_pb2.ListExecutionsRequest(**fields)  # type: ignore[arg-type]
+    request = execution_pb2.ListExecutionsRequest(**fields)
     found: list[str] = []
     while True:
         response = await cluster.caller().executions.ListExecutions(request)
@@ -188,9 +188,7 @@ async def test_list_by_state_merges_the_indexes(cluster: ApiCluster) -> None:
         assert await listed(cluster, states=states) == text(*found)
         assert await listed(cluster, states=states, task="t") == text(*found)
         assert await listed(cluster, states=states, page_size=1) == text(*found)
-    told = await refused(
-        cluster.caller().executions.ListExecutions(execution_pb2.ListExecutionsRequest(states=[77]))  # type: ignore[list-item]
-    )
+    told = await refused(cluster.caller().executions.ListExecutions(execution_pb2.ListExecutionsRequest(states=[77])))
     assert list(told.fields) == ["states"]
 
 

@@ -94,7 +94,7 @@ def test_a_batch_that_breaks_off_midway_may_have_been_applied() -> None:
         first(command, done)
         log.fate = Fate.NOT_LEADER
 
-    log.propose = then_lose  # type: ignore[method-assign]
+    log.propose = then_lose
     large = task_pb2.Task(name="large")
     large.schedule.cron.expression = "@daily"
     large.action.command.argv.append("x" * (3 << 20))

@@ -19,11 +19,11 @@ MISFIRE_SKIP, MISFIRE_ALL = policy_pb2.MISFIRE_POLICY_SKIP, policy_pb2.MISFIRE_P
 
 
 def with_fields(**fields: object) -> Edit:
-    return lambda task: task.MergeFrom(task_pb2.Task(**fields))  # type: ignore[arg-type]
+    return lambda task: task.MergeFrom(task_pb2.Task(**fields))
 
 
 def retry(**fields: object) -> Edit:
-    return with_fields(retry=task_pb2.RetryPolicy(**{"max_attempts": 2, **fields}))  # type: ignore[arg-type]
+    return with_fields(retry=task_pb2.RetryPolicy(**{"max_attempts": 2, **fields}))
 
 
 def backoff(field: str, seconds: int) -> Edit:

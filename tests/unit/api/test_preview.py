@@ -18,7 +18,7 @@ NOW_US = int(NOON.timestamp()) * 1_000_000
 
 
 def cron(expression: str, zone: str = "", **more: object) -> task_pb2.PreviewScheduleRequest:
-    request = task_pb2.PreviewScheduleRequest(**more)  # type: ignore[arg-type]
+    request = task_pb2.PreviewScheduleRequest(**more)
     request.schedule.cron.expression = expression
     request.schedule.cron.time_zone = zone
     return request
@@ -26,8 +26,8 @@ def cron(expression: str, zone: str = "", **more: object) -> task_pb2.PreviewSch
 
 def with_policies(gap: int = 0, fold: int = 0) -> task_pb2.PreviewScheduleRequest:
     request = cron("@daily")
-    request.schedule.cron.gap = gap  # type: ignore[assignment]
-    request.schedule.cron.fold = fold  # type: ignore[assignment]
+    request.schedule.cron.gap = gap
+    request.schedule.cron.fold = fold
     return request
 
 

@@ -23,7 +23,7 @@ def row(*, every_s: int = 10, paused: bool = False) -> pb.TaskRow:
 
 
 def wanted(**changes: object) -> task_pb2.Task:
-    return row(**changes).task  # type: ignore[arg-type]
+    return row(**changes).task
 
 
 def test_the_same_definition_is_no_change() -> None:

@@ -17,7 +17,7 @@ SECOND = 1_000_000
 
 
 def task(name: str, **fields: object) -> task_pb2.Task:
-    message = task_pb2.Task(name=name, **fields)  # type: ignore[arg-type]
+    message = task_pb2.Task(name=name, **fields)
     if not message.HasField("schedule"):
         message.schedule.cron.expression = "0 3 * * *"
     if not message.HasField("action"):
@@ -318,7 +318,7 @@ def backfill(begin_s: int, end_s: int, **fields: object) -> task_pb2.BackfillTas
         name="backup",
         start_time=Timestamp(seconds=first + begin_s),
         end_time=Timestamp(seconds=first + end_s),
-        **fields,  # type: ignore[arg-type] # as the test names them
+        **fields,
     )
 
 
@@ -381,7 +381,7 @@ async def test_a_backfill_that_cannot_be_names_the_field(
     tasks = cluster.caller().tasks
     await tasks.CreateTask(create(task("backup", schedule=anchored(60), paused=True)))
     request = backfill(0, 60)
-    request.MergeFrom(task_pb2.BackfillTaskRequest(**fields))  # type: ignore[arg-type] # as the table has them
+    request.MergeFrom(task_pb2.BackfillTaskRequest(**fields))
     told = await refused(tasks.BackfillTask(request))
     assert told.code is grpc.StatusCode.INVALID_ARGUMENT
     assert list(told.fields) == [field]
@@ -532,7 +532,7 @@ async def test_tasks_are_listed_by_name_or_by_next_fire_both_ways_in_pages_of_an
         names: list[str] = []
         token = ""
         while True:
-            request = task_pb2.ListTasksRequest(order_by=order_by, page_size=size, page_token=token, **more)  # type: ignore[arg-type]
+            request = task_pb2.ListTasksRequest(order_by=order_by, page_size=size, page_token=token, **more)
             response = await stub.ListTasks(request)
             names += [task.name for task in response.tasks]
             token = response.next_page_token

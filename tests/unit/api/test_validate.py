@@ -44,7 +44,7 @@ def at(seconds: int) -> Timestamp:
 
 def http(**fields: object) -> Edit:
     def edit(task: task_pb2.Task) -> None:
-        task.action.http.CopyFrom(task_pb2.HttpAction(**{"url": "http://host/", **fields}))  # type: ignore[arg-type]
+        task.action.http.CopyFrom(task_pb2.HttpAction(**{"url": "http://host/", **fields}))
 
     return edit
 
@@ -55,7 +55,7 @@ def python(**fields: str) -> Edit:
 
 def command(**fields: object) -> Edit:
     def edit(task: task_pb2.Task) -> None:
-        task.action.command.CopyFrom(task_pb2.CommandAction(**{"argv": ["x"], **fields}))  # type: ignore[arg-type]
+        task.action.command.CopyFrom(task_pb2.CommandAction(**{"argv": ["x"], **fields}))
 
     return edit
 
@@ -63,21 +63,21 @@ def command(**fields: object) -> Edit:
 def grpc(**fields: object) -> Edit:
     def edit(task: task_pb2.Task) -> None:
         values = {"target": "host:1", "method": "p.S/M", **fields}
-        task.action.grpc.CopyFrom(task_pb2.GrpcAction(**values))  # type: ignore[arg-type]
+        task.action.grpc.CopyFrom(task_pb2.GrpcAction(**values))
 
     return edit
 
 
 def aws_lambda(**fields: object) -> Edit:
     def edit(task: task_pb2.Task) -> None:
-        task.action.aws_lambda.CopyFrom(task_pb2.AwsLambdaAction(**{"function": "f", **fields}))  # type: ignore[arg-type]
+        task.action.aws_lambda.CopyFrom(task_pb2.AwsLambdaAction(**{"function": "f", **fields}))
 
     return edit
 
 
 def container(**fields: object) -> Edit:
     def edit(task: task_pb2.Task) -> None:
-        task.action.container.CopyFrom(task_pb2.ContainerAction(**{"image": "i", **fields}))  # type: ignore[arg-type]
+        task.action.container.CopyFrom(task_pb2.ContainerAction(**{"image": "i", **fields}))
 
     return edit
 
@@ -97,7 +97,7 @@ def interval(seconds: int, nanos: int = 0) -> Edit:
 def notifications(**fields: object) -> Edit:
     def edit(task: task_pb2.Task) -> None:
         values = {"url": "http://h/", "occasions": [notification_pb2.OCCASION_FAILURE], **fields}
-        task.notifications.CopyFrom(notification_pb2.Notifications(**values))  # type: ignore[arg-type]
+        task.notifications.CopyFrom(notification_pb2.Notifications(**values))
 
     return edit
 

@@ -49,11 +49,11 @@ class Blocking:
         try:
             while True:
                 try:
-                    yield self._runner.run(anext(items))  # type: ignore[arg-type]
+                    yield self._runner.run(anext(items))
                 except StopAsyncIteration:
                     return
         finally:
-            self._runner.run(items.aclose())  # type: ignore[attr-defined]
+            self._runner.run(items.aclose())
 
 
 @pytest.fixture

@@ -307,7 +307,7 @@ def test_history_is_searched_and_counted(cluster, client):
     assert list(client.list_task_changes("tidy", page_size=2)) == cluster.changes
     assert client.get_history_status().cursor_index == 7
     with pytest.raises(ValueError, match="start"):
-        client.search_logs(start=datetime(2026, 1, 1))  # noqa: DTZ001
+        client.search_logs(start=datetime(2026, 1, 1))  # noqa: DTZ001 - refused
 
 
 def test_schedule_is_previewed(client):
@@ -324,7 +324,7 @@ def test_stale_reads_say_so(cluster, client):
 
 def test_naive_datetime_is_refused(client):
     with pytest.raises(ValueError, match=r"start: .*no time zone"):
-        list(client.list_executions(start=datetime(2026, 1, 1)))  # noqa: DTZ001
+        list(client.list_executions(start=datetime(2026, 1, 1)))  # noqa: DTZ001 - refused
 
 
 @pytest.mark.parametrize("timeout", [0, -1, timedelta(0), float("nan")])

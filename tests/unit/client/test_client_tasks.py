@@ -94,8 +94,8 @@ def test_anchor_is_kept():
         ("env: goes with command or shell only", {"cron": "@daily", "noop": True, "env": {}}),
         ("kwargs: goes with python only", {"cron": "@daily", "noop": True, "kwargs": {}}),
         ("command: give a sequence", {"cron": "@daily", "command": "ls -l"}),
-        ("at: .* has no time zone", {"at": datetime(2026, 1, 1), "noop": True}),  # noqa: DTZ001
-        ("start: .* has no time zone", {"cron": "@daily", "start": datetime(2026, 1, 1), "noop": True}),  # noqa: DTZ001
+        ("at: .* has no time zone", {"at": datetime(2026, 1, 1), "noop": True}),  # noqa: DTZ001 - refused
+        ("start: .* has no time zone", {"cron": "@daily", "start": datetime(2026, 1, 1), "noop": True}),  # noqa: DTZ001 - refused
     ],
 )
 def test_what_does_not_go_together_is_refused_by_name(message, arguments):
@@ -103,7 +103,7 @@ def test_what_does_not_go_together_is_refused_by_name(message, arguments):
         task("t", **arguments)
 
 
-def test_status_without_details_says_what_gRPC_knows():  # noqa: N802
+def test_status_without_details_says_what_gRPC_knows():
     error = decode(grpc.StatusCode.UNAVAILABLE, "Socket closed", ())
     assert isinstance(error, UnavailableError)
     assert (str(error), error.applied, error.reason, error.retry_after) == ("Socket closed", "unknown", "", None)

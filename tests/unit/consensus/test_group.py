@@ -372,7 +372,7 @@ class TestFailure:
         def broken(_index: int, _command: bytes) -> bytes:
             raise AssertionError("a broken invariant")
 
-        bench.machine.apply = broken  # type: ignore[method-assign]
+        bench.machine.apply = broken
         bench.propose()
         with pytest.raises(AssertionError, match="broken invariant"):
             bench.tick()

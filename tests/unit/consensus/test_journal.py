@@ -117,7 +117,7 @@ def key(index: int) -> bytes:
 def test_damage_is_refused(damage: object, message: str) -> None:
     store = MemoryStore()
     filled(store)
-    damage(store.batch())  # type: ignore[operator]
+    damage(store.batch())
     store.commit()
     with pytest.raises(StoreRefused, match=message):
         opened(store)

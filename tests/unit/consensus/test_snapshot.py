@@ -105,7 +105,7 @@ def test_it_begins_anew_when_the_sender_has_it_no_more() -> None:
             receiver.add(next(parts))
     first = receiver.header
     clock = ManualClock()
-    clock.token = lambda: "another"  # type: ignore[method-assign]
+    clock.token = lambda: "another"
     with SnapshotSender(store, clock, 100).parts(receiver.position) as parts:
         for part in parts:
             receiver.add(part)
@@ -117,7 +117,7 @@ def test_views_that_nobody_comes_back_for_are_released() -> None:
     store = source()
     clock = ManualClock()
     tokens = iter("abcdefgh")
-    clock.token = lambda: next(tokens)  # type: ignore[method-assign]
+    clock.token = lambda: next(tokens)
     sender = SnapshotSender(store, clock, 100)
     for _ in range(6):
         with sender.parts() as parts:

@@ -26,7 +26,7 @@ class HangsUp(rpc.RaftServiceServicer):
         self._status = status
         self.dials = 0
 
-    async def Exchange(self, _requests: object, context: Any) -> None:  # type: ignore[override]  # noqa: N802
+    async def Exchange(self, _requests: object, context: Any) -> None:
         self.dials += 1
         await context.write(pb.ExchangeResponse())
         for _ in range(self.dials % 4):
@@ -63,7 +63,7 @@ async def _dial_many_times(peer: HangsUp) -> None:
     await server.start()
     me, other = Peer("n1", "127.0.0.1:1"), Peer("n2", f"127.0.0.1:{port}")
     transport = RaftTransport(cluster_id="test", node=me, peers=(me, other), clock=SystemClock())
-    transport.add_group(1, Sender())  # type: ignore[arg-type]
+    transport.add_group(1, Sender())
     message = AppendEntries(1, 1, 1, (Entry(b"x" * 1_000, 2, 1),), 1, 1, 1, False)
     transport.start()
     try:
@@ -81,7 +81,7 @@ async def _dial_many_times(peer: HangsUp) -> None:
 
 
 class CancelsSnapshots(rpc.RaftServiceServicer):
-    async def FetchSnapshot(self, _request: object, context: Any) -> None:  # type: ignore[override]  # noqa: N802
+    async def FetchSnapshot(self, _request: object, context: Any) -> None:
         await context.abort(grpc.StatusCode.CANCELLED, "stopping")
 
 

@@ -40,7 +40,7 @@ def register(
     driver: MachineDriver, name: str, next_us: int, *calendars: str, revision: int = 1, paused: bool = False
 ) -> pb.Outcome:
     command = driver.command()
-    task = task_pb2.Task(name=name, delivery=1, paused=paused, schedule=task_pb2.Schedule(calendars=calendars))  # type: ignore[arg-type]
+    task = task_pb2.Task(name=name, delivery=1, paused=paused, schedule=task_pb2.Schedule(calendars=calendars))
     command.register_tasks.items.add(task=task, next_us=next_us, calendars_revision=revision)
     outcome = driver.apply(command)
     return outcome if outcome.code else outcome.results[0]

@@ -21,7 +21,7 @@ class Chains(MachineDriver):
 
     def task(self, name: str, *after: str | tuple[str, int], **fields: object) -> pb.Outcome:
         command = self.command()
-        task = task_pb2.Task(name=name, **fields)  # type: ignore[arg-type]
+        task = task_pb2.Task(name=name, **fields)
         _chain(task, *after)
         command.register_tasks.items.add(task=task)
         (outcome,) = self.apply(command).results
@@ -68,7 +68,7 @@ class Chains(MachineDriver):
 def _chain(task: task_pb2.Task, *after: str | tuple[str, int]) -> None:
     for parent in after:
         name, on = (parent, 0) if isinstance(parent, str) else parent
-        task.after.add(task=name, on=on)  # type: ignore[arg-type]
+        task.after.add(task=name, on=on)
 
 
 @pytest.fixture

@@ -25,11 +25,11 @@ class Every(MachineDriver):
         self.terms = {"overlap_policy": policy, "max_running": 1, **terms}
         self.seconds = 0
         command = self.command()
-        task = task_pb2.Task(name="t", placement=EVERY, overlap_policy=policy, max_running=1)  # type: ignore[arg-type]
+        task = task_pb2.Task(name="t", placement=EVERY, overlap_policy=policy, max_running=1)
         command.register_tasks.items.add(task=task, next_us=T0 + SECOND)
         self.uid = self.apply(command).results[0].uid
 
-    def fire(self, *executor_ids: str, start_us: int = 0) -> dict[str, bytes]:  # type: ignore[override]
+    def fire(self, *executor_ids: str, start_us: int = 0) -> dict[str, bytes]:
         """Fire the next nominal time; ids of the executions by executor."""
         self.seconds += 1
         at_us = self.now_us = T0 + self.seconds * SECOND

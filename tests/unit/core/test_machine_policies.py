@@ -23,7 +23,7 @@ class Fixture(MachineDriver):
     def __init__(self, policy: OverlapPolicy = OverlapPolicy.ALLOW, running: int = 1, queued: int = 2) -> None:
         super().__init__(MemoryStore(), now_us=T0)
         self.limits = {"overlap_policy": policy, "max_running": running, "max_queued": queued}
-        self.task = task_pb2.Task(name="t", overlap_policy=policy, max_running=running)  # type: ignore[arg-type]
+        self.task = task_pb2.Task(name="t", overlap_policy=policy, max_running=running)
         self.executor_id = "e1"
         self.start_after_us = 0
         self.seconds = 0

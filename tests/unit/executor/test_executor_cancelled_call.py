@@ -20,7 +20,7 @@ class Cancels(rpc.ExecutorServiceServicer):
         self.dials = 0
         self.enough = asyncio.Event()
 
-    async def Connect(self, _requests: object, context: Any) -> None:  # type: ignore[override]  # noqa: N802
+    async def Connect(self, _requests: object, context: Any) -> None:
         self.dials += 1
         if self.dials >= DIALS:
             self.enough.set()

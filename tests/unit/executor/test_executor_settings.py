@@ -11,7 +11,7 @@ from raftsched.executor.settings import ExecutorSettings
 )
 def test_value_out_of_range_is_refused_with_the_name_of_the_field(field: str, value: float) -> None:
     with pytest.raises(ValueError, match=f"^{field} is "):
-        ExecutorSettings(Path("x"), **{field: value})  # type: ignore[arg-type]
+        ExecutorSettings(Path("x"), **{field: value})
 
 
 @pytest.mark.parametrize("pattern", ["module", "module:", ":function", "", "*"])

@@ -13,7 +13,7 @@ LEASE_S = 5.0
 def settled(*executor_ids: str, **labels: str) -> World:
     """A leader to whom every executor has had the time to come."""
     world = World()
-    world.links = {each: world.connect(each, **labels) for each in executor_ids}  # type: ignore[attr-defined]
+    world.links = {each: world.connect(each, **labels) for each in executor_ids}
     pass_time(world, LEASE_S)
     return world
 
@@ -40,7 +40,7 @@ def test_each_executor_runs_each_nominal_time() -> None:
     register(world)
     pass_time(world, 1)
     assert decided(world)[-1] == (6, Decision.RAN, ["e1", "e2", "e3"])
-    for link in world.links.values():  # type: ignore[attr-defined]
+    for link in world.links.values():
         items = link.take_assignments()
         assert sorted({item.nominal_us for item in items}) == [item.nominal_us for item in items]
         assert len(items) == len(decided(world))

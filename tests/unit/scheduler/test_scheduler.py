@@ -126,7 +126,7 @@ class World:
         return self.scheduler
 
     def register(self, name: str, **fields: object) -> None:
-        task = task_pb2.Task(name=name, **fields)  # type: ignore[arg-type]
+        task = task_pb2.Task(name=name, **fields)
         if task.schedule.WhichOneof("kind") is None:
             task.schedule.interval.every.FromSeconds(1)
             task.schedule.interval.anchor.FromMicroseconds(START_US)

@@ -24,7 +24,7 @@ def ran(task: str, id_: str = "E1", attempt: int = 1, token: int = 1) -> Ran:
 
 def execution(task: str, id_: str = "E1", attempt: int = 1, state: int = SUCCEEDED) -> execution_pb2.Execution:
     made = execution_pb2.Execution(
-        id=id_, task=task, attempt=attempt, state=state, trigger=execution_pb2.TRIGGER_SCHEDULE  # type: ignore[arg-type]
+        id=id_, task=task, attempt=attempt, state=state, trigger=execution_pb2.TRIGGER_SCHEDULE
     )  # fmt: skip
     made.nominal_time.FromDatetime(datetime(2026, 1, 1, tzinfo=UTC))
     made.end_time.FromDatetime(datetime(2026, 1, 1, tzinfo=UTC))
