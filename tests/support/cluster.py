@@ -16,7 +16,9 @@ from raftsched_client.v1 import cluster_pb2
 
 from tests.support.ports import free_ports
 
-READY_S = 30.0
+READY_S = 60.0
+STATUS_S = 6.0
+"""One attempt gets a third of it: a node that is asked waits up to a second for another that does not answer."""
 T = TypeVar("T")
 
 
@@ -80,7 +82,7 @@ class Process:
             self.send(signal.SIGKILL)
         self.wait()
 
-    def wait(self, timeout_s: float = 30.0) -> int:
+    def wait(self, timeout_s: float = READY_S) -> int:
         return 0 if self._child is None else self._child.wait(timeout_s)
 
 
@@ -134,14 +136,16 @@ class Cluster:
             eventually(lambda: self._all_ready(client), what=f"a healthy cluster in {self.directory}")
 
     def _all_ready(self, client: Client) -> bool:
-        status = client.get_status(timeout=2.0)
+        status = client.get_status(timeout=STATUS_S)
         roles = [node.role for node in status.nodes]
         followers = roles.count(cluster_pb2.FOLLOWER)
-        return bool(status.leader_id) and followers == len(self.nodes) - 1 and len(status.executors) >= len(self.nodes)
+        # An executor that has gone is shown, without its node, until its lease has run out.
+        connected = {each.node_id for each in status.executors}
+        return bool(status.leader_id) and followers == len(self.nodes) - 1 and connected >= self.nodes.keys()
 
     def leader(self) -> str:
         with self.client() as client:
-            return eventually(lambda: client.get_status(timeout=2.0).leader_id, what="a leader")
+            return eventually(lambda: client.get_status(timeout=STATUS_S).leader_id, what="a leader")
 
     def follower(self) -> str:
         leader = self.leader()
