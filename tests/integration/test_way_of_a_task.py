@@ -238,5 +238,5 @@ def test_leadership_can_be_handed_over(cluster: Cluster) -> None:
     before = cluster.leader()
     target = cluster.follower()
     with cluster.client() as client:
-        client.transfer_leadership(target)
+        eventually(lambda: client.transfer_leadership(target) == target, what=f"the hand-over to {target}")
         eventually(lambda: client.get_status().leader_id == target, what=f"{target} leads instead of {before}")
