@@ -5,7 +5,10 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-ONE_NODE_TESTS = ("tests/integration/test_rest", "tests/integration/test_executor_")
+ONE_NODE_TESTS = tuple(
+    f"tests/integration/test_{name}" for name in ("rest.py", "rest_hostile.py", "rest_schema.py", "executor_")
+)
+THREE_NODE_TEST = "tests/integration/test_rest.py::test_any_node_"
 CLUSTER_TESTS = ("tests/integration/", "tests/e2e/", "tests/chaos/")
 
 
@@ -16,7 +19,7 @@ class OneClusterAtATime(LoadScopeScheduling):
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        if nodeid.startswith(ONE_NODE_TESTS):
+        if nodeid.startswith(ONE_NODE_TESTS) and not nodeid.startswith(THREE_NODE_TEST):
             return "one node"
         return "clusters" if nodeid.startswith(CLUSTER_TESTS) else nodeid
 

@@ -1,5 +1,6 @@
 """The REST API of a real node, over HTTP."""
 
+import contextlib
 import json
 import socket
 import threading
@@ -146,6 +147,9 @@ def test_output_is_followed_while_it_is_written(http: httpx.Client, tmp_path: Pa
 def events(lines: Iterator[str]) -> Iterator[dict[str, str]]:
     event: dict[str, str] = {}
     for line in lines:
+        if line.startswith(":"):
+            # A sign of life, which comes where nothing else does.
+            continue
         if line:
             key, _, value = line.partition(": ")
             event[key] = value
@@ -264,8 +268,10 @@ def test_a_large_body_does_not_hold_up_the_node(http: httpx.Client, cluster: Clu
 
     def post() -> None:
         with httpx.Client(base_url=http.base_url, timeout=60) as client:
-            client.post("/v1/tasks:batchCreate", content=body, headers={"Content-Type": "application/json"})
-        done.set()
+            try:
+                client.post("/v1/tasks:batchCreate", content=body, headers={"Content-Type": "application/json"})
+            finally:
+                done.set()
 
     poster = threading.Thread(target=post)
     poster.start()
@@ -297,7 +303,9 @@ def test_head_is_get_without_the_body(http: httpx.Client, task: str) -> None:
 def test_what_is_no_http_is_refused(cluster: Cluster, raw: bytes) -> None:
     host, _, port = cluster.http_addresses["n1"].partition(":")
     with socket.create_connection((host, int(port)), timeout=20) as connection:
-        connection.sendall(raw)
+        # The answer, and the end of the connection, may come before all is sent.
+        with contextlib.suppress(ConnectionError):
+            connection.sendall(raw)
         answer = connection.recv(65536)
     assert answer.startswith(b"HTTP/1.1 4"), answer
 
@@ -330,7 +338,7 @@ def test_any_node_serves_all_of_it_and_outlives_the_leader(tmp_path: Path) -> No
         with httpx.Client(base_url=url, timeout=20) as client:
             created = client.post("/v1/tasks", json={"name": "t", **NOOP})
             assert created.status_code == 201
-            read = httpx.get(f"http://{three.http_addresses[other]}/v1/tasks/t")
+            read = httpx.get(f"http://{three.http_addresses[other]}/v1/tasks/t", timeout=20)
             assert read.json() == created.json()
             execution = client.post("/v1/tasks/t:run").json()["id"]
             with client.stream("GET", "/v1/executions:watch", params={"id": execution}) as response:

@@ -49,7 +49,7 @@ def test_each_example_answers_what_the_page_says(tmp_path: Path) -> None:
         script = script.replace(ADDRESS, f"API=http://{cluster.http_addresses['n2']}\n")
         variables = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
         done = subprocess.run(
-            ["bash", "-eu", "-c", script], env=variables, capture_output=True, text=True, check=False, timeout=120
+            ["bash", "-eu", "-c", script], env=variables, capture_output=True, text=True, check=False, timeout=240
         )
     answers = done.stdout.split(MARK)
     assert done.returncode == 0, done.stderr + done.stdout

@@ -47,7 +47,7 @@ def leads(address: str) -> bool:
 
 def prepare(url: str) -> list[str]:
     """Tasks that the hooks name, and the ids of an execution of each."""
-    with httpx.Client(base_url=url) as http:
+    with httpx.Client(base_url=url, timeout=30) as http:
         for name in TASKS:
             task = {"name": name, "schedule": {"cron": {"expression": "@yearly"}}, "action": {"noop": {}}}
             assert http.post("/v1/tasks", json=task).status_code == 201

@@ -52,7 +52,7 @@ def before_call(context: HookContext, case: Case, kwargs: dict[str, object]) -> 
         case.headers["Last-Event-ID"] = "end"
     elif operation == "GetOutput" and case.path_parameters:
         execution = quote(str(case.path_parameters.get("id", "")), safe="")
-        httpx.post(f"{str(case.operation.base_url).rstrip('/')}/v1/executions/{execution}:cancel")
+        httpx.post(f"{str(case.operation.base_url).rstrip('/')}/v1/executions/{execution}:cancel", timeout=30)
 
 
 @schemathesis.check
