@@ -120,8 +120,11 @@ def executor_comes(context: Context) -> Iterator[None]:
     process = context.lab.executors[name]
     last = context.dice.choice([signal.SIGKILL, signal.SIGTERM])
     if not process.running:
+        logged = process.log.stat().st_size if process.log.exists() else 0
         process.start()
         context.count["executors joined"] += 1
+        # Before its first line it may not have come so far that it knows what to do with SIGTERM.
+        eventually(lambda: process.log.stat().st_size > logged, what=f"the first line of {name}")
     yield
     process.send(last)
     context.count["executors drained" if last is signal.SIGTERM else "executors killed"] += 1

@@ -34,12 +34,13 @@ def elections_by_a_rejoin(lab: Lab) -> int:
     leader = lab.leader()
     victim = next(id_ for id_ in lab.nodes if id_ != leader)
     with Client(lab.addresses[leader]) as client:
-        before = _status(client, leader)
         with _away(lab, victim):
             until = time.monotonic() + LONGER_THAN_ANY_ELECTION_TIMEOUT_S
             eventually(
                 lambda: time.monotonic() > until and _is_out_of_touch(lab, client, victim), what="a real absence"
             )
+            # Who is cut off disturbs nobody: what counts begins with its return.
+            before = _status(client, leader)
         goal = _status(client, leader).commit_index
         eventually(lambda: _status(client, victim).applied_index >= goal, what=f"{victim} caught up")
         return _status(client, leader).term - before.term

@@ -84,7 +84,7 @@ def run(seed: int, *, nodes: int, seconds: float, names: Sequence[str], director
         if not lab.network.can_slow:
             chosen.pop("slow", None)
         with Workload(lab, seed, truth) as workload:
-            problems = _break(lab, chosen, seed, begun + seconds, report, say)
+            problems = _break(lab, chosen, seed, time.monotonic() + seconds, report, say)
         report.verdict.violations += problems
         report.calls = workload.observed.calls
         notes, violations = report.verdict.notes, report.verdict.violations

@@ -10,7 +10,7 @@ SEED = 1
 FAULTS = ["kill-leader", "pause-leader", "split-leader", "one-way", "executor", "clock", "disk"]
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(480)
 def test_a_short_chaos_run_breaks_no_promise(tmp_path: Path) -> None:
     report = run(SEED, nodes=3, seconds=50, names=FAULTS, directory=tmp_path)
     print(report.summary(), *report.verdict.notes, sep="\n")
