@@ -36,8 +36,7 @@ def test_each_nominal_time_runs_once_beside_no_other_though_the_leader_dies(clus
     expected = [begin + timedelta(hours=number) for number in range(HOURS)]
     script = f"exec 9>{tmp_path}/lock; flock -n 9 || exit 66; sleep 0.3; echo $RAFTSCHED_NOMINAL_TIME >>{tmp_path}/ran"
     with cluster.client() as client:
-        client.create_task(task("hourly", cron="0 * * * *", shell=script))
-        client.pause_task("hourly")
+        client.create_task(task("hourly", cron="0 * * * *", shell=script, paused=True))
         planned = client.backfill_task("hourly", start=begin, end=end, dry_run=True)
         assert [time.nominal_time.ToDatetime(UTC) for time in planned] == expected
         assert not list(client.list_ledger("hourly"))

@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.cluster import eventually
 from tests.support.ports import free_ports
 
 SCRIPTS = Path(__file__).parents[2] / "scripts" / "lib"
 CLI = Path(sys.executable).with_name("raftsched")
+HTTP_PORT_OFFSET = 1000
 # The environment of this test stands in for the one that the script would make.
 RUN = f"""
 import sys
@@ -45,6 +47,9 @@ class Script:
     def pids(self) -> dict[str, int]:
         return {path.stem: json.loads(path.read_text())["pid"] for path in self.directory.glob("*.pid")}
 
+    def roles(self) -> list[str]:
+        return sorted(node["role"] for node in json.loads(self.cli("status", "-o", "json"))["nodes"])
+
     def cli(self, *words: str) -> str:
         variables = {**os.environ, "RAFTSCHED_ENDPOINTS": self.endpoints}
         done = subprocess.run([CLI, *words], env=variables, capture_output=True, text=True, check=False, timeout=60)
@@ -53,10 +58,10 @@ class Script:
 
 
 def base_port(nodes: int) -> int:
-    """The first of several free ports in a row."""
+    """The first of several free ports in a row; those of their REST APIs are free too."""
     for _ in range(100):
         first = free_ports(1)[0]
-        if first + nodes < 65535 and all(port_is_free(port) for port in range(first, first + nodes)):
+        if all(port_is_free(first + offset + number) for offset in (0, HTTP_PORT_OFFSET) for number in range(nodes)):
             return first
     raise AssertionError("no free ports in a row")
 
@@ -80,8 +85,8 @@ def script(tmp_path: Path) -> Iterator[Script]:
 def test_cluster_goes_up_survives_a_kill_and_comes_back_with_its_data(script: Script) -> None:
     shown = script.ok("up")
     assert "The cluster of 3 nodes takes writes" in shown
-    status = json.loads(script.cli("status", "-o", "json"))
-    assert sorted(node["role"] for node in status["nodes"]) == ["FOLLOWER", "FOLLOWER", "LEADER"]
+    # A node that does not answer within a second is shown as unreachable.
+    eventually(lambda: script.roles() == ["FOLLOWER", "FOLLOWER", "LEADER"], what="a leader and two followers")
     script.cli("task", "create", "hello", "--every", "1h", "--", "echo", "hello")
 
     first = script.pids()

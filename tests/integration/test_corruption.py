@@ -146,7 +146,7 @@ def test_a_flip_in_the_structure_of_a_page_is_refused_or_harmless(damaged: Damag
         if words:
             assert refused_with_advice(words), f"{where}: {words}"
         else:
-            eventually(lambda: damaged.shows() == damaged.right, within_s=10, what=f"{where}: what others show")
+            eventually(lambda: damaged.shows() == damaged.right, what=f"{where}: what others show")
         damaged.restore()
 
 
@@ -165,7 +165,7 @@ def test_a_flip_in_a_row_is_refused_or_stops_the_node_when_it_is_read_or_is_harm
         if words:
             assert refused_with_advice(words), f"{where}: {words}"
         else:
-            eventually(damaged.shows_or_stops, within_s=20, what=f"{where}: what others show, or a stop with advice")
+            eventually(damaged.shows_or_stops, what=f"{where}: what others show, or a stop with advice")
         damaged.restore()
 
 
@@ -176,3 +176,4 @@ def test_a_node_whose_directory_was_wiped_as_advised_gets_everything_back(damage
     assert damaged.start() == ""
     eventually(lambda: damaged.shows() == damaged.right, what="everything")
     Path(damaged.directory).joinpath("data.mdb").stat()
+    damaged.restore()

@@ -24,7 +24,7 @@ from tests.support.fake_leader import FakeLeader, assignment, command, key_of, n
 
 @asynccontextmanager
 async def executor(directory: Path, *leaders: FakeLeader, **fields: object) -> AsyncIterator[ExecutorAgent]:
-    settings = ExecutorSettings(directory, **{"slots": 4, "kill_grace_s": 0.3, **fields})  # type: ignore[arg-type]
+    settings = ExecutorSettings(directory, **{"slots": 4, "kill_grace_s": 20.0, **fields})  # type: ignore[arg-type]
     agent = ExecutorAgent(settings, [leader.address for leader in leaders], SystemClock())
     await agent.start()
     try:
@@ -102,10 +102,15 @@ def test_noops_are_accepted_and_reported_in_few_messages(tmp_path: Path) -> None
 
 def test_only_attempts_that_last_are_reported_as_running(tmp_path: Path) -> None:
     async def test() -> None:
-        async with FakeLeader() as leader, executor(tmp_path, leader):
+        go = tmp_path / "go"
+        async with FakeLeader() as leader, executor(tmp_path / "data", leader, running_report_s=2.0):
             await leader.connected()
-            leader.assign(assignment(key_of(1), script("sleep 1")), assignment(key_of(2), script("true")))
+            lasting = script(f"until [ -e {go} ]; do sleep 0.02; done")
+            leader.assign(assignment(key_of(1), lasting), assignment(key_of(2), script("true")))
+            await leader.until(lambda: leader.running)
+            go.touch()
             assert (await leader.end_of(key_of(1))).state == ExecutionState.SUCCEEDED
+            await leader.end_of(key_of(2))
             assert leader.running == {key_of(1): 1}
 
     run(test)
@@ -199,8 +204,7 @@ def test_output_can_be_followed_and_read_after_the_end(tmp_path: Path) -> None:
             await leader.connected()
             text = f"echo first; until [ -e {go} ]; do sleep 0.02; done; seq 1 30000; echo last"
             leader.assign(assignment(key_of(1), script(text)))
-            await leader.until(lambda: leader.running)
-            part = await leader.fetch(key_of(1))
+            part = await leader.first_output(key_of(1))
             assert (part.found, part.offset, part.data, part.ended) == (True, 0, b"first\n", False)
             part = await leader.fetch(key_of(1), 6)
             assert (part.offset, part.data) == (6, b"")
@@ -221,13 +225,15 @@ def test_output_can_be_followed_and_read_after_the_end(tmp_path: Path) -> None:
 
 def test_attempts_run_on_without_a_leader_and_are_reported_to_the_next(tmp_path: Path) -> None:
     async def test() -> None:
-        evidence = tmp_path / "evidence"
+        evidence, go = tmp_path / "evidence", tmp_path / "go"
         async with FakeLeader() as leader, executor(tmp_path / "data", leader) as agent:
             await leader.connected()
-            leader.assign(assignment(key_of(1), script(f"sleep 0.3; echo ran >> {evidence}")))
+            waiting = script(f"until [ -e {go} ]; do sleep 0.02; done; echo ran >> {evidence}")
+            leader.assign(assignment(key_of(1), waiting))
             leader.assign(assignment(key_of(2), script("sleep 1000")))
             await leader.until(lambda: len(leader.running) == 2)
             await leader.stop()
+            go.touch()
             await leader.until(lambda: lines(evidence) == ["ran"])
             await leader.until(lambda: agent.slots_used == 1)
             assert not leader.ends
@@ -265,8 +271,8 @@ def test_report_that_a_living_leader_dropped_is_sent_again(tmp_path: Path, monke
             await leader.connected()
             leader.acknowledges = False
             leader.assign(assignment(key_of(1), noop()))
-            await leader.until(lambda: len(leader.ends.get(key_of(1), [])) >= 3)
-            assert len(leader.hellos) == 1
+            # Each connection brings it once; on a busy machine a lease as short as this may run out.
+            await leader.until(lambda: len(leader.ends.get(key_of(1), [])) >= len(leader.hellos) + 2)
 
     run(test)
 
@@ -296,10 +302,9 @@ def test_revoked_attempt_is_killed_and_forgotten(tmp_path: Path) -> None:
 def test_redirect_is_followed_to_the_leader(tmp_path: Path) -> None:
     async def test() -> None:
         async with FakeLeader() as follower, FakeLeader() as leader, executor(tmp_path, follower) as agent:
-            await follower.until(lambda: follower.metadata)
+            await follower.connected()
             follower.redirect = leader.address
-            if follower.hellos:
-                follower.hang_up()
+            follower.hang_up()
             await leader.connected()
             await leader.until(lambda: agent.leader_address == leader.address)
 
@@ -320,14 +325,24 @@ def test_next_endpoint_is_tried_while_no_leader_is_known(tmp_path: Path) -> None
 
 def test_two_nodes_that_redirect_to_each_other_are_not_asked_without_pause(tmp_path: Path) -> None:
     async def test() -> None:
+        asked: list[int] = []
+
+        class Clock(SystemClock):
+            """Notes how often the two had been asked when the executor drew the length of a pause."""
+
+            def uniform(self, low: float, high: float) -> float:
+                asked.append(len(one.metadata) + len(other.metadata))
+                return super().uniform(low, high)
+
         async with FakeLeader() as one, FakeLeader() as other:
             one.redirect, other.redirect = other.address, one.address
-            async with executor(tmp_path, one, backoff_low_s=0.2, backoff_high_s=0.2):
-                await one.until(lambda: len(one.metadata) + len(other.metadata) >= 4)
-                await asyncio.sleep(0.05)
-                assert len(one.metadata) + len(other.metadata) == 4
-                one.redirect = None
-                await one.connected()
+            agent = ExecutorAgent(ExecutorSettings(tmp_path, connect_timeout_s=60), [one.address], Clock())
+            await agent.start()
+            await one.until(lambda: len(asked) >= 2)
+            assert asked[:2] == [4, 8]
+            one.redirect = None
+            await one.connected()
+            await agent.stop()
 
     run(test)
 
@@ -465,7 +480,7 @@ def test_executor_that_drains_says_so_when_it_connects(tmp_path: Path) -> None:
             leader.assign(assignment(key_of(1), script(f"until [ -e {go} ]; do sleep 0.02; done")))
             await leader.until(lambda: leader.running)
             draining = asyncio.create_task(agent.drain())
-            await leader.until(lambda: leader.heartbeats[-1].draining)
+            await leader.until(lambda: any(beat.draining for beat in leader.heartbeats))
             leader.hang_up()
             assert (await leader.connected(2)).draining
             go.touch()
@@ -499,7 +514,7 @@ def test_stop_kills_at_once_and_the_attempts_are_reported_lost_later(tmp_path: P
                 await leader.connected()
                 stubborn = script("trap '' TERM; echo up; while :; do sleep 0.05; done")
                 leader.assign(assignment(key_of(1), stubborn), assignment(key_of(2), script("true")))
-                await leader.until(lambda: leader.running)
+                await leader.first_output(key_of(1))
             async with executor(tmp_path, leader):
                 ends = [await leader.end_of(key_of(number)) for number in (1, 2)]
             assert [end.state for end in ends] == [ExecutionState.LOST] * 2

@@ -195,11 +195,10 @@ def test_stopped_call_is_given_up() -> None:
 
 def test_deadline_of_the_call_ends_as_the_time_limit() -> None:
     async def main() -> None:
-        async with serving() as (target, servicer):
+        async with serving() as (target, _):
 
             async def limit(context: AttemptContext) -> None:
-                while not servicer.seen:  # noqa: ASYNC110 - what is awaited happens elsewhere
-                    await asyncio.sleep(0.005)
+                # The server may never see a call whose deadline passes on the way.
                 await asyncio.sleep(1.2)
                 context.stop.request(ExecutionState.TIMED_OUT, "the time limit of 1 s has passed")
 

@@ -53,10 +53,18 @@ def test_a_joined_executor_takes_tasks_that_ask_for_its_labels(cluster: Cluster,
         assert client.get_execution(started.id).executor_id == status.id
 
 
-def test_a_terminated_executor_finishes_what_it_has_and_takes_nothing_new(cluster: Cluster, executor: Process) -> None:
+def until_there(file: Path) -> str:
+    """A script that goes on when there is such a file, however long the test needs until then."""
+    return f"until [ -e {file} ]; do sleep 0.1; done; echo done"
+
+
+def test_a_terminated_executor_finishes_what_it_has_and_takes_nothing_new(
+    cluster: Cluster, executor: Process, tmp_path: Path
+) -> None:
     eventually(lambda: find(cluster), what="the executor to join")
     with cluster.client() as client:
-        client.create_task(task("slow", at=FAR, shell="sleep 3; echo done", executor_labels={"disk": "ssd"}))
+        go = tmp_path / "go"
+        client.create_task(task("slow", at=FAR, shell=until_there(go), executor_labels={"disk": "ssd"}))
         first = client.run_task("slow")
         eventually(lambda: client.get_execution(first.id).state == RUNNING, what="the execution to run")
         executor.send(signal.SIGTERM)
@@ -65,19 +73,22 @@ def test_a_terminated_executor_finishes_what_it_has_and_takes_nothing_new(cluste
             what="the executor to drain",
         )
         second = client.run_task("slow")
+        go.touch()
         assert executor.wait() == 0
         ended = client.get_execution(first.id)
         assert (ended.state, ended.attempt, ended.output_tail) == (SUCCEEDED, 1, b"done\n")
         assert client.get_execution(second.id).state == execution_pb2.EXECUTION_STATE_PENDING
 
 
-def test_an_executor_outlives_the_restart_of_its_cluster(cluster: Cluster, executor: Process) -> None:
+def test_an_executor_outlives_the_restart_of_its_cluster(cluster: Cluster, executor: Process, tmp_path: Path) -> None:
     eventually(lambda: find(cluster), what="the executor to join")
     with cluster.client() as client:
-        client.create_task(task("across", at=FAR, shell="sleep 4; echo done", executor_labels={"disk": "ssd"}))
+        go = tmp_path / "go"
+        client.create_task(task("across", at=FAR, shell=until_there(go), executor_labels={"disk": "ssd"}))
         started = client.run_task("across")
         eventually(lambda: client.get_execution(started.id).state == RUNNING, what="the execution to run")
         cluster.nodes["n1"].kill()
         cluster.start()
+        go.touch()
         eventually(lambda: client.get_execution(started.id).state == SUCCEEDED, what="the execution to succeed")
         assert client.get_execution(started.id).attempt == 1

@@ -34,6 +34,7 @@ def test_two_tasks_of_a_group_of_one_never_run_at_once_though_the_leader_dies(cl
                 if (found := list(client.list_executions())) and all(each.HasField("end_time") for each in found)
                 else None
             ),
+            within_s=120,
             what="the end of all",
         )
         beside = [each.id for each in executions if each.exit_code == 66]

@@ -43,7 +43,10 @@ def status(cluster: Cluster, node: str) -> history_pb2.GetHistoryStatusResponse:
 
 def all_find(cluster: Cluster, query: str, wanted: list[str]) -> None:
     for node in cluster.nodes:
-        eventually(lambda node=node: found(cluster, node, query) == set(wanted), what=f"{query} on {node}")
+        # The index takes only processors that nobody else wants.
+        eventually(
+            lambda node=node: found(cluster, node, query) == set(wanted), within_s=120, what=f"{query} on {node}"
+        )
 
 
 def indexer_of(pid: int) -> int:
@@ -51,6 +54,13 @@ def indexer_of(pid: int) -> int:
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     (indexer,) = (child for child in children if b"history.indexer" in Path(f"/proc/{child}/cmdline").read_bytes())
     return int(indexer)
+
+
+def kill(cluster: Cluster, node: str) -> None:
+    """Kill a node, and wait for the end of its indexer, which ends by itself and writes until then."""
+    indexer = Path(f"/proc/{indexer_of(cluster.nodes[node].pid)}")
+    cluster.nodes[node].kill()
+    eventually(lambda: not indexer.exists(), what="the end of the indexer")
 
 
 def test_every_node_finds_what_ran_and_what_was_changed(cluster):
@@ -95,14 +105,11 @@ def test_nothing_is_missing_after_kills_of_node_and_indexer_and_a_lost_and_a_dam
         runs += run_some(client, "second", 3, "needle")
         cluster.nodes[victim].start()
         all_find(cluster, "needle", runs)
-        cluster.nodes[other].kill()
+        kill(cluster, other)
         shutil.rmtree(cluster.directory / other / "history")
         cluster.nodes[other].start()
         all_find(cluster, "needle", runs)
-        indexer = Path(f"/proc/{indexer_of(cluster.nodes[other].pid)}")
-        cluster.nodes[other].kill()
-        # It ends by itself, and writes until then.
-        eventually(lambda: not indexer.exists(), what="the end of the indexer")
+        kill(cluster, other)
         (cluster.directory / other / "history" / "index.sqlite").write_bytes(b"not a database" * 1000)
         cluster.nodes[other].start()
         all_find(cluster, "needle", runs)
@@ -153,10 +160,10 @@ def test_every_node_finds_a_word_from_the_middle_of_a_long_output_also_with_an_i
         execution = eventually(
             lambda: e if (e := client.get_execution(run)).output_copy_node_id else None, what="the second copy"
         )
-        owner = next(each.node_id for each in client.get_status().executors if each.id == execution.executor_id)
+        owner = next(id_ for id_ in cluster.nodes if execution.executor_id.startswith(f"{id_}-"))
     (third,) = set(cluster.nodes) - {owner, execution.output_copy_node_id}
     for node in (third, owner):
-        cluster.nodes[node].kill()
+        kill(cluster, node)
         shutil.rmtree(cluster.directory / node / "history")
         cluster.nodes[node].start()
     all_find(cluster, "output:middleneedle", [run])

@@ -89,7 +89,7 @@ class Stream:
         call = self._channel.stream_stream(method, request_serializer=bytes, response_deserializer=bytes)
         self._call = call
 
-    def say(self, *messages: bytes, listen: bool = True, timeout_s: float = 10.0) -> grpc.StatusCode:
+    def say(self, *messages: bytes, listen: bool = True, timeout_s: float = 30.0) -> grpc.StatusCode:
         """Send all, then end the stream; how the peer ended it."""
         try:
             for _ in self._call(iter(messages), timeout=timeout_s) if listen else ():
@@ -160,7 +160,7 @@ def fetch_snapshot(address: str, request: bytes) -> grpc.StatusCode:
     with grpc.insecure_channel(address) as channel:
         call = channel.unary_stream(SNAPSHOT, request_serializer=bytes, response_deserializer=bytes)
         try:
-            list(call(request, timeout=10))
+            list(call(request, timeout=30))
         except grpc.RpcError as error:
             return error.code()
     return grpc.StatusCode.OK
@@ -201,7 +201,7 @@ def test_a_message_over_the_limit_ends_the_stream_unread(cluster: Cluster) -> No
     for recipient, sender in both_roles(cluster):
         first = rpb.ExchangeRequest(greeting=greeting(cluster, sender, recipient)).SerializeToString()
         for method, opening in ((EXCHANGE, first), (CONNECT, hello())):
-            code = Stream(cluster.addresses[recipient], method).say(opening, bytes(64 << 20))
+            code = Stream(cluster.addresses[recipient], method).say(opening, bytes(64 << 20), timeout_s=60)
             assert code is not grpc.StatusCode.DEADLINE_EXCEEDED
     forget_hostile(cluster)
 
@@ -232,12 +232,13 @@ def past(dice: random.Random, term: int) -> rpb.RaftMessage:
 def test_messages_of_terms_that_are_over_change_nothing(cluster: Cluster, seed: int) -> None:
     dice = random.Random(seed)
     for recipient, sender in both_roles(cluster):
-        term = terms(cluster)[recipient]
+        term = eventually(lambda of=recipient: terms(cluster).get(of), what=f"the term of {recipient}")
         first = rpb.ExchangeRequest(greeting=greeting(cluster, sender, recipient))
         # What comes with the greeting is not looked at.
         late = rpb.ExchangeRequest(messages=[past(dice, term) for _ in range(300)])
         Stream(cluster.addresses[recipient], EXCHANGE).say(first.SerializeToString(), late.SerializeToString())
-    assert max(terms(cluster).values()) <= term + 2, f"seed {seed}: the terms ran away"
+    # A stream that takes the place of a true one may cost an election; so may a busy machine.
+    assert max(terms(cluster).values()) <= term + 10, f"seed {seed}: the terms ran away"
 
 
 def terms(cluster: Cluster) -> dict[str, int]:
@@ -325,7 +326,8 @@ def hello(**fields: object) -> bytes:
 def test_an_executor_that_introduces_itself_wrongly_is_refused(cluster: Cluster, first: bytes) -> None:
     assert Stream(cluster.addresses[cluster.leader()], CONNECT).say(first) is not grpc.StatusCode.OK
     with cluster.client() as client:
-        assert len(client.get_status().executors) == len(cluster.nodes)
+        pools = tuple(f"{id_}-" for id_ in cluster.nodes)
+        assert all(executor.id.startswith(pools) for executor in client.get_status().executors)
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -378,7 +380,7 @@ def test_an_executor_that_floods_and_never_reads_costs_bounded_memory(cluster: C
 
     stream = Stream(cluster.addresses[cluster.leader()], CONNECT)
     call = stream.open(flood())
-    eventually(lambda: sent.is_set() or not call.is_active(), within_s=60, what="the flood")
+    eventually(lambda: sent.is_set() or not call.is_active(), within_s=120, what="the flood")
     leader = cluster.nodes[cluster.leader()]
     assert resident_kib(leader.pid) < 600 * 1024
     stream.close()

@@ -47,7 +47,8 @@ def noop() -> task_pb2.Action:
 class FakeLeader(pb_grpc.ExecutorServiceServicer):
     """Welcomes every executor, answers heartbeats, acknowledges ends unless told otherwise, and keeps all it hears."""
 
-    def __init__(self, *, lease_ms: int = 2000, heartbeat_ms: int = 50) -> None:
+    def __init__(self, *, lease_ms: int = 60_000, heartbeat_ms: int = 50) -> None:
+        """An executor leaves a leader that is silent for ``lease_ms``, as this process may be on a busy machine."""
         self.lease_ms = lease_ms
         self.heartbeat_ms = heartbeat_ms
         self.acknowledges = True
@@ -154,7 +155,7 @@ class FakeLeader(pb_grpc.ExecutorServiceServicer):
     def acknowledge(self, *keys: Key) -> None:
         self.send(pb.ConnectResponse(acknowledge=pb.Acknowledge(keys=_pack(keys))))
 
-    async def until(self, condition: Callable[[], object], deadline_s: float = 20.0) -> None:
+    async def until(self, condition: Callable[[], object], deadline_s: float = 60.0) -> None:
         """Wait until the condition holds; it is looked at after everything that is heard, and every 20 ms."""
         async with asyncio.timeout(deadline_s):
             while not condition():
@@ -176,6 +177,13 @@ class FakeLeader(pb_grpc.ExecutorServiceServicer):
         await self.until(lambda: call in self.outputs)
         return self.outputs[call]
 
+    async def first_output(self, key: Key) -> pb.Output:
+        """What the attempt has written, as soon as it has written anything."""
+        while not (output := await self.fetch(key)).data:
+            assert not output.ended, "it ended without any output"
+            await asyncio.sleep(0.02)
+        return output
+
     async def connected(self, times: int = 1) -> pb.Hello:
         """The hello of the latest of so many connections."""
         await self.until(lambda: len(self.hellos) >= times)
@@ -193,10 +201,10 @@ def _pack(keys: tuple[Key, ...]) -> list[pb.AttemptKey]:
 
 
 def run(test: Callable[[], Awaitable[None]]) -> None:
-    """Run an asynchronous test, within a minute."""
+    """Run an asynchronous test, within four minutes."""
 
     async def bounded() -> None:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(240):
             await test()
 
     asyncio.run(bounded())
