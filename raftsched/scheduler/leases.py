@@ -23,12 +23,16 @@ class Leases:
     """One lease per executor, renewed by everything that is heard from it.
 
     A broken stream is not the end of a lease. A leader that takes over knows no deadlines and gives every executor that
-    holds something a whole lease to report again.
+    holds something a whole lease to report again. So does one that stood still, as a process that is paused does: what
+    executors sent meanwhile is yet to be read.
     """
 
-    def __init__(self, proposer: Proposer, lease_ms: int) -> None:
+    def __init__(self, proposer: Proposer, lease_ms: int, look_interval_s: float) -> None:
+        """``expire`` is called every ``look_interval_s``, or sooner."""
         self._proposer = proposer
         self._lease_s = lease_ms / 1000
+        self._standstill_s = look_interval_s + self._lease_s / 2
+        self._looked_s: float | None = None
         self._deadlines: dict[str, float] = {}
         self._under_way: set[str] = set()
 
@@ -42,6 +46,10 @@ class Leases:
 
     def expire(self, assigned: Mapping[str, list[AttemptKey]], now_s: float) -> list[str]:
         """Propose to take back what executors with a lease that ran out hold; returns their ids."""
+        if self._looked_s is not None and now_s - self._looked_s > self._standstill_s:
+            for executor_id in self._deadlines:
+                self.renew(executor_id, now_s)
+        self._looked_s = now_s
         for executor_id in assigned:
             if executor_id not in self._deadlines:
                 self.renew(executor_id, now_s)

@@ -45,7 +45,7 @@ class Scheduler:
         self._dispatcher = Dispatcher(proposer, self.executors, self._tasks, settings)
         self._reporter = Reporter(proposer, clock, self.executors, settings)
         self._wakers = (waking.executions(proposer, settings), waking.watches(proposer, settings))
-        self._leases = Leases(proposer, settings.lease_ms)
+        self._leases = Leases(proposer, settings.lease_ms, settings.reconcile_interval_s)
         self._retention = Retention(proposer, settings)
         self._reconcile_s = clock.monotonic()
         self._stopped = False

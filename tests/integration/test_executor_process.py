@@ -2,7 +2,7 @@
 
 import signal
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -56,6 +56,23 @@ def test_a_joined_executor_takes_tasks_that_ask_for_its_labels(cluster: Cluster,
 def until_there(file: Path) -> str:
     """A script that goes on when there is such a file, however long the test needs until then."""
     return f"until [ -e {file} ]; do sleep 0.1; done; echo done"
+
+
+def test_a_node_that_was_paused_for_longer_than_a_lease_takes_nothing_back(cluster: Cluster, tmp_path: Path) -> None:
+    go, node = tmp_path / "go", cluster.nodes["n1"]
+    with cluster.client() as client:
+        client.create_task(task("once", at=FAR, shell=until_there(go), delivery="at_most_once"))
+        started = client.run_task("once")
+        eventually(lambda: client.get_execution(started.id).state == RUNNING, what="the execution to run")
+        node.send(signal.SIGSTOP)
+        wakes = datetime.now(UTC) + timedelta(seconds=7)
+        eventually(lambda: datetime.now(UTC) > wakes, what="the end of the lease")
+        node.send(signal.SIGCONT)
+        # Answered behind what was decided as it woke.
+        client.create_task(task("after", at=FAR, noop=True))
+        go.touch()
+        eventually(lambda: client.get_execution(started.id).HasField("end_time"), what="the end of the execution")
+        assert client.get_execution(started.id).state == SUCCEEDED
 
 
 def test_a_terminated_executor_finishes_what_it_has_and_takes_nothing_new(

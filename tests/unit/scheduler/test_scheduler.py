@@ -162,6 +162,11 @@ class World:
         self.clock.advance(seconds)
         self.settle()
 
+    def pass_time(self, seconds: int) -> None:
+        """Step every second, as a leader does that does not stand still."""
+        for _ in range(seconds):
+            self.run(1.0)
+
     def settle(self) -> None:
         for _ in range(100):
             self.scheduler.step()
@@ -296,8 +301,21 @@ def test_an_at_most_once_execution_is_lost_when_its_executor_vanishes(world: Wor
     world.run(1.0)
     (item,) = link.take_assignments()
     world.scheduler.disconnect(world.sessions["e1"])
-    world.run(6.0)
+    world.pass_time(7)
+    assert world.execution(item.key.execution_id).state == execution_pb2.EXECUTION_STATE_LOST
+
+
+def test_a_leader_that_stood_still_gives_executors_a_whole_lease_to_be_heard(world: World) -> None:
+    link = world.connect("e1")
+    schedule = task_pb2.Schedule()
+    schedule.at.FromMicroseconds(START_US + SECOND_US)
+    world.register("once", schedule=schedule, delivery=policy_pb2.DELIVERY_AT_MOST_ONCE)
     world.run(1.0)
+    (item,) = link.take_assignments()
+    world.run(60.0)
+    world.pass_time(4)
+    assert world.execution(item.key.execution_id).state == execution_pb2.EXECUTION_STATE_ASSIGNED
+    world.pass_time(2)
     assert world.execution(item.key.execution_id).state == execution_pb2.EXECUTION_STATE_LOST
 
 
@@ -338,8 +356,7 @@ def test_an_executor_that_comes_back_too_late_is_told_to_forget(world: World) ->
     world.run(1.0)
     (item,) = link.take_assignments()
     world.scheduler.disconnect(world.sessions["e1"])
-    world.run(6.0)
-    world.run(1.0)
+    world.pass_time(7)
     again = world.connect("e1", held=[(item.key.execution_id, 1)])
     assert [key.attempt for key in again.sent[0].welcome.revoked] == [1]
 
@@ -525,8 +542,7 @@ def test_the_entry_of_an_execution_that_is_lost_says_so(world: World) -> None:
     world.connect("e1")
     world.register("once", delivery=policy_pb2.DELIVERY_AT_MOST_ONCE)
     world.run(1.0)
-    world.run(6.0)
-    world.run(6.0)
+    world.pass_time(7)
     _, row = world.ledger("once")[0]
     assert row.decision == Decision.LOST
     assert row.reason == "the executor e1 was not heard of for 5 s"
