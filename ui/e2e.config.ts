@@ -15,7 +15,7 @@ export default defineConfig({
     globalSetup: resolve(import.meta.dirname, '../tests/e2e/start.ts'),
     // Each test makes what it needs, so any order will do; the seed that repeats this one is printed.
     sequence: { shuffle: { files: false, tests: true } },
-    testTimeout: 60_000,
+    testTimeout: 180_000,
     hookTimeout: 120_000,
     fileParallelism: false,
   },

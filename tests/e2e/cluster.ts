@@ -7,6 +7,9 @@ import { dirname, join, resolve } from 'node:path';
 const ROOT = resolve(import.meta.dirname, '../..');
 const PYTHON = process.env.PYTHON ?? join(ROOT, '.venv/bin/python');
 const READY_MS = 90_000;
+/** Below the ports that Linux gives to clients, one of which could take the port of a node that is down for a while. */
+const [FIRST_PORT, END_PORT] = [10_000, 12_000];
+let lastPort = FIRST_PORT + (process.pid % (END_PORT - FIRST_PORT));
 
 interface Member {
   id: string;
@@ -178,13 +181,29 @@ export async function until(holds: () => Promise<boolean>, deadlineMs: number, t
   }
 }
 
-/** Ports that are free now; held together, so that they differ. */
+/** Ports that nobody listens on, and that were not given before. */
 async function freePorts(count: number): Promise<number[]> {
-  const servers = Array.from({ length: count }, () => createServer());
   const ports: number[] = [];
-  for (const server of servers) ports.push(await listen(server));
-  await Promise.all(servers.map((server) => new Promise((settle) => server.close(settle))));
+  for (let tries = END_PORT - FIRST_PORT; ports.length < count; tries -= 1) {
+    if (!tries) throw new Error(`There are no ${String(count)} free ports`);
+    lastPort = lastPort + 1 < END_PORT ? lastPort + 1 : FIRST_PORT;
+    if (await isFree(lastPort)) ports.push(lastPort);
+  }
   return ports;
+}
+
+function isFree(port: number): Promise<boolean> {
+  return new Promise((settle) => {
+    const server = createServer();
+    server.once('error', () => {
+      settle(false);
+    });
+    server.listen(port, '127.0.0.1', () => {
+      server.close(() => {
+        settle(true);
+      });
+    });
+  });
 }
 
 async function listen(server: Server): Promise<number> {

@@ -1,5 +1,5 @@
 import type { Request } from 'playwright-core';
-import { shell, SLOW_MS, useSession } from './session.ts';
+import { Gate, shell, SLOW_MS, useSession } from './session.ts';
 
 const session = useSession();
 
@@ -10,7 +10,9 @@ test('output is watched with its colours while a task runs, line by line, as the
     if (request.url().includes('/output')) asked.push(new URL(request.url()).search);
   };
   s.page.on('request', note);
-  const script = String.raw`for i in 1 2 3 4; do printf '\033[32mline %d\033[0m\n' $i; sleep 1; done; echo finished`;
+  const [second, last] = [new Gate(), new Gate()];
+  const line = (number: number) => String.raw`printf '\033[32mline ${String(number)}\033[0m\n'`;
+  const script = `${line(1)}; ${second.wait}; ${line(2)}; ${last.wait}; echo finished`;
   await s.task('count.slowly', { action: shell(script) });
   await s.open('/tasks/count.slowly');
   await s.button('Run now').click();
@@ -18,9 +20,12 @@ test('output is watched with its colours while a task runs, line by line, as the
   const output = s.page.getByRole('log', { name: 'Output' });
   await output.getByText('line 1').waitFor({ timeout: SLOW_MS });
   expect(await output.getByText('line 1').evaluate((span) => getComputedStyle(span).color)).toBe('rgb(107, 196, 109)');
-  expect(await output.innerText()).not.toContain('finished');
+  expect(await output.innerText()).not.toContain('line 2');
+  second.open();
   await output.getByText('line 2').waitFor({ timeout: SLOW_MS });
+  expect(await output.innerText()).not.toContain('finished');
   expect(asked).toEqual(['?follow=true']);
+  last.open();
   await output.getByText('finished').waitFor({ timeout: SLOW_MS });
   await s.seen('Succeeded');
   await s.seen('Start to end');
@@ -30,20 +35,22 @@ test('output is watched with its colours while a task runs, line by line, as the
 test('output is asked for where no events come', async () => {
   const s = session();
   await s.page.route('**/output?follow=true*', (route) => route.abort());
-  await s.task('count.polled', { action: shell('for i in 1 2 3 4; do echo row $i; sleep 1; done; echo finished') });
+  const gate = new Gate();
+  await s.task('count.polled', { action: shell(`echo row 1; ${gate.wait}; echo finished`) });
   await s.open('/tasks/count.polled');
   await s.button('Run now').click();
   await s.page.getByRole('table', { name: 'Executions' }).getByRole('link').first().click();
   const output = s.page.getByRole('log', { name: 'Output' });
   await output.getByText('row 1').waitFor({ timeout: SLOW_MS });
   expect(await output.innerText()).not.toContain('finished');
+  gate.open();
   await output.getByText('finished').waitFor({ timeout: SLOW_MS });
   await s.page.unroute('**/output?follow=true*');
 });
 
 test('a running execution is cancelled, and run again', async () => {
   const s = session();
-  await s.task('to-cancel', { action: shell('sleep 20') });
+  await s.task('to-cancel', { action: shell('sleep 120') });
   await s.open('/tasks/to-cancel');
   await s.button('Run now').click();
   await s.page.getByRole('table', { name: 'Executions' }).getByRole('link').first().click();

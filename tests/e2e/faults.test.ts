@@ -21,13 +21,13 @@ afterAll(async () => {
 /** Go on with a node that does not lead, with all three running. */
 async function whole(): Promise<void> {
   await cluster.settled();
-  s.base = cluster.url(await cluster.follower());
+  await s.move(cluster.url(await cluster.follower()));
 }
 
 test('an empty cluster says what to do first', async () => {
   const fresh = await Cluster.start(1);
   try {
-    s.base = fresh.url('n1');
+    await s.move(fresh.url('n1'));
     await s.open('/');
     await s.seen('Nothing has run yet');
     await s.page.getByRole('link', { name: 'Register a task' }).first().click();
@@ -72,7 +72,7 @@ test('the page goes on when the leader is killed during use', async () => {
 test('the page says when its node is gone and goes on when it is back, without a reload', async () => {
   await whole();
   const follower = await cluster.follower();
-  s.base = cluster.url(follower);
+  await s.move(cluster.url(follower));
   await s.task('outlives-its-node');
   await s.open('/tasks/outlives-its-node');
   await s.heading('outlives-its-node');
@@ -88,7 +88,7 @@ test('the page outlives its node when another is reachable at the same address',
   await whole();
   const [one = '', other = ''] = cluster.ids();
   const address = await cluster.balancer([one, other]);
-  s.base = address.url;
+  await s.move(address.url);
   try {
     await s.task('behind-a-balancer');
     await s.open('/tasks/behind-a-balancer');
@@ -106,7 +106,7 @@ test('the page outlives its node when another is reachable at the same address',
 
 test('output goes on line by line when the node that serves it is killed and another is reachable at the same address', async () => {
   await whole();
-  const script = 'for i in $(seq 1 60); do echo "row $i"; sleep 0.5; done';
+  const script = 'for i in $(seq 1 600); do echo "row $i"; sleep 0.5; done';
   await s.task('outlives-its-reader', { action: shell(script) });
   const { id } = (await s.call('POST', '/v1/tasks/outlives-its-reader:run')) as { id: string };
   let runsOn = '';
@@ -122,7 +122,7 @@ test('output goes on line by line when the node that serves it is killed and ano
   const leader = await cluster.leader();
   const [served = ''] = cluster.ids().filter((node) => node !== runsOn && node !== leader);
   const address = await cluster.balancer([served, runsOn]);
-  s.base = address.url;
+  await s.move(address.url);
   try {
     await s.open(`/executions/${id}`);
     const output = s.page.getByRole('log', { name: 'Output' });

@@ -1,5 +1,5 @@
 import type { Response } from 'playwright-core';
-import { Cluster } from './cluster.ts';
+import { Cluster, until } from './cluster.ts';
 import { Session, SLOW_MS } from './session.ts';
 
 const TASKS = Number(process.env.E2E_TASKS ?? 100_000);
@@ -72,9 +72,14 @@ async function step(what: string, act: () => Promise<unknown>, shown: number): P
   tell(what, begun);
   expect(await s.page.locator('tbody tr').count()).toBeLessThanOrEqual(PAGE);
   expect(await s.page.locator('*').count()).toBeLessThan(6000);
-  const lists = answers.filter(({ path }) => path === '/v1/tasks');
-  expect(lists.length).toBeGreaterThan(0);
-  for (const { rows } of lists) expect(rows).toBeLessThanOrEqual(PAGE);
+  const lists = () => answers.filter(({ path }) => path === '/v1/tasks');
+  // The page may show what it was answered before that is noted here.
+  await until(
+    () => Promise.resolve(lists().length > 0),
+    SLOW_MS,
+    () => `no answer was noted of: ${what}`,
+  );
+  for (const { rows } of lists()) expect(rows).toBeLessThanOrEqual(PAGE);
   for (const { bytes } of answers) expect(bytes).toBeLessThan(200_000);
 }
 

@@ -7,7 +7,7 @@ test('a one-time task is registered and runs at its time', async () => {
   await s.open('/register');
   await s.field('Name').fill('just-once');
   await s.text('Once').click();
-  const soon = new Date(Date.now() + 6000);
+  const soon = new Date(Date.now() + 10_000);
   const local = soon.toLocaleString('sv-SE', { timeZone: 'America/New_York' }).replace(' ', 'T');
   await s.field('At').fill(local);
   await s.field('Command line').fill('echo "hello world"');

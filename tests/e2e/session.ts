@@ -1,8 +1,11 @@
+import { mkdtempSync, rmdirSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import type { Browser, BrowserContext, BrowserContextOptions, Locator, Page } from 'playwright-core';
 import { launch } from './browser.ts';
 
 /** For what has to wait for a process, an election or a machine that has much else to do. */
-export const SLOW_MS = 30_000;
+export const SLOW_MS = 60_000;
 
 /** Of the browser, which is not that of any schedule. */
 export const ZONE = 'America/New_York';
@@ -33,7 +36,7 @@ export class Session {
   }
 
   watch(page: Page): void {
-    page.setDefaultTimeout(15_000);
+    page.setDefaultTimeout(SLOW_MS);
     page.on('pageerror', (error) => this.troubles.push(error.message));
     page.on('request', (request) => {
       if (!request.url().startsWith(this.base) && !request.url().startsWith('data:')) {
@@ -47,6 +50,12 @@ export class Session {
 
   async stop(): Promise<void> {
     await this.browser.close();
+  }
+
+  /** Go on with another address. What is shown leaves first, since it asks the address before until it is gone. */
+  async move(base: string): Promise<void> {
+    await this.page.goto('about:blank');
+    this.base = base;
   }
 
   open(path: string): Promise<unknown> {
@@ -127,6 +136,16 @@ export function useSession(): () => Session {
     if (!session) throw new Error('the browser did not start');
     return session;
   };
+}
+
+/** Something that a command waits for: `wait` is a piece of shell that goes on when it has been opened. */
+export class Gate {
+  private readonly directory = mkdtempSync(join(tmpdir(), 'raftsched-e2e-gate-'));
+  readonly wait = `while [ -e ${this.directory} ]; do sleep 0.1; done`;
+
+  open(): void {
+    rmdirSync(this.directory);
+  }
 }
 
 /** A shell command as an action. */

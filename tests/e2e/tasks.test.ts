@@ -59,6 +59,7 @@ test('tasks are paused, resumed, run and deleted in bulk', async () => {
   await s.field('Choose bulk.b').check();
   await bulk.getByRole('button', { name: 'Delete' }).click();
   await s.page.getByRole('dialog').getByRole('button', { name: 'Delete' }).click();
+  await s.seen('Deleted 2 tasks');
   await s.page.getByRole('link', { name: 'bulk.a' }).waitFor({ state: 'detached' });
   expect(await states()).toEqual(['ACTIVE']);
 });
@@ -123,7 +124,7 @@ test('the keyboard alone reaches the content, a task and its actions', async () 
   await s.page.getByRole('link', { name: 'by-keyboard' }).focus();
   await s.page.keyboard.press('Enter');
   await s.heading('by-keyboard');
-  expect(await s.page.evaluate(() => document.activeElement?.id)).toBe('main');
+  await s.page.waitForFunction(() => document.activeElement?.id === 'main');
   await s.button('Pause').focus();
   await s.page.keyboard.press('Enter');
   await s.seen('Paused by-keyboard');
@@ -140,7 +141,7 @@ test('a task is paused until a date, and resumes by itself', async () => {
   await dialog.getByLabel('Resumes at').fill('2020-01-01T00:00:00');
   await dialog.getByRole('button', { name: 'Pause', exact: true }).click();
   await dialog.getByText('This has passed already').waitFor();
-  const soon = new Date(Math.floor(Date.now() / 1000) * 1000 + 5000);
+  const soon = new Date(Math.floor(Date.now() / 1000) * 1000 + 15_000);
   await dialog.getByLabel('Resumes at').fill(soon.toLocaleString('sv-SE', { timeZone: ZONE }).replace(' ', 'T'));
   await dialog.getByRole('button', { name: 'Pause', exact: true }).click();
   await s.seen(/^Paused pause.until until /);
