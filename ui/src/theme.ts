@@ -37,7 +37,12 @@ export const theme = createTheme({
         return { root: { '--alert-bg': `var(--${tone}-bg)`, '--alert-color': `var(--${tone}-fg)` } };
       },
     },
-    Modal: { styles: { title: { fontWeight: 600, fontSize: '0.9375rem' } } },
+    Modal: {
+      styles: { title: { fontWeight: 600, fontSize: '0.9375rem' } },
+      defaultProps: { closeButtonProps: { 'aria-label': 'Close' } },
+    },
+    // What it takes the focus with, for the first key, is no menu item to assistive technology.
+    Menu: { defaultProps: { withInitialFocusPlaceholder: false } },
     NavLink: { vars: () => ({ root: { '--nl-bg': 'var(--busy-bg)', '--nl-color': 'var(--busy-fg)' }, children: {} }) },
     Button: { defaultProps: { size: 'xs' } },
     TextInput: { defaultProps: { size: 'sm' } },

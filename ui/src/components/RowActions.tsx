@@ -41,7 +41,7 @@ export function RowActions({ name, list, warning, edit, remove }: Props) {
             title: `Delete ${name}?`,
             children: <Text size="sm">{warning}</Text>,
             labels: { confirm: 'Delete', cancel: 'Keep' },
-            confirmProps: { color: 'red' },
+            confirmProps: { color: 'red.9' },
             onConfirm: () => {
               removal.mutate();
             },

@@ -78,7 +78,7 @@ function confirmDelete(names: string[]): Promise<boolean> {
         </Text>
       ),
       labels: { confirm: 'Delete', cancel: 'Keep' },
-      confirmProps: { color: 'red' },
+      confirmProps: { color: 'red.9' },
       // Closing comes after the answer, since it answers with no.
       closeOnConfirm: false,
       onConfirm: () => {
