@@ -106,7 +106,7 @@ test('light and dark are chosen by a button, and kept', async () => {
   await s.open('/tasks');
   await s.button('Dark colours').click();
   await s.page.reload();
-  expect(await s.page.evaluate(() => document.documentElement.dataset.mantineColorScheme)).toBe('dark');
+  await s.page.waitForFunction(() => document.documentElement.dataset.mantineColorScheme === 'dark');
   await s.button('Light colours').click();
 });
 
