@@ -10,6 +10,7 @@ import os
 import select
 import sqlite3
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,6 +38,8 @@ ends within it is indexed once."""
 _LAG_S = 5.0
 """What is told without a pause is indexed after so long at the latest, or when there are so many rows:"""
 _MANY_ROWS = 50_000
+_DEAF_S = 0.1
+"""What is told meanwhile gathers in the pipe: each commit of a burst would interrupt the node to wake the indexer."""
 _BATCH_ROWS = 2_000
 _MAX_PENDING_ROWS = 200_000
 _READ_BYTES = 1 << 20
@@ -86,6 +89,11 @@ class Indexer:
             self._reached = index_of(payload)
         elif word is Word.LEADS:
             self.leads = payload == b"1"
+
+    @property
+    def gathers(self) -> bool:
+        """Whether it only waits for the end of a burst."""
+        return bool(self._pending) and self._catching_up is None
 
     def _drop_pending(self) -> None:
         self._pending.clear()
@@ -167,6 +175,8 @@ def _serve(indexer: Indexer, shipping: Shipping, parser: Parser, frames: list[tu
                 indexer.hear(word, payload)
         wait_s = indexer.step()
         shipping.step()
+        if indexer.gathers:
+            time.sleep(min(wait_s, _DEAF_S))
 
 
 def _come_last() -> None:

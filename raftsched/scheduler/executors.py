@@ -17,7 +17,7 @@ Reservation = tuple[str, bool]
 """Executor id, and whether a slot of it is reserved."""
 
 MAX_BURST = 4_000
-_BURST_PERIOD_S = 0.1
+BURST_PERIOD_S = 0.1
 
 
 class ExecutorLink(Protocol):
@@ -135,6 +135,14 @@ class Executors:
         known = (*self._sessions.values(), *self._absent.values())
         return sorted(session.executor_id for session in known if not session.draining and session.matches(wanted))
 
+    def room(self) -> int:
+        """How many more attempts they may be given, all together."""
+        return sum(max(0, session.free) for session in self._sessions.values())
+
+    def window(self) -> int:
+        """How many attempts they may be given at a time beyond their slots, by what they finished lately."""
+        return sum(session.burst for session in self._sessions.values() if not session.draining)
+
     def any_free(self) -> bool:
         """Whether any executor may be given more."""
         return any(session.free > 0 for session in self._sessions.values())
@@ -195,7 +203,7 @@ class Executors:
 
     def adapt_bursts(self, now_s: float) -> None:
         """Widen or narrow each window to what its executor finished lately."""
-        if now_s - self._burst_at < _BURST_PERIOD_S:
+        if now_s - self._burst_at < BURST_PERIOD_S:
             return
         self._burst_at = now_s
         for session in self._sessions.values():

@@ -5,14 +5,14 @@ from itertools import islice
 
 import structlog
 
-from raftsched.core.model import Cursor, Decision, Placement, Task
+from raftsched.core.model import SECOND_US, Cursor, Decision, Placement, Task
 from raftsched.core.policy import decide, latest_start, resume
 from raftsched.core.rows import be64, decode_cursor, parse_due
 from raftsched.core.schedule import ScheduleError
 from raftsched.core.wellformed import MAX_EVERY
 from raftsched.internal.v1 import command_pb2 as pb
 from raftsched.ports import Clock, Fate, Reader, Table
-from raftsched.scheduler.executors import Executors, Reservation, holds_slot
+from raftsched.scheduler.executors import BURST_PERIOD_S, Executors, Reservation, holds_slot
 from raftsched.scheduler.proposer import Proposer
 from raftsched.scheduler.settings import SchedulerSettings
 from raftsched.scheduler.task_cache import TaskCache
@@ -43,6 +43,7 @@ class Firer:
         self._under_way: set[bytes] = set()
         self._commands = 0
         self._resume = b""
+        self._waits_for_room = False
         self._looked_us = 0
         """Up to where the last look found nothing more to propose."""
         self._everyone_s = clock.monotonic() + settings.lease_ms / 1000
@@ -54,7 +55,13 @@ class Firer:
         While a command is under way only whole batches follow it, and what is less gathers until its end: at many fires
         a second each command then has several of them.
         """
-        while not self._commands or (self._commands < self._settings.pipeline_commands and self._batch_is_due(reader)):
+        batch = self._settings.fire_batch_items
+        while not self._commands or (
+            self._commands < self._settings.pipeline_commands and self._are_due(reader, batch)
+        ):
+            self._waits_for_room = self._is_room_near(reader)
+            if self._waits_for_room:
+                return
             keys, command, reserved = self._collect(reader)
             if not keys:
                 self._looked_us = command.now_us
@@ -67,17 +74,28 @@ class Firer:
         """The earliest nominal time behind the last look; 0 when there is none, and while a command is under way.
 
         What is due already is being decided, or is decided when a command ends, which wakes, or cannot be decided here.
+        What waits for room is looked at again as often as windows are adapted.
         """
         if self._commands:
             return 0
+        if self._waits_for_room:
+            return self._clock.now_us() + int(BURST_PERIOD_S * SECOND_US)
         for key, _value in reader.scan(Table.DUE, be64(self._looked_us + 1)):
             return int.from_bytes(key[:8], "big")
         return 0
 
-    def _batch_is_due(self, reader: Reader) -> bool:
+    def _is_room_near(self, reader: Reader) -> bool:
+        """Whether what is due has no room with executors that finish a batch in a moment.
+
+        Decided now, each execution would take a second log entry to be given to one of them, and the work of deciding
+        would keep them from starting what they have. When they finish no more the window closes, and all is decided.
+        """
+        room, batch = self._executors.room(), self._settings.fire_batch_items
+        return room < batch <= self._executors.window() and self._are_due(reader, room + 1)
+
+    def _are_due(self, reader: Reader, count: int) -> bool:
         due = reader.scan(Table.DUE, self._resume, be64(self._clock.now_us() + 1))
-        room = self._settings.fire_batch_items
-        return next(islice((key for key, _ in due if key not in self._under_way), room - 1, None), None) is not None
+        return next(islice((key for key, _ in due if key not in self._under_way), count - 1, None), None) is not None
 
     def _finisher(self, keys: list[bytes], reserved: list[Reservation]) -> Callable[[Fate], None]:
         def finish(_fate: Fate) -> None:

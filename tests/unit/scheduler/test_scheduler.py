@@ -427,6 +427,55 @@ def test_short_attempts_widen_the_window_beyond_the_slots(world: World) -> None:
     assert rounds < 10
 
 
+def fired(world: World) -> int:
+    with world.store.read() as reader:
+        return reader.count(Table.EXECUTIONS)
+
+
+def with_quick_executor(world: World, count: int) -> Link:
+    """A leader that decides ten at a time, and an executor with two slots that ended ten within a moment."""
+    world.lead(1, fire_batch_items=10)
+    link = world.connect("e1", slots=2)
+    at = task_pb2.Schedule()
+    at.at.FromMicroseconds(START_US + SECOND_US)
+    for number in range(10):
+        world.register(f"first{number}", schedule=at)
+    at.at.FromMicroseconds(START_US + 2 * SECOND_US)
+    for number in range(count):
+        world.register(f"herd{number:03}", schedule=at)
+    world.run(1.0)
+    done = 0
+    while done < 10:
+        for item in link.take_assignments():
+            world.report("e1", item, ExecutionState.SUCCEEDED)
+            done += 1
+    world.run(0.1)
+    return link
+
+
+def test_a_herd_is_decided_as_fast_as_its_executions_can_be_given_to_quick_executors(world: World) -> None:
+    link = with_quick_executor(world, 100)
+    world.run(0.9)
+    for _ in range(20):
+        with world.store.read() as reader:
+            # What is decided without room for it waits, and takes another log entry to be given away.
+            assert reader.count(Table.PENDING) == 0
+        for item in link.take_assignments():
+            world.report("e1", item, ExecutionState.SUCCEEDED)
+        world.run(0.1)
+    assert fired(world) == 110
+
+
+def test_a_herd_is_decided_all_the_same_once_executors_are_no_longer_quick(world: World) -> None:
+    link = with_quick_executor(world, 100)
+    world.run(0.9)
+    assert link.take_assignments()
+    assert fired(world) < 110
+    for _ in range(10):
+        world.run(0.1)
+    assert fired(world) == 110
+
+
 def test_retention_removes_old_executions_and_their_ledger_rows(world: World) -> None:
     link = world.connect("e1")
     schedule = task_pb2.Schedule()
