@@ -1,0 +1,81 @@
+"""What the indexer makes of the frames that it hears."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from raftsched.history.frames import Entry, Parser, entry_frame
+from raftsched.history.indexer import Indexer
+from raftsched.history.retention import Retention
+from tests.support.history_bench import SUCCEEDED, Bench, settings
+from tests.support.raft_bench import ManualClock
+
+
+class Heard:
+    """An indexer, and the executions that it looked at."""
+
+    def __init__(self, path: Path) -> None:
+        self.bench = Bench(path, wants_outputs=False)
+        self.clock = ManualClock()
+        self.looked_at: list[bytes] = []
+        take = self.bench.follower.take
+
+        def noted(entries: list[Entry], **keywords: bool) -> int:
+            self.looked_at += [each for entry in entries for each in entry.executions]
+            return take(entries, **keywords)
+
+        self.bench.follower.take = noted
+        retention = Retention(self.bench.index, settings(self.bench))
+        self.indexer = Indexer(self.bench.index, self.bench.follower, retention, self.clock)
+
+    def hear(self, entries: list[Entry]) -> None:
+        for each in entries:
+            for frame in Parser().feed(entry_frame(each.index, each.executions, each.tasks, each.ledger)):
+                self.indexer.hear(*frame)
+
+    def work(self) -> None:
+        """Until it would wait for the burst to be over, and then all."""
+        self.clock.now += 0.3
+        while self.indexer.gathers:
+            self.indexer.step()
+
+
+@pytest.fixture
+def heard(tmp_path: Path) -> Iterator[Heard]:
+    found = Heard(tmp_path / "index.db")
+    yield found
+    found.bench.index.sql.close()
+
+
+def test_an_execution_that_changed_several_times_in_a_burst_is_looked_at_once(heard: Heard) -> None:
+    # More than what is taken at a time, and all begin before the first ends.
+    runs = [heard.bench.run("job") for _ in range(1_500)]
+    for part in zip(*runs, strict=True):
+        heard.hear(list(part))
+    heard.work()
+    executions = [run[0].executions[0] for run in runs]
+    assert heard.looked_at == executions
+    assert sorted(heard.bench.keys(states=frozenset({SUCCEEDED}))) == sorted(executions)[-1000:]
+    assert heard.bench.index.cursor == runs[-1][-1].index
+
+
+def test_an_execution_that_changes_again_later_is_looked_at_again(heard: Heard) -> None:
+    begin, end = heard.bench.run("job")
+    heard.hear([begin])
+    heard.work()
+    heard.hear([end])
+    heard.work()
+    assert heard.looked_at == 2 * begin.executions
+
+
+def test_a_burst_is_indexed_when_it_is_over(heard: Heard) -> None:
+    heard.hear(heard.bench.run("job"))
+    assert heard.indexer.step() > 0
+    assert heard.looked_at == []
+    heard.clock.now += 0.2
+    heard.hear(heard.bench.run("job"))
+    heard.clock.now += 0.2
+    assert heard.indexer.step() > 0
+    heard.work()
+    assert len(heard.looked_at) == 2
