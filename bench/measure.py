@@ -12,6 +12,9 @@ Figures = dict[str, float | int | str]
 
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+_LONGEST_INDEXING_S = 600.0
+_QUIET_S, _QUIET_CPU_S = 2.0, 0.2
+"""All history indexes together need less than this within so long when they have nothing to catch up with."""
 _HISTORY = b"raftsched.history.indexer"
 """In the command line of the process that keeps the history index of a node."""
 
@@ -105,3 +108,14 @@ class Stopwatch:
     @property
     def seconds(self) -> float:
         return time.monotonic() - self._start_s
+
+
+def wait_for_indexes(pids: Sequence[int]) -> float:
+    """Until the history indexes have what happened, which they get to last; the seconds it took."""
+    watch = Stopwatch()
+    while watch.seconds < _LONGEST_INDEXING_S:
+        before = usage(pids)
+        time.sleep(_QUIET_S)
+        if usage(pids).history_cpu_s - before.history_cpu_s < _QUIET_CPU_S:
+            return watch.seconds
+    raise SystemExit(f"the history indexes still work after {_LONGEST_INDEXING_S:g} s")

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from raftsched_client.v1 import task_pb2
 
 from bench.cluster import Cluster
-from bench.measure import Figures, Stopwatch, usage
+from bench.measure import Figures, Stopwatch, usage, wait_for_indexes
 from bench.tasks import FAR, create, far_tasks, new_task
 
 _IDLE_S = 10.0
@@ -24,6 +24,7 @@ def scale(cluster: Cluster, *, count: int = 100_000) -> Figures:
         now = datetime.now(UTC).replace(microsecond=0)
         create(client, (_beat(number, now) for number in range(_BEATS)))
         time.sleep(_SETTLE_S)
+        indexed_s = _SETTLE_S + wait_for_indexes(cluster.pids())
         before, watch = usage(cluster.pids()), Stopwatch()
         time.sleep(_IDLE_S)
         after = usage(cluster.pids())
@@ -37,6 +38,7 @@ def scale(cluster: Cluster, *, count: int = 100_000) -> Figures:
     return {
         "tasks": count,
         "registered_per_s": round(registered_per_s),
+        "indexed_after_s": round(indexed_s),
         "still_there": there - _BEATS,
         "resident_mib_per_node": round(after.resident_mib / cluster.nodes),
         "private_mib_per_node": round(after.private_mib / cluster.nodes),
