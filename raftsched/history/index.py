@@ -13,6 +13,7 @@ from raftsched.history.schema import first_seq
 from raftsched.history.text import packed, unpacked
 
 _MAX_TASKS_CACHED = 200_000
+_MAX_GROWN = 100_000
 
 
 class Index:
@@ -29,6 +30,7 @@ class Index:
         """Records that the open transaction added, by kind."""
         self._cursor_before = 0
         """The cursor when the open transaction began."""
+        self._grown: set[int] | None = None
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -83,6 +85,10 @@ class Index:
         if known is None:
             seq, was_final = self._free(record), False
             self._more[record.kind] += 1
+            if self._grown is not None and len(self._grown) < _MAX_GROWN:
+                self._grown.add(self.tid(record.task))
+            else:
+                self._grown = None
         else:
             seq, was_final = known.seq, is_final(known.state, known.kind)
             if was_final and record.kind is Kind.EXECUTION:
@@ -201,6 +207,11 @@ class Index:
             (tid,) = self.sql.execute("SELECT tid FROM tasks WHERE name = ?", (name,)).fetchone()
             self._tids[name] = tid
         return tid
+
+    def take_grown(self) -> set[int] | None:
+        """The tasks that got records since the last call, by ``tid``; None: any may have."""
+        grown, self._grown = self._grown, set()
+        return grown
 
     def set_labels(self, task: str, labels: Mapping[str, str]) -> None:
         """The labels that a task carries from now on."""

@@ -53,10 +53,9 @@ class Retention:
             yield self._remove(seqs)
 
     def _crowded(self) -> Iterator[int]:
-        """Tasks with more records than are kept for one."""
-        resume = 0
-        while tids := self._seqs("SELECT tid FROM tasks WHERE tid > ? ORDER BY tid LIMIT ?", (resume, _STEP_TASKS)):
-            resume = tids[-1]
+        """Tasks with more records than are kept for one, among those that got any since the last round."""
+        grown = self._index.take_grown()
+        for tids in self._all_tasks() if grown is None else _batches(sorted(grown)):
             for tid in tids:
                 while seqs := self._seqs(
                     "SELECT seq FROM records INDEXED BY records_task WHERE tid = ? ORDER BY seq DESC LIMIT ? OFFSET ?",
@@ -70,6 +69,12 @@ class Retention:
                 ):
                     yield self._remove(seqs)
             yield 0
+
+    def _all_tasks(self) -> Iterator[list[int]]:
+        resume = 0
+        while tids := self._seqs("SELECT tid FROM tasks WHERE tid > ? ORDER BY tid LIMIT ?", (resume, _STEP_TASKS)):
+            resume = tids[-1]
+            yield tids
 
     def _oversize(self) -> Iterator[int]:
         """The text index gives space back only when it merges, so how much to delete is reckoned, not watched."""
@@ -123,3 +128,8 @@ class Retention:
 
     def _seqs(self, query: str, arguments: tuple[int, ...]) -> list[int]:
         return [row[0] for row in self._index.sql.execute(query, arguments)]
+
+
+def _batches(tids: list[int]) -> Iterator[list[int]]:
+    for start in range(0, len(tids), _STEP_TASKS):
+        yield tids[start : start + _STEP_TASKS]

@@ -232,6 +232,28 @@ def test_retention_by_count_keeps_the_newest_of_each_task(bench):
     assert len(bench.keys(task="other")) == 5
 
 
+def test_retention_by_count_looks_at_all_tasks_once_and_then_at_those_that_ran(bench):
+    for name in ("job", "other", "job"):
+        bench.tell(bench.run(name))
+    retention = Retention(bench.index, settings(bench, keep_per_task=1))
+    looks = []
+    bench.index.sql.set_trace_callback(lambda text: looks.append(text) if "records_task" in text else None)
+
+    def round_at(now_s):
+        looks.clear()
+        while retention.step(bench.machine.now_us, now_s) < 1:
+            now_s += 0.1
+        return len(looks)
+
+    first = round_at(0.0)
+    assert first >= 2
+    assert len(bench.keys(task="job")) == 1
+    assert round_at(100.0) == 0
+    bench.tell(bench.run("other"))
+    assert 0 < round_at(200.0) < first
+    assert len(bench.keys(task="other")) == 1
+
+
 def test_retention_by_size_deletes_the_oldest(bench):
     for _ in range(200):
         bench.tell(bench.run("job", output=b"x" * 4000))
