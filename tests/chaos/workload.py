@@ -120,7 +120,7 @@ class Workload:
         self.observed.recurring[name] = (first, every_s)
         delivery = "at_most_once" if name.startswith(AT_MOST_ONCE) else "at_least_once"
         every = timedelta(seconds=every_s)
-        return task(name, every=every, anchor=first, start=first, delivery=delivery, **action)  # type: ignore[arg-type]
+        return task(name, every=every, anchor=first, start=first, delivery=delivery, **action)
 
     def _script(self, sleep_s: int) -> str:
         """Appends one line with one write: what runs, its attempt, its token, where and when."""
@@ -147,7 +147,7 @@ class Workload:
                 at = datetime.now(UTC) + timedelta(seconds=dice.uniform(1, 8))
                 delivery = "at_most_once" if name.startswith(AT_MOST_ONCE) else "at_least_once"
                 with contextlib.suppress(RaftschedError):
-                    client.create_task(task(name, at=at, shell=self._script(0), delivery=delivery, misfire="one"))  # type: ignore[arg-type]
+                    client.create_task(task(name, at=at, shell=self._script(0), delivery=delivery, misfire="one"))
                     self.observed.one_time[name] = at
 
     def _registers(self, dice: random.Random, node: str) -> None:

@@ -24,7 +24,7 @@ from tests.support.fake_leader import FakeLeader, assignment, command, key_of, n
 
 @asynccontextmanager
 async def executor(directory: Path, *leaders: FakeLeader, **fields: object) -> AsyncIterator[ExecutorAgent]:
-    settings = ExecutorSettings(directory, **{"slots": 4, "kill_grace_s": 20.0, **fields})  # type: ignore[arg-type]
+    settings = ExecutorSettings(directory, **{"slots": 4, "kill_grace_s": 20.0, **fields})
     agent = ExecutorAgent(settings, [leader.address for leader in leaders], SystemClock())
     await agent.start()
     try:
@@ -400,7 +400,7 @@ def test_assignments_beyond_the_bound_are_not_accepted_and_can_be_given_again(tm
             leader.assign(*items)
             turn = 1
             while len(leader.ends) < 25:
-                await leader.until(lambda n=turn: len(leader.hellos) > n or len(leader.ends) == 25)  # type: ignore[misc]
+                await leader.until(lambda n=turn: len(leader.hellos) > n or len(leader.ends) == 25)
                 if len(leader.hellos) > turn:
                     turn = len(leader.hellos)
                     assert len(leader.hellos[-1].held) <= 10

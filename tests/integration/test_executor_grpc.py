@@ -116,10 +116,10 @@ def descriptor_set() -> bytes:
     found: dict[str, descriptor_pb2.FileDescriptorProto] = {}
 
     def add(file: object) -> None:
-        for dependency in file.dependencies:  # type: ignore[attr-defined]
+        for dependency in file.dependencies:
             add(dependency)
-        proto = found.setdefault(file.name, descriptor_pb2.FileDescriptorProto())  # type: ignore[attr-defined]
-        file.CopyToProto(proto)  # type: ignore[attr-defined]
+        proto = found.setdefault(file.name, descriptor_pb2.FileDescriptorProto())
+        file.CopyToProto(proto)
 
     add(cluster_pb2.DESCRIPTOR)
     return descriptor_pb2.FileDescriptorSet(file=found.values()).SerializeToString()

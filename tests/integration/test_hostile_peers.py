@@ -112,7 +112,7 @@ def greeting(cluster: Cluster, sender: str, recipient: str, **wrong: object) -> 
     right: dict[str, object] = {
         "cluster_id": "raftsched", "sender_id": sender, "recipient_id": recipient, "protocol_version": 1,
     }  # fmt: skip
-    return rpb.RaftGreeting(**{**right, **wrong})  # type: ignore[arg-type]
+    return rpb.RaftGreeting(**{**right, **wrong})
 
 
 def both_roles(cluster: Cluster) -> list[tuple[str, str]]:
@@ -172,7 +172,7 @@ def malformed(dice: random.Random) -> rpb.RaftMessage | bytes:
         lambda: rpb.RaftMessage(group_id=1, term=HUGE, vote=rpb.Vote(granted=True)),
         lambda: rpb.RaftMessage(group_id=1, term=0),
         lambda: rpb.RaftMessage(group_id=dice.randrange(2, 1 << 60), term=1, timeout_now=rpb.TimeoutNow()),
-        lambda: rpb.RaftMessage(group_id=1, term=0, append_reply=rpb.AppendReply(result=dice.randrange(4, 90))),  # type: ignore[arg-type]
+        lambda: rpb.RaftMessage(group_id=1, term=0, append_reply=rpb.AppendReply(result=dice.randrange(4, 90))),
         lambda: rpb.RaftMessage(group_id=1, term=0, append_entries=rpb.AppendEntries(prev_index=HUGE)),
         lambda: rpb.RaftMessage(group_id=1, term=0, request_vote=rpb.RequestVote(last_index=HUGE, last_term=HUGE)),
         lambda: b"\x12" + dice.randbytes(dice.randrange(1, 60)),
@@ -220,7 +220,7 @@ def past(dice: random.Random, term: int) -> rpb.RaftMessage:
             rpb.AppendEntries(prev_index=number(), prev_term=number(), entries=entries, commit_index=number())
         ),
         lambda: message.append_reply.CopyFrom(
-            rpb.AppendReply(epoch=number(), round=number(), result=dice.randrange(1, 4), index=number())  # type: ignore[arg-type]
+            rpb.AppendReply(epoch=number(), round=number(), result=dice.randrange(1, 4), index=number())
         ),
         message.timeout_now.SetInParent,
     ]
@@ -293,7 +293,7 @@ def executor_message(dice: random.Random) -> bytes:
 
 
 def hello(**fields: object) -> bytes:
-    return xpb.ConnectRequest(hello=xpb.Hello(**{"executor_id": "hostile", **fields})).SerializeToString()  # type: ignore[arg-type]
+    return xpb.ConnectRequest(hello=xpb.Hello(**{"executor_id": "hostile", **fields})).SerializeToString()
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,7 @@ def test_a_killed_executor_costs_a_lease_and_then_another_attempt_or_the_executi
     script = f"echo {line} >>{tokens}; test $RAFTSCHED_ATTEMPT -gt 1 || exec sleep 60"
     with cluster.client() as client:
         for delivery in ("at_least_once", "at_most_once"):
-            definition = task(delivery, at=FAR, shell=script, delivery=delivery, executor_labels={"pool": "apart"})  # type: ignore[arg-type]
+            definition = task(delivery, at=FAR, shell=script, delivery=delivery, executor_labels={"pool": "apart"})
             client.create_task(definition)
         with executor(cluster, "first") as first:
             eventually(lambda: connected(client, 1), what="the executor")
@@ -100,7 +100,7 @@ def test_a_broken_stream_costs_no_attempt(cluster: Cluster, tmp_path: Path) -> N
                 at=FAR,
                 shell=f"until [ -e {go} ]; do sleep 0.1; done",
                 delivery=delivery,
-                executor_labels={"pool": "apart"},  # type: ignore[arg-type]
+                executor_labels={"pool": "apart"},
             )
             client.create_task(definition)
         eventually(lambda: connected(client, 1), what="the executor")

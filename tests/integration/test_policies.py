@@ -62,7 +62,7 @@ def test_skip_and_queue_never_run_beside_themselves_though_the_leader_dies(clust
                 name,
                 every=SECOND,
                 shell=guarded(tmp_path, name),
-                overlap=overlap,  # type: ignore[arg-type]
+                overlap=overlap,
                 misfire_threshold=60 * SECOND,
             )
             if overlap == "queue":

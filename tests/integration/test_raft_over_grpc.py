@@ -247,7 +247,7 @@ def test_leadership_is_handed_over_within_a_second(tmp_path: Path) -> None:
 
 def greeting(**changes: object) -> pb.RaftGreeting:
     fields = {"cluster_id": CLUSTER, "sender_id": "b", "recipient_id": "a", "protocol_version": 1} | changes
-    return pb.RaftGreeting(**fields)  # type: ignore[arg-type]
+    return pb.RaftGreeting(**fields)
 
 
 @pytest.mark.parametrize(
