@@ -11,9 +11,7 @@ import select
 import sqlite3
 import sys
 import time
-from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import structlog
@@ -64,8 +62,6 @@ class Indexer:
         self._clock = clock
         self._pending: list[Entry] = []
         self._pending_rows = 0
-        self._mentions: Counter[bytes] = Counter()
-        """How often each execution is in what is pending. At the last time its row says all that the others would."""
         self._since_s = self._heard_s = 0.0
         self._reached = 0
         self._catching_up: Iterator[int] | None = None
@@ -79,8 +75,7 @@ class Indexer:
             if not self._pending:
                 self._since_s = self._heard_s
             self._pending.append(entry)
-            self._pending_rows += _rows(entry)
-            self._mentions.update(entry.executions)
+            self._pending_rows += len(entry.executions) + len(entry.tasks) + len(entry.ledger)
             if self._pending_rows > _MAX_PENDING_ROWS:
                 # Only while it catches up, which finds them too as long as it begins after them.
                 self._drop_pending()
@@ -103,7 +98,6 @@ class Indexer:
     def _drop_pending(self) -> None:
         self._pending.clear()
         self._pending_rows = 0
-        self._mentions.clear()
 
     def _begin(self, reason: str) -> None:
         _log.info("the history index catches up with the whole state", cursor=self._index.cursor, reason=reason)
@@ -133,24 +127,15 @@ class Indexer:
 
     def _take(self) -> None:
         entries: list[Entry] = []
-        rows = taken = 0
+        rows = 0
         for entry in self._pending:
             if rows >= _BATCH_ROWS:
                 break
-            taken += 1
-            self._pending_rows -= _rows(entry)
-            last = replace(entry, executions=[each for each in entry.executions if self._is_last_mention(each)])
-            entries.append(last)
-            rows += _rows(last)
-        del self._pending[:taken]
-        # A crash between two mentions loses nothing: the cursor is behind the state then, and all is looked at.
+            entries.append(entry)
+            rows += len(entry.executions) + len(entry.tasks) + len(entry.ledger)
+        del self._pending[: len(entries)]
+        self._pending_rows -= rows
         self._follower.take(entries, move_cursor=self._catching_up is None)
-
-    def _is_last_mention(self, execution_id: bytes) -> bool:
-        left = self._mentions.pop(execution_id) - 1
-        if left:
-            self._mentions[execution_id] = left
-        return not left
 
     def _catch_up(self) -> None:
         assert self._catching_up is not None
@@ -162,10 +147,6 @@ class Indexer:
                 _log.info("the history index has caught up", cursor=self._index.cursor)
             else:
                 self._index.set_number("caught_up_rows", rows)
-
-
-def _rows(entry: Entry) -> int:
-    return len(entry.executions) + len(entry.tasks) + len(entry.ledger)
 
 
 def _first_frames(parser: Parser) -> tuple[HistorySettings, list[tuple[Word, bytes]]] | None:
