@@ -1,6 +1,7 @@
 """The directory of an LMDB store: whose it is, which format it has, and that only one process uses it.
 
-LOCK       locked (flock) for as long as a process has the store open; holds its process id, nothing after a clean end
+LOCK       locked (flock) for as long as a process has the store open; holds its process id and, once the data were
+           found sound, where and since when the machine runs; nothing after a clean end
 FORMAT     the format version; written last, so that a directory with it was once complete
 data.mdb   the LMDB environment
 """
@@ -20,6 +21,8 @@ ADVICE_TO_REPLACE = (
 _FORMAT_TITLE = "raftsched store"
 _DATA, _NEW_DATA = "data.mdb", "new.mdb"
 _LOCK, _FORMAT, _NEW_FORMAT = "LOCK", "FORMAT", "FORMAT.new"
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+"""Drawn anew by Linux at each start of the machine (random(4))."""
 _MAY_PRECEDE_FORMAT = {_LOCK, _NEW_FORMAT, _DATA, f"{_DATA}-lock", _NEW_DATA, f"{_NEW_DATA}-lock"}
 
 
@@ -34,6 +37,9 @@ class StoreDirectory:
         self.path = path
         self.ended_cleanly = True
         """Whether the last process that had the store open closed it; also when there was none."""
+        self.was_only_killed = False
+        """Whether that process found the data sound, and all that it wrote since is here although it did not close
+        them: the machine runs on, and the directory is no copy."""
         self.data = path / _DATA
         self.new_data = path / _NEW_DATA
         try:
@@ -59,6 +65,10 @@ class StoreDirectory:
         self.new_data.rename(self.data)
         self._sync()
 
+    def vouch(self) -> None:
+        """Note that the data are sound, as far as a look at all of them or a clean end can tell."""
+        os.pwrite(self._lock, f"{_where(self._lock)}\n".encode(), os.fstat(self._lock).st_size)
+
     def mark_complete(self) -> None:
         """Write the format file."""
         new = self.path / _NEW_FORMAT
@@ -73,8 +83,8 @@ class StoreDirectory:
     def close(self, *, clean: bool = False) -> None:
         """Let others use it. Clean: the data need no more than the usual checks at the next start."""
         if self._lock >= 0:
-            if clean:
-                os.ftruncate(self._lock, 0)
+            # Of what failed nobody vouches any more.
+            os.ftruncate(self._lock, 0 if clean else len(_pid_line()))
             os.close(self._lock)
             self._lock = -1
 
@@ -117,12 +127,14 @@ class StoreDirectory:
         lock = os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _owner, _, vouched = os.pread(lock, 256, 0).decode(errors="replace").partition("\n")
             self.ended_cleanly = not os.fstat(lock).st_size
+            self.was_only_killed = bool(vouched.strip()) and vouched == f"{_where(lock)}\n"
             os.ftruncate(lock, 0)
-            os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+            os.pwrite(lock, _pid_line(), 0)
             os.fsync(lock)
         except OSError as error:
-            owner = os.pread(lock, 32, 0).decode(errors="replace").strip()
+            owner = os.pread(lock, 32, 0).decode(errors="replace").partition("\n")[0]
             os.close(lock)
             if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
                 raise
@@ -138,3 +150,17 @@ class StoreDirectory:
             os.fsync(directory)
         finally:
             os.close(directory)
+
+
+def _pid_line() -> bytes:
+    return f"{os.getpid()}\n".encode()
+
+
+def _where(lock: int) -> str:
+    """The run of the kernel, and the file on it, which is another for a copy; "" where the kernel does not say."""
+    try:
+        boot_id = _BOOT_ID.read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
+    file = os.fstat(lock)
+    return f"{boot_id} {file.st_dev}:{file.st_ino}"

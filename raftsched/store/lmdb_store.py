@@ -27,7 +27,8 @@ ENGINE = 0
 """The engine of the 0.9 file format, which LMDB 1.x cannot read."""
 _MAX_READERS = 512
 _QUICK_CHECK_BYTES = 64 << 20
-"""The structure of a larger file is checked only after a run that did not end cleanly."""
+"""The structure of a larger file is checked only after a run that did not end cleanly, and not even then when the
+process was just killed: LMDB's commits are whole in the page cache, which outlives it."""
 _GROW_STEP_BYTES = 1 << 20
 _SWEEP_PAGES = 50_000
 """A table of at most so many pages is emptied in one step, of about 10 ms."""
@@ -199,7 +200,7 @@ class LmdbStore:
             if not directory.data.exists():
                 self._create()
             size = directory.data.stat().st_size
-            checked = size <= _QUICK_CHECK_BYTES or not directory.ended_cleanly
+            checked = size <= _QUICK_CHECK_BYTES or not (directory.ended_cleanly or directory.was_only_killed)
             if checked:
                 if size > _QUICK_CHECK_BYTES:
                     _log.info("the last run did not end cleanly: checking the data", size_mib=size >> 20)
@@ -209,12 +210,16 @@ class LmdbStore:
                 self._page_bytes = self._env.stat()["psize"]
                 if size < self.size_bytes() and not checked:
                     _check_structure(directory.data)
+                    checked = True
                 self._open_tables()
             except BaseException:
                 self._env.close()
                 raise
             if not directory.complete:
                 directory.mark_complete()
+            if checked or directory.ended_cleanly:
+                # Not after a run that was only killed: a second one in a row may be LMDB crashing on what it read.
+                directory.vouch()
 
     def _create(self) -> None:
         self._directory.remove_new_data()

@@ -2,13 +2,16 @@
 
 import contextlib
 import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import lmdb
 import pytest
 
 from raftsched.ports import STATE_TABLES, StoreFailed, StoreRefused, Table
-from raftsched.store import lmdb_store
+from raftsched.store import directory, lmdb_store
 from raftsched.store.lmdb_store import LmdbStore
 
 
@@ -258,17 +261,87 @@ def test_the_rows_of_a_snapshot_are_sealed_too(tmp_path: Path) -> None:
         LmdbStore(tmp_path)
 
 
-def test_a_large_file_is_checked_in_full_after_a_run_that_did_not_end_cleanly(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def checked(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The files whose structure was checked; all files count as large."""
     monkeypatch.setattr(lmdb_store, "_QUICK_CHECK_BYTES", 0)
-    checked: list[Path] = []
-    monkeypatch.setattr(lmdb_store, "_check_structure", checked.append)
-    LmdbStore(tmp_path).close()
-    LmdbStore(tmp_path).close()
+    found: list[Path] = []
+    monkeypatch.setattr(lmdb_store, "_check_structure", found.append)
+    return found
+
+
+def killed(path: Path) -> None:
+    """Open the store in a process of its own that is killed meanwhile."""
+    script = "import os, pathlib, signal, sys; from raftsched.store import lmdb_store; "
+    script += "lmdb_store._QUICK_CHECK_BYTES = 0; store = lmdb_store.LmdbStore(pathlib.Path(sys.argv[1])); "
+    script += "os.kill(os.getpid(), signal.SIGKILL)"
+    done = subprocess.run([sys.executable, "-c", script, str(path)], check=False)
+    assert done.returncode == -signal.SIGKILL
+
+
+def test_a_large_file_is_not_checked_after_a_clean_end(tmp_path: Path, checked: list[Path]) -> None:
+    for _ in range(3):
+        LmdbStore(tmp_path).close()
     assert not checked
+
+
+def test_a_large_file_is_checked_after_a_run_of_which_nothing_is_known(tmp_path: Path, checked: list[Path]) -> None:
+    LmdbStore(tmp_path).close()
     (tmp_path / "LOCK").write_text("4711\n")
     LmdbStore(tmp_path).close()
     assert checked == [tmp_path / "data.mdb"]
+    LmdbStore(tmp_path).close()
+    assert len(checked) == 1
+
+
+def test_a_large_file_is_not_checked_after_a_kill_but_after_a_second_one_in_a_row(
+    tmp_path: Path, checked: list[Path]
+) -> None:
+    LmdbStore(tmp_path).close()
+    killed(tmp_path)
+    LmdbStore(tmp_path).close()
+    assert not checked
+    killed(tmp_path)
+    killed(tmp_path)
+    LmdbStore(tmp_path).close()
+    assert len(checked) == 1
+
+
+def test_a_large_file_is_checked_after_a_stop_of_the_machine(
+    tmp_path: Path, checked: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    LmdbStore(tmp_path).close()
+    killed(tmp_path)
+    other = tmp_path / "boot_id"
+    other.write_text("c0ffee00-0000-4000-8000-000000000000\n")
+    monkeypatch.setattr(directory, "_BOOT_ID", other)
+    LmdbStore(tmp_path).close()
+    assert len(checked) == 1
+
+
+def test_a_large_file_is_checked_where_the_run_of_the_machine_is_not_known(
+    tmp_path: Path, checked: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(directory, "_BOOT_ID", tmp_path / "none")
+    LmdbStore(tmp_path).close()
+    (tmp_path / "LOCK").write_text("4711\n\n")
+    LmdbStore(tmp_path).close()
+    assert len(checked) == 1
+
+
+def test_a_copy_of_a_large_file_in_use_is_checked(tmp_path: Path, checked: list[Path]) -> None:
+    LmdbStore(tmp_path / "used").close()
+    killed(tmp_path / "used")
+    shutil.copytree(tmp_path / "used", tmp_path / "copy")
+    LmdbStore(tmp_path / "copy").close()
+    assert len(checked) == 1
+
+
+def test_a_large_file_is_checked_after_a_failure(tmp_path: Path, checked: list[Path]) -> None:
+    stored(tmp_path, Table.TASKS, b"name", b"value")
+    overwrite(tmp_path, "tasks.0", b"name", b"other")
+    with contextlib.closing(LmdbStore(tmp_path)) as store, pytest.raises(StoreFailed):
+        store.batch().get(Table.TASKS, b"name")
+    checked.clear()
     LmdbStore(tmp_path).close()
     assert len(checked) == 1
