@@ -89,6 +89,11 @@ def parse_ledger_key(key: bytes) -> tuple[str, int, bytes]:
     return key[:-25].decode(), int.from_bytes(key[-24:-16], "big"), key[-16:]
 
 
+def ledger_key_after_task(name: str) -> bytes:
+    """A key of ``Table.LEDGER`` after all of the task, and before those of the next."""
+    return name.encode() + b"\1"
+
+
 def has_execution(row: LedgerRow) -> bool:
     """Whether a ledger entry stands for an execution, which retention may have removed since."""
     return row.decision in (Decision.RAN, Decision.LOST) or row.expired

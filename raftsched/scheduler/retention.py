@@ -2,7 +2,7 @@
 
 from raftsched.core import ids
 from raftsched.core.model import SECOND_US, ExecutionState, Trigger
-from raftsched.core.rows import ExecutionRow, LedgerRow, be64, parse_ledger_key, timestamp_us
+from raftsched.core.rows import ExecutionRow, LedgerRow, be64, ledger_key_after_task, parse_ledger_key, timestamp_us
 from raftsched.internal.v1 import command_pb2 as pb
 from raftsched.ports import Fate, Reader, Table
 from raftsched.scheduler.proposer import Proposer
@@ -37,7 +37,11 @@ class Retention:
         self._old_requests(reader, command)
         self._old_rounds(reader, command)
         retire = command.retire
-        full = self._executions_resume or len(retire.request_expiry_keys) >= self._settings.retention_batch_rows
+        full = (
+            self._executions_resume
+            or len(retire.request_expiry_keys) >= self._settings.retention_batch_rows
+            or len(retire.ledger_keys) >= self._settings.retention_batch_rows
+        )
         if retire.ByteSize():
             self._under_way = True
             self._proposer.propose(command, self._finish)
@@ -74,15 +78,28 @@ class Retention:
         self._executions_resume = b""
 
     def _old_ledger(self, reader: Reader, command: pb.Command) -> None:
-        """The ledger sorts by task, so that the walk goes round the whole of it, some rows each time."""
+        """The ledger sorts by task, then by nominal time: a walk over its tasks, which goes on where it stopped.
+
+        It leaves a task at its first nominal time that is to be kept: it takes as long as there are tasks and old
+        entries, not as long as there are entries.
+        """
         cutoff_us = command.now_us - self._settings.keep_ledger_s * SECOND_US
-        for rows, (key, value) in enumerate(reader.scan(Table.LEDGER, self._ledger_resume), start=1):
-            self._ledger_resume = key
-            # What was decided late, as by a backfill, is as old as its decision.
-            if parse_ledger_key(key)[1] < cutoff_us and LedgerRow.FromString(value).decide_us < cutoff_us:
-                command.retire.ledger_keys.append(key)
-            if rows >= _LEDGER_ROWS_READ:
-                return
+        rows = 0
+        resume: bytes | None = self._ledger_resume
+        while resume is not None:
+            start, resume = resume, None
+            for key, value in reader.scan(Table.LEDGER, start):
+                rows += 1
+                if rows > _LEDGER_ROWS_READ:
+                    self._ledger_resume = key
+                    return
+                name, nominal_us, _ = parse_ledger_key(key)
+                if nominal_us >= cutoff_us:
+                    resume = ledger_key_after_task(name)
+                    break
+                # What was decided late, as by a backfill, is as old as its decision.
+                if LedgerRow.FromString(value).decide_us < cutoff_us:
+                    command.retire.ledger_keys.append(key)
         self._ledger_resume = b""
 
     def _old_changes(self, reader: Reader, command: pb.Command) -> None:
