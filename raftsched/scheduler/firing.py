@@ -84,6 +84,15 @@ class Firer:
             return int.from_bytes(key[:8], "big")
         return 0
 
+    def follows_within(self, reader: Reader, within_s: float) -> bool:
+        """Whether a Fire command is to be expected in that time, and not at once."""
+        if self._waits_for_room:
+            return False
+        now_us = self._clock.now_us()
+        due = reader.scan(Table.DUE, self._resume, be64(now_us + int(within_s * SECOND_US) + 1))
+        key = next((key for key, _ in due if key not in self._under_way), None)
+        return key is not None and (self._commands > 0 or int.from_bytes(key[:8], "big") > now_us)
+
     def _is_room_near(self, reader: Reader) -> bool:
         """Whether what is due has no room with executors that finish a batch in a moment.
 

@@ -14,6 +14,8 @@ from raftsched.scheduler.proposer import Proposer
 from raftsched.scheduler.settings import SchedulerSettings
 
 _BATCH_BYTES = 1024 * 1024
+_PATIENCE_S = 0.02
+_FEW = 32
 _MAX_QUEUED = 50_000
 """Each of about 5 KiB at most. An executor sends again what no leader has acknowledged."""
 
@@ -27,10 +29,13 @@ class Reporter:
         self._executors = executors
         self._settings = settings
         self._queue: deque[pb.Report.Item] = deque()
+        self._since_s = 0.0
+        """When the queue was last begun."""
         self._commands = 0
 
     def take(self, executor_id: str, reports: Iterable[xpb.AttemptReport]) -> bool:
         """Queue reports of an executor, whose ids are well-formed. False: some were left out, for the queue is full."""
+        self._begin()
         for report in reports:
             if len(self._queue) >= _MAX_QUEUED:
                 return False
@@ -39,6 +44,7 @@ class Reporter:
 
     def take_copied(self, executor_id: str, copied: xpb.OutputCopied) -> None:
         """Queue the news of a second copy; left out when the queue is full: whoever looks for it asks all nodes."""
+        self._begin()
         if len(self._queue) < _MAX_QUEUED:
             key, node_id = copied.key, copied.node_id
             self._queue.append(
@@ -47,11 +53,25 @@ class Reporter:
                 )
             )
 
+    def _begin(self) -> None:
+        if not self._queue:
+            self._since_s = self._clock.monotonic()
+
     def _queue_one(self, executor_id: str, report: xpb.AttemptReport) -> None:
         item = report_item(executor_id, report)
         if report.state in RETRIED_STATES:
             item.jitter_ppm = int(self._clock.uniform(0, WHOLE_PPM))
         self._queue.append(item)
+
+    def patience_s(self) -> float:
+        """How long what is queued may wait for a Fire command, to share its way through the log; 0 when it may not.
+
+        Where fires are frequent and few at a time, it halves the rounds of the log. A herd's reports make room for more
+        of it, and go at once.
+        """
+        if not 0 < len(self._queue) < _FEW:
+            return 0.0
+        return max(0.0, self._since_s + _PATIENCE_S - self._clock.monotonic())
 
     def step(self) -> None:
         """Propose what is queued, as far as the pipeline has room; while a command is under way, only whole batches."""

@@ -60,8 +60,12 @@ class Scheduler:
         """Do what there is to do; returns the seconds until the next step is due unless something wakes it."""
         now_s = self._clock.monotonic()
         self.executors.adapt_bursts(now_s)
-        self._reporter.step()
         with self._store.read() as reader:
+            patience_s = self._reporter.patience_s()
+            if not patience_s or not self._firer.follows_within(reader, patience_s):
+                # Before what fires now, which may depend on an end.
+                self._reporter.step()
+                patience_s = 0.0
             for waker in self._wakers:
                 waker.step(reader)
             # What waits comes before what is new.
@@ -75,9 +79,10 @@ class Scheduler:
                 self._dispatcher.look_again(reader)
             self._retention.step(reader, now_s)
             due_us = [time_us for waits in (self._firer, *self._wakers) if (time_us := waits.next_due_us(reader))]
+        longest_s = patience_s or _LONGEST_STEP_S
         if not due_us:
-            return _LONGEST_STEP_S
-        return min(_LONGEST_STEP_S, max(0.0, (min(due_us) - self._clock.now_us()) / 1e6))
+            return longest_s
+        return min(longest_s, max(0.0, (min(due_us) - self._clock.now_us()) / 1e6))
 
     def applied(self, executions: Iterable[tuple[bytes, ExecutionRow]], tasks: Iterable[str]) -> None:
         """Called after each commit with what it changed."""

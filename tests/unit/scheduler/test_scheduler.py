@@ -10,7 +10,7 @@ from raftsched_client.v1 import execution_pb2, policy_pb2, task_pb2
 from raftsched.core import ids
 from raftsched.core.machine import COMMAND_VERSION, Applied, apply
 from raftsched.core.model import Decision, ExecutionState
-from raftsched.core.rows import LedgerRow, parse_ledger_key
+from raftsched.core.rows import LedgerRow, ledger_key, parse_ledger_key
 from raftsched.internal.v1 import command_pb2 as pb
 from raftsched.internal.v1 import executor_pb2 as xpb
 from raftsched.ports import Fate, GroupStatus, Table
@@ -476,6 +476,58 @@ def test_a_herd_is_decided_all_the_same_once_executors_are_no_longer_quick(world
     assert fired(world) == 110
 
 
+def running(world: World, item: xpb.Assignment) -> bool:
+    return ExecutionState(world.execution(item.key.execution_id).state) is ExecutionState.ASSIGNED
+
+
+def test_an_end_shortly_before_a_fire_goes_into_the_log_with_it_and_before_it(world: World) -> None:
+    link = world.connect("e1")
+    world.register("tick", overlap_policy=policy_pb2.OVERLAP_POLICY_SKIP)
+    world.run(1.0)
+    (item,) = link.take_assignments()
+    world.clock.advance(0.99)
+    world.report("e1", item, ExecutionState.SUCCEEDED)
+    assert running(world, item)
+    world.clock.advance(0.01)
+    world.scheduler.step()
+    assert len(world.log.queue) == 2
+    world.settle()
+    assert not running(world, item)
+    assert [row.decision for _, row in world.ledger("tick")] == [Decision.RAN, Decision.RAN]
+
+
+def test_an_end_without_a_fire_near_goes_into_the_log_at_once(world: World) -> None:
+    link = world.connect("e1")
+    world.register("tick")
+    world.run(1.0)
+    (item,) = link.take_assignments()
+    world.clock.advance(0.9)
+    world.report("e1", item, ExecutionState.SUCCEEDED)
+    assert not running(world, item)
+
+
+def test_an_end_waits_only_for_a_moment_while_a_fire_is_under_way(world: World) -> None:
+    link = world.connect("e1")
+    world.register("tick")
+    at = task_pb2.Schedule()
+    at.at.FromMicroseconds(START_US + 3 * SECOND_US)
+    world.register("once", schedule=at)
+    world.run(1.0)
+    (item,) = link.take_assignments()
+    world.clock.advance(1.0)
+    world.scheduler.step()
+    assert len(world.log.queue) == 1
+    world.clock.advance(0.99)
+    message = xpb.ConnectRequest()
+    message.reports.items.add(key=item.key, state=ExecutionState.SUCCEEDED, start_us=1, end_us=1)
+    world.scheduler.receive(world.sessions["e1"], message)
+    assert world.scheduler.step() == pytest.approx(0.02)
+    assert len(world.log.queue) == 1
+    world.clock.advance(0.021)
+    world.scheduler.step()
+    assert len(world.log.queue) == 2
+
+
 def test_retention_removes_old_executions_and_their_ledger_rows(world: World) -> None:
     link = world.connect("e1")
     schedule = task_pb2.Schedule()
@@ -491,6 +543,18 @@ def test_retention_removes_old_executions_and_their_ledger_rows(world: World) ->
     world.run(23 * 86_400)
     with world.store.read() as reader:
         assert reader.count(Table.LEDGER) == 0
+
+
+def test_the_ledger_is_cleared_as_fast_as_it_grows_however_much_of_it_is_kept(world: World) -> None:
+    world.scheduler = world.lead(2, keep_ledger_s=86_400)
+    row, old_us = LedgerRow(decision=Decision.SKIPPED), world.clock.us - 86_400 * SECOND_US
+    batch = world.store.batch()
+    for task in ("a", "b"):
+        for number in range(-3_000, 30_000):
+            batch.put(Table.LEDGER, ledger_key(task, old_us + number * SECOND_US, bytes(16)), row.SerializeToString())
+    world.store.commit()
+    world.run()
+    assert [len(world.ledger(task)) for task in ("a", "b")] == [30_000, 30_000]
 
 
 def backfill(world: World, name: str, *times_us: int) -> None:
