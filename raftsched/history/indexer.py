@@ -36,12 +36,16 @@ _GATHER_S = 0.25
 """So long nothing must be told before what was told is indexed: a burst of fires comes first, and an execution that
 ends within it is indexed once."""
 _LAG_S = 5.0
-"""What is told without a pause is indexed after so long at the latest, or when there are so many rows:"""
-_MANY_ROWS = 50_000
+"""What is told without a pause is indexed after so long at the latest."""
+_HERD_ROWS = 25_000
+"""With so many rows told by then a herd is under way, whose fires need the processors and their caches. They are
+indexed after so long, or when there are many more:"""
+_HERD_LAG_S = 20.0
+_MANY_ROWS = 200_000
 _DEAF_S = 0.1
 """What is told meanwhile gathers in the pipe: each commit of a burst would interrupt the node to wake the indexer."""
 _BATCH_ROWS = 2_000
-_MAX_PENDING_ROWS = 200_000
+_MAX_PENDING_ROWS = 400_000
 _READ_BYTES = 1 << 20
 _IDLE_S = 0.5
 _INPUT = 0
@@ -109,7 +113,8 @@ class Indexer:
     def step(self) -> float:
         """Do a part of what there is to do; the seconds that may pass before the next step if nothing is heard."""
         if self._pending:
-            due_s = min(self._heard_s + _GATHER_S, self._since_s + _LAG_S)
+            lag_s = _LAG_S if self._pending_rows < _HERD_ROWS else _HERD_LAG_S
+            due_s = min(self._heard_s + _GATHER_S, self._since_s + lag_s)
             wait_s = due_s - self._clock.monotonic()
             if self._pending_rows >= _MANY_ROWS or wait_s <= 0:
                 self._take()

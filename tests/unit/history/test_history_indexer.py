@@ -67,3 +67,28 @@ def test_a_burst_is_indexed_when_it_is_over(heard: Heard) -> None:
     assert heard.indexer.step() > 0
     heard.work()
     assert len(set(heard.looked_at)) == 2
+
+
+def tell_without_pause(heard: Heard, rows: int, seconds: int) -> None:
+    """So many rows that do not exist, evenly, without a step that may index."""
+    for number in range(10 * seconds):
+        heard.clock.now += 0.1
+        ids = [b"%016d" % each for each in range(rows // (10 * seconds))]
+        heard.hear([Entry(number + 1, ids, [], [])])
+
+
+@pytest.mark.parametrize(
+    ("rows", "seconds", "begins"), [(5_000, 4, False), (5_000, 6, True), (40_000, 6, False), (40_000, 21, True)]
+)
+def test_what_is_told_without_a_pause_is_indexed_after_5_s_and_a_herd_after_20(
+    heard: Heard, rows: int, seconds: int, begins: bool
+) -> None:
+    tell_without_pause(heard, rows, seconds)
+    heard.indexer.step()
+    assert bool(heard.looked_at) is begins
+
+
+def test_a_herd_is_indexed_sooner_when_more_is_told_than_should_wait(heard: Heard) -> None:
+    tell_without_pause(heard, 200_000, 2)
+    heard.indexer.step()
+    assert heard.looked_at
