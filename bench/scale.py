@@ -9,26 +9,27 @@ from bench.cluster import Cluster
 from bench.measure import Figures, Stopwatch, usage, wait_for_indexes
 from bench.tasks import FAR, create, far_tasks, new_task
 
-_IDLE_S = 10.0
+_IDLE_S = 20.0
+_BEATING_S = 20.0
 _SETTLE_S = 3.0
-_BEATS = 4
-"""Tasks that fire every second, a part of one apart, so that the first fire after a restart is seen."""
+_BEATS = 20
+"""Tasks that fire every second, a part of one apart: what a fire costs, and when the first one after a restart is."""
 
 
 def scale(cluster: Cluster, *, count: int = 100_000) -> Figures:
-    """COUNT tasks of the far future: memory, idle processor time, and SIGKILL of all nodes until they are ready."""
+    """COUNT tasks of the far future: memory, processor time, and SIGKILL of all nodes until they are ready."""
     with cluster.client(timeout_s=120) as client:
         watch = Stopwatch()
         create(client, far_tasks("scale", count))
         registered_per_s = count / watch.seconds
+        time.sleep(_SETTLE_S)
+        indexed_s = _SETTLE_S + wait_for_indexes(cluster.pids())
+        idle = _cpu_s_per_s(cluster, _IDLE_S)
         now = datetime.now(UTC).replace(microsecond=0)
         create(client, (_beat(number, now) for number in range(_BEATS)))
         time.sleep(_SETTLE_S)
-        indexed_s = _SETTLE_S + wait_for_indexes(cluster.pids())
-        before, watch = usage(cluster.pids()), Stopwatch()
-        time.sleep(_IDLE_S)
+        fire_s = (_cpu_s_per_s(cluster, _BEATING_S) - idle) / _BEATS
         after = usage(cluster.pids())
-        idle_s = watch.seconds
     killed = datetime.now(UTC)
     ready_s = cluster.restart_all(lambda client: client.get_task("beat-0"))
     with cluster.client() as client:
@@ -42,12 +43,20 @@ def scale(cluster: Cluster, *, count: int = 100_000) -> Figures:
         "still_there": there - _BEATS,
         "resident_mib_per_node": round(after.resident_mib / cluster.nodes),
         "private_mib_per_node": round(after.private_mib / cluster.nodes),
-        "idle_percent_of_a_core_per_node": round((after.cpu_s - before.cpu_s) / idle_s / cluster.nodes * 100, 2),
+        "idle_percent_of_a_core_per_node": round(idle / cluster.nodes * 100, 2),
+        "cpu_ms_per_fire_at_20_per_s": round(fire_s * 1000, 2),
         "data_mib_per_node": round(cluster.data_mib() / cluster.nodes),
         "kill_of_all_to_ready_s": round(ready_s, 2),
         "kill_of_all_to_first_fire_s": round(first_fire_s, 2),
         "private_mib_per_node_after_restart": round(pages.private_mib / cluster.nodes),
     }
+
+
+def _cpu_s_per_s(cluster: Cluster, seconds: float) -> float:
+    """Processor time of all nodes together in that time."""
+    before, watch = usage(cluster.pids()), Stopwatch()
+    time.sleep(seconds)
+    return (usage(cluster.pids()).cpu_s - before.cpu_s) / watch.seconds
 
 
 def _beat(number: int, now: datetime) -> task_pb2.Task:
