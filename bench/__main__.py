@@ -50,7 +50,7 @@ def run_once(workload: Workload, options: dict[str, object], nodes: int, base_po
     """One run on a cluster of its own, if it needs one."""
     if not workload.needs_cluster:
         return workload.run(**options)
-    with Cluster(base_port, nodes) as cluster:
+    with Cluster(base_port, nodes, workload.variables) as cluster:
         return workload.run(cluster, **options)
 
 

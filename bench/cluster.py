@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Self
 
@@ -19,8 +19,10 @@ _ROOT = Path(__file__).parent.parent
 class Cluster:
     """Nodes on loopback ports of their own, in a temporary directory that goes away with them."""
 
-    def __init__(self, base_port: int, nodes: int = 3) -> None:
+    def __init__(self, base_port: int, nodes: int = 3, variables: Mapping[str, str] | None = None) -> None:
+        """``variables``: environment of the nodes besides that of this process."""
         self.nodes = nodes
+        self._variables = {**os.environ, **(variables or {})}
         self.endpoints = [f"127.0.0.1:{base_port + number}" for number in range(nodes)]
         self._directory = tempfile.TemporaryDirectory(prefix="raftsched-bench-")
         self._restarted: list[subprocess.Popen[bytes]] = []
@@ -44,6 +46,7 @@ class Cluster:
             capture_output=True,
             text=True,
             check=False,
+            env=self._variables,
         )
         if ran.returncode:
             raise SystemExit(f"scripts/cluster {command} failed:\n{ran.stdout}{ran.stderr}")
@@ -75,7 +78,13 @@ class Cluster:
             time.sleep(0.01)
         began = time.monotonic()
         self._restarted = [
-            subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                env=self._variables,
+            )
             for command in commands
         ]
         with self.client(timeout_s=120) as client:

@@ -5,10 +5,10 @@ strings) are its options on the command line, and the first line of its docstrin
 """
 
 import inspect
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
-from bench import elections, failover, floor, herd, history, reads, register, scale, snapshot, steady, takeover
+from bench import elections, failover, floor, herd, history, reads, register, scale, snapshot, soak, steady, takeover
 from bench.measure import Figures
 
 
@@ -19,6 +19,8 @@ class Workload:
     run: Callable[..., Figures]
     needs_cluster: bool = True
     """Whether ``run`` takes a ``bench.cluster.Cluster`` as its first argument."""
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """Environment of its nodes besides that of the benchmark."""
 
     @property
     def options(self) -> dict[str, object]:
@@ -41,6 +43,7 @@ WORKLOADS: dict[str, Workload] = {
     "snapshot": Workload(snapshot.snapshot),
     "elections": Workload(elections.elections),
     "takeover": Workload(takeover.takeover),
+    "soak": Workload(soak.soak, variables=soak.KEEPS),
     "reads": Workload(reads.reads),
     "history": Workload(history.history, needs_cluster=False),
     "floor": Workload(floor.floor, needs_cluster=False),
@@ -71,10 +74,10 @@ EVERYTHING: tuple[Row, ...] = (
     Row("steady", {"per_second": 1_000, "seconds": 20}, 3, 45),
     Row("steady", {"per_second": 2_000, "seconds": 20}, 3, 50),
     Row("failover", {"tasks": 500, "seconds": 30}, 3, 70),
-    Row("scale", {"count": 10_000}, 1, 40),
-    Row("scale", {"count": 100_000}, 1, 80),
+    Row("scale", {"count": 10_000}, 1, 70),
+    Row("scale", {"count": 100_000}, 1, 110),
     Row("herd", {"count": 100_000}, 1, 120),
     Row("herd", {"count": 200_000}, 1, 220),
-    Row("scale", {"count": 1_000_000}, 1, 360),
+    Row("scale", {"count": 1_000_000}, 1, 390),
 )
 """What ``scripts/bench all`` runs. Long ones run once."""

@@ -103,9 +103,9 @@ class SchedulerConfig(_Section):
     """What the leader does, and how long records are kept."""
 
     lease_ms: int = Field(5_000, ge=500, le=600_000)
-    keep_executions_hours: int = Field(7 * 24, ge=1, le=10 * 365 * 24)
+    keep_executions_hours: float = Field(7 * 24, ge=0.1, le=10 * 365 * 24)
     keep_executions_count: int = Field(1_000_000, ge=1_000)
-    keep_ledger_hours: int = Field(30 * 24, ge=1, le=10 * 365 * 24)
+    keep_ledger_hours: float = Field(30 * 24, ge=0.1, le=10 * 365 * 24)
 
 
 class StateCheckConfig(_Section):

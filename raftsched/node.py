@@ -191,9 +191,9 @@ class Node:
             settings=SchedulerSettings(
                 lease_ms=config.lease_ms,
                 heartbeat_interval_ms=min(1_000, config.lease_ms // 3),
-                keep_executions_s=config.keep_executions_hours * _HOUR_S,
+                keep_executions_s=round(config.keep_executions_hours * _HOUR_S),
                 keep_executions_count=config.keep_executions_count,
-                keep_ledger_s=config.keep_ledger_hours * _HOUR_S,
+                keep_ledger_s=round(config.keep_ledger_hours * _HOUR_S),
                 copy_nodes=self._members,
             ),
         )
