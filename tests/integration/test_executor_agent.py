@@ -130,7 +130,7 @@ def test_time_limit_is_kept(tmp_path: Path) -> None:
 def test_repeated_assignment_runs_once(tmp_path: Path) -> None:
     async def test() -> None:
         evidence = tmp_path / "evidence"
-        async with FakeLeader() as leader, executor(tmp_path / "data", leader):
+        async with FakeLeader() as leader, executor(tmp_path / "data", leader, slots=1) as agent:
             await leader.connected()
             leader.acknowledges = False
             item = assignment(key_of(1), appending(evidence, "ran"))
@@ -142,8 +142,10 @@ def test_repeated_assignment_runs_once(tmp_path: Path) -> None:
             await leader.until(lambda: len(leader.ends[key_of(1)]) > reports)
             leader.acknowledge(key_of(1))
             leader.assign(item)
-            leader.assign(assignment(key_of(2), noop()))
+            # In the only slot: what was accepted before it has run by its end.
+            leader.assign(assignment(key_of(2), script("true")))
             await leader.end_of(key_of(2))
+            await leader.until(lambda: agent.slots_used == 0)
             assert lines(evidence) == ["ran"]
 
     run(test)
