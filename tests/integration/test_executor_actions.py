@@ -26,6 +26,7 @@ from raftsched.executor.actions.python import PythonRunner
 from raftsched.executor.context import current
 from raftsched.executor.output import KEPT_BYTES, Output
 from tests.support.action_bench import DEADLINE_S, EXECUTION_ID, EXECUTOR_ID, TRACEPARENT, Stopper, new_context, perform
+from tests.support.processes import alive, state
 
 
 async def until(condition: Callable[[], object]) -> None:
@@ -44,14 +45,6 @@ def after_output(text: bytes, state: ExecutionState = ExecutionState.TIMED_OUT, 
             context.stop.request(state, "stopped")
 
     return stop
-
-
-def alive(pid: int) -> bool:
-    """Whether the process runs; a zombie that nobody collected does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 def assert_gone(pids: list[int]) -> None:
@@ -112,7 +105,8 @@ def test_command_is_told_its_attempt_in_the_environment(monkeypatch: pytest.Monk
 
 def test_command_does_not_see_the_secrets_of_its_executor(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAFTSCHED_SECRET_TOKEN", "not for everyone")
-    _, output = command("env")
+    result, output = command("env")
+    assert result.state == ExecutionState.SUCCEEDED
     assert b"not for everyone" not in output.tail(KEPT_BYTES)
 
 
@@ -233,7 +227,11 @@ def test_children_that_outlive_their_parent_are_killed_after_the_grace() -> None
 
 
 def test_stopped_process_is_ended_too() -> None:
-    result, output = command("echo $$ up; kill -STOP $$; exit 1", shell=True, stopper=after_output(b"up"))
+    async def stop(context: AttemptContext) -> None:
+        await until(lambda: any(state(pid) == "T" for pid in pids_in(context.output)))
+        context.stop.request(ExecutionState.TIMED_OUT, "stopped")
+
+    result, output = command("echo $$; kill -STOP $$; exit 1", shell=True, stopper=stop)
     assert result == Result(ExecutionState.TIMED_OUT, exit_code=-15, error="stopped")
     assert_gone(pids_in(output))
 
@@ -247,10 +245,11 @@ def test_forced_stop_gives_no_grace() -> None:
 def test_force_cuts_a_grace_short() -> None:
     async def stop(context: AttemptContext) -> None:
         await after_output(b"up")(context)
-        await asyncio.sleep(0.05)
+        await until(lambda: b"asked" in context.output.tail())
         context.stop.force(ExecutionState.LOST, "too late to matter")
 
-    result, output = command(STUBBORN, shell=True, grace_s=1000, stopper=stop)
+    script = "trap 'echo asked' TERM; echo $$ up; while :; do sleep 0.01; done"
+    result, output = command(script, shell=True, grace_s=1000, stopper=stop)
     assert result == Result(ExecutionState.TIMED_OUT, exit_code=-9, error="stopped")
     assert_gone(pids_in(output))
 

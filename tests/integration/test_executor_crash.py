@@ -12,6 +12,7 @@ from pathlib import Path
 from raftsched.core.model import ExecutionState
 from tests.support import executor_process
 from tests.support.fake_leader import FakeLeader, assignment, key_of, noop, run, script
+from tests.support.processes import alive
 
 
 @asynccontextmanager
@@ -37,11 +38,9 @@ def words(path: Path) -> list[str]:
     return path.read_text().split() if path.exists() else []
 
 
-def alive(pid: str) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except OSError:
-        return False
+def which_live(path: Path) -> list[bool]:
+    """Of each process whose id is in the file, whether it runs."""
+    return [alive(int(word)) for word in words(path)]
 
 
 def test_attempts_of_a_killed_executor_are_lost_and_not_run_again(tmp_path: Path) -> None:
@@ -89,10 +88,10 @@ def test_processes_of_a_killed_executor_are_ended_before_it_reports_them_lost(tm
                 leader.assign(assignment(key_of(1), script(text)))
                 await leader.until(lambda: len(words(pids)) == 2)
                 await kill(executor)
-            assert all(map(alive, words(pids))), "nobody ends the processes of a killed executor but its successor"
+            assert which_live(pids) == [True, True], "nobody ends the processes of a killed executor but its successor"
             async with process(tmp_path / "data", leader):
                 assert (await leader.end_of(key_of(1))).state == ExecutionState.LOST
-                assert not any(map(alive, words(pids)))
+                assert which_live(pids) == [False, False]
 
     run(test)
 
@@ -112,7 +111,7 @@ def test_processes_of_another_executor_with_the_same_execution_ids_are_left_alon
                 await kill(executor)
             async with process(tmp_path / "one", one):
                 assert (await one.end_of(key_of(1))).state == ExecutionState.LOST
-            assert list(map(alive, words(pids))) == [True, False]
+            assert which_live(pids) == [True, False]
             other.cancel(key_of(1))
             assert (await other.end_of(key_of(1))).state == ExecutionState.CANCELLED
 

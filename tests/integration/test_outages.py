@@ -11,6 +11,7 @@ from raftsched_client.v1 import execution_pb2
 
 from tests.support.cluster import STATUS_S, Cluster, Process, eventually
 from tests.support.outage import Outage, account, check, suffer
+from tests.support.processes import alive
 
 FAR = datetime(2100, 1, 1, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -115,13 +116,6 @@ def test_a_broken_stream_costs_no_attempt(cluster: Cluster, tmp_path: Path) -> N
             assert (execution.state, execution.attempt) == (execution_pb2.EXECUTION_STATE_SUCCEEDED, 1)
 
 
-def alive(pid: str) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except OSError:
-        return False
-
-
 def test_a_command_that_ignores_term_is_gone_with_its_children_within_limit_and_grace(tmp_path: Path) -> None:
     pids = tmp_path / "pids"
     stubborn = f"trap '' TERM; echo $$ >>{pids}; while :; do sleep 0.05; done"
@@ -138,6 +132,6 @@ def test_a_command_that_ignores_term_is_gone_with_its_children_within_limit_and_
         assert execution.state == execution_pb2.EXECUTION_STATE_TIMED_OUT
         ran_s = (execution.end_time.ToMicroseconds() - execution.start_time.ToMicroseconds()) / 1e6
         assert ran_s < limit_s + default_grace_s, f"it was gone after {ran_s:.1f} s"
-        found = pids.read_text().split()
+        found = [int(word) for word in pids.read_text().split()]
         assert len(found) == 4
         assert not any(map(alive, found)), "a child outlived the attempt"
