@@ -302,8 +302,10 @@ def test_watch_and_writes_go_on_when_the_leader_is_killed(cluster, client):
     assert not watcher.is_alive()
 
 
-def test_action_is_changed_while_the_task_fires(cluster, client):
-    client.create_task(task("changing", cron="@yearly", noop=True))
+def test_a_changed_action_is_what_the_next_run_does(cluster, client):
+    client.create_task(task("changing", cron="@yearly", command=["echo", "before"]))
+    # The leader and the executors have the task as it was before.
+    assert done(cluster, "task", "run", "changing", "--wait").startswith("SUCCEEDED")
     changed = client.get_task("changing")
     changed.action.CopyFrom(action(command=["echo", "changed"]))
     client.update_task(changed, ["action"])
@@ -347,7 +349,7 @@ def test_without_quorum_writes_fail_as_such_and_stale_reads_go_on(tmp_path):
         survivor, *others = cluster.nodes
         with cluster.client(survivor) as alone:
             alone.create_task(task("lonely", cron="@yearly", noop=True))
-            eventually(lambda: alone.get_task("lonely", stale=True), what="the task on every node")
+            eventually(lambda: alone.get_task("lonely", stale=True), what="the task on the node that is left")
             for id_ in others:
                 cluster.nodes[id_].kill()
             # The latter when the node that is left does not get to answer in time.

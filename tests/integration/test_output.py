@@ -82,7 +82,6 @@ def test_output_outlives_the_machine_that_ran_it(cluster: Cluster) -> None:
     for node in cluster.nodes:
         with cluster.client(node) as client:
             assert whole(client, execution.id) == expected
-    cluster.nodes[ran_at].send(signal.SIGKILL)
     cluster.nodes[ran_at].kill()
     shutil.rmtree(cluster.directory / ran_at)
     for node in set(cluster.nodes) - {ran_at}:
@@ -207,8 +206,9 @@ def test_a_copy_that_waits_when_its_executor_is_killed_is_made_after_the_restart
         eventually(lambda: all(client.get_execution(each).HasField("end_time") for each in ids), what="all ends")
         assert not any(client.get_execution(each).output_copy_node_id for each in ids)
     for node in cluster.nodes.values():
-        node.send(signal.SIGKILL)
         node.kill()
+    notes = [cluster.directory / node / "executor" / "outputs-uncopied" for node in cluster.nodes]
+    assert sum(len(list(each.iterdir())) for each in notes if each.is_dir()) == len(ids)
     for block in blocks:
         block.unlink()
     for node in cluster.nodes.values():
@@ -217,9 +217,8 @@ def test_a_copy_that_waits_when_its_executor_is_killed_is_made_after_the_restart
         eventually(
             lambda: all(client.get_execution(each).output_copy_node_id for each in ids), what="copies", within_s=60
         )
-    for node in cluster.nodes:
-        notes = cluster.directory / node / "executor" / "outputs-uncopied"
-        eventually(lambda notes=notes: not notes.is_dir() or not list(notes.iterdir()), what="the end of the notes")
+    for each in notes:
+        eventually(lambda each=each: not each.is_dir() or not list(each.iterdir()), what="the end of the notes")
 
 
 def test_a_copy_that_cannot_be_made_holds_up_no_report_and_follows_later(cluster: Cluster) -> None:
