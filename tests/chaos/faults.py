@@ -79,7 +79,7 @@ def kill_all(context: Context) -> Iterator[None]:
 
 @contextlib.contextmanager
 def restart_storm(context: Context) -> Iterator[None]:
-    """One node is killed as soon as it has begun to start, again and again, and another one dies meanwhile."""
+    """One node is killed as soon as it has begun to start, again and again."""
     victim, times = context.pick("follower"), context.dice.randint(3, 5)
     for _ in range(times):
         _kill(context, victim)

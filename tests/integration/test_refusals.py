@@ -3,7 +3,6 @@
 import shutil
 import signal
 import socket
-import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -93,10 +92,8 @@ def test_without_a_quorum_writes_are_refused_and_stale_reads_are_answered(tmp_pa
             if id_ != survivor:
                 node.kill()
         with cluster.client(survivor) as client:
-            began = time.monotonic()
             with pytest.raises((UnavailableError, DeadlineExceededError)):
                 client.create_task(task("after", at=FAR, noop=True), timeout=6.0)
-            assert time.monotonic() - began < 30
             assert client.get_task("before", stale=True).name == "before"
 
 
