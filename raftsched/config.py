@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 ENV_PREFIX = "RAFTSCHED_"
 HTTP_PORT_OFFSET = 1_000
@@ -66,9 +66,17 @@ def _http_address(value: object) -> object:
     return value if value in ("", "off") else _address(value)
 
 
+def _callable(value: str) -> str:
+    module, colon, function = value.partition(":")
+    if not (module and colon and function):
+        raise ValueError("write package.module:function or package.module:*")
+    return value
+
+
 Address = Annotated[str, BeforeValidator(_address)]
 HttpAddress = Annotated[str, BeforeValidator(_http_address)]
 Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
+Callable = Annotated[str, AfterValidator(_callable)]
 Labels = Annotated[dict[str, str], BeforeValidator(_pairs), Field(max_length=32)]
 
 
@@ -165,9 +173,9 @@ class ExecutorConfig(_Section):
     """The pool that runs attempts."""
 
     slots: int = Field(default_factory=lambda: 16 * (os.cpu_count() or 1), ge=0, le=10_000)
-    """Attempts that run at once; 0: this node runs none."""
+    """Attempts that run at once; 0: this node runs none. An executor process has at least 1."""
     labels: Labels = Field(default_factory=dict)
-    python_allow: Annotated[list[str], BeforeValidator(_strings)] = Field(default_factory=list)
+    python_allow: Annotated[list[Callable], BeforeValidator(_strings)] = Field(default_factory=list)
     """Callables that tasks may name: `package.module:function` or `package.module:*`."""
     kill_grace_ms: int = Field(5_000, ge=0, le=600_000)
     """Between TERM and KILL."""
@@ -241,6 +249,12 @@ class ExecutorProcessConfig(_Section):
     log: LogConfig = LogConfig()
     output: OutputConfig = OutputConfig()
     executor: ExecutorConfig = Field(default_factory=ExecutorConfig)
+
+    @model_validator(mode="after")
+    def _has_slots(self) -> "ExecutorProcessConfig":
+        if not self.executor.slots:
+            raise ValueError("executor.slots must be at least 1: an executor process does nothing but run attempts")
+        return self
 
 
 _KINDS: dict[str, type[NodeConfig] | type[ExecutorProcessConfig]] = {

@@ -88,6 +88,19 @@ def test_an_election_timeout_must_leave_room_for_heartbeats() -> None:
     assert "more than 3 times heartbeat_ms" in refusal(env={"RAFTSCHED_RAFT__HEARTBEAT_MS": "300"})
 
 
+def test_an_executor_process_needs_slots() -> None:
+    with pytest.raises(ConfigError, match=r"executor\.slots must be at least 1"):
+        load("executor", flags={"join": "127.0.0.1:7101", "data_dir": "/tmp/e", "slots": 0})
+    assert node(slots=0).executor.slots == 0
+
+
+def test_a_callable_is_named_with_its_module() -> None:
+    assert node(env={"RAFTSCHED_EXECUTOR__PYTHON_ALLOW": "a.b:c, d:*"}).executor.python_allow == ["a.b:c", "d:*"]
+    assert "executor.python_allow.0: write package.module:function" in refusal(
+        env={"RAFTSCHED_EXECUTOR__PYTHON_ALLOW": "a.b"}
+    )
+
+
 def test_a_file_that_is_missing_or_not_toml_is_refused_by_its_name(tmp_path: Path) -> None:
     file = tmp_path / "node.toml"
     assert f"cannot read the configuration file {file}" in refusal(file)
