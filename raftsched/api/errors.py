@@ -30,11 +30,8 @@ _MAX_MESSAGE = 1000
 _TYPE_URL = "type.googleapis.com/google.rpc."
 _BY_NUMBER = {code.value[0]: code for code in grpc.StatusCode}
 _OUTCOME_REASONS = {
-    grpc.StatusCode.NOT_FOUND: "NOT_FOUND",
-    grpc.StatusCode.ALREADY_EXISTS: "TASK_ALREADY_EXISTS",
-    grpc.StatusCode.FAILED_PRECONDITION: "EXECUTION_ENDED",
     grpc.StatusCode.ABORTED: ETAG_MISMATCH,
-    grpc.StatusCode.INVALID_ARGUMENT: "INVALID_COMMAND",
+    grpc.StatusCode.INVALID_ARGUMENT: "INVALID_FIELDS",
     grpc.StatusCode.UNIMPLEMENTED: "UNKNOWN_COMMAND",
 }
 

@@ -69,7 +69,7 @@ def apply(
 
 
 def diff(session: Session, file: Files, set_name: SetName = "", prune: Prune = False) -> None:
-    """Show what ``apply`` would change, as a unified diff. Ends with 1 when that is anything, as diff(1) does.
+    """Show what apply would change, as a unified diff. Ends with 1 when that is anything, as diff(1) does.
 
     \b
     Examples:
@@ -90,7 +90,7 @@ def export(
         typer.Option("--label", metavar="KEY[=VALUE]", help="Tasks that carry this label. Repeatable."),
     ] = None,
 ) -> None:
-    """Print tasks as a file that ``apply`` takes and that changes nothing; YAML, or JSON with -o json.
+    """Print tasks as a file that apply takes and that changes nothing; YAML, or JSON with -o json.
 
     \b
     Examples:

@@ -83,7 +83,8 @@ def search(
     """Search executions and skipped nominal times, newest first.
 
     Words must all occur, in any case and order; "a phrase", refus*, a OR b, a NOT b, (a OR b) c, error:word and
-    output:word narrow or widen that. Of the output its last 4 KiB are searched.
+    output:word narrow or widen that. Of a long output the first and the last 128 KiB are searched, unless configured
+    otherwise.
 
     \b
     Examples:

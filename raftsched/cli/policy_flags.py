@@ -57,7 +57,7 @@ class PolicyFlags:
         Misfire | None,
         typer.Option(
             "--misfire",
-            help="Nominal times that were missed: skip them, run the latest one, or run all. Default one.",
+            help="Misfired nominal times: skip them, run the latest one, or run all. Default one.",
             rich_help_panel=_POLICY,
         ),
     ] = None
@@ -67,7 +67,7 @@ class PolicyFlags:
             "--misfire-threshold",
             parser=duration,
             metavar="SPAN",
-            help="Lateness from which a nominal time counts as missed. Default 10s.",
+            help="How late a nominal time may be decided without being misfired. Default 10s.",
             rich_help_panel=_POLICY,
         ),
     ] = None
@@ -77,7 +77,7 @@ class PolicyFlags:
             "--misfire-window",
             parser=duration,
             metavar="SPAN",
-            help="Missed nominal times that are later than this are skipped. Default: however late.",
+            help="Misfired nominal times that are later than this are skipped. Default: however late.",
             rich_help_panel=_POLICY,
         ),
     ] = None

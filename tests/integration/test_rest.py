@@ -74,7 +74,7 @@ def test_a_task_is_registered_read_changed_and_deleted(http: httpx.Client) -> No
 
 
 def test_a_name_that_is_taken_is_a_conflict(http: httpx.Client, task: str) -> None:
-    problem(http.post("/v1/tasks", json={"name": task, **NOOP}), 409, "TASK_ALREADY_EXISTS")
+    problem(http.post("/v1/tasks", json={"name": task, **NOOP}), 409, "ALREADY_EXISTS")
 
 
 def test_an_etag_guards_against_changes_in_between(http: httpx.Client, task: str) -> None:
@@ -127,7 +127,7 @@ def test_a_run_is_recorded_with_its_output(http: httpx.Client) -> None:
     output = http.get(f"/v1/executions/{execution}/output")
     assert (output.text, output.headers["raftsched-truncated-bytes"]) == ("one\ntwo\n", "0")
     assert output.headers["content-type"].startswith("text/plain")
-    problem(http.post(f"/v1/executions/{execution}:cancel"), 409, "EXECUTION_ENDED")
+    problem(http.post(f"/v1/executions/{execution}:cancel"), 409, "FAILED_PRECONDITION")
     problem(http.get("/v1/executions/01M84PP4RMKJGA6A0WDJTK2FTR/output"), 404, "NOT_FOUND")
 
 

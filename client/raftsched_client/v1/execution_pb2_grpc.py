@@ -96,13 +96,15 @@ class ExecutionServiceServicer:
     def GetOutput(self, request, context):
         """All of it up to the limit (1 MiB unless configured otherwise); beyond that the beginning and the last 64 KiB. Comes
         from the executor that ran the attempt, else from the node that has the second copy, else the last 4 KiB from the log.
+        Errors: NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CancelExecution(self, request, context):
-        """Ends a pending execution at once; asks the executor to kill a running one.
+        """Ends a pending execution at once; asks the executor to kill a running one. Errors: NOT_FOUND, FAILED_PRECONDITION (it has
+        ended).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -44,9 +44,12 @@ class ExecutionServiceStub:
     GetOutput: _grpc.UnaryStreamMultiCallable[_execution_pb2.GetOutputRequest, _execution_pb2.GetOutputResponse]
     """All of it up to the limit (1 MiB unless configured otherwise); beyond that the beginning and the last 64 KiB. Comes
     from the executor that ran the attempt, else from the node that has the second copy, else the last 4 KiB from the log.
+    Errors: NOT_FOUND.
     """
     CancelExecution: _grpc.UnaryUnaryMultiCallable[_execution_pb2.CancelExecutionRequest, _execution_pb2.CancelExecutionResponse]
-    """Ends a pending execution at once; asks the executor to kill a running one."""
+    """Ends a pending execution at once; asks the executor to kill a running one. Errors: NOT_FOUND, FAILED_PRECONDITION (it has
+    ended).
+    """
     ListLedger: _grpc.UnaryUnaryMultiCallable[_execution_pb2.ListLedgerRequest, _execution_pb2.ListLedgerResponse]
     """The fire record: every decided nominal time of a task, oldest first."""
 
@@ -66,9 +69,12 @@ class ExecutionServiceAsyncStub(ExecutionServiceStub):
     GetOutput: _aio.UnaryStreamMultiCallable[_execution_pb2.GetOutputRequest, _execution_pb2.GetOutputResponse]  # type: ignore[assignment]
     """All of it up to the limit (1 MiB unless configured otherwise); beyond that the beginning and the last 64 KiB. Comes
     from the executor that ran the attempt, else from the node that has the second copy, else the last 4 KiB from the log.
+    Errors: NOT_FOUND.
     """
     CancelExecution: _aio.UnaryUnaryMultiCallable[_execution_pb2.CancelExecutionRequest, _execution_pb2.CancelExecutionResponse]  # type: ignore[assignment]
-    """Ends a pending execution at once; asks the executor to kill a running one."""
+    """Ends a pending execution at once; asks the executor to kill a running one. Errors: NOT_FOUND, FAILED_PRECONDITION (it has
+    ended).
+    """
     ListLedger: _aio.UnaryUnaryMultiCallable[_execution_pb2.ListLedgerRequest, _execution_pb2.ListLedgerResponse]  # type: ignore[assignment]
     """The fire record: every decided nominal time of a task, oldest first."""
 
@@ -109,6 +115,7 @@ class ExecutionServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_execution_pb2.GetOutputResponse], _abc.AsyncIterator[_execution_pb2.GetOutputResponse]]:
         """All of it up to the limit (1 MiB unless configured otherwise); beyond that the beginning and the last 64 KiB. Comes
         from the executor that ran the attempt, else from the node that has the second copy, else the last 4 KiB from the log.
+        Errors: NOT_FOUND.
         """
 
     @_abc_1.abstractmethod
@@ -117,7 +124,9 @@ class ExecutionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _execution_pb2.CancelExecutionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_execution_pb2.CancelExecutionResponse, _abc.Awaitable[_execution_pb2.CancelExecutionResponse]]:
-        """Ends a pending execution at once; asks the executor to kill a running one."""
+        """Ends a pending execution at once; asks the executor to kill a running one. Errors: NOT_FOUND, FAILED_PRECONDITION (it has
+        ended).
+        """
 
     @_abc_1.abstractmethod
     def ListLedger(

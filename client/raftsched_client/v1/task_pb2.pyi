@@ -138,7 +138,7 @@ Global___PullPolicy: _TypeAlias = PullPolicy  # noqa: Y015
 
 @_typing.final
 class Task(_message.Message):
-    """A command to be run by a schedule."""
+    """What is to be run, and when."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -269,7 +269,7 @@ class Task(_message.Message):
 
     @_builtins.property
     def misfire_threshold(self) -> _duration_pb2.Duration:
-        """Lateness from which a nominal time counts as misfired. Default 10 s. At least 1 s."""
+        """How late a nominal time may be decided and still run; one that is later is misfired. Default 10 s. 1 s to 366 days."""
 
     @_builtins.property
     def retry(self) -> Global___RetryPolicy:

@@ -114,6 +114,7 @@ class TaskServiceServicer:
 
     def BatchCreateTasks(self, request, context):
         """Up to 10,000 tasks. Each task is created whole or not at all; the call reports one result per task, in order.
+        Errors: INVALID_ARGUMENT (too many tasks), RESOURCE_EXHAUSTED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -143,20 +144,21 @@ class TaskServiceServicer:
 
     def DeleteTask(self, request, context):
         """Executions and ledger entries of the task stay until retention removes them.
+        Errors: NOT_FOUND, ABORTED (the etag no longer matches), FAILED_PRECONDITION (other tasks run after it).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def PauseTask(self, request, context):
-        """Stops firing the task until it is resumed. What runs goes on.
+        """Stops firing the task until it is resumed. What runs goes on. Errors: NOT_FOUND, INVALID_ARGUMENT.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ResumeTask(self, request, context):
-        """Nominal times that passed while the task was paused are recorded as skipped.
+        """Nominal times that passed while the task was paused are recorded as skipped. Errors: NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -165,6 +167,7 @@ class TaskServiceServicer:
     def RunTask(self, request, context):
         """Fires the task now, whatever its schedule says, paused or not. With placement EVERY it runs on every executor that is
         connected just now; the answer is the first of the executions, and the fire record names all of them.
+        Errors: NOT_FOUND, FAILED_PRECONDITION (placement EVERY, and no connected executor carries the labels).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

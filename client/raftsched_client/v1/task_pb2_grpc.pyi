@@ -42,7 +42,9 @@ class TaskServiceStub:
     CreateTask: _grpc.UnaryUnaryMultiCallable[_task_pb2.CreateTaskRequest, _task_pb2.CreateTaskResponse]
     """Errors: INVALID_ARGUMENT (with field violations), ALREADY_EXISTS, RESOURCE_EXHAUSTED."""
     BatchCreateTasks: _grpc.UnaryUnaryMultiCallable[_task_pb2.BatchCreateTasksRequest, _task_pb2.BatchCreateTasksResponse]
-    """Up to 10,000 tasks. Each task is created whole or not at all; the call reports one result per task, in order."""
+    """Up to 10,000 tasks. Each task is created whole or not at all; the call reports one result per task, in order.
+    Errors: INVALID_ARGUMENT (too many tasks), RESOURCE_EXHAUSTED.
+    """
     GetTask: _grpc.UnaryUnaryMultiCallable[_task_pb2.GetTaskRequest, _task_pb2.GetTaskResponse]
     """Errors: NOT_FOUND."""
     ListTasks: _grpc.UnaryUnaryMultiCallable[_task_pb2.ListTasksRequest, _task_pb2.ListTasksResponse]
@@ -52,14 +54,17 @@ class TaskServiceStub:
     UpdateTask: _grpc.UnaryUnaryMultiCallable[_task_pb2.UpdateTaskRequest, _task_pb2.UpdateTaskResponse]
     """Errors: NOT_FOUND, INVALID_ARGUMENT, ABORTED (the etag no longer matches)."""
     DeleteTask: _grpc.UnaryUnaryMultiCallable[_task_pb2.DeleteTaskRequest, _empty_pb2.Empty]
-    """Executions and ledger entries of the task stay until retention removes them."""
+    """Executions and ledger entries of the task stay until retention removes them.
+    Errors: NOT_FOUND, ABORTED (the etag no longer matches), FAILED_PRECONDITION (other tasks run after it).
+    """
     PauseTask: _grpc.UnaryUnaryMultiCallable[_task_pb2.PauseTaskRequest, _task_pb2.PauseTaskResponse]
-    """Stops firing the task until it is resumed. What runs goes on."""
+    """Stops firing the task until it is resumed. What runs goes on. Errors: NOT_FOUND, INVALID_ARGUMENT."""
     ResumeTask: _grpc.UnaryUnaryMultiCallable[_task_pb2.ResumeTaskRequest, _task_pb2.ResumeTaskResponse]
-    """Nominal times that passed while the task was paused are recorded as skipped."""
+    """Nominal times that passed while the task was paused are recorded as skipped. Errors: NOT_FOUND."""
     RunTask: _grpc.UnaryUnaryMultiCallable[_task_pb2.RunTaskRequest, _task_pb2.RunTaskResponse]
     """Fires the task now, whatever its schedule says, paused or not. With placement EVERY it runs on every executor that is
     connected just now; the answer is the first of the executions, and the fire record names all of them.
+    Errors: NOT_FOUND, FAILED_PRECONDITION (placement EVERY, and no connected executor carries the labels).
     """
     BackfillTask: _grpc.UnaryUnaryMultiCallable[_task_pb2.BackfillTaskRequest, _task_pb2.BackfillTaskResponse]
     """Runs each nominal time of a past range of the task's schedule, as it is now, whatever was decided for it before, and
@@ -84,7 +89,9 @@ class TaskServiceAsyncStub(TaskServiceStub):
     CreateTask: _aio.UnaryUnaryMultiCallable[_task_pb2.CreateTaskRequest, _task_pb2.CreateTaskResponse]  # type: ignore[assignment]
     """Errors: INVALID_ARGUMENT (with field violations), ALREADY_EXISTS, RESOURCE_EXHAUSTED."""
     BatchCreateTasks: _aio.UnaryUnaryMultiCallable[_task_pb2.BatchCreateTasksRequest, _task_pb2.BatchCreateTasksResponse]  # type: ignore[assignment]
-    """Up to 10,000 tasks. Each task is created whole or not at all; the call reports one result per task, in order."""
+    """Up to 10,000 tasks. Each task is created whole or not at all; the call reports one result per task, in order.
+    Errors: INVALID_ARGUMENT (too many tasks), RESOURCE_EXHAUSTED.
+    """
     GetTask: _aio.UnaryUnaryMultiCallable[_task_pb2.GetTaskRequest, _task_pb2.GetTaskResponse]  # type: ignore[assignment]
     """Errors: NOT_FOUND."""
     ListTasks: _aio.UnaryUnaryMultiCallable[_task_pb2.ListTasksRequest, _task_pb2.ListTasksResponse]  # type: ignore[assignment]
@@ -94,14 +101,17 @@ class TaskServiceAsyncStub(TaskServiceStub):
     UpdateTask: _aio.UnaryUnaryMultiCallable[_task_pb2.UpdateTaskRequest, _task_pb2.UpdateTaskResponse]  # type: ignore[assignment]
     """Errors: NOT_FOUND, INVALID_ARGUMENT, ABORTED (the etag no longer matches)."""
     DeleteTask: _aio.UnaryUnaryMultiCallable[_task_pb2.DeleteTaskRequest, _empty_pb2.Empty]  # type: ignore[assignment]
-    """Executions and ledger entries of the task stay until retention removes them."""
+    """Executions and ledger entries of the task stay until retention removes them.
+    Errors: NOT_FOUND, ABORTED (the etag no longer matches), FAILED_PRECONDITION (other tasks run after it).
+    """
     PauseTask: _aio.UnaryUnaryMultiCallable[_task_pb2.PauseTaskRequest, _task_pb2.PauseTaskResponse]  # type: ignore[assignment]
-    """Stops firing the task until it is resumed. What runs goes on."""
+    """Stops firing the task until it is resumed. What runs goes on. Errors: NOT_FOUND, INVALID_ARGUMENT."""
     ResumeTask: _aio.UnaryUnaryMultiCallable[_task_pb2.ResumeTaskRequest, _task_pb2.ResumeTaskResponse]  # type: ignore[assignment]
-    """Nominal times that passed while the task was paused are recorded as skipped."""
+    """Nominal times that passed while the task was paused are recorded as skipped. Errors: NOT_FOUND."""
     RunTask: _aio.UnaryUnaryMultiCallable[_task_pb2.RunTaskRequest, _task_pb2.RunTaskResponse]  # type: ignore[assignment]
     """Fires the task now, whatever its schedule says, paused or not. With placement EVERY it runs on every executor that is
     connected just now; the answer is the first of the executions, and the fire record names all of them.
+    Errors: NOT_FOUND, FAILED_PRECONDITION (placement EVERY, and no connected executor carries the labels).
     """
     BackfillTask: _aio.UnaryUnaryMultiCallable[_task_pb2.BackfillTaskRequest, _task_pb2.BackfillTaskResponse]  # type: ignore[assignment]
     """Runs each nominal time of a past range of the task's schedule, as it is now, whatever was decided for it before, and
@@ -135,7 +145,9 @@ class TaskServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _task_pb2.BatchCreateTasksRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_task_pb2.BatchCreateTasksResponse, _abc.Awaitable[_task_pb2.BatchCreateTasksResponse]]:
-        """Up to 10,000 tasks. Each task is created whole or not at all; the call reports one result per task, in order."""
+        """Up to 10,000 tasks. Each task is created whole or not at all; the call reports one result per task, in order.
+        Errors: INVALID_ARGUMENT (too many tasks), RESOURCE_EXHAUSTED.
+        """
 
     @_abc_1.abstractmethod
     def GetTask(
@@ -169,7 +181,9 @@ class TaskServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _task_pb2.DeleteTaskRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
-        """Executions and ledger entries of the task stay until retention removes them."""
+        """Executions and ledger entries of the task stay until retention removes them.
+        Errors: NOT_FOUND, ABORTED (the etag no longer matches), FAILED_PRECONDITION (other tasks run after it).
+        """
 
     @_abc_1.abstractmethod
     def PauseTask(
@@ -177,7 +191,7 @@ class TaskServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _task_pb2.PauseTaskRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_task_pb2.PauseTaskResponse, _abc.Awaitable[_task_pb2.PauseTaskResponse]]:
-        """Stops firing the task until it is resumed. What runs goes on."""
+        """Stops firing the task until it is resumed. What runs goes on. Errors: NOT_FOUND, INVALID_ARGUMENT."""
 
     @_abc_1.abstractmethod
     def ResumeTask(
@@ -185,7 +199,7 @@ class TaskServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _task_pb2.ResumeTaskRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_task_pb2.ResumeTaskResponse, _abc.Awaitable[_task_pb2.ResumeTaskResponse]]:
-        """Nominal times that passed while the task was paused are recorded as skipped."""
+        """Nominal times that passed while the task was paused are recorded as skipped. Errors: NOT_FOUND."""
 
     @_abc_1.abstractmethod
     def RunTask(
@@ -195,6 +209,7 @@ class TaskServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_task_pb2.RunTaskResponse, _abc.Awaitable[_task_pb2.RunTaskResponse]]:
         """Fires the task now, whatever its schedule says, paused or not. With placement EVERY it runs on every executor that is
         connected just now; the answer is the first of the executions, and the fire record names all of them.
+        Errors: NOT_FOUND, FAILED_PRECONDITION (placement EVERY, and no connected executor carries the labels).
         """
 
     @_abc_1.abstractmethod

@@ -237,7 +237,7 @@ async def test_cancel_says_when_it_comes_too_late(cluster: ApiCluster) -> None:
     assert cancelled.state == execution_pb2.EXECUTION_STATE_CANCELLED
     assert (await executions.CancelExecution(request)).execution == cancelled
     told = await refused(executions.CancelExecution(execution_pb2.CancelExecutionRequest(id=ids.to_text(ended))))
-    assert (told.code, told.info.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "EXECUTION_ENDED")
+    assert (told.code, told.info.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "FAILED_PRECONDITION")
 
 
 @on_cluster()

@@ -33,7 +33,7 @@ async def test_a_follower_passes_calls_and_errors_through(cluster: ApiCluster) -
         told = await refused(tasks.CreateTask(task_pb2.CreateTaskRequest(task=noop_task(f"t{number}"))))
         assert (told.code, told.info.reason, told.applied) == (
             grpc.StatusCode.ALREADY_EXISTS,
-            "TASK_ALREADY_EXISTS",
+            "ALREADY_EXISTS",
             "no",
         )
         told = await refused(tasks.CreateTask(task_pb2.CreateTaskRequest(task=noop_task("-"))))

@@ -39,8 +39,10 @@ async def test_a_group_is_created_listed_changed_and_deleted(cluster: ApiCluster
     await groups.UpdateGroup(group_pb2.UpdateGroupRequest(group=change, update_mask=mask))
     (listed,) = (await groups.ListGroups(group_pb2.ListGroupsRequest())).groups
     assert (listed.max_running, listed.max_starts, listed.period.seconds, listed.tasks) == (2, 5, 5, 1)
+    told = await refused(groups.CreateGroup(group_pb2.CreateGroupRequest(group=wanted)))
+    assert (told.code, told.info.reason) == (grpc.StatusCode.ALREADY_EXISTS, "ALREADY_EXISTS")
     told = await refused(groups.DeleteGroup(group_pb2.DeleteGroupRequest(name="api")))
-    assert told.code is grpc.StatusCode.FAILED_PRECONDITION
+    assert (told.code, told.info.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "FAILED_PRECONDITION")
     await cluster.caller().tasks.DeleteTask(task_pb2.DeleteTaskRequest(name="tick"))
     await groups.DeleteGroup(group_pb2.DeleteGroupRequest(name="api"))
     told = await refused(groups.GetGroup(group_pb2.GetGroupRequest(name="api")))
@@ -51,7 +53,7 @@ async def test_a_group_is_created_listed_changed_and_deleted(cluster: ApiCluster
 async def test_an_unknown_group_and_an_unknown_parent_are_refused(cluster: ApiCluster) -> None:
     tasks = cluster.caller().tasks
     told = await refused(tasks.CreateTask(create(task("tick", schedule=interval(1), group="none"))))
-    assert list(told.fields) == ["task.group"]
+    assert (told.info.reason, list(told.fields)) == ("INVALID_FIELDS", ["task.group"])
     chained = task("next", after=[task_pb2.ChainParent(task="none")])
     chained.ClearField("schedule")
     told = await refused(tasks.CreateTask(create(chained)))

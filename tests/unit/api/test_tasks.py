@@ -83,7 +83,7 @@ async def test_a_taken_name_is_refused(cluster: ApiCluster) -> None:
     await tasks.CreateTask(create(task("backup")))
     told = await refused(tasks.CreateTask(create(task("backup"))))
     assert told.code is grpc.StatusCode.ALREADY_EXISTS
-    assert told.info.reason == "TASK_ALREADY_EXISTS"
+    assert told.info.reason == "ALREADY_EXISTS"
     assert list(told.fields) == ["task.name"]
 
 

@@ -5,6 +5,7 @@ import pytest
 
 from raftsched.api import errors
 from raftsched.api.errors import ApiError, Violation
+from raftsched.internal.v1 import command_pb2 as pb
 from raftsched.rest.problem import REASONS, Problem, problem_of
 
 
@@ -22,8 +23,8 @@ def told(error: ApiError, *, conditional: bool = False, body: str = "", is_safe:
     [
         (errors.invalid_field("x", "is wrong"), 400),
         (errors.not_found("task"), 404),
-        (ApiError(grpc.StatusCode.ALREADY_EXISTS, "TASK_ALREADY_EXISTS", "exists"), 409),
-        (ApiError(grpc.StatusCode.FAILED_PRECONDITION, "EXECUTION_ENDED", "ended"), 409),
+        (ApiError(grpc.StatusCode.ALREADY_EXISTS, "ALREADY_EXISTS", "exists"), 409),
+        (ApiError(grpc.StatusCode.FAILED_PRECONDITION, "FAILED_PRECONDITION", "ended"), 409),
         (errors.etag_mismatch("t"), 409),
         (errors.overloaded("too much"), 429),
         (errors.no_leader(), 503),
@@ -35,6 +36,15 @@ def test_each_code_has_its_status_and_each_reason_its_explanation(error: ApiErro
     assert (problem.status, problem.reason, problem.detail) == (status, error.reason, problem.detail)
     assert problem.reason in REASONS
     assert problem.document()["type"] == f"/docs#problem-{error.reason}"
+
+
+@pytest.mark.parametrize(
+    "code", ["NOT_FOUND", "ALREADY_EXISTS", "FAILED_PRECONDITION", "ABORTED", "RESOURCE_EXHAUSTED", "UNIMPLEMENTED"]
+)
+def test_what_the_log_rejects_has_a_reason_that_is_explained(code: str) -> None:
+    with pytest.raises(ApiError) as rejected:
+        errors.raise_for_outcome(pb.Outcome(code=grpc.StatusCode[code].value[0], message="no"))
+    assert rejected.value.reason in REASONS
 
 
 def test_a_changed_task_is_a_failed_precondition_only_for_those_who_asked() -> None:

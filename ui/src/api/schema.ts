@@ -116,7 +116,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** @description All of it up to the limit (1 MiB unless configured otherwise); beyond that the beginning and the last 64 KiB. Comes from the executor that ran the attempt, else from the node that has the second copy, else the last 4 KiB from the log. */
+        /** @description All of it up to the limit (1 MiB unless configured otherwise); beyond that the beginning and the last 64 KiB. Comes from the executor that ran the attempt, else from the node that has the second copy, else the last 4 KiB from the log. Errors: NOT_FOUND. */
         get: operations["GetOutput"];
         put?: never;
         post?: never;
@@ -135,7 +135,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** @description Ends a pending execution at once; asks the executor to kill a running one. */
+        /** @description Ends a pending execution at once; asks the executor to kill a running one. Errors: NOT_FOUND, FAILED_PRECONDITION (it has ended). */
         post: operations["CancelExecution"];
         delete?: never;
         options?: never;
@@ -311,7 +311,7 @@ export interface paths {
         get: operations["GetTask"];
         put?: never;
         post?: never;
-        /** @description Executions and ledger entries of the task stay until retention removes them. */
+        /** @description Executions and ledger entries of the task stay until retention removes them. Errors: NOT_FOUND, ABORTED (the etag no longer matches), FAILED_PRECONDITION (other tasks run after it). */
         delete: operations["DeleteTask"];
         options?: never;
         head?: never;
@@ -345,7 +345,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** @description Stops firing the task until it is resumed. What runs goes on. */
+        /** @description Stops firing the task until it is resumed. What runs goes on. Errors: NOT_FOUND, INVALID_ARGUMENT. */
         post: operations["PauseTask"];
         delete?: never;
         options?: never;
@@ -362,7 +362,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** @description Nominal times that passed while the task was paused are recorded as skipped. */
+        /** @description Nominal times that passed while the task was paused are recorded as skipped. Errors: NOT_FOUND. */
         post: operations["ResumeTask"];
         delete?: never;
         options?: never;
@@ -379,7 +379,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** @description Fires the task now, whatever its schedule says, paused or not. With placement EVERY it runs on every executor that is connected just now; the answer is the first of the executions, and the fire record names all of them. */
+        /** @description Fires the task now, whatever its schedule says, paused or not. With placement EVERY it runs on every executor that is connected just now; the answer is the first of the executions, and the fire record names all of them. Errors: NOT_FOUND, FAILED_PRECONDITION (placement EVERY, and no connected executor carries the labels). */
         post: operations["RunTask"];
         delete?: never;
         options?: never;
@@ -447,7 +447,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** @description Up to 10,000 tasks. Each task is created whole or not at all; the call reports one result per task, in order. */
+        /** @description Up to 10,000 tasks. Each task is created whole or not at all; the call reports one result per task, in order. Errors: INVALID_ARGUMENT (too many tasks), RESOURCE_EXHAUSTED. */
         post: operations["BatchCreateTasks"];
         delete?: never;
         options?: never;
@@ -1455,7 +1455,7 @@ export interface components {
              */
             noticesDropped: string;
         };
-        /** @description A command to be run by a schedule. */
+        /** @description What is to be run, and when. */
         Task: {
             /** @description The id, chosen by the user: 1 to 200 of [A-Za-z0-9._-], starting with a letter or digit. Immutable. */
             name?: string;
@@ -1480,7 +1480,7 @@ export interface components {
             /** @description What happens to nominal times that lie further back than `misfire_threshold`. Default ONE. */
             misfirePolicy?: components["schemas"]["MisfirePolicy"];
             /**
-             * @description Lateness from which a nominal time counts as misfired. Default 10 s. At least 1 s.
+             * @description How late a nominal time may be decided and still run; one that is later is misfired. Default 10 s. 1 s to 366 days.
              * @example 90s
              */
             misfireThreshold?: string;
@@ -1641,23 +1641,25 @@ export interface components {
              * @description For programs. More may be added.
              *     - `INVALID_FIELDS`: Fields of the request were refused; `violations` names them.
              *     - `MALFORMED_REQUEST`: The request is not what HTTP or JSON ask for.
-             *     - `NOT_FOUND`: There is no such task, execution or path.
+             *     - `NOT_FOUND`: There is no such task, execution, group, calendar or path.
              *     - `METHOD_NOT_ALLOWED`: The path exists, but not for this method; the header Allow names those that it has.
              *     - `UNSUPPORTED_MEDIA_TYPE`: The body must be JSON, and say so in Content-Type.
              *     - `BODY_TOO_LARGE`: The body is larger than a request may be.
              *     - `HEADERS_TOO_LARGE`: Headers, path or query are longer than a request may have.
              *     - `REQUEST_TIMEOUT`: The body of the request did not arrive in time.
              *     - `CROSS_ORIGIN`: A page of another origin asked for a change, and this node does not allow it to.
-             *     - `TASK_ALREADY_EXISTS`: A task of this name is registered.
-             *     - `ETAG_MISMATCH`: The task has changed since it was read. Read it again and repeat the change.
-             *     - `EXECUTION_ENDED`: The execution has ended already.
+             *     - `ALREADY_EXISTS`: There is a task, group or calendar of this name.
+             *     - `ETAG_MISMATCH`: The task or calendar has changed since it was read. Read it again and repeat the change.
+             *     - `FAILED_PRECONDITION`: The state does not allow it, as `detail` says: an execution has ended, a group is in use.
              *     - `TRANSFER_FAILED`: The leadership could not be handed over.
+             *     - `RESOURCE_EXHAUSTED`: There are as many as there may be: `detail` says of what.
              *     - `OVERLOADED`: A bound is reached. Repeat the call after the time in Retry-After.
              *     - `NO_LEADER`: The cluster has no leader at the moment. Repeat the call.
              *     - `NOT_LEADER`: The leader changed on the way. Repeat the call.
              *     - `OUTCOME_UNKNOWN`: The change may have been applied or not. Repeat it with the same Idempotency-Key.
              *     - `STREAM_ENDED`: The node that served the stream is gone or no longer leads. Call again.
              *     - `DEADLINE_EXCEEDED`: No answer came in time.
+             *     - `UNKNOWN_COMMAND`: The nodes are of several versions, and one is too old for the call.
              *     - `INTERNAL`: A defect of the node; its log says more.
              */
             reason: string;
