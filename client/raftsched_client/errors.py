@@ -56,11 +56,11 @@ class InvalidArgumentError(RaftschedError):
 
 
 class NotFoundError(RaftschedError):
-    """The caller's fault: there is no such task, execution or node."""
+    """The caller's fault: there is no such task, execution, group, calendar or node."""
 
 
 class AlreadyExistsError(RaftschedError):
-    """The caller's fault: a task of that name is registered."""
+    """The caller's fault: there is a task, group or calendar of that name."""
 
 
 class ConflictError(RaftschedError):

@@ -450,7 +450,7 @@ class Client(BaseClient):
         page_size: int = 100,
         timeout: Timeout | None = None,
     ) -> Iterator[LogRecord]:
-        """Executions and skipped nominal times that meet all conditions, newest first, read page by page.
+        """Executions, and nominal times that did not run, that meet all conditions, newest first, read page by page.
 
         ``query`` is a full-text search over errors, reasons and output, such as ``"connection refused" NOT dns``. Empty
         arguments do not filter. ``page_size`` is 1 to 1,000; ``timeout`` is that of one page. Answered from the index

@@ -666,7 +666,7 @@ class IntervalSchedule(_message.Message):
     ANCHOR_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def every(self) -> _duration_pb2.Duration:
-        """At least 1 second."""
+        """1 s to 366 days."""
 
     @_builtins.property
     def anchor(self) -> _timestamp_pb2.Timestamp:

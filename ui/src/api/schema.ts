@@ -1037,7 +1037,7 @@ export interface components {
         };
         IntervalSchedule: {
             /**
-             * @description At least 1 second.
+             * @description 1 s to 366 days.
              * @example 90s
              */
             every?: string;
