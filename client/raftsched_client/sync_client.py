@@ -172,7 +172,7 @@ class Client(BaseClient):
     ) -> None:
         """Remove a task; its executions and ledger stay until retention removes them.
 
-        Raises NotFoundError; ConflictError when an ``etag`` is given and does not match.
+        Raises NotFoundError; ConflictError when an ``etag`` is given and does not match, or other tasks run after it.
         """
         self._unary(_calls.delete_task(name, etag, request_id), timeout)
 

@@ -188,7 +188,7 @@ def task(
     resume_time: datetime | None = None,
     notifications: Notifications | None = None,
 ) -> Task:
-    """A task, ready for ``create_task``. Takes exactly one schedule and exactly one action.
+    """A task, ready for ``create_task``. Takes exactly one action, and one schedule; with ``after`` it needs none.
 
     Schedules: ``cron`` (five or six fields or an alias, read in the IANA ``zone``, default UTC), ``rrule`` (a rule of
     RFC 5545, or lines with DTSTART, RRULE, RDATE and EXDATE, in the ``zone``), ``every`` (counted from ``anchor``,
@@ -211,8 +211,10 @@ def task(
     higher ``priority`` (-9 to 9) are given first. ``jitter`` puts each start off by a random time of up to so much.
     With ``placement`` "every" a nominal time runs on every executor that carries ``executor_labels``, not on any one.
     ``group`` names a group whose limits hold for it.
-    ``after`` names tasks that it runs after, on "success" unless a mapping says "failure" or "completion"; such a task
-    needs no schedule. A ``paused`` task resumes by itself at ``resume_time``.
+    ``after`` names tasks that it runs after, on "success" unless a mapping says "failure" or "completion".
+    ``time_limit`` is that of one attempt (default none). ``delivery`` says what follows when the executor of an attempt
+    vanishes: another attempt ("at_least_once", the default) or the end as LOST ("at_most_once"). A ``paused``
+    task resumes by itself at ``resume_time``.
 
     Raises ValueError, naming the argument, for a naive datetime and for what does not go together. The cluster
     checks the rest.
