@@ -23,6 +23,8 @@ from raftsched_client.v1 import (
     cluster_pb2_grpc,
     execution_pb2,
     execution_pb2_grpc,
+    group_pb2,
+    group_pb2_grpc,
     history_pb2,
     history_pb2_grpc,
     policy_pb2,
@@ -32,6 +34,7 @@ from raftsched_client.v1 import (
 from raftsched_client.v1.error_pb2 import BadRequest, ErrorInfo, ErrorStatus, FieldViolation, RetryInfo
 
 from tests.support.peer_calendars import CalendarNode
+from tests.support.peer_groups import GroupNode
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 ENDED = execution_pb2.EXECUTION_STATE_SUCCEEDED
@@ -112,6 +115,7 @@ class Cluster:
     size: int = 1
     tasks: dict[str, task_pb2.Task] = field(default_factory=dict)
     calendars: dict[str, calendar_pb2.Calendar] = field(default_factory=dict)
+    groups: dict[str, group_pb2.Group] = field(default_factory=dict)
     executions: dict[str, execution_pb2.Execution] = field(default_factory=dict)
     outputs: dict[str, list[execution_pb2.GetOutputResponse]] = field(default_factory=dict)
     ledger: list[execution_pb2.LedgerEntry] = field(default_factory=list)
@@ -198,6 +202,7 @@ class Cluster:
         execution_pb2_grpc.add_ExecutionServiceServicer_to_server(node, server)
         cluster_pb2_grpc.add_ClusterServiceServicer_to_server(node, server)
         calendar_pb2_grpc.add_CalendarServiceServicer_to_server(CalendarNode(self, number, refusal), server)
+        group_pb2_grpc.add_GroupServiceServicer_to_server(GroupNode(self, number, refusal), server)
         history_pb2_grpc.add_HistoryServiceServicer_to_server(node, server)
         port = server.add_insecure_port(self.addresses[number])
         await server.start()

@@ -1,19 +1,22 @@
 """Which cluster the CLI talks to, and how it says that there is none."""
 
 import os
-import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
+import typer
 
+from raftsched.cli.main import app
 from tests.support.peer_cluster import Fault, refusal
+from tests.support.ports import free_ports
 
 
 def unused_address() -> str:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{probe.getsockname()[1]}"
+    (port,) = free_ports(1)
+    return f"127.0.0.1:{port}"
 
 
 def test_flag_wins_over_variable_over_file_over_default(cli, cluster, monkeypatch, tmp_path):
@@ -134,43 +137,16 @@ def test_help_and_version(cli):
     assert cli("--version").out.startswith("raftsched ")
 
 
-COMMANDS = [
-    "task create",
-    "task list",
-    "task show",
-    "task update",
-    "task delete",
-    "task pause",
-    "task resume",
-    "task run",
-    "task backfill",
-    "calendar create",
-    "calendar update",
-    "calendar import",
-    "calendar list",
-    "calendar show",
-    "calendar delete",
-    "apply",
-    "diff",
-    "export",
-    "explain",
-    "simulate",
-    "verify",
-    "execution list",
-    "execution show",
-    "execution output",
-    "execution cancel",
-    "logs search",
-    "logs count",
-    "logs changes",
-    "logs status",
-    "ledger",
-    "status",
-    "cluster transfer",
-    "import crontab",
-    "node",
-    "executor",
-]
+def commands(of: Any, path: tuple[str, ...] = ()) -> Iterator[str]:
+    """The commands below a group of the command line, by their full names."""
+    for name, command in of.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, (*path, name))
+        else:
+            yield " ".join((*path, name))
+
+
+COMMANDS = sorted(commands(typer.main.get_command(app)))
 
 
 @pytest.mark.parametrize("command", COMMANDS)
