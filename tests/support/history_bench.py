@@ -60,12 +60,13 @@ class Bench:
         output: bytes = b"",
         stored: bytes = b"",
         ran_us: int = 1000,
+        executor_id: str = "e1",
     ) -> list[Entry]:
         """One manual run of a task that ended; what the entries changed. ``stored``: its output in a file, if any."""
         self.machine.now_us += SECOND
         command = self.machine.command()
         command.run_task.name = task
-        command.run_task.executor_id = "e1"
+        command.run_task.executor_id = executor_id
         entries = [self.apply(command)]
         (execution_id,) = entries[0].executions
         command = self.machine.command()
@@ -74,7 +75,7 @@ class Bench:
             id=execution_id,
             attempt=1,
             state=state,
-            executor_id="e1",
+            executor_id=executor_id,
             start_us=start_us,
             end_us=start_us + ran_us,
             error=error,

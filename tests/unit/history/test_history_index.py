@@ -1,6 +1,7 @@
 """The index follows the state tables, whatever it missed."""
 
 import sqlite3
+from collections.abc import Callable
 
 import pytest
 from raftsched_client.v1 import history_pb2
@@ -135,23 +136,43 @@ def test_skipped_nominal_times_are_found_by_their_reason(bench):
     assert "the task was deleted" in hit.snippet
 
 
-def test_pages_are_complete_and_without_repeats_under_every_filter(bench):
-    for number in range(60):
-        task, state = ("job", "other")[number % 2], (SUCCEEDED, FAILED)[number % 3 == 0]
-        bench.tell(bench.run(task, state=state, error="broken" if state == FAILED else "", ran_us=number * 1000))
-    for wanted in (
-        Search(),
-        Search(task="job"),
-        Search(task_prefix="o"),
-        Search(states=frozenset((SUCCEEDED, FAILED))),
-        Search(query="broken", task="other"),
-        Search(min_duration_us=20_000, max_duration_us=40_000),
-        Search(exit_codes=frozenset((3,))),
-        Search(start_us=NOW + 10 * SECOND, end_us=NOW + 30 * SECOND),
-    ):
+def failed(number: int) -> bool:
+    return number % 3 == 0
+
+
+FILTERS: list[tuple[Search, Callable[[int], bool]]] = [
+    (Search(), lambda n: True),
+    (Search(task="job"), lambda n: n % 2 == 0),
+    (Search(task_prefix="o"), lambda n: n % 2 == 1),
+    (Search(states=frozenset((SUCCEEDED, FAILED))), lambda n: True),
+    (Search(states=frozenset((FAILED,))), failed),
+    (Search(query="broken", task="other"), lambda n: failed(n) and n % 2 == 1),
+    (Search(min_duration_us=20_000, max_duration_us=40_000), lambda n: 20 <= n <= 40),
+    (Search(exit_codes=frozenset((3,))), failed),
+    (Search(executor="e2"), lambda n: n % 4 == 0),
+    (Search(triggers=frozenset((Trigger.MANUAL,))), lambda n: True),
+    (Search(triggers=frozenset((Trigger.SCHEDULE,))), lambda n: False),
+    (Search(start_us=NOW + 10 * SECOND, end_us=NOW + 30 * SECOND), lambda n: 10 <= n < 30),
+]
+
+
+def test_a_filter_finds_what_it_says_in_pages_that_are_complete_and_without_repeats(bench):
+    bench.machine.now_us -= SECOND
+    keys = []
+    for n in range(60):
+        entries = bench.run(
+            ("job", "other")[n % 2],
+            state=FAILED if failed(n) else SUCCEEDED,
+            error="broken" if failed(n) else "",
+            ran_us=n * 1000,
+            executor_id=("e1", "e2")[n % 4 == 0],
+        )
+        bench.tell(entries)
+        keys += entries[0].executions
+    for wanted, chosen in FILTERS:
         whole = search(bench.index.sql, wanted, 0, 1000)
         assert whole.resume == 0
-        assert whole.hits
+        assert [keys.index(hit.key) for hit in whole.hits] == [n for n in reversed(range(60)) if chosen(n)], wanted
         before, paged = 0, []
         while True:
             page = search(bench.index.sql, wanted, before, 7)
@@ -160,7 +181,6 @@ def test_pages_are_complete_and_without_repeats_under_every_filter(bench):
             if not before:
                 break
         assert paged == whole.hits
-        assert [hit.seq for hit in paged] == sorted((hit.seq for hit in paged), reverse=True)
 
 
 def test_labels_are_those_that_the_task_carries_now(bench):
@@ -177,9 +197,10 @@ def test_labels_are_those_that_the_task_carries_now(bench):
 def test_recent_runs_of_many_tasks_newest_first(bench):
     for _ in range(5):
         bench.tell(bench.run("job"))
-    runs = recent_runs(bench.index.sql, ["job", "other", "nobody"], 3)
-    assert [len(each) for each in runs] == [3, 0, 0]
-    assert runs[0] == sorted(runs[0], key=lambda run: run.nominal_ms, reverse=True)
+    newest = [ids.to_text(key) for key in bench.keys(task="job")[:3]]
+    job, other, nobody = recent_runs(bench.index.sql, ["job", "other", "nobody"], 3)
+    assert [run.execution_id for run in job] == newest
+    assert other == nobody == []
 
 
 def test_retention_by_age_counts_what_it_deletes_and_what_was_not_shipped(bench):
@@ -267,7 +288,7 @@ def test_retention_by_size_deletes_the_oldest(bench):
 
 
 @pytest.mark.parametrize("damage", [b"", b"no database at all" * 1000])
-def test_a_file_that_cannot_be_used_is_moved_aside_and_made_anew(tmp_path, damage, capsys):
+def test_a_file_that_cannot_be_used_is_moved_aside_and_made_anew(tmp_path, damage):
     path = tmp_path / "index.sqlite"
     path.write_bytes(damage)
     assert schema.open_writer(path, "test").execute("SELECT count(*) FROM records").fetchone() == (0,)
