@@ -2,9 +2,11 @@
 
 import asyncio
 from pathlib import Path
+from urllib.parse import unquote
 
 import httpx
 import pytest
+from starlette.types import Receive, Scope, Send
 
 from raftsched.rest.app import RestApp, with_cors
 from raftsched.rest.calls import OwnService
@@ -24,7 +26,7 @@ def built(tmp_path: Path) -> Path:
 
 
 class Browser:
-    """Asks the application without a socket."""
+    """Asks the application without a socket, for paths as they are: no dots or slashes are tidied up before."""
 
     def __init__(self, ui: Path, origins: tuple[str, ...]) -> None:
         self._app = with_cors(RestApp(OwnService(NOBODY), "1.2.3", ui, origins), origins)
@@ -36,9 +38,12 @@ class Browser:
         return asyncio.run(self._ask("OPTIONS", path, headers))
 
     async def _ask(self, method: str, path: str, headers: dict[str, str]) -> httpx.Response:
-        transport = httpx.ASGITransport(self._app)
+        async def with_path(scope: Scope, receive: Receive, send: Send) -> None:
+            await self._app({**scope, "path": unquote(path), "raw_path": path.encode()}, receive, send)
+
+        transport = httpx.ASGITransport(with_path)
         async with httpx.AsyncClient(transport=transport, base_url="http://node") as client:
-            return await client.request(method, path, headers=headers)
+            return await client.request(method, "/", headers=headers)
 
 
 def client(ui: Path, *origins: str) -> Browser:
@@ -77,7 +82,8 @@ def test_a_file_that_is_not_there_is_not_found(built: Path, path: str) -> None:
     "path", ["/../secret", "/%2e%2e/secret", "/assets/..%2f..%2fsecret", "//etc/passwd", "/..%5csecret"]
 )
 def test_nothing_outside_of_the_directory_is_served(built: Path, path: str) -> None:
-    assert "secret" not in client(built).get(path).text
+    response = client(built).get(path)
+    assert response.status_code == 404 or response.text == "<title>start</title>"
 
 
 def test_every_answer_is_guarded(built: Path) -> None:

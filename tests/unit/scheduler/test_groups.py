@@ -1,5 +1,6 @@
 """Limits that tasks share, through the leader's work against real tables."""
 
+import pytest
 from google.protobuf.duration_pb2 import Duration
 from raftsched_client.v1 import group_pb2
 
@@ -156,6 +157,7 @@ def test_a_start_deadline_holds_in_a_group() -> None:
     assert "start deadline" in world.ledger(other)[0][1].reason
     with world.store.read() as reader:
         waiting = [key[-16:] for key, _ in reader.scan(Table.GROUPED)]
+    assert waiting
     assert all(world.execution(each).nominal_us > item.nominal_us for each in waiting)
 
 
@@ -196,7 +198,7 @@ def test_a_group_is_not_deleted_while_a_task_is_in_it_and_must_exist() -> None:
     assert (result.field, result.message) == ("task.group", "there is no group named 'db'")
 
 
-def test_a_full_group_costs_no_look_at_what_waits_in_it() -> None:
+def test_a_full_group_costs_no_look_at_what_waits_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World()
     world.connect("e1", slots=100)
     put_group(world, "db", max_running=1)
@@ -211,9 +213,7 @@ def test_a_full_group_costs_no_look_at_what_waits_in_it() -> None:
         scans.append(table)
         return original(self, table, *arguments, **keywords)
 
-    reader_type.scan = counted
-    try:
-        world.scheduler._dispatcher.assign_pending(world.store.batch())
-    finally:
-        reader_type.scan = original
+    monkeypatch.setattr(reader_type, "scan", counted)
+    world.scheduler._dispatcher.assign_pending(world.store.batch())
+    assert Table.PENDING in scans
     assert Table.GROUPED not in scans
