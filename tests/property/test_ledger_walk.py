@@ -133,7 +133,7 @@ def test_walking_the_ledger_gives_each_nominal_time_once_in_order(
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(policies, st.sampled_from(EVERY_OVERLAPS), st.lists(steps, min_size=1, max_size=14))
-def test_so_does_walking_that_of_a_task_on_every_executor(
+def test_walking_the_ledger_of_a_task_on_every_executor_gives_each_nominal_time_once_in_order(
     fields: dict[str, object], overlap: int, acts: list[tuple[str, object]]
 ) -> None:
     life = Life({**fields, "overlap_policy": overlap, "placement": Placement.EVERY})

@@ -303,12 +303,11 @@ def test_a_file_of_another_cluster_is_moved_aside(tmp_path):
     assert path.with_name("index.sqlite.bad").exists()
 
 
-def test_an_index_that_lacks_a_transaction_goes_on_from_its_cursor(bench):
+def test_an_index_that_is_opened_again_goes_on_from_its_cursor(bench):
     bench.tell(bench.run("job"))
-    cursor = bench.index.cursor
     bench.index.sql.close()
-    reopened = Index(schema.open_writer(bench.path, "test"))
-    assert reopened.cursor == cursor
+    bench.open(bench.path)
+    assert bench.index.cursor == bench.machine.index
 
 
 def fail_within(index: Index) -> None:

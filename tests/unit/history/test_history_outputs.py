@@ -123,7 +123,7 @@ def test_retention_removes_the_words_and_what_is_kept_of_them(bench, executors, 
     key = stored(bench, "z" * 5000)
     executors.texts[key] = "needle"
     work(outputs)
-    waiting = stored(bench, "w" * 5000)
+    stored(bench, "w" * 5000)
     retire(bench, bench.machine.now_us + 100 * SECOND, keep_s=10)
     assert bench.keys() == []
     work(outputs)
@@ -134,7 +134,6 @@ def test_retention_removes_the_words_and_what_is_kept_of_them(bench, executors, 
         found = bench.index.sql.execute("SELECT rowid FROM texts WHERE texts MATCH ?", (f'"{word}"',)).fetchall()
         assert found == []
     bench.index.sql.execute("INSERT INTO texts (texts) VALUES ('integrity-check')")
-    assert waiting not in executors.texts
 
 
 def test_a_record_that_goes_while_its_output_is_read_takes_nothing_along(bench, executors, outputs):

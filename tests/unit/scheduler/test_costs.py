@@ -212,7 +212,7 @@ def exceeded(measured: dict[str, float], bounds: dict[str, float]) -> dict[str, 
     return {name: measured[name] for name, bound in bounds.items() if measured[name] > bound}
 
 
-def test_a_herd_of_2000() -> None:
+def test_a_herd_of_2000_shares_log_entries_commits_and_messages() -> None:
     cluster = Cluster()
     due_us = (cluster.now_us // 1_000_000 + 5) * 1_000_000
     tasks = [noop(f"herd-{number}") for number in range(2_000)]
@@ -241,7 +241,9 @@ def test_a_herd_of_2000() -> None:
         (1_000, {"log entries": 0.7, "commits": 1.4, "raft messages": 1.45, "writes": 29, "executor messages": 0.7}),
     ],
 )
-def test_steady_fires(per_second: int, bounds: dict[str, float]) -> None:
+def test_a_fire_and_the_end_before_it_share_a_log_entry_and_its_round(
+    per_second: int, bounds: dict[str, float]
+) -> None:
     cluster = Cluster()
     anchor_us = (cluster.now_us // 1_000_000 + 5) * 1_000_000
     tasks = [noop(f"steady-{number}") for number in range(per_second)]

@@ -99,7 +99,6 @@ def test_an_executor_that_left_a_moment_ago_is_waited_for_and_one_whose_lease_ra
 
 def test_a_full_executor_delays_only_its_own() -> None:
     world = World()
-    world.sessions = {}
     full, free = world.connect("full", slots=1), world.connect("free", slots=8)
     pass_time(world, LEASE_S)
     register(world, misfire_policy=policy_pb2.MISFIRE_POLICY_ALL)

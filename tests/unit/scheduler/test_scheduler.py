@@ -14,6 +14,7 @@ from raftsched.core.rows import LedgerRow, ledger_key, parse_ledger_key
 from raftsched.internal.v1 import command_pb2 as pb
 from raftsched.internal.v1 import executor_pb2 as xpb
 from raftsched.ports import Fate, GroupStatus, Table
+from raftsched.scheduler.executors import Session
 from raftsched.scheduler.scheduler import Scheduler
 from raftsched.scheduler.settings import SchedulerSettings
 from raftsched.store.memory_store import MemoryStore
@@ -109,6 +110,7 @@ class World:
         self.clock = ManualClock()
         self.store = MemoryStore()
         self.log = StepLog(self.store)
+        self.sessions: dict[str, Session] = {}
         self.scheduler = self.lead(1)
 
     def lead(self, term: int, **settings: int) -> Scheduler:
@@ -152,7 +154,6 @@ class World:
         hello = xpb.Hello(executor_id=executor_id, incarnation="i", slots=slots, labels=labels, node_id=node_id)
         for execution_id, attempt in held:
             hello.held.add(execution_id=execution_id, attempt=attempt)
-        self.sessions = getattr(self, "sessions", {})
         self.sessions[executor_id] = self.scheduler.connect(hello, link)
         return link
 
@@ -421,7 +422,6 @@ def test_short_attempts_widen_the_window_beyond_the_slots(world: World) -> None:
         for item in items:
             world.report("e1", item, ExecutionState.SUCCEEDED)
         done += len(items)
-        world.clock.advance(0.0)
         world.scheduler.executors.adapt_bursts(world.clock.monotonic() + rounds)
         world.settle()
     assert rounds < 10
@@ -573,7 +573,6 @@ def test_retention_keeps_a_backfill_of_old_dates_as_long_as_what_runs_now(world:
     schedule.at.FromMicroseconds(START_US + SECOND_US)
     world.register("once", schedule=schedule, paused=True)
     old_us = START_US - 400 * 86_400 * SECOND_US
-    world.log.pump()
     backfill(world, "once", old_us, old_us + SECOND_US)
     for _ in range(2):
         (item,) = link.take_assignments()
