@@ -225,3 +225,7 @@ def append(
 
 def only(sent: list[tuple[str, Message]], kind: type[M]) -> list[tuple[str, M]]:
     return [(peer_id, message) for peer_id, message in sent if isinstance(message, kind)]
+
+
+def appends_to(peer_id: str, sent: list[tuple[str, Message]]) -> list[AppendEntries]:
+    return [message for target, message in only(sent, AppendEntries) if target == peer_id]

@@ -6,11 +6,7 @@ from raftsched.consensus.group import GroupFailed
 from raftsched.consensus.messages import AppendEntries, AppendReply, AppendResult, TimeoutNow, Vote
 from raftsched.consensus.settings import Settings
 from raftsched.ports import Fate, Role, StoreFailed
-from tests.support.raft_bench import ELECTION_TIMEOUT_S, HEARTBEAT_S, Bench, accept, append, only
-
-
-def appends_to(peer_id: str, sent: list) -> list[AppendEntries]:
-    return [message for target, message in only(sent, AppendEntries) if target == peer_id]
+from tests.support.raft_bench import ELECTION_TIMEOUT_S, HEARTBEAT_S, Bench, accept, append, appends_to, only
 
 
 class TestProposals:

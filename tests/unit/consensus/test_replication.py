@@ -3,16 +3,12 @@
 import pytest
 
 from raftsched.consensus.matching import InvariantBroken
-from raftsched.consensus.messages import COMMAND, AppendEntries, AppendReply, AppendResult, Vote
+from raftsched.consensus.messages import COMMAND, AppendReply, AppendResult, Vote
 from raftsched.consensus.settings import Settings
-from raftsched.ports import Fate, Role
-from tests.support.raft_bench import HEARTBEAT_S, Bench, accept, append, only, reject
+from raftsched.ports import Fate, Role, StoreFailed
+from tests.support.raft_bench import HEARTBEAT_S, Bench, accept, append, appends_to, reject
 
 ACCEPTED, REJECTED, BUSY = AppendResult.ACCEPTED, AppendResult.REJECTED, AppendResult.BUSY
-
-
-def appends_to(peer_id: str, sent: list) -> list[AppendEntries]:
-    return [message for target, message in only(sent, AppendEntries) if target == peer_id]
 
 
 class TestFollower:
@@ -25,7 +21,7 @@ class TestFollower:
     def test_acknowledges_only_what_is_on_its_disk(self) -> None:
         bench = Bench().start()
         bench.store.fail_next_commit = True
-        with pytest.raises(Exception, match="fail"):
+        with pytest.raises(StoreFailed):
             bench.hear("b", append(1, (1, 0), [1]))
         assert bench.sent == []
 
