@@ -250,15 +250,12 @@ ACCEPTED: list[Edit] = [
 
 
 @pytest.mark.parametrize("edit", ACCEPTED, ids=range(len(ACCEPTED)))
-def test_accepted(edit: Edit) -> None:
+def test_a_valid_definition_is_accepted(edit: Edit) -> None:
     assert new_task(edited(edit), NOW_US).next_us > 0
 
 
 def test_defaults_are_written_out() -> None:
-    task = edited(http())
-    task.misfire_threshold.SetInParent()
-    task.ClearField("misfire_threshold")
-    task = new_task(task, NOW_US).task
+    task = new_task(edited(http()), NOW_US).task
     assert task.schedule.cron.time_zone == "UTC"
     assert task.action.http.method == "GET"
     assert task.misfire_threshold.seconds == 10
@@ -310,8 +307,9 @@ def test_a_change_checks_the_whole_definition_and_keeps_the_rest() -> None:
     assert not changed.HasField("time_limit")
     assert changed.schedule == current.schedule
     assert not changed_task(changed, task_pb2.Task(), FieldMask(paths=["labels"]), NOW_US).labels
-    with pytest.raises(ApiError):
+    with pytest.raises(ApiError) as raised:
         changed_task(current, task_pb2.Task(), FieldMask(paths=["action"]), NOW_US)
+    assert [violation.field for violation in raised.value.violations] == ["task.action"]
 
 
 def test_the_description_of_the_mask_names_every_field_that_can_be_replaced() -> None:

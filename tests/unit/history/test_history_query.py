@@ -1,5 +1,6 @@
 """What users type into the search box means what it seems to mean, or is refused."""
 
+import contextlib
 import sqlite3
 
 import pytest
@@ -86,14 +87,13 @@ def test_what_is_no_query_is_refused_with_the_reason(text, why):
 
 @given(st.text(alphabet=st.one_of(st.sampled_from('ab"()*:-^+ \0'), st.characters()), max_size=60))
 def test_sqlite_reads_whatever_is_not_refused(text):
-    connection = sqlite3.connect(":memory:")
-    connection.execute('CREATE VIRTUAL TABLE texts USING fts5(error, output, content="")')
     try:
         expression, _ = to_fts(text)
     except QuerySyntaxError:
         return
-    connection.execute("SELECT rowid FROM texts WHERE texts MATCH ?", (expression,)).fetchall()
-    connection.close()
+    with contextlib.closing(sqlite3.connect(":memory:")) as connection:
+        connection.execute('CREATE VIRTUAL TABLE texts USING fts5(error, output, content="")')
+        connection.execute("SELECT rowid FROM texts WHERE texts MATCH ?", (expression,)).fetchall()
 
 
 def test_a_snippet_shows_the_surroundings_of_the_first_match():
