@@ -276,7 +276,7 @@ def test_list_shows_the_next_fire_in_the_zone_of_the_task(cli, cluster):
     assert lines[1].rstrip().endswith("echo hello")
 
 
-def test_show(cli, cluster):
+def test_show_prints_schedule_and_labels_in_order(cli, cluster):
     cli("task", "create", "t", *EVERY, "--noop", "--label", "b=2", "--label", "a=1")
     out = cli("task", "show", "t").out
     assert "every 1m" in out
@@ -386,7 +386,7 @@ def test_update_does_not_overwrite_a_change_made_meanwhile(cli, cluster):
     assert cluster.received[-1].request.task.etag == "1"
 
 
-def test_pause_resume_and_delete(cli, cluster):
+def test_pause_resume_and_delete_change_the_task_that_is_meant(cli, cluster):
     cli("task", "create", "t", *EVERY, "--noop")
     assert cli("task", "pause", "t").out == "paused t\n"
     assert cluster.tasks["t"].paused

@@ -63,7 +63,7 @@ def test_two_largest_units_are_shown(seconds, text):
     assert show_seconds(seconds) == text
 
 
-def test_relative_times():
+def test_times_are_shown_by_how_far_they_are_away():
     stamp = Timestamp()
     stamp.FromJsonString("2026-07-01T10:00:00Z")
     at = datetime(2026, 7, 1, 9, tzinfo=UTC)
@@ -71,7 +71,7 @@ def test_relative_times():
     assert show_relative(stamp, at + timedelta(hours=2)) == "1h ago"
 
 
-def test_zone_of_a_task():
+def test_the_zone_of_a_task_is_that_of_its_cron_expression_or_utc_where_that_is_unknown():
     task = Task()
     assert zone_of(task) is None
     task.schedule.cron.time_zone = "Asia/Tokyo"

@@ -88,7 +88,7 @@ def test_output_is_printed_as_it_is(cluster, executions, capfdbinary):
     assert run(["execution", "output", "nobody"]) == 3
 
 
-def test_cancel(cli, executions):
+def test_cancel_ends_an_execution_once(cli, executions):
     assert cli("execution", "cancel", "E2").out == "cancelled E2\n"
     ended = cli("execution", "cancel", "E2")
     assert (ended.code, ended.err) == (4, "error: execution E2 has ended\n")
@@ -151,7 +151,7 @@ def status(cluster):
     return cluster.status
 
 
-def test_status_as_a_table(cli, status):
+def test_status_is_a_table_that_names_what_is_wrong(cli, status):
     out = cli("status").out
     assert out.startswith("cluster prod: leader n1, 1,200 tasks, 5 executions (2 pending)\n")
     rows = {line.split()[0]: line.split() for line in out.splitlines() if line}
@@ -184,9 +184,7 @@ def test_status_without_a_leader_says_so(cli, status, cluster):
     assert (ended.code, ended.out.startswith("cluster prod: NO LEADER")) == (0, True)
 
 
-def test_status_watch_repeats_until_interrupted(cli, cluster, status):
-    """The nodes going down is what ends it here."""
-
+def test_status_watch_repeats_until_no_node_answers(cli, cluster, status):
     def stop_after_three() -> None:
         deadline = time.monotonic() + 30
         while cluster.methods().count("GetStatus") < 3 and time.monotonic() < deadline:
@@ -202,6 +200,6 @@ def test_status_watch_repeats_until_interrupted(cli, cluster, status):
     assert ended.out.count('"clusterId": "prod"') >= 3
 
 
-def test_transfer(cli, cluster):
+def test_transfer_says_who_leads(cli, cluster):
     assert cli("cluster", "transfer").out == "n2 leads\n"
     assert json.loads(cli("cluster", "transfer", "n3", "-o", "json").out) == {"leaderId": "n3"}

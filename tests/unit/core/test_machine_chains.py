@@ -90,7 +90,7 @@ def test_the_end_of_a_task_runs_the_next_with_the_execution_that_it_ran_after(ch
     assert list(entry.parent_execution_ids) == [first]
 
 
-def test_conditions() -> None:
+def test_each_condition_holds_for_the_ends_that_it_names_and_for_no_others() -> None:
     ends = {
         ChainCondition.SUCCESS: {ExecutionState.SUCCEEDED},
         ChainCondition.FAILURE: {

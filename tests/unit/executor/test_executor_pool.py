@@ -1,7 +1,7 @@
 """The pool with actions that a test can hold and let go."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,7 @@ from raftsched.executor.actions.base import AttemptContext, Result, StopSignal, 
 from raftsched.executor.pool import Attempt, Pool
 from raftsched.executor.secrets import Secrets
 from raftsched.executor.settings import ExecutorSettings
+from tests.support.fake_leader import run
 
 SUCCEEDED = Result(ExecutionState.SUCCEEDED)
 
@@ -78,13 +79,6 @@ class Bench:
 
     def states(self) -> list[tuple[int, ExecutionState]]:
         return [(number, result.state) for number, result in self.ended]
-
-
-def run(test: Callable[[], Awaitable[None]]) -> None:
-    async def bounded() -> None:
-        await test()
-
-    asyncio.run(bounded())
 
 
 def test_no_more_run_than_there_are_slots_and_the_rest_follows_in_order() -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.ports import free_ports
+
 ROOT = Path(__file__).parents[3]
 
 
@@ -125,9 +127,8 @@ class TestWithNodes:
 
     @pytest.fixture
     def port(self) -> int:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            return int(probe.getsockname()[1])
+        (port,) = free_ports(1)
+        return port
 
     def up(self, checkout: Path, tmp_path: Path, port: int, node: str) -> subprocess.CompletedProcess[str]:
         fake = checkout / "fake.py"
