@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import lmdb
@@ -13,6 +14,7 @@ import pytest
 from raftsched.ports import STATE_TABLES, StoreFailed, StoreRefused, Table
 from raftsched.store import directory, lmdb_store
 from raftsched.store.lmdb_store import LmdbStore
+from raftsched.store.lmdb_store import _check_structure as check_structure
 
 
 def rows(path: Path, table: Table) -> list[tuple[bytes, bytes]]:
@@ -305,6 +307,40 @@ def test_a_large_file_is_not_checked_after_a_kill_but_after_a_second_one_in_a_ro
     killed(tmp_path)
     LmdbStore(tmp_path).close()
     assert len(checked) == 1
+
+
+WRITER = """
+import pathlib, random, sys
+from raftsched.ports import Table
+from raftsched.store import lmdb_store
+lmdb_store._QUICK_CHECK_BYTES = 0
+store = lmdb_store.LmdbStore(pathlib.Path(sys.argv[1]))
+dice = random.Random(1)
+for number in range(1_000_000):
+    for part in range(20):
+        store.batch().put(Table.TASKS, b"%07d/%02d" % (number, part), dice.randbytes(1_000))
+    store.commit()
+    print(number, flush=True)
+"""
+
+
+@pytest.mark.parametrize("commits", [1, 20, 60])
+def test_a_file_that_is_not_checked_after_a_kill_amid_its_writes_is_sound_and_has_all_commits(
+    tmp_path: Path, checked: list[Path], commits: int
+) -> None:
+    LmdbStore(tmp_path).close()
+    with subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path)], stdout=subprocess.PIPE) as writer:
+        assert writer.stdout is not None
+        told = [next(writer.stdout) for _ in range(commits)]
+        writer.kill()
+        told += [line for line in writer.stdout if line.endswith(b"\n")]
+    assert writer.returncode == -signal.SIGKILL
+    with contextlib.closing(LmdbStore(tmp_path)) as store, store.read() as reader:
+        numbers = Counter(int(key.split(b"/")[0]) for key, _ in reader.scan(Table.TASKS))
+    assert not checked
+    assert set(numbers.values()) == {20}
+    assert len(told) <= len(numbers) <= len(told) + 1
+    check_structure(tmp_path / "data.mdb")
 
 
 def test_a_large_file_is_checked_after_a_stop_of_the_machine(
