@@ -20,9 +20,9 @@ _ASSETS = "/assets/"
 _MISSING = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>raftsched</title>
 <h1>raftsched</h1>
-<p>This node runs. Its web interface was not built: with Node.js at hand, run
-<code>npm ci &amp;&amp; npm run build</code> in the folder <code>ui</code> of the checkout, and reload.
-The package from an index has it built in.</p>
+<p>This node runs. Its web interface was not built: with Node.js 20.19 or later
+and npm at hand, run <code>./scripts/build-ui</code> in the checkout, and reload. A package that was made from the
+checkout before has to be made and installed anew.</p>
 <p>The <a href="/docs">REST API</a> works without it; so does <code>raftsched --help</code>.</p>
 </html>
 """
