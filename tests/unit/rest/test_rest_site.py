@@ -96,7 +96,7 @@ def test_every_answer_is_guarded(built: Path) -> None:
 def test_without_the_interface_the_start_page_says_how_to_build_it(tmp_path: Path) -> None:
     page = client(tmp_path).get("/")
     assert page.status_code == 200
-    assert "npm run build" in page.text
+    assert "./scripts/build-ui" in page.text
     assert client(tmp_path).get("/tasks").status_code == 404
 
 
