@@ -85,6 +85,26 @@ def test_skip_and_queue_never_run_beside_themselves_though_the_leader_dies(clust
             assert not beside, f"ran beside another: {beside}"
 
 
+def test_a_pause_until_a_time_outlives_all_nodes_and_ends_by_itself(cluster: Cluster) -> None:
+    with cluster.client() as client:
+        client.create_task(task("rests", every=SECOND, noop=True, misfire_threshold=60 * SECOND))
+        ledger(client, "rests", 2)
+        until = datetime.now(UTC).replace(microsecond=0) + 12 * SECOND
+        client.pause_task("rests", until=until)
+        paused = datetime.now(UTC)
+        for node in cluster.nodes.values():
+            node.kill()
+        cluster.start()
+        entries = eventually(
+            lambda: found if nominal((found := list(client.list_ledger("rests")))[-1]) >= until else None,
+            what="a fire after the pause",
+        )
+    assert_each_decided_once("rests", entries, interval_times(nominal(entries[0]), nominal(entries[-1]), 1))
+    assert not [entry for entry in entries if entry.decision == RAN and paused < nominal(entry) < until]
+    assert {entry.reason for entry in entries if entry.decision != RAN} == {"the task was paused"}
+    assert entries[-1].decision == RAN
+
+
 def test_the_examples_of_the_page_are_accepted(cluster: Cluster) -> None:
     page = Path(__file__).parents[2] / "docs" / "policies.md"
     examples = re.findall(r"^\$ raftsched (.*)$", page.read_text(), re.MULTILINE)
