@@ -36,6 +36,19 @@ def test_the_next_attempt_comes_when_its_time_has_come_and_not_before() -> None:
     assert again.key.attempt == 2
 
 
+def test_a_wait_is_drawn_between_half_of_it_and_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    monkeypatch.setattr(world.clock, "uniform", lambda low, high: high)
+    link = world.connect("e1")
+    retried(world, 4)
+    world.run(1)
+    fail(world, "e1", link)
+    world.run(3.9)
+    assert link.take_assignments() == []
+    world.run(0.2)
+    assert len(link.take_assignments()) == 1
+
+
 def test_the_next_leader_goes_on_with_a_wait() -> None:
     world = World()
     link = world.connect("e1")
