@@ -1,5 +1,7 @@
 """Events of a run as lines that can be read."""
 
+from google.protobuf.message import DecodeError
+
 from raftsched.consensus.messages import AppendEntries
 from raftsched.internal.v1 import command_pb2 as pb
 
@@ -25,6 +27,7 @@ def _entry(index: int, data: bytes) -> str:
     try:
         command.ParseFromString(data[1:])
         kind = command.WhichOneof("kind")
-    except Exception:
+    except DecodeError:
+        # No command of ours: members of the group, or an entry of a leader's beginning.
         kind = None
     return f"{index} {kind or f'{len(data)} bytes'}"
