@@ -36,3 +36,17 @@ def test_an_executor_that_was_away_when_its_attempt_was_cancelled_is_told_when_i
     propose(world, pb.Command(cancel_execution=pb.CancelExecution(id=item.key.execution_id)))
     again = world.connect("e1", held=[(item.key.execution_id, 1)])
     assert [key for message in again.sent for key in message.cancel.keys] == [item.key]
+
+
+def test_what_an_executor_held_is_taken_back_once_however_long_the_log_takes() -> None:
+    world = World()
+    world.connect("e1")
+    world.register("tick")
+    world.run(1.0)
+    world.scheduler.disconnect(world.sessions["e1"])
+    world.pass_time(3)
+    for _ in range(3):
+        world.clock.advance(1.5)
+        world.scheduler.step()
+    commands = [pb.Command.FromString(command) for command, _ in world.log.queue]
+    assert [command.WhichOneof("kind") for command in commands].count("expire") == 1
