@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 
 from raftsched.core.rows import ExecutionRow
 from raftsched.internal.v1 import executor_pb2 as xpb
-from raftsched.ports import Clock, Log, Store
+from raftsched.ports import Clock, Log, Reader, Store, Table
 from raftsched.scheduler import waking
 from raftsched.scheduler.dispatch import Dispatcher, cancel_message
 from raftsched.scheduler.executors import AttemptKey, ExecutorLink, Executors, Session
@@ -61,11 +61,10 @@ class Scheduler:
         now_s = self._clock.monotonic()
         self.executors.adapt_bursts(now_s)
         with self._store.read() as reader:
-            patience_s = self._reporter.patience_s()
-            if not patience_s or not self._firer.follows_within(reader, patience_s):
+            patience_s = self._patience_s(reader)
+            if not patience_s:
                 # Before what fires now, which may depend on an end.
                 self._reporter.step()
-                patience_s = 0.0
             for waker in self._wakers:
                 waker.step(reader)
             # What waits comes before what is new.
@@ -83,6 +82,16 @@ class Scheduler:
         if not due_us:
             return longest_s
         return min(longest_s, max(0.0, (min(due_us) - self._clock.now_us()) / 1e6))
+
+    def _patience_s(self, reader: Reader) -> float:
+        """How long reports may wait for a Fire command, which follows within that time; 0 when they may not.
+
+        An execution that waits may wait for what they report: a slot, or its turn in a group or a queue.
+        """
+        patience_s = self._reporter.patience_s()
+        if not patience_s or reader.count(Table.PENDING) or reader.count(Table.HELD):
+            return 0.0
+        return patience_s if self._firer.follows_within(reader, patience_s) else 0.0
 
     def applied(self, executions: Iterable[tuple[bytes, ExecutionRow]], tasks: Iterable[str]) -> None:
         """Called after each commit with what it changed."""

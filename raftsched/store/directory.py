@@ -1,7 +1,7 @@
 """The directory of an LMDB store: whose it is, which format it has, and that only one process uses it.
 
 LOCK       locked (flock) for as long as a process has the store open; holds its process id and, once the data were
-           found sound, where and since when the machine runs; nothing after a clean end
+           found sound, the run of the machine and the files in which they were; nothing after a clean end
 FORMAT     the format version; written last, so that a directory with it was once complete
 data.mdb   the LMDB environment
 """
@@ -67,7 +67,7 @@ class StoreDirectory:
 
     def vouch(self) -> None:
         """Note that the data are sound, as far as a look at all of them or a clean end can tell."""
-        os.pwrite(self._lock, f"{_where(self._lock)}\n".encode(), os.fstat(self._lock).st_size)
+        os.pwrite(self._lock, f"{_where(self._lock, self.data)}\n".encode(), os.fstat(self._lock).st_size)
 
     def mark_complete(self) -> None:
         """Write the format file."""
@@ -129,7 +129,7 @@ class StoreDirectory:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             _owner, _, vouched = os.pread(lock, 256, 0).decode(errors="replace").partition("\n")
             self.ended_cleanly = not os.fstat(lock).st_size
-            self.was_only_killed = bool(vouched.strip()) and vouched == f"{_where(lock)}\n"
+            self.was_only_killed = bool(vouched.strip()) and vouched == f"{_where(lock, self.data)}\n"
             os.ftruncate(lock, 0)
             os.pwrite(lock, _pid_line(), 0)
             os.fsync(lock)
@@ -156,11 +156,11 @@ def _pid_line() -> bytes:
     return f"{os.getpid()}\n".encode()
 
 
-def _where(lock: int) -> str:
-    """The run of the kernel, and the file on it, which is another for a copy; "" where the kernel does not say."""
+def _where(lock: int, data: Path) -> str:
+    """The run of the kernel, and the files on it, which are others for a copy; "" where they cannot be told."""
     try:
         boot_id = _BOOT_ID.read_text(encoding="ascii").strip()
+        files = [os.fstat(lock), data.stat()]
     except OSError:
         return ""
-    file = os.fstat(lock)
-    return f"{boot_id} {file.st_dev}:{file.st_ino}"
+    return " ".join([boot_id, *(f"{file.st_dev}:{file.st_ino}" for file in files)])

@@ -506,6 +506,17 @@ def test_an_end_without_a_fire_near_goes_into_the_log_at_once(world: World) -> N
     assert not running(world, item)
 
 
+def test_an_end_that_an_execution_waits_for_goes_into_the_log_at_once(world: World) -> None:
+    link = world.connect("e1", slots=1)
+    world.register("tick", action=task_pb2.Action(command=task_pb2.CommandAction(argv=["/bin/true"])))
+    world.run(2.0)
+    (item,) = link.take_assignments()
+    world.clock.advance(0.99)
+    world.report("e1", item, ExecutionState.SUCCEEDED)
+    assert not running(world, item)
+    assert len(link.take_assignments()) == 1
+
+
 def test_an_end_waits_only_for_a_moment_while_a_fire_is_under_way(world: World) -> None:
     link = world.connect("e1")
     world.register("tick")

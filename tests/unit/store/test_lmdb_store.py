@@ -373,6 +373,15 @@ def test_a_copy_of_a_large_file_in_use_is_checked(tmp_path: Path, checked: list[
     assert len(checked) == 1
 
 
+def test_a_large_file_that_took_the_place_of_another_is_checked(tmp_path: Path, checked: list[Path]) -> None:
+    LmdbStore(tmp_path).close()
+    killed(tmp_path)
+    shutil.copy(tmp_path / "data.mdb", tmp_path / "restored.mdb")
+    (tmp_path / "restored.mdb").rename(tmp_path / "data.mdb")
+    LmdbStore(tmp_path).close()
+    assert len(checked) == 1
+
+
 def test_a_large_file_is_checked_after_a_failure(tmp_path: Path, checked: list[Path]) -> None:
     stored(tmp_path, Table.TASKS, b"name", b"value")
     overwrite(tmp_path, "tasks.0", b"name", b"other")
