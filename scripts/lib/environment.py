@@ -1,5 +1,6 @@
 """The virtual environment of the checkout, `.venv`: made from pinned requirements, and again only when they change."""
 
+import argparse
 import fcntl
 import hashlib
 import json
@@ -31,10 +32,13 @@ def prepare(kind: str = "runtime") -> Path:
 
 def main(arguments: list[str]) -> None:
     """Prepare one kind of environment."""
-    kinds = arguments or ["runtime"]
-    if kinds not in (["runtime"], ["dev"]):
-        sys.exit("usage: ./scripts/setup [runtime|dev]")
-    prepare(kinds[0])
+    parser = argparse.ArgumentParser(
+        prog="./scripts/setup", description="Make the environment .venv, or bring it up to date."
+    )
+    parser.add_argument(
+        "kind", nargs="?", choices=["runtime", "dev"], default="runtime", help="dev: also what tests and checks need"
+    )
+    prepare(parser.parse_args(arguments).kind)
 
 
 def _wanted(kind: str) -> dict[str, str]:
