@@ -148,6 +148,7 @@ test('a task is paused until a date, and resumes by itself', async () => {
   expect(await s.call('GET', '/v1/tasks/pause.until')).toMatchObject({
     resumeTime: soon.toISOString().replace('.000', ''),
   });
+  await s.page.getByText('Paused', { exact: true }).waitFor();
   await s.page.getByText('Active', { exact: true }).waitFor({ timeout: SLOW_MS });
 });
 
