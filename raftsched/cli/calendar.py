@@ -217,7 +217,8 @@ def _show(session: Session, calendar: Calendar) -> None:
         print_message(calendar, session.form)
         return
     shown = tables.Table(("EXCLUDED", "REASON"), [describe.exclusion_row(each) for each in calendar.exclusions])
-    count = f"{calendar.exclusion_count:,} exclusions, named by {calendar.tasks:,} tasks"
+    excluded, used = tables.counted(calendar.exclusion_count, "exclusion"), tables.counted(calendar.tasks, "task")
+    count = f"{excluded}, named by {used}"
     tables.show(f"{calendar.name}: {count}", *([shown] if shown.rows else []))
 
 

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
+from raftsched.cli import tables
 from raftsched.cli.failures import ExitCode, Failure
 from raftsched.cli.output import Format, print_message
 from raftsched.cli.session import Session
@@ -30,14 +31,14 @@ def register(session: Session, tasks: list[Task]) -> None:
     results = list(progress(session.client.create_tasks(tasks), len(tasks), "registering"))
     refused = [result for result in results if result.code]
     if session.form is Format.TABLE:
-        print(f"created {len(results) - len(refused):,} of {len(results):,} tasks")
+        print(f"created {len(results) - len(refused):,} of {tables.counted(len(results), 'task')}")
     else:
         from raftsched_client.v1.task_pb2 import BatchCreateTasksResponse
 
         print_message(BatchCreateTasksResponse(results=results), session.form)
     if refused:
         raise Failure(
-            f"{len(refused):,} of {len(results):,} tasks were refused",
+            f"{len(refused):,} of {tables.counted(len(results), 'task')} refused",
             exit_code_of(result.code for result in refused),
             map(explain, refused),
         )
@@ -62,6 +63,4 @@ def progress(results: Iterator[BatchCreateTaskResult], total: int, title: str) -
         return
     from rich.progress import track
 
-    from raftsched.cli.tables import console
-
-    yield from track(results, description=title, total=total, console=console(stderr=True), transient=True)
+    yield from track(results, description=title, total=total, console=tables.console(stderr=True), transient=True)

@@ -77,7 +77,7 @@ def simulate(
     )
     if len(shown) < len(fires):
         note(f"there are {len(fires) - len(shown):,} more; use --limit")
-    print(f"\n{len(fires):,} fires of {len(tasks):,} tasks")
+    print(f"\n{tables.counted(len(fires), 'fire')} of {tables.counted(len(tasks), 'task')}")
     for line in picture([at_us for at_us, _ in fires], first_us, last_us):
         print(line)
 

@@ -13,7 +13,7 @@ import typer
 from raftsched.cli.options import Interval
 from raftsched.cli.output import Format, enum_name, pairs, print_message
 from raftsched.cli.session import Session
-from raftsched.cli.tables import Table, console, fitted, show
+from raftsched.cli.tables import Table, console, counted, fitted, show
 from raftsched.cli.times import now, show_duration, show_relative
 
 if TYPE_CHECKING:
@@ -85,11 +85,10 @@ def _headline(answer: GetStatusResponse) -> str:
     counts = answer.counts
     leader = f"leader {answer.leader_id}" if answer.leader_id else "NO LEADER"
     pending = f"{counts.pending_executions:,} pending"
-    line = (
-        f"cluster {answer.cluster_id}: {leader}, {counts.tasks:,} tasks, {counts.executions:,} executions ({pending})"
-    )
+    tasks, executions = counted(counts.tasks, "task"), counted(counts.executions, "execution")
+    line = f"cluster {answer.cluster_id}: {leader}, {tasks}, {executions} ({pending})"
     if counts.notices_waiting or counts.notices_dropped:
-        line += f", {counts.notices_waiting:,} notices waiting, {counts.notices_dropped:,} dropped"
+        line += f", {counted(counts.notices_waiting, 'notice')} waiting, {counts.notices_dropped:,} dropped"
     return line
 
 

@@ -24,6 +24,11 @@ class Table:
     rows: Sequence[Sequence[str]]
 
 
+def counted(number: int, noun: str) -> str:
+    """``1 task``, ``1,200 tasks``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def show(*parts: Table | str) -> None:
     """Print tables and lines."""
     if sys.stdout.isatty() and all(isinstance(part, str) or len(part.rows) <= MAX_FITTED_ROWS for part in parts):

@@ -110,7 +110,8 @@ def verify(
         rows += list(_rows(task.name, found))
     if rows:
         tables.show(tables.Table(("TASK", "WHAT", "COUNT#", "NOMINAL TIMES"), rows))
-    print(f"{checked:,} nominal times of {tasks:,} tasks checked, {faults:,} not as they should be")
+    of_what = f"{tables.counted(checked, 'nominal time')} of {tables.counted(tasks, 'task')}"
+    print(f"{of_what} checked, {faults:,} not as they should be")
     if faults:
         raise Failure("the record is not complete, or not in time", ExitCode.FAILURE)
 

@@ -138,8 +138,9 @@ def up(cluster: Cluster, _: argparse.Namespace) -> None:
     except KeyboardInterrupt:
         fail(f"Interrupted; the nodes go on. Stop them with ./scripts/cluster down{cluster.flags()}")
     took = f" after {time.monotonic() - began:.1f} s" if missing else ""
+    size = "1 node" if len(cluster.nodes) == 1 else f"{len(cluster.nodes)} nodes"
     print(
-        f"The cluster of {len(cluster.nodes)} nodes takes writes{took}. Data and logs: {cluster.directory}\n",
+        f"The cluster of {size} takes writes{took}. Data and logs: {cluster.directory}\n",
         flush=True,
     )
     cluster.cli("status")

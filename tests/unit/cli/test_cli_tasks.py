@@ -192,7 +192,8 @@ def test_create_reads_files(cli, cluster, tmp_path, file, names):
     (tmp_path / file).write_text(FILES[file])
     ended = cli("task", "create", "-f", str(tmp_path / file))
     assert (ended.code, ended.err) == (0, "")
-    assert ended.out == f"created {len(names)} of {len(names)} tasks\n"
+    tasks = "1 task" if len(names) == 1 else f"{len(names)} tasks"
+    assert ended.out == f"created {len(names)} of {tasks}\n"
     assert sorted(cluster.tasks) == list(names)
 
 
@@ -219,7 +220,7 @@ def test_refused_tasks_of_a_file_are_named_and_the_others_created(cli, cluster, 
     ended = cli("task", "create", "-f", str(tmp_path / "f.json"))
     assert ended.code == 1
     assert ended.out == "created 2 of 4 tasks\n"
-    assert ended.err.splitlines()[0] == "error: 2 of 4 tasks were refused"
+    assert ended.err.splitlines()[0] == "error: 2 of 4 tasks refused"
     assert "no good: task.name:" in ended.err
     assert "a: task 'a' is registered" in ended.err
     ended = cli("task", "create", "-f", str(tmp_path / "f.json"), "-o", "json")

@@ -67,7 +67,7 @@ def register(cluster, cli, decided: list[int]) -> None:
 def test_verify_is_content_with_a_complete_record(cli, cluster):
     register(cluster, cli, list(range(1, 11)))
     ended = cli("verify", "--since", "2027-01-15T08:00:00Z")
-    assert (ended.code, ended.out) == (0, "10 nominal times of 1 tasks checked, 0 not as they should be\n")
+    assert (ended.code, ended.out) == (0, "10 nominal times of 1 task checked, 0 not as they should be\n")
 
 
 def test_verify_names_what_is_missing_or_decided_twice_and_fails(cli, cluster):
@@ -77,7 +77,7 @@ def test_verify_names_what_is_missing_or_decided_twice_and_fails(cli, cluster):
     assert "missing" in ended.out
     assert "2027-01-15 08:00:04+00:00" in ended.out
     assert "decided twice" in ended.out
-    assert "10 nominal times of 1 tasks checked, 2 not as they should be" in ended.out
+    assert "10 nominal times of 1 task checked, 2 not as they should be" in ended.out
 
 
 def test_explain_tells_who_decided_and_under_which_policy(cli, cluster):
@@ -105,7 +105,7 @@ def test_explain_shows_a_backfill_beside_the_range_that_was_skipped(cli, cluster
         assert "BACKFILL" not in shown
     verified = cli("verify", "--since", "2027-01-15T08:00:00Z").out
     assert "decided twice" not in verified
-    assert verified.endswith("10 nominal times of 1 tasks checked, 5 not as they should be\n")
+    assert verified.endswith("10 nominal times of 1 task checked, 5 not as they should be\n")
 
 
 def test_backfill_shows_what_it_would_run_and_what_it_runs(cli, cluster):
@@ -136,7 +136,7 @@ def test_simulate_needs_no_cluster_and_shows_the_hour_that_is_missing(cli, tmp_p
     ended = cli("--endpoints", "127.0.0.1:1", "simulate", str(tmp_path / "t.json"), *window)
     assert ended.code == 0
     assert "2026-03-08 03:00:00-04:00" in ended.out
-    assert "1 fires of 1 tasks" in ended.out
+    assert "1 fire of 1 task" in ended.out
 
 
 def test_simulate_reads_a_crontab(cli, tmp_path, monkeypatch):
