@@ -4,7 +4,7 @@ Synchronous and without I/O but the store's: whoever drives it passes messages i
 commit, calls ``end_tick``, and gives it a function that sends. The order within a tick is the safety argument: messages
 in, engine, apply, ONE commit, and only then messages out and calls back (Raft 5: a server answers after its state is on
 stable storage). The appends of a leader alone leave before the commit, since nobody counts on the leader's own disk
-before the next tick (Raft dissertation 10.2.1).
+before the next tick (Raft dissertation 10.2.1). A follower with entries to acknowledge leaves applying to the tick after.
 """
 
 from collections import defaultdict, deque
@@ -118,6 +118,8 @@ class RaftGroup:
         self._committing = False
         self._gathering_until = _AT_ONCE
         self._failed = False
+        self._put_off = False
+        """Whether the last step left what is committed to the next one."""
 
     def propose(self, command: bytes, done: Callable[[Fate, bytes], None]) -> None:
         """See ports.Log. Raises ValueError: the command is larger than ``Settings.max_command_bytes``."""
@@ -310,7 +312,8 @@ class RaftGroup:
         self._guard.tick()
         self._notice_role()
         self._send_appends()
-        self._applier.apply(self._engine.commit_index, self._proposals.applied)
+        if not self._puts_off_applying():
+            self._applier.apply(self._engine.commit_index, self._proposals.applied)
         self._reads.confirm(self._guard.replicator.confirmed_round(), self._applier.index)
         self._proposals.expire()
         self._reads.expire()
@@ -318,6 +321,14 @@ class RaftGroup:
         if self._committing:
             self._journal.save_commit_index()
         return self._committing
+
+    def _puts_off_applying(self) -> bool:
+        """Whether what is to be durable comes first: a leader waits for a follower's log, and for its tables nobody.
+
+        It then applies in the next step, whatever that brings.
+        """
+        self._put_off = self._leads_in is None and self._journal.dirty and not self._put_off
+        return self._put_off
 
     def _take_inbound(self) -> None:
         while self._inbound:

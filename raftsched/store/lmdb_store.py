@@ -77,7 +77,8 @@ class LmdbStore:
     keeps the pages that it sees from being reused, and the file grows.
 
     LMDB ties the lock of a write transaction to the thread that began it, so all of them begin and end in a thread of
-    the store's own. That thread can commit while the owner of the batch does something else.
+    the store's own. That thread can commit while the owner of the batch does something else, and begins the next
+    transaction behind the commit: whoever writes next need not wait for another thread to wake up.
     """
 
     def __init__(self, path: Path, *, max_size_bytes: int = DEFAULT_MAX_SIZE_BYTES) -> None:
@@ -87,6 +88,8 @@ class LmdbStore:
         """
         self._max_size_bytes = max_size_bytes
         self._batch: LmdbBatch | None = None
+        self._next: Future[Transaction] | None = None
+        """The transaction of the next batch, begun ahead."""
         self._staging: _Staging | None = None
         self._failure = ""
         self._sweeping = True
@@ -105,7 +108,8 @@ class LmdbStore:
         if self._batch is None:
             self.refuse_after_failure()
             with self._failing("begin a write"):
-                txn = self._in_writer(lambda: self._env.begin(write=True))
+                begun, self._next = self._next, None
+                txn = self._in_writer(self._begin) if begun is None else begun.result()
                 self._batch = LmdbBatch(txn, self._generations[self._live], self._explained)
         return self._batch
 
@@ -119,11 +123,22 @@ class LmdbStore:
         batch = self._batch
         if batch is not None and batch.dirty:
             self._batch = None
-            return self._writer.submit(self._commit, batch)
+            committed = self._writer.submit(self._commit, batch)
+            self._next = self._writer.submit(self._begin)
+            return committed
         self.rollback()
         nothing: Future[bool] = Future()
         nothing.set_result(False)
         return nothing
+
+    def _begin(self) -> Transaction:
+        return self._env.begin(write=True)
+
+    def _drop_next(self) -> None:
+        """Give the lock of the writer back."""
+        begun, self._next = self._next, None
+        if begun is not None and not begun.exception():
+            self._in_writer(begun.result().abort)
 
     def _commit(self, batch: LmdbBatch) -> bool:
         with self._failing("commit", batch):
@@ -184,6 +199,7 @@ class LmdbStore:
     def close(self) -> None:
         """See ports.Store."""
         self.rollback()
+        self._drop_next()
         self._writer.shutdown()
         self._env.close()
         self._directory.close(clean=not self._failure)
@@ -303,6 +319,7 @@ class LmdbStore:
                 write(txn)
             self._grow_file()
 
+        self._drop_next()
         self._in_writer(write_alone)
 
     def _install(self, staging: _Staging) -> None:

@@ -321,6 +321,18 @@ class TestPipeline:
         bench.group.end_tick()
         assert [reply.index for _, reply in only(bench.sent, AppendReply)] == [2]
 
+    def test_a_follower_answers_before_it_applies_what_is_committed_and_applies_next(self) -> None:
+        bench = Bench().start()
+        bench.hear("b", append(1, (1, 0), (1,)))
+        bench.group.receive("b", append(1, (2, 1), (1,), commit=2))
+        assert [reply.index for _, reply in only(bench.tick(), AppendReply)] == [3]
+        assert bench.machine.commands == []
+        assert bench.group.next_wakeup() <= bench.clock.now
+        # More to acknowledge puts it off no further.
+        bench.group.receive("b", append(1, (3, 1), (1,), commit=2))
+        assert [reply.index for _, reply in only(bench.tick(), AppendReply)] == [4]
+        assert len(bench.machine.commands) == 1
+
     def test_proposals_gather_while_others_are_on_their_way(self) -> None:
         bench = Bench().start().become_leader()
         bench.propose(b"one")

@@ -34,6 +34,20 @@ while True:
     print(number, flush=True)
 """
 
+READER = """
+import sys
+from pathlib import Path
+from raftsched.ports import Table
+from raftsched.store.lmdb_store import DEFAULT_MAX_SIZE_BYTES
+from raftsched.store.lmdb_view import LmdbView
+
+view = LmdbView(Path(sys.argv[1]), max_size_bytes=DEFAULT_MAX_SIZE_BYTES)
+with view.read() as rows:
+    print("reads", flush=True)
+    sys.stdin.read()
+    print(rows.count(Table.META), flush=True)
+"""
+
 FULL_DISK = """
 import resource, signal, sys
 from pathlib import Path
@@ -84,6 +98,29 @@ def test_killed_writer_leaves_a_prefix_of_its_commits(tmp_path: Path) -> None:
             last = int(store.batch().get(Table.RAFT, b"last") or b"0")
         assert last in (known, known + 1)
         check_is_at_commit(tmp_path, last)
+
+
+def test_a_killed_writer_leaves_its_lock_to_the_next_while_another_process_reads(tmp_path: Path) -> None:
+    LmdbStore(tmp_path).close()
+    # It keeps LMDB's lock file in use, so that each writer finds the lock as the dead one before it left it.
+    with subprocess.Popen(
+        [sys.executable, "-c", READER, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as reader:
+        assert reader.stdout is not None
+        assert reader.stdin is not None
+        reader.stdout.readline()
+        last = 0
+        for _ in range(5):
+            with subprocess.Popen(
+                [sys.executable, "-c", WRITER, str(tmp_path)], stdout=subprocess.PIPE, text=True
+            ) as writer:
+                assert writer.stdout is not None
+                numbers = [int(writer.stdout.readline()) for _ in range(3)]
+                writer.kill()
+            assert numbers[0] > last
+            last = numbers[-1]
+        reader.stdin.close()
+        assert int(reader.stdout.readline()) == 0
 
 
 def test_writer_whose_disk_is_full_stops_at_its_last_commit(tmp_path: Path) -> None:
