@@ -4,7 +4,7 @@ Synchronous and without I/O but the store's: whoever drives it passes messages i
 commit, calls ``end_tick``, and gives it a function that sends. The order within a tick is the safety argument: messages
 in, engine, apply, ONE commit, and only then messages out and calls back (Raft 5: a server answers after its state is on
 stable storage). The appends of a leader alone leave before the commit, since nobody counts on the leader's own disk
-before the next tick (Raft dissertation 10.2.1). A follower with entries to acknowledge leaves applying to the tick after.
+before the next tick (Raft dissertation 10.2.1). A follower with entries to acknowledge applies in the tick after.
 """
 
 from collections import defaultdict, deque

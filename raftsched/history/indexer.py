@@ -48,6 +48,7 @@ _BATCH_ROWS = 2_000
 _MAX_PENDING_ROWS = 400_000
 _READ_BYTES = 1 << 20
 _IDLE_S = 0.5
+_NEVER_S = float("inf")
 _INPUT = 0
 EXIT_FAILED, EXIT_CORRUPT = 1, 3
 _log = structlog.get_logger(__name__)
@@ -112,23 +113,29 @@ class Indexer:
 
     def step(self) -> float:
         """Do a part of what there is to do; the seconds that may pass before the next step if nothing is heard."""
-        if self._pending:
-            lag_s = _LAG_S if self._pending_rows < _HERD_ROWS else _HERD_LAG_S
-            due_s = min(self._heard_s + _GATHER_S, self._since_s + lag_s)
-            wait_s = due_s - self._clock.monotonic()
-            if self._pending_rows >= _MANY_ROWS or wait_s <= 0:
-                self._take()
-                return 0.0
+        wait_s = self._wait_s()
+        if wait_s <= 0:
+            self._take()
+            return 0.0
         if self._catching_up is not None:
             self._catch_up()
             return 0.0
-        if self._pending:
-            return max(0.0, wait_s)
-        if self._reached > self._index.cursor:
+        if self._pending_rows >= _HERD_ROWS:
+            return wait_s
+        if not self._pending and self._reached > self._index.cursor:
             with self._index.transaction():
                 self._follower.reach(self._reached)
         outputs_s = _IDLE_S if self._outputs is None else self._outputs.step(_IDLE_S)
-        return min(outputs_s, self._retention.step(self._clock.now_us(), self._clock.monotonic()))
+        return min(wait_s, outputs_s, self._retention.step(self._clock.now_us(), self._clock.monotonic()))
+
+    def _wait_s(self) -> float:
+        """Until what was told is to be indexed."""
+        if not self._pending:
+            return _NEVER_S
+        if self._pending_rows >= _MANY_ROWS:
+            return 0.0
+        lag_s = _LAG_S if self._pending_rows < _HERD_ROWS else _HERD_LAG_S
+        return min(self._heard_s + _GATHER_S, self._since_s + lag_s) - self._clock.monotonic()
 
     def _take(self) -> None:
         entries: list[Entry] = []

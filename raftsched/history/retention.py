@@ -56,19 +56,26 @@ class Retention:
         """Tasks with more records than are kept for one, among those that got any since the last round."""
         grown = self._index.take_grown()
         for tids in self._all_tasks() if grown is None else _batches(sorted(grown)):
+            surplus: list[int] = []
             for tid in tids:
-                while seqs := self._seqs(
-                    "SELECT seq FROM records INDEXED BY records_task WHERE tid = ? ORDER BY seq DESC LIMIT ? OFFSET ?",
-                    (tid, _STEP_RECORDS, self._settings.keep_per_task),
-                ):
-                    yield self._remove(seqs)
-                while seqs := self._seqs(
-                    "SELECT seq FROM records INDEXED BY records_changes WHERE tid = ? AND kind = 3 "
-                    "ORDER BY seq DESC LIMIT ? OFFSET ?",
-                    (tid, _STEP_RECORDS, _KEPT_CHANGES),
-                ):
-                    yield self._remove(seqs)
-            yield 0
+                surplus += self._surplus(tid)
+                while len(surplus) >= _STEP_RECORDS:
+                    yield self._remove(surplus)
+                    surplus = self._surplus(tid)
+            yield self._remove(surplus)
+
+    def _surplus(self, tid: int) -> list[int]:
+        """Some of the records of a task that are more than are kept."""
+        records = self._seqs(
+            "SELECT seq FROM records INDEXED BY records_task WHERE tid = ? ORDER BY seq DESC LIMIT ? OFFSET ?",
+            (tid, _STEP_RECORDS, self._settings.keep_per_task),
+        )
+        changes = self._seqs(
+            "SELECT seq FROM records INDEXED BY records_changes WHERE tid = ? AND kind = 3 "
+            "ORDER BY seq DESC LIMIT ? OFFSET ?",
+            (tid, _STEP_RECORDS, _KEPT_CHANGES),
+        )
+        return list(dict.fromkeys(records + changes))
 
     def _all_tasks(self) -> Iterator[list[int]]:
         resume = 0
@@ -120,6 +127,8 @@ class Retention:
         return int((pages - free) * page_bytes)
 
     def _remove(self, seqs: list[int]) -> int:
+        if not seqs:
+            return 0
         with self._index.transaction():
             self._index.add("lost_records", self._index.remove(seqs))
             self._index.add("deleted_records", len(seqs))

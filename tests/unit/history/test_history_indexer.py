@@ -15,7 +15,7 @@ from tests.support.raft_bench import ManualClock
 class Heard:
     """An indexer, and the executions that it looked at."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, **keep: int) -> None:
         self.bench = Bench(path, wants_outputs=False)
         self.clock = ManualClock()
         self.looked_at: list[bytes] = []
@@ -26,7 +26,7 @@ class Heard:
             return take(entries, **keywords)
 
         self.bench.follower.take = noted
-        retention = Retention(self.bench.index, settings(self.bench))
+        retention = Retention(self.bench.index, settings(self.bench, **keep))
         self.indexer = Indexer(self.bench.index, self.bench.follower, retention, self.clock)
 
     def hear(self, entries: list[Entry]) -> None:
@@ -92,3 +92,22 @@ def test_a_herd_is_indexed_sooner_when_more_is_told_than_should_wait(heard: Hear
     tell_without_pause(heard, 200_000, 2)
     heard.indexer.step()
     assert heard.looked_at
+
+
+@pytest.mark.parametrize(("rows", "kept"), [(1, 2), (1_000, 5)])
+def test_what_is_no_longer_kept_goes_while_fires_are_told_without_a_pause_but_not_in_a_herd(
+    tmp_path: Path, rows: int, kept: int
+) -> None:
+    heard = Heard(tmp_path / "index.db", keep_per_task=2)
+    for _ in range(5):
+        heard.bench.tell(heard.bench.run("job"))
+    heard.looked_at.clear()
+    for number in range(1_000, 1_040):
+        heard.clock.now += 0.1
+        # In a herd the rows of one entry are enough for the whole of it.
+        ids = [b"%016d" % each for each in range(rows if number > 1_000 else 30 * rows)]
+        heard.hear([Entry(number, ids, [], [])])
+        heard.indexer.step()
+    assert len(heard.bench.keys(task="job")) == kept
+    assert heard.looked_at == []
+    heard.bench.index.sql.close()
