@@ -212,7 +212,9 @@ MUTATIONS = [
         schedule=schedules.leader_that_slept,
     ),
     SystemMutation("memory of request ids", no_request_memory, ("request id", "not linearizable")),
-    SystemMutation("dispatch after apply", dispatch_when_proposed, ("attempt", "fencing", "at most once", "ghost")),
+    SystemMutation(
+        "dispatch after apply", dispatch_when_proposed, ("attempt", "fencing", "at most once", "ghost", "end")
+    ),
     SystemMutation("acknowledge after apply", acknowledge_what_arrives, ("end", "report")),
     SystemMutation("journal before the start", run_before_it_is_written_down, ("attempt", "at most once", "end")),
     SystemMutation(
