@@ -85,10 +85,7 @@ class Index:
         if known is None:
             seq, was_final = self._free(record), False
             self._more[record.kind] += 1
-            if self._grown is not None and len(self._grown) < _MAX_GROWN:
-                self._grown.add(self.tid(record.task))
-            else:
-                self._grown = None
+            self._grow(record.task)
         else:
             seq, was_final = known.seq, is_final(known.state, known.kind)
             if was_final and record.kind is Kind.EXECUTION:
@@ -101,6 +98,16 @@ class Index:
         if record.final and not was_final and self._ships:
             bounds = (self._cursor_before + 1, applied_index)
             self.sql.execute("INSERT INTO outbox (low, high, seq) VALUES (?, ?, ?)", (*bounds, seq))
+
+    def _grow(self, task: str) -> None:
+        """A task gets one more record; its first, as many tasks have, is no reason to look at it."""
+        tid, is_new = self._enter(task)
+        if is_new:
+            return
+        if self._grown is not None and len(self._grown) < _MAX_GROWN:
+            self._grown.add(tid)
+        else:
+            self._grown = None
 
     def _find(self, key: bytes) -> "_Known | None":
         found = self.sql.execute(f"{_KNOWN} WHERE key = ?", (key,)).fetchone()
@@ -199,14 +206,19 @@ class Index:
 
     def tid(self, name: str) -> int:
         """The number that stands for a task name."""
+        return self._enter(name)[0]
+
+    def _enter(self, name: str) -> tuple[int, bool]:
+        """The number that stands for a task name, and whether it is new."""
         tid = self._tids.get(name)
-        if tid is None:
-            if len(self._tids) >= _MAX_TASKS_CACHED:
-                self._tids.clear()
-            self.sql.execute("INSERT OR IGNORE INTO tasks (name) VALUES (?)", (name,))
-            (tid,) = self.sql.execute("SELECT tid FROM tasks WHERE name = ?", (name,)).fetchone()
-            self._tids[name] = tid
-        return tid
+        if tid is not None:
+            return tid, False
+        if len(self._tids) >= _MAX_TASKS_CACHED:
+            self._tids.clear()
+        is_new = bool(self.sql.execute("INSERT OR IGNORE INTO tasks (name) VALUES (?)", (name,)).rowcount)
+        (tid,) = self.sql.execute("SELECT tid FROM tasks WHERE name = ?", (name,)).fetchone()
+        self._tids[name] = tid
+        return tid, is_new
 
     def take_grown(self) -> set[int] | None:
         """The tasks that got records since the last call, by ``tid``; None: any may have."""

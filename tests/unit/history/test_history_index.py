@@ -270,6 +270,10 @@ def test_retention_by_count_looks_at_all_tasks_once_and_then_at_those_that_ran(b
     assert first >= 2
     assert len(bench.keys(task="job")) == 1
     assert round_at(100.0) == 0
+    bench.machine.register("new", next_us=bench.machine.now_us + 1000 * SECOND)
+    bench.tell([Entry(bench.machine.index, [], ["new"], [])])
+    assert bench.index.last_revision("new")
+    assert round_at(150.0) == 0
     bench.tell(bench.run("other"))
     assert 0 < round_at(200.0) < first
     assert len(bench.keys(task="other")) == 1
