@@ -20,9 +20,9 @@ class Cluster:
     """Nodes on loopback ports of their own, in a temporary directory that goes away with them."""
 
     def __init__(self, base_port: int, nodes: int = 3, variables: Mapping[str, str] | None = None) -> None:
-        """``variables``: environment of the nodes besides that of this process."""
+        """``variables``: environment of the nodes besides that of this process, which goes before."""
         self.nodes = nodes
-        self._variables = {**os.environ, **(variables or {})}
+        self._variables = {**(variables or {}), **os.environ}
         self.endpoints = [f"127.0.0.1:{base_port + number}" for number in range(nodes)]
         self._directory = tempfile.TemporaryDirectory(prefix="raftsched-bench-")
         self._restarted: list[subprocess.Popen[bytes]] = []

@@ -20,7 +20,7 @@ class Workload:
     needs_cluster: bool = True
     """Whether ``run`` takes a ``bench.cluster.Cluster`` as its first argument."""
     variables: Mapping[str, str] = field(default_factory=dict)
-    """Environment of its nodes besides that of the benchmark."""
+    """Environment of its nodes besides that of the benchmark, which goes before."""
 
     @property
     def options(self) -> dict[str, object]:
