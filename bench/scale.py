@@ -12,6 +12,7 @@ from bench.tasks import FAR, create, far_tasks, new_task
 _IDLE_S = 20.0
 _BEATING_S = 20.0
 _SETTLE_S = 3.0
+"""Until the nodes begin to index what was registered, or have fired for a while: no figure begins before."""
 _BEATS = 20
 """Tasks that fire every second, a part of one apart: what a fire costs, and when the first one after a restart is."""
 
@@ -53,8 +54,9 @@ def scale(cluster: Cluster, *, count: int = 100_000) -> Figures:
 
 
 def _cpu_s_per_s(cluster: Cluster, seconds: float) -> float:
-    """Processor time of all nodes together in that time."""
+    """Processor time of all nodes together for each second of a span of that length."""
     before, watch = usage(cluster.pids()), Stopwatch()
+    # The span itself: what is measured is what the nodes do in it.
     time.sleep(seconds)
     return (usage(cluster.pids()).cpu_s - before.cpu_s) / watch.seconds
 

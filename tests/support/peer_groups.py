@@ -37,7 +37,9 @@ class GroupNode(group_pb2_grpc.GroupServiceServicer):
         return await self._answer(context, request, "CreateGroup", act, request.request_id)
 
     async def GetGroup(self, request, context):
-        act = lambda: group_pb2.GetGroupResponse(group=self._shown(request.name))  # noqa: E731
+        def act() -> Message:
+            return group_pb2.GetGroupResponse(group=self._shown(request.name))
+
         return await self._answer(context, request, "GetGroup", act)
 
     async def ListGroups(self, request, context):
