@@ -121,7 +121,7 @@ class StateCheckConfig(_Section):
 
     pause_s: int = Field(600, ge=0, le=30 * 24 * 3600)
     """Between two passes; 0: there are none."""
-    step_ms: int = Field(250, ge=1, le=60_000)
+    step_ms: int = Field(1_000, ge=1, le=60_000)
     """Between two steps of at most 1,000 rows."""
 
 

@@ -1,6 +1,6 @@
 """Brings changes of the state tables into the index: those that are told, and, after a gap, all that are found."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from itertools import islice
 from typing import Protocol
@@ -43,31 +43,21 @@ class Follower:
         self._index = index
         self._source = source
 
-    def take(self, entries: Iterable[Entry], *, move_cursor: bool = True) -> int:
+    def take(self, told: Entry, *, move_cursor: bool = True) -> int:
         """Index the changes of some log entries, in one transaction; returns how many rows were looked at."""
-        executions: dict[bytes, None] = {}
-        ledger: dict[bytes, None] = {}
-        tasks: dict[str, None] = {}
-        cursor = 0
-        for entry in entries:
-            for execution_id in entry.executions:
-                # To the end: what is shipped goes in the order in which executions changed last.
-                executions.pop(execution_id, None)
-                executions[execution_id] = None
-            ledger.update(dict.fromkeys(entry.ledger))
-            tasks.update(dict.fromkeys(entry.tasks))
-            cursor = max(cursor, entry.index)
+        ledger = dict.fromkeys(told.ledger)
+        tasks = dict.fromkeys(told.tasks)
         with self._source.read() as reader, self._index.transaction():
             view = applied_index(reader)
-            for execution_id in executions:
+            for execution_id in told.executions:
                 self._execution(reader, execution_id, view)
             for key in ledger:
                 self._decision(reader, key, view)
             for task in tasks:
                 self._task(reader, task, view)
             if move_cursor:
-                self.reach(cursor)
-        return len(executions) + len(ledger) + len(tasks)
+                self.reach(told.index)
+        return len(told.executions) + len(ledger) + len(tasks)
 
     def reach(self, log_index: int) -> None:
         """Move the cursor forward."""

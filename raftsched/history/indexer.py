@@ -21,9 +21,10 @@ from raftsched.clock import SystemClock
 from raftsched.config import LogConfig
 from raftsched.history import schema
 from raftsched.history.follow import Follower
-from raftsched.history.frames import Entry, Parser, Word, index_of, parse_entry
+from raftsched.history.frames import Parser, Word, index_of, parse_entry
 from raftsched.history.index import Index
 from raftsched.history.outputs import OutputFetcher, OutputIndexer
+from raftsched.history.pending import Pending
 from raftsched.history.retention import Retention
 from raftsched.history.settings import HistorySettings
 from raftsched.history.shipping import Shipping
@@ -65,8 +66,7 @@ class Indexer:
         self._follower = follower
         self._retention = retention
         self._clock = clock
-        self._pending: list[Entry] = []
-        self._pending_rows = 0
+        self._pending = Pending()
         self._since_s = self._heard_s = 0.0
         self._reached = 0
         self._catching_up: Iterator[int] | None = None
@@ -79,11 +79,10 @@ class Indexer:
             self._heard_s = self._clock.monotonic()
             if not self._pending:
                 self._since_s = self._heard_s
-            self._pending.append(entry)
-            self._pending_rows += len(entry.executions) + len(entry.tasks) + len(entry.ledger)
-            if self._pending_rows > _MAX_PENDING_ROWS:
+            self._pending.add(entry)
+            if self._pending.rows > _MAX_PENDING_ROWS:
                 # Only while it catches up, which finds them too as long as it begins after them.
-                self._drop_pending()
+                self._pending.clear()
                 self._begin("more was told than can be kept")
         elif word is Word.START:
             if index_of(payload) != self._index.cursor:
@@ -99,10 +98,6 @@ class Indexer:
     def gathers(self) -> bool:
         """Whether it only waits for the end of a burst."""
         return bool(self._pending) and self._catching_up is None
-
-    def _drop_pending(self) -> None:
-        self._pending.clear()
-        self._pending_rows = 0
 
     def _begin(self, reason: str) -> None:
         _log.info("the history index catches up with the whole state", cursor=self._index.cursor, reason=reason)
@@ -120,7 +115,7 @@ class Indexer:
         if self._catching_up is not None:
             self._catch_up()
             return 0.0
-        if self._pending_rows >= _HERD_ROWS:
+        if self._pending.rows >= _HERD_ROWS:
             return wait_s
         if not self._pending and self._reached > self._index.cursor:
             with self._index.transaction():
@@ -132,22 +127,13 @@ class Indexer:
         """Until what was told is to be indexed."""
         if not self._pending:
             return _NEVER_S
-        if self._pending_rows >= _MANY_ROWS:
+        if self._pending.rows >= _MANY_ROWS:
             return 0.0
-        lag_s = _LAG_S if self._pending_rows < _HERD_ROWS else _HERD_LAG_S
+        lag_s = _LAG_S if self._pending.rows < _HERD_ROWS else _HERD_LAG_S
         return min(self._heard_s + _GATHER_S, self._since_s + lag_s) - self._clock.monotonic()
 
     def _take(self) -> None:
-        entries: list[Entry] = []
-        rows = 0
-        for entry in self._pending:
-            if rows >= _BATCH_ROWS:
-                break
-            entries.append(entry)
-            rows += len(entry.executions) + len(entry.tasks) + len(entry.ledger)
-        del self._pending[: len(entries)]
-        self._pending_rows -= rows
-        self._follower.take(entries, move_cursor=self._catching_up is None)
+        self._follower.take(self._pending.take(_BATCH_ROWS), move_cursor=self._catching_up is None)
 
     def _catch_up(self) -> None:
         assert self._catching_up is not None

@@ -30,7 +30,7 @@ class StateCheckSettings:
 
     pause_s: float = 600.0
     """Between the end of one pass and the beginning of the next; 0: there are none."""
-    step_s: float = 0.25
+    step_s: float = 1.0
     """Between two steps of a pass."""
     step_rows: int = 1_000
 

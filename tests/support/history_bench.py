@@ -10,6 +10,7 @@ from raftsched.history import schema
 from raftsched.history.follow import Follower
 from raftsched.history.frames import Entry
 from raftsched.history.index import Index
+from raftsched.history.pending import Pending
 from raftsched.history.retention import Retention
 from raftsched.history.search import Hit, Search, search
 from raftsched.history.settings import HistorySettings
@@ -89,7 +90,10 @@ class Bench:
 
     def tell(self, entries: list[Entry]) -> None:
         """Index what changed."""
-        self.follower.take(entries)
+        pending = Pending()
+        for entry in entries:
+            pending.add(entry)
+        self.follower.take(pending.take(pending.rows))
 
     def catch_up(self) -> None:
         """Compare the index with the whole state."""

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from raftsched.core.model import ExecutionState
 from raftsched.history.frames import Entry, Parser, entry_frame
 from raftsched.history.indexer import Indexer
 from raftsched.history.retention import Retention
@@ -21,9 +22,9 @@ class Heard:
         self.looked_at: list[bytes] = []
         take = self.bench.follower.take
 
-        def noted(entries: list[Entry], **keywords: bool) -> int:
-            self.looked_at += [each for entry in entries for each in entry.executions]
-            return take(entries, **keywords)
+        def noted(told: Entry, **keywords: bool) -> int:
+            self.looked_at += told.executions
+            return take(told, **keywords)
 
         self.bench.follower.take = noted
         retention = Retention(self.bench.index, settings(self.bench, **keep))
@@ -57,6 +58,16 @@ def test_an_execution_that_changes_again_later_is_looked_at_again(heard: Heard) 
     assert heard.looked_at == 2 * begin.executions
 
 
+def test_an_execution_that_ends_within_a_burst_is_looked_at_once_however_long_the_burst(heard: Heard) -> None:
+    entries = [heard.bench.run("job") for _ in range(1_100)]
+    heard.hear([begin for begin, _ in entries])
+    heard.hear([end for _, end in entries])
+    heard.work()
+    assert len(heard.looked_at) == len(set(heard.looked_at)) == len(entries)
+    assert heard.bench.index.cursor == heard.bench.machine.index
+    assert {row[2] for row in heard.bench.rows()} == {ExecutionState.SUCCEEDED}
+
+
 def test_a_burst_is_indexed_when_it_is_over(heard: Heard) -> None:
     heard.hear(heard.bench.run("job"))
     assert heard.indexer.step() > 0
@@ -71,10 +82,10 @@ def test_a_burst_is_indexed_when_it_is_over(heard: Heard) -> None:
 
 def tell_without_pause(heard: Heard, rows: int, seconds: int) -> None:
     """So many rows that do not exist, evenly, without a step that may index."""
+    each = rows // (10 * seconds)
     for number in range(10 * seconds):
         heard.clock.now += 0.1
-        ids = [b"%016d" % each for each in range(rows // (10 * seconds))]
-        heard.hear([Entry(number + 1, ids, [], [])])
+        heard.hear([Entry(number + 1, [b"%016d" % row for row in range(number * each, (number + 1) * each)], [], [])])
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,87 @@
+"""What waits for the indexer."""
+
+import random
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from raftsched.history.frames import Entry
+from raftsched.history.pending import Pending
+
+A, B, C = (letter * 16 for letter in (b"a", b"b", b"c"))
+
+
+def entry(index: int, *executions: bytes) -> Entry:
+    return Entry(index, list(executions), [], [])
+
+
+def pending_of(*entries: Entry) -> Pending:
+    pending = Pending()
+    for each in entries:
+        pending.add(each)
+    return pending
+
+
+def test_an_execution_is_looked_at_once_however_often_it_changed() -> None:
+    pending = pending_of(entry(1, A, B), entry(2, A), entry(3, A, B))
+    assert pending.rows == 2
+    assert pending.take(2) == entry(3, A, B)
+    assert not pending
+    assert pending.rows == 0
+
+
+def test_what_changes_after_it_was_taken_is_looked_at_again() -> None:
+    pending = pending_of(entry(1, A))
+    pending.take(1)
+    pending.add(entry(2, A))
+    assert pending.take(1) == entry(2, A)
+
+
+def test_executions_come_in_the_order_of_their_last_change() -> None:
+    pending = pending_of(entry(1, A, B, C), entry(2, C), entry(3, A))
+    assert pending.take(3) == entry(3, B, C, A)
+
+
+def test_all_up_to_its_index_was_taken_and_nothing_of_an_entry_is_left_behind() -> None:
+    pending = pending_of(entry(1, A, B), entry(2, A, C), Entry(3, [], ["job"], [b"key"]), entry(4))
+    assert pending.take(1) == entry(1, B, A)
+    assert pending.rows == 3
+    assert pending.take(1) == entry(2, C)
+    assert pending.take(1) == Entry(4, [], ["job"], [b"key"])
+    assert not pending
+
+
+def test_cleared_it_remembers_no_mention() -> None:
+    pending = pending_of(entry(1, A))
+    pending.clear()
+    assert not pending
+    assert pending.rows == 0
+    pending.add(entry(2, A))
+    assert pending.take(1) == entry(2, A)
+
+
+@given(st.integers(0, 1 << 32))
+def test_every_change_is_taken_after_it_was_told_and_before_the_index_passes_it(seed: int) -> None:
+    chance = random.Random(seed)
+    pending = Pending()
+    unseen: dict[bytes, int] = {}
+    """Of each execution the first change that no look has seen."""
+    reached = told = 0
+    while told < 40 or pending:
+        if told < 40 and chance.random() < 0.6:
+            told += 1
+            names = [bytes([chance.randrange(6)]) * 16 for _ in range(chance.randrange(4))]
+            names = list(dict.fromkeys(names))
+            for name in names:
+                unseen.setdefault(name, told)
+            pending.add(entry(told, *names))
+        elif pending:
+            taken = pending.take(chance.randrange(1, 5))
+            assert len(set(taken.executions)) == len(taken.executions)
+            for name in taken.executions:
+                unseen.pop(name)
+            assert reached < taken.index <= told
+            reached = taken.index
+            assert all(first > reached for first in unseen.values())
+        assert pending.rows == len(unseen)
+    assert not unseen
