@@ -111,7 +111,7 @@ class Stopwatch:
 
 
 def wait_for_indexes(pids: Sequence[int]) -> float:
-    """Until the history indexes have what happened, which they get to last; the seconds it took."""
+    """Until the history indexes do nothing any more, which come last; the seconds it took."""
     watch = Stopwatch()
     while watch.seconds < _LONGEST_INDEXING_S:
         before = usage(pids)

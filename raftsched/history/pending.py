@@ -27,9 +27,9 @@ class Pending:
         self.rows += _size(self._entries[-1])
 
     def take(self, rows: int) -> Entry:
-        """The oldest of them in one, up to so many rows and the rest of an entry; once looked at, all up to its index are.
+        """The oldest of them in one, up to so many rows and the rest of an entry.
 
-        The executions are in the order in which they were named last, in which they are shipped.
+        Once they have been looked at, all up to the index has been. The executions are in the order in which they were named last, in which they are shipped.
         """
         executions: list[bytes] = []
         tasks: list[str] = []
