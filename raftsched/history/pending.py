@@ -29,7 +29,8 @@ class Pending:
     def take(self, rows: int) -> Entry:
         """The oldest of them in one, up to so many rows and the rest of an entry.
 
-        Once they have been looked at, all up to the index has been. The executions are in the order in which they were named last, in which they are shipped.
+        Once they have been looked at, all up to its index has been. The executions come in the order in which they were
+        named last, in which they are shipped.
         """
         executions: list[bytes] = []
         tasks: list[str] = []
