@@ -4,7 +4,9 @@ import asyncio
 import json
 import ssl
 import subprocess
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -19,6 +21,7 @@ from raftsched.core import ids
 from raftsched.core.model import ExecutionState
 from raftsched.executor.actions.base import AttemptContext, Result
 from raftsched.executor.actions.grpc_call import GrpcRunner
+from raftsched.executor.actions.grpc_schema import SchemaError, by_reflection
 from raftsched.executor.output import Output
 from tests.support.action_bench import DEADLINE_S, EXECUTION_ID, TRACEPARENT, Stopper, new_context
 
@@ -162,6 +165,34 @@ def test_call_that_cannot_be_made_says_why(fields: dict[str, object], reason: st
         assert (servicer.seen, output.size_bytes) == ([], 0)
 
     asyncio.run(main())
+
+
+def test_server_with_the_older_reflection_only_is_asked_however_the_replies_and_questions_meet() -> None:
+    """A server of threads, which answers while this process is busy between sending a call and its message."""
+    server = grpc.server(ThreadPoolExecutor(4))
+    reflection.enable_server_reflection([reflection.SERVICE_NAME], server)
+    target = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    server.start()
+
+    async def be_busy() -> None:
+        busy = False
+        while True:
+            await asyncio.sleep(0)
+            if busy := not busy:
+                time.sleep(0.005)  # noqa: ASYNC251 - the loop is to stand still
+
+    async def main() -> None:
+        hindrance = asyncio.create_task(be_busy())
+        for _ in range(60):
+            async with grpc.aio.insecure_channel(target, [("grpc.use_local_subchannel_pool", 1)]) as channel:
+                with pytest.raises(SchemaError, match="only unary methods can be called"):
+                    await by_reflection(channel, f"{reflection.SERVICE_NAME}/ServerReflectionInfo")
+        hindrance.cancel()
+
+    try:
+        asyncio.run(main())
+    finally:
+        server.stop(None)
 
 
 def test_status_of_the_server_is_the_error() -> None:

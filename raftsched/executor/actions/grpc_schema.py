@@ -49,32 +49,30 @@ async def by_reflection(channel: grpc.aio.Channel, method: str) -> Method:
 
 async def _ask(channel: grpc.aio.Channel, version: str, service: str) -> list[descriptor_pb2.FileDescriptorProto]:
     """The file of a service and all that it imports."""
-    stream = channel.stream_stream(
+    # One question for each call, which on the wire is a stream with one message. A stream that is written to loses the
+    # status of a server that ends it meanwhile, as one without this version does: grpc.aio makes it INTERNAL.
+    reflection_info = channel.unary_stream(
         f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo",
         request_serializer=reflection_pb2.ServerReflectionRequest.SerializeToString,
         response_deserializer=reflection_pb2.ServerReflectionResponse.FromString,
-    )()
+    )
     files: dict[str, descriptor_pb2.FileDescriptorProto] = {}
     questions = deque([reflection_pb2.ServerReflectionRequest(file_containing_symbol=service)])
     asked: set[str] = set()
-    try:
-        while questions:
-            await stream.write(questions.popleft())
-            answer = await stream.read()
-            if not isinstance(answer, reflection_pb2.ServerReflectionResponse):
-                raise SchemaError("the server's reflection service gave no answer")
-            if answer.HasField("error_response"):
-                raise SchemaError(f"the server's reflection service: {answer.error_response.error_message}")
-            for data in answer.file_descriptor_response.file_descriptor_proto:
-                file = descriptor_pb2.FileDescriptorProto.FromString(data)
-                files[file.name] = file
-            if len(files) > _MAX_FILES:
-                raise SchemaError(f"the service imports more than {_MAX_FILES} files")
-            missing = {name for file in files.values() for name in file.dependency} - files.keys() - asked
-            asked |= missing
-            questions.extend(reflection_pb2.ServerReflectionRequest(file_by_filename=name) for name in sorted(missing))
-    finally:
-        stream.cancel()
+    while questions:
+        answer = await anext(aiter(reflection_info(questions.popleft())), None)
+        if answer is None:
+            raise SchemaError("the server's reflection service gave no answer")
+        if answer.HasField("error_response"):
+            raise SchemaError(f"the server's reflection service: {answer.error_response.error_message}")
+        for data in answer.file_descriptor_response.file_descriptor_proto:
+            file = descriptor_pb2.FileDescriptorProto.FromString(data)
+            files[file.name] = file
+        if len(files) > _MAX_FILES:
+            raise SchemaError(f"the service imports more than {_MAX_FILES} files")
+        missing = {name for file in files.values() for name in file.dependency} - files.keys() - asked
+        asked |= missing
+        questions.extend(reflection_pb2.ServerReflectionRequest(file_by_filename=name) for name in sorted(missing))
     return list(files.values())
 
 
