@@ -4,6 +4,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+from raftsched.consensus.snapshot import APPLIED_INDEX_KEY, encode_index
 from raftsched.core.model import ExecutionState
 from raftsched.core.rows import ExecutionRow
 from raftsched.history import schema
@@ -49,6 +50,8 @@ class Bench:
     def apply(self, command: pb.Command) -> Entry:
         """Apply a command; what it changed."""
         applied = self.machine.apply_bytes(command.SerializeToString())
+        self.store.batch().put(Table.META, APPLIED_INDEX_KEY, encode_index(self.machine.index))
+        self.store.commit()
         ids_ = [key for key, _ in applied.executions]
         return Entry(self.machine.index, ids_, applied.tasks, applied.ledger)
 

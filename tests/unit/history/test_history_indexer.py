@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from raftsched.core.model import ExecutionState
-from raftsched.history.frames import Entry, Parser, entry_frame
+from raftsched.history.frames import Entry, Parser, Word, entry_frame, frame, index_frame
 from raftsched.history.indexer import Indexer
 from raftsched.history.retention import Retention
 from tests.support.history_bench import Bench, settings
@@ -32,8 +32,20 @@ class Heard:
 
     def hear(self, entries: list[Entry]) -> None:
         for each in entries:
-            for frame in Parser().feed(entry_frame(each.index, each.executions, each.tasks, each.ledger)):
-                self.indexer.hear(*frame)
+            for told in Parser().feed(entry_frame(each.index, each.executions, each.tasks, each.ledger)):
+                self.indexer.hear(*told)
+
+    def say(self, word: Word, index: int | None = None) -> None:
+        for said in Parser().feed(frame(word, b"") if index is None else index_frame(word, index)):
+            self.indexer.hear(*said)
+
+    @property
+    def catches_up(self) -> bool:
+        return bool(self.bench.index.number("catching_up"))
+
+    def catch_up(self) -> None:
+        while self.catches_up:
+            self.indexer.step()
 
     def work(self) -> None:
         """Until it would wait for the burst to be over, and then all."""
@@ -122,3 +134,70 @@ def test_what_is_no_longer_kept_goes_while_fires_are_told_without_a_pause_but_no
     assert len(heard.bench.keys(task="job")) == kept
     assert heard.looked_at == []
     heard.bench.index.sql.close()
+
+
+def test_at_the_start_it_goes_on_from_its_cursor_or_catches_up_with_what_it_was_not_told(heard: Heard) -> None:
+    heard.say(Word.START, 0)
+    assert not heard.catches_up
+    heard.bench.run("job")
+    heard.say(Word.START, heard.bench.machine.index)
+    assert heard.catches_up
+    heard.catch_up()
+    assert heard.bench.index.cursor == heard.bench.machine.index
+    assert heard.bench.index.number("records_1") == 1
+    heard.say(Word.START, heard.bench.machine.index)
+    assert not heard.catches_up
+
+
+def test_after_a_gap_all_of_the_state_is_looked_at(heard: Heard) -> None:
+    for _ in range(3):
+        heard.bench.run("job")
+    heard.say(Word.GAP)
+    heard.catch_up()
+    assert heard.bench.index.cursor == heard.bench.machine.index
+    assert heard.bench.index.number("records_1") == 3
+
+
+def test_what_is_told_while_it_catches_up_is_indexed_and_does_not_move_the_cursor(heard: Heard) -> None:
+    for _ in range(3):
+        heard.bench.run("job")
+    begun_at = heard.bench.machine.index
+    heard.say(Word.GAP)
+    heard.indexer.step()
+    told = heard.bench.run("other")
+    heard.hear(told)
+    heard.clock.now += 0.3
+    heard.indexer.step()
+    assert heard.looked_at == told[0].executions
+    # A process that ended here would have to catch up again.
+    assert (heard.catches_up, heard.bench.index.cursor) == (True, 0)
+    heard.catch_up()
+    assert heard.bench.index.cursor == begun_at
+    assert heard.bench.index.number("records_1") == 4
+
+
+def test_the_cursor_follows_entries_that_changed_nothing_once_all_before_them_is_indexed(heard: Heard) -> None:
+    heard.hear(heard.bench.run("job"))
+    reached = heard.bench.machine.index + 5
+    heard.say(Word.REACHED, reached)
+    heard.indexer.step()
+    assert heard.bench.index.cursor == 0
+    heard.work()
+    assert heard.bench.index.cursor == heard.bench.machine.index
+    heard.indexer.step()
+    assert heard.bench.index.cursor == reached
+    heard.say(Word.REACHED, reached - 1)
+    heard.indexer.step()
+    assert heard.bench.index.cursor == reached
+
+
+def test_more_than_can_wait_is_dropped_and_found_by_catching_up(heard: Heard) -> None:
+    (begin, end) = heard.bench.run("job")
+    heard.hear([begin])
+    strangers = [b"%016d" % number for number in range(400_000)]
+    heard.hear([Entry(end.index, strangers + end.executions, [], [])])
+    assert heard.catches_up
+    heard.catch_up()
+    assert heard.looked_at == []
+    assert heard.bench.index.number("records_1") == 1
+    assert heard.bench.index.cursor == heard.bench.machine.index
