@@ -9,6 +9,9 @@ from raftsched.history.settings import HistorySettings
 
 _STEP_RECORDS = 500
 _STEP_TASKS = 200
+_STEP_PAGES = 500
+_FREE_SHARE = 8
+"""One page in so many of the file may be free."""
 _ROUND_S = 30.0
 """Between two rounds that found nothing left to delete."""
 _PAUSE_S = 0.05
@@ -104,7 +107,7 @@ class Retention:
             before = self._index.sql.total_changes
             with self._index.transaction():
                 self._index.sql.execute("INSERT INTO texts (texts, rank) VALUES ('merge', -500)")
-            self._index.sql.execute("PRAGMA incremental_vacuum(500)").fetchall()
+            self._give_pages_back()
             yield 0
             # FTS5: fewer than two changes mean that there was nothing to merge.
             if self._index.sql.total_changes - before < 2:
@@ -120,11 +123,7 @@ class Retention:
 
     def size_bytes(self) -> int:
         """Of the pages in use."""
-        pages, free, page_bytes = (
-            self._index.sql.execute(f"PRAGMA {name}").fetchone()[0]
-            for name in ("page_count", "freelist_count", "page_size")
-        )
-        return int((pages - free) * page_bytes)
+        return (self._pragma("page_count") - self._pragma("freelist_count")) * self._pragma("page_size")
 
     def _remove(self, seqs: list[int]) -> int:
         if not seqs:
@@ -132,8 +131,19 @@ class Retention:
         with self._index.transaction():
             self._index.add("lost_records", self._index.remove(seqs))
             self._index.add("deleted_records", len(seqs))
-        self._index.sql.execute("PRAGMA incremental_vacuum(500)").fetchall()
+        self._give_pages_back()
         return len(seqs)
+
+    def _give_pages_back(self) -> None:
+        """Shrink the file by some of its free pages; an eighth of it stays free for what is indexed next."""
+        pages, free = self._pragma("page_count"), self._pragma("freelist_count")
+        surplus = min((_FREE_SHARE * free - pages) // (_FREE_SHARE - 1), _STEP_PAGES)
+        if surplus > 0:
+            # It gives a row without columns for each page, and ``execute`` would stop at the first.
+            self._index.sql.executescript(f"PRAGMA incremental_vacuum({surplus})")
+
+    def _pragma(self, name: str) -> int:
+        return int(self._index.sql.execute(f"PRAGMA {name}").fetchone()[0])
 
     def _seqs(self, query: str, arguments: tuple[int, ...]) -> list[int]:
         return [row[0] for row in self._index.sql.execute(query, arguments)]

@@ -291,6 +291,43 @@ def test_retention_by_size_deletes_the_oldest(bench):
     assert 0 < len(bench.keys()) < 200
 
 
+@pytest.mark.parametrize("keep", [{"keep_bytes": 600_000}, {"keep_per_task": 20}])
+def test_what_is_deleted_gives_its_place_in_the_file_back(bench, keep):
+    for _ in range(200):
+        bench.tell(bench.run("job", output=b"x" * 4000))
+
+    def file_bytes():
+        bench.index.sql.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        return bench.path.stat().st_size
+
+    before = file_bytes()
+    for _ in range(5):
+        retire(bench, bench.machine.now_us, **keep)
+    assert 0 < len(bench.keys()) < 200
+    assert file_bytes() < 0.8 * before
+    assert file_bytes() <= Retention(bench.index, settings(bench)).size_bytes() * 8 / 7 + 8192
+
+
+def test_what_all_sinks_have_leaves_the_outbox_and_nothing_else(bench):
+    ends = []
+    for _ in range(3):
+        pair = bench.run("job")
+        ends.append(pair[-1].index)
+        bench.tell(pair)
+    retention = Retention(bench.index, settings(bench))
+
+    def waiting():
+        return bench.index.number("records_1"), [
+            row[0] for row in bench.index.sql.execute("SELECT high FROM outbox ORDER BY number")
+        ]
+
+    assert waiting() == (3, ends)
+    retention.forget_shipped(ends[0] - 1)
+    assert waiting() == (3, ends)
+    retention.forget_shipped(ends[1])
+    assert waiting() == (3, ends[2:])
+
+
 @pytest.mark.parametrize("damage", [b"", b"no database at all" * 1000])
 def test_a_file_that_cannot_be_used_is_moved_aside_and_made_anew(tmp_path, damage):
     path = tmp_path / "index.sqlite"
