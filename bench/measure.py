@@ -12,7 +12,7 @@ Figures = dict[str, float | int | str]
 
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
-_LONGEST_INDEXING_S = 600.0
+_LONGEST_INDEXING_S = 1800.0
 _QUIET_S, _QUIET_CPU_S = 2.0, 0.2
 """All history indexes together need less than this within so long when they have nothing to catch up with."""
 _HISTORY = b"raftsched.history.indexer"
