@@ -12,7 +12,8 @@ Figures = dict[str, float | int | str]
 
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
-_LONGEST_INDEXING_S = 1800.0
+LONGEST_INDEXING_S = 1800.0
+"""The history indexes have failed when they are not done by then."""
 _QUIET_S, _QUIET_CPU_S = 2.0, 0.2
 """All history indexes together need less than this within so long when they have nothing to catch up with."""
 _HISTORY = b"raftsched.history.indexer"
@@ -113,9 +114,9 @@ class Stopwatch:
 def wait_for_indexes(pids: Sequence[int]) -> float:
     """Until the history indexes do nothing any more, which come last; the seconds it took."""
     watch = Stopwatch()
-    while watch.seconds < _LONGEST_INDEXING_S:
+    while watch.seconds < LONGEST_INDEXING_S:
         before = usage(pids)
         time.sleep(_QUIET_S)
         if usage(pids).history_cpu_s - before.history_cpu_s < _QUIET_CPU_S:
             return watch.seconds
-    raise SystemExit(f"the history indexes still work after {_LONGEST_INDEXING_S:g} s")
+    raise SystemExit(f"the history indexes still work after {LONGEST_INDEXING_S:g} s")

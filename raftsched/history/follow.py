@@ -43,21 +43,18 @@ class Follower:
         self._index = index
         self._source = source
 
-    def take(self, told: Entry, *, move_cursor: bool = True) -> int:
-        """Index the changes of some log entries, in one transaction; returns how many rows were looked at."""
-        ledger = dict.fromkeys(told.ledger)
-        tasks = dict.fromkeys(told.tasks)
+    def take(self, told: Entry, *, move_cursor: bool = True) -> None:
+        """Index the changes of some log entries, in one transaction."""
         with self._source.read() as reader, self._index.transaction():
             view = applied_index(reader)
             for execution_id in told.executions:
                 self._execution(reader, execution_id, view)
-            for key in ledger:
+            for key in dict.fromkeys(told.ledger):
                 self._decision(reader, key, view)
-            for task in tasks:
+            for task in dict.fromkeys(told.tasks):
                 self._task(reader, task, view)
             if move_cursor:
                 self.reach(told.index)
-        return len(told.executions) + len(ledger) + len(tasks)
 
     def reach(self, log_index: int) -> None:
         """Move the cursor forward."""

@@ -50,6 +50,7 @@ class Retention:
         yield from self._oldest(f"SELECT seq FROM records WHERE {by_backfill} LIMIT ?", cutoff_us // 1000)  # noqa: S608 - ours
         yield from self._crowded()
         yield from self._oversize()
+        yield from self._shrink()
 
     def _oldest(self, query: str, bound: int) -> Iterator[int]:
         while seqs := self._seqs(query, (bound, _STEP_RECORDS)):
@@ -107,7 +108,6 @@ class Retention:
             before = self._index.sql.total_changes
             with self._index.transaction():
                 self._index.sql.execute("INSERT INTO texts (texts, rank) VALUES ('merge', -500)")
-            self._give_pages_back()
             yield 0
             # FTS5: fewer than two changes mean that there was nothing to merge.
             if self._index.sql.total_changes - before < 2:
@@ -131,16 +131,16 @@ class Retention:
         with self._index.transaction():
             self._index.add("lost_records", self._index.remove(seqs))
             self._index.add("deleted_records", len(seqs))
-        self._give_pages_back()
         return len(seqs)
 
-    def _give_pages_back(self) -> None:
-        """Shrink the file by some of its free pages; an eighth of it stays free for what is indexed next."""
+    def _shrink(self) -> Iterator[int]:
+        """Give free pages back to the file system; an eighth of the file stays free for what is indexed next."""
         pages, free = self._pragma("page_count"), self._pragma("freelist_count")
-        surplus = min((_FREE_SHARE * free - pages) // (_FREE_SHARE - 1), _STEP_PAGES)
-        if surplus > 0:
+        surplus = (_FREE_SHARE * free - pages) // (_FREE_SHARE - 1)
+        for done in range(0, surplus, _STEP_PAGES):
             # It gives a row without columns for each page, and ``execute`` would stop at the first.
-            self._index.sql.executescript(f"PRAGMA incremental_vacuum({surplus})")
+            self._index.sql.executescript(f"PRAGMA incremental_vacuum({min(_STEP_PAGES, surplus - done)})")
+            yield 0
 
     def _pragma(self, name: str) -> int:
         return int(self._index.sql.execute(f"PRAGMA {name}").fetchone()[0])

@@ -22,9 +22,9 @@ class Heard:
         self.looked_at: list[bytes] = []
         take = self.bench.follower.take
 
-        def noted(told: Entry, **keywords: bool) -> int:
+        def noted(told: Entry, **keywords: bool) -> None:
             self.looked_at += told.executions
-            return take(told, **keywords)
+            take(told, **keywords)
 
         self.bench.follower.take = noted
         retention = Retention(self.bench.index, settings(self.bench, **keep))
