@@ -14,6 +14,7 @@ from typing import Self
 from raftsched_client import Client, RaftschedError
 
 _ROOT = Path(__file__).parent.parent
+_STOP_S = 30.0
 
 
 class Cluster:
@@ -34,9 +35,11 @@ class Cluster:
 
     def __exit__(self, *_: object) -> None:
         self.script("down")
+        # Not SIGKILL: the index processes would outlive their nodes, and write into what is being removed.
         for process in self._restarted:
-            process.kill()
-            process.wait()
+            process.terminate()
+        for process in self._restarted:
+            _wait_or_kill(process)
         self._directory.cleanup()
 
     def script(self, command: str, *arguments: str) -> None:
@@ -122,6 +125,14 @@ class Cluster:
                     pass
                 time.sleep(0.1)
         raise SystemExit("the cluster did not become ready")
+
+
+def _wait_or_kill(process: subprocess.Popen[bytes]) -> None:
+    try:
+        process.wait(_STOP_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def _pid(text: str) -> str:
