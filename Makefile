@@ -4,7 +4,7 @@ BIN = $(dir $(PYTHON))
 SEEDS ?= 20
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check fix format lint types layers unit sim chaos test integration proto proto-check proto-lint packages lock ui ui-check e2e \
+.PHONY: help setup check fix format lint types layers unit sim chaos test integration proto contracts proto-check proto-lint packages lock ui ui-check e2e \
   cluster-up cluster-down
 
 help: ## Show this list
@@ -13,10 +13,10 @@ help: ## Show this list
 setup: ## Make .venv with everything that tests and checks need
 	./scripts/setup dev
 
-check: format lint types layers unit sim ## What must hold before each commit, in seconds
+check: format lint types layers unit sim ## What must hold before each commit, in minutes
 
 fix: ## Format the code and repair what ruff can
-	$(BIN)ruff check --fix .
+	$(BIN)ruff check --fix-only .
 	$(BIN)ruff format .
 
 format: ## Is the code formatted?
@@ -29,7 +29,8 @@ types: ## mypy, strict
 	$(BIN)mypy
 	cd scripts/lib && $(abspath $(BIN))/mypy --config-file $(CURDIR)/pyproject.toml *.py
 
-layers: ## Do imports point down?
+layers: ## Does each room import only what docs/architecture.md says?
+	PYTHON=$(PYTHON) ./scripts/generate-contracts --check
 	$(BIN)lint-imports
 
 unit: ## Unit, property and conformance tests
@@ -49,6 +50,9 @@ integration: ## Tests with real processes
 
 proto: ## Generate the protobuf code
 	PYTHON=$(PYTHON) ./scripts/generate-proto
+
+contracts: ## Generate the import contracts from docs/architecture.md
+	PYTHON=$(PYTHON) ./scripts/generate-contracts
 
 proto-check: ## Is the generated code that of proto/?
 	PYTHON=$(PYTHON) ./scripts/generate-proto --check

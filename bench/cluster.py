@@ -30,7 +30,12 @@ class Cluster:
         self._options = ["--nodes", str(nodes), "--base-port", str(base_port), "--data-dir", self._directory.name]
 
     def __enter__(self) -> Self:
-        self.script("up")
+        try:
+            self.script("up")
+        except BaseException:
+            # Those that have started would go on without their directory.
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:

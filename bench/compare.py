@@ -1,13 +1,13 @@
-"""A peer and raftsched in turn, under the same load on the same machine: A B A B."""
+"""A peer, or another revision, and raftsched in turn, under the same load on the same machine: A B B A."""
 
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from bench.calibration import Run, calibrate, calibration_line
+from bench.directions import better
 from bench.measure import Figures
 from bench.peers import etcd, herds
-
-RunOurs = Callable[[str, dict[str, object]], Figures]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,22 +55,69 @@ COMPARISONS: dict[tuple[str, str], Comparison] = {
 }
 
 
-def compare(peer: str, workload: str, options: dict[str, object], rounds: int, run_ours: RunOurs) -> list[str]:
+def compare(
+    peer: str, workload: str, options: dict[str, object], rounds: int, run_ours: Callable[[], Figures]
+) -> list[str]:
     """Lines of a table of medians and ratios. Raises NotInstalled."""
     comparison = COMPARISONS[peer, workload]
-    theirs, ours = [], []
-    for _ in range(rounds):
-        theirs.append(comparison.run(**options))
-        print(f"{peer}: {theirs[-1]}", flush=True)
-        ours.append(run_ours(workload, options))
-        print(f"raftsched: {ours[-1]}", flush=True)
-    lines = [f"{'figure':36} {peer:>12} {'raftsched':>12} {'ratio':>8}"]
-    for their_name, our_name in comparison.pairs:
-        their, our = _median(theirs, their_name), _median(ours, our_name)
+    sides = {peer: lambda: comparison.run(**options), "raftsched": run_ours}
+    theirs, ours = measure_in_turn(sides, rounds)
+    lines = table((peer, "raftsched"), comparison.pairs, theirs, ours)
+    return [*lines, "", f"{in_words(rounds)} {peer}: {comparison.differs}."]
+
+
+def measure_in_turn(sides: dict[str, Callable[[], Figures]], rounds: int) -> tuple[list[Run], list[Run]]:
+    """The runs of either of two sides, of which the figures are printed as they come."""
+    names = tuple(sides)
+    runs: tuple[list[Run], list[Run]] = ([], [])
+    for side in turns(rounds):
+        calibration = calibrate()
+        runs[side].append(Run(sides[names[side]](), calibration))
+        print(f"{names[side]}: {runs[side][-1].figures} {calibration.figures()}", flush=True)
+    return runs
+
+
+def turns(rounds: int) -> Iterator[int]:
+    """Which of two sides runs, 0 or 1: what becomes slower or quicker meanwhile meets both alike."""
+    for number in range(rounds):
+        yield from (1, 0) if number % 2 else (0, 1)
+
+
+def table(
+    sides: tuple[str, str], pairs: Sequence[tuple[str, str]], theirs: Sequence[Run], ours: Sequence[Run]
+) -> list[str]:
+    """Medians of either side, the ratio of ours to theirs, and the lowest and highest ratio of the two of a round.
+
+    ``pairs``: names of their figure and of ours.
+    """
+    lines = [f"{'figure':42} {sides[0]:>12} {sides[1]:>12} {'ratio':>8} {'of rounds':>14}  better"]
+    for their_name, our_name in pairs:
+        their, our = _values(theirs, their_name), _values(ours, our_name)
         name = our_name if their_name == our_name else f"{our_name} : {their_name}"
-        lines.append(f"{name:36} {their:>12g} {our:>12g} {our / their if their else float('nan'):>8.2f}")
-    return [*lines, "", f"Medians of {rounds} runs each, in turn. {peer}: {comparison.differs}."]
+        medians = statistics.median(their), statistics.median(our)
+        lines.append(
+            f"{name:42} {medians[0]:>12g} {medians[1]:>12g} {ratio(*medians):>8} {_of_rounds(their, our):>14}"
+            f"  {better(our_name) or '-'}"
+        )
+    for side, runs in zip(sides, (theirs, ours), strict=True):
+        lines += ["", f"Calibration before {side}: {calibration_line(runs)}."]
+    return lines
 
 
-def _median(results: list[Figures], name: str) -> float:
-    return statistics.median(float(result[name]) for result in results)
+def in_words(rounds: int) -> str:
+    """How the figures of a table came about."""
+    return f"Medians of {rounds} runs each, in turn." if rounds > 1 else "One run each, in turn."
+
+
+def ratio(their: float, our: float) -> str:
+    """Of ours to theirs; "-" when theirs is 0."""
+    return f"{our / their:.2f}" if their else "-"
+
+
+def _of_rounds(their: Sequence[float], our: Sequence[float]) -> str:
+    ratios = [after / before for before, after in zip(their, our, strict=True) if before]
+    return f"{min(ratios):.2f} to {max(ratios):.2f}" if len(ratios) > 1 else "-"
+
+
+def _values(runs: Sequence[Run], name: str) -> list[float]:
+    return [float(run.figures[name]) for run in runs]

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from raftsched_client import RaftschedError
 
-from bench.measure import Figures
+from bench.calibration import Run
 from bench.registry import Row
 
 OUT_OF_TIME = "Not measured: the time was over."
@@ -17,7 +17,7 @@ class Measured:
     """What is known of one table."""
 
     row: Row
-    results: list[Figures] = field(default_factory=list)
+    results: list[Run] = field(default_factory=list)
     took_s: float = 0.0
     """The longest run."""
     note: str = NOT_YET
@@ -25,7 +25,7 @@ class Measured:
 
 
 def measure_everything(
-    rows: Sequence[Row], within_s: float, now_s: Callable[[], float], run: Callable[[Row], Figures]
+    rows: Sequence[Row], within_s: float, now_s: Callable[[], float], run: Callable[[Row], Run]
 ) -> Iterator[list[Measured]]:
     """Run what fits into ``within_s``; yields all tables, as far as they are known, after each run.
 
@@ -47,7 +47,7 @@ def measure_everything(
             yield tables
 
 
-def _run(table: Measured, run: Callable[[Row], Figures]) -> str:
+def _run(table: Measured, run: Callable[[Row], Run]) -> str:
     try:
         table.results.append(run(table.row))
     except (SystemExit, RaftschedError) as failure:

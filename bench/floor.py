@@ -1,13 +1,13 @@
 """What this machine can do at best: the disk, LMDB and gRPC by themselves, without anything of ours."""
 
 import asyncio
-import os
 import tempfile
 from pathlib import Path
 
 import grpc
 import lmdb
 
+from bench.calibration import timed_syncs
 from bench.measure import Figures, Stopwatch
 
 _RECORD = b"x" * 200
@@ -18,21 +18,11 @@ def floor(*, syncs: int = 500, puts: int = 100_000, calls: int = 3_000) -> Figur
     """Per second: appends with fdatasync, LMDB commits and puts, and gRPC echo calls one by one and 64 in flight."""
     with tempfile.TemporaryDirectory(prefix="raftsched-floor-") as directory:
         figures: Figures = {
-            "fdatasync_per_s": round(_syncs(Path(directory) / "file", syncs)),
+            "fdatasync_per_s": round(syncs / sum(timed_syncs(Path(directory) / "file", syncs, _RECORD))),
             "lmdb_commits_per_s": round(_commits(Path(directory) / "commits", syncs, 1)),
             "lmdb_puts_per_s": round(_commits(Path(directory) / "puts", puts // 500, 500)),
         }
     return figures | asyncio.run(_echoes(calls))
-
-
-def _syncs(path: Path, count: int) -> float:
-    fd = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
-    watch = Stopwatch()
-    for _ in range(count):
-        os.write(fd, _RECORD)
-        os.fdatasync(fd)
-    os.close(fd)
-    return count / watch.seconds
 
 
 def _commits(path: Path, commits: int, puts: int) -> float:

@@ -16,15 +16,24 @@ from functools import partial
 from pathlib import Path
 
 from raftsched_client import Client, ExecutionState, RaftschedError, TaskState, task
+from raftsched_proto.internal.v1 import command_pb2 as pb
+from raftsched_proto.internal.v1.attempt_pb2 import AttemptResult
 
 from bench.cluster import Cluster
 from bench.herd import herd
 from bench.measure import Figures, Stopwatch, usage
-from raftsched.core import ids
-from raftsched.core.model import SECOND_US
-from raftsched.core.model import ExecutionState as State
-from raftsched.core.rows import ExecutionRow, LedgerRow, due_key, due_value, encode_cursor, failure_key, ledger_key
-from raftsched.internal.v1 import command_pb2 as pb
+from raftsched.core.state import ids
+from raftsched.core.state.model import SECOND_US
+from raftsched.core.state.model import ExecutionState as State
+from raftsched.core.state.rows import (
+    ExecutionRow,
+    LedgerRow,
+    due_key,
+    due_value,
+    encode_cursor,
+    failure_key,
+    ledger_key,
+)
 from raftsched.ports import Table
 from raftsched.store.lmdb_store import LmdbStore
 
@@ -128,7 +137,7 @@ def _is_complete(client: Client, executions: int) -> bool:
 @contextmanager
 def _node(directory: Path, port: int) -> Iterator[Client]:
     """A cluster of one, with what is in the directory."""
-    where = ["--id", "n1", "--listen", f"127.0.0.1:{port}", "--data-dir", str(directory)]
+    where = ["--id", "n1", "--listen", f"127.0.0.1:{port}", "--data-dir", str(directory), "--found"]
     with (directory / "log").open("ab") as log:
         process = subprocess.Popen([sys.executable, "-m", "raftsched.cli.main", "node", *where], stdout=log, stderr=log)
     try:
@@ -196,11 +205,13 @@ def _put_execution(store: LmdbStore, number: int, task_number: int, nominal_us: 
         fencing_token=number + 1,
         executor_id=f"n{number % 3 + 1}-0123abcd",
         fire_us=nominal_us + 1_000,
-        start_us=start_us,
-        end_us=start_us + number % 30 * SECOND_US + 12_345,
-        exit_code=1 if failed else 0,
-        error=f"connection refused by 10.0.{number % 256}.7:80" if failed else "",
-        output_tail=f"{words} {'needle' if number % 100_003 == 0 else ''} line {number}\n".encode(),
+        result=AttemptResult(
+            start_us=start_us,
+            end_us=start_us + number % 30 * SECOND_US + 12_345,
+            exit_code=1 if failed else 0,
+            error=f"connection refused by 10.0.{number % 256}.7:80" if failed else "",
+            output_tail=f"{words} {'needle' if number % 100_003 == 0 else ''} line {number}\n".encode(),
+        ),
         leader_id="n1",
         term=1,
     )

@@ -8,7 +8,21 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from bench import elections, failover, floor, herd, history, reads, register, scale, snapshot, soak, steady, takeover
+from bench import (
+    elections,
+    failover,
+    floor,
+    herd,
+    history,
+    indexing,
+    reads,
+    register,
+    scale,
+    snapshot,
+    soak,
+    steady,
+    takeover,
+)
 from bench.measure import Figures
 
 
@@ -46,6 +60,7 @@ WORKLOADS: dict[str, Workload] = {
     "soak": Workload(soak.soak, variables=soak.KEEPS),
     "reads": Workload(reads.reads),
     "history": Workload(history.history, needs_cluster=False),
+    "indexing": Workload(indexing.indexing, needs_cluster=False),
     "floor": Workload(floor.floor, needs_cluster=False),
 }
 

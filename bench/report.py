@@ -4,15 +4,17 @@ import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
+from bench.calibration import Run, calibration_line
 from bench.everything import Measured
-from bench.measure import Figures, machine
+from bench.measure import machine
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "benchmarks.md"
 _BEGIN, _END = "<!-- written by scripts/bench all -->", "<!-- end -->"
 
 
-def print_table(results: Sequence[Figures]) -> None:
-    """The median, lowest and highest of each figure."""
+def print_table(runs: Sequence[Run]) -> None:
+    """The median, lowest and highest of each figure, and what the machine could do before the runs."""
+    results = [run.figures for run in runs]
     print(f"\n{'figure':42} {'median':>12} {'lowest':>12} {'highest':>12}")
     for key, first in results[0].items():
         if isinstance(first, str):
@@ -20,6 +22,7 @@ def print_table(results: Sequence[Figures]) -> None:
             continue
         values = [float(result[key]) for result in results]
         print(f"{key:42} {statistics.median(values):>12g} {min(values):>12g} {max(values):>12g}")
+    print(f"\nCalibration: {calibration_line(runs)}.")
 
 
 def write_document(tables: Sequence[Measured], about: str) -> None:
@@ -35,7 +38,7 @@ def write_document(tables: Sequence[Measured], about: str) -> None:
 
 
 def _section(table: Measured) -> str:
-    name, options, results = table.row.name, table.row.options, table.results
+    name, options, results = table.row.name, table.row.options, [run.figures for run in table.results]
     flags = "".join(f" --{key.replace('_', '-')} {value}" for key, value in options.items())
     title = f"### `scripts/bench {name}{flags}`"
     if not results:
@@ -47,4 +50,4 @@ def _section(table: Measured) -> str:
         values = [float(result[key]) for result in results]
         lines.append(f"| {key.replace('_', ' ')} | {statistics.median(values):g} | {min(values):g} | {max(values):g} |")
     missing = f" of {table.row.runs}. {table.note}" if table.note and len(results) < table.row.runs else "."
-    return "\n".join([*lines, "", f"Runs: {len(results)}{missing}"])
+    return "\n".join([*lines, "", f"Runs: {len(results)}{missing} Calibration: {calibration_line(table.results)}."])

@@ -3,7 +3,7 @@
 import time
 from datetime import UTC, datetime, timedelta
 
-from raftsched_client.v1 import task_pb2
+from raftsched_proto.v1 import task_pb2
 
 from bench.cluster import Cluster
 from bench.measure import Figures, Stopwatch, usage, wait_for_indexes

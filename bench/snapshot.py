@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 from raftsched_client import Client, RaftschedError
-from raftsched_client.v1 import cluster_pb2
+from raftsched_proto.v1 import cluster_pb2
 
 from bench.cluster import Cluster
 from bench.measure import Figures, Stopwatch, quantile

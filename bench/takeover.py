@@ -7,7 +7,7 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 
 from raftsched_client import Client
-from raftsched_client.v1 import execution_pb2
+from raftsched_proto.v1 import execution_pb2
 
 from bench.cluster import Cluster
 from bench.measure import Figures, quantile
@@ -32,7 +32,9 @@ def takeover(cluster: Cluster, *, tasks: int = 500, kill_runs: int = 10, action:
             (new_task(f"takeover-{n:04}", action, every=every, anchor=at, start=began) for n, at in enumerate(firsts)),
         )
         time.sleep(_SETTLE_S)
-        first_starts_ms = sorted(_kill(cluster, client) for _ in range(kill_runs))
+        kills = [_kill(cluster, client) for _ in range(kill_runs)]
+        first_starts_ms = sorted(first_start_ms for first_start_ms, _ in kills)
+        armed_late_ms = sorted(late_ms for _, late in kills for late_ms in late)
         decided = Counter(
             (each.task, each.nominal_time.ToMicroseconds())
             for each in client.list_executions(start=began, end=datetime.now(UTC) - every)
@@ -43,13 +45,18 @@ def takeover(cluster: Cluster, *, tasks: int = 500, kill_runs: int = 10, action:
         "kill_to_first_start_median_ms": round(quantile(first_starts_ms, 0.5)),
         "kill_to_first_start_lowest_ms": round(first_starts_ms[0]),
         "kill_to_first_start_highest_ms": round(first_starts_ms[-1]),
+        "armed_when_the_leader_died": len(armed_late_ms),
+        "their_start_delay_p99_ms": round(quantile(armed_late_ms, 0.99), 1) if armed_late_ms else None,
+        "their_start_delay_max_ms": round(armed_late_ms[-1], 1) if armed_late_ms else None,
         "executions": sum(decided.values()),
         "nominal_times_started_twice": sum(count > 1 for count in decided.values()),
     }
 
 
-def _kill(cluster: Cluster, client: Client) -> float:
-    """From the signal to the first start that another term decided, in milliseconds."""
+def _kill(cluster: Cluster, client: Client) -> tuple[float, list[float]]:
+    """From the signal to the first start that another term decided, and how late what the one before had armed for
+    later started on executors that live, all in milliseconds.
+    """
     cluster.wait_ready(_WITHIN_S)
     leader = cluster.leader_number()
     term = max(node.term for node in client.get_status().nodes)
@@ -59,7 +66,20 @@ def _kill(cluster: Cluster, client: Client) -> float:
     cluster.wait_ready(_WITHIN_S)
     time.sleep(_SETTLE_S)
     # What the outage made late has nominal times from before the signal on.
-    executions = client.list_executions(start=killed - timedelta(seconds=2), end=datetime.now(UTC))
-    begun = (each for each in executions if each.term > term and each.HasField("start_time"))
-    starts_us = [each.start_time.ToMicroseconds() for each in begun]
-    return min(starts_us) / 1000 - killed.timestamp() * 1000
+    executions = list(client.list_executions(start=killed - timedelta(seconds=2), end=datetime.now(UTC)))
+    starts_us = [_start_us(each) for each in executions if each.term > term and each.HasField("start_time")]
+    armed = [
+        each
+        for each in executions
+        if each.term == term
+        and each.nominal_time.ToDatetime(UTC) > killed
+        and each.attempt == 1
+        and not each.executor_id.startswith(f"n{leader}-")
+        and each.HasField("start_time")
+    ]
+    late_ms = [(_start_us(each) - each.nominal_time.ToMicroseconds()) / 1000 for each in armed]
+    return min(starts_us) / 1000 - killed.timestamp() * 1000, late_ms
+
+
+def _start_us(execution: execution_pb2.Execution) -> int:
+    return execution.start_time.ToMicroseconds()

@@ -5,10 +5,11 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 
 from raftsched_client import Client, task
-from raftsched_client.v1 import execution_pb2, task_pb2
+from raftsched_proto.v1 import execution_pb2, task_pb2
 
 FAR = datetime(2100, 1, 1, tzinfo=UTC)
 _OPEN_STATES = (
+    execution_pb2.EXECUTION_STATE_ARMED,
     execution_pb2.EXECUTION_STATE_PENDING,
     execution_pb2.EXECUTION_STATE_ASSIGNED,
     execution_pb2.EXECUTION_STATE_RUNNING,

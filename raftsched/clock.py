@@ -4,6 +4,9 @@ import random
 import secrets
 import time
 
+_UNSTEPPING = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+"""Linux's CLOCK_MONOTONIC stands still in a suspended machine: time since the last look would count for nothing."""
+
 
 class SystemClock:
     """Time and chance from the operating system."""
@@ -13,8 +16,8 @@ class SystemClock:
         return time.time_ns() // 1000
 
     def monotonic(self) -> float:
-        """Seconds since some fixed point."""
-        return time.monotonic()
+        """Seconds since some fixed point, those that the machine was suspended for included where it can tell."""
+        return time.clock_gettime(_UNSTEPPING)
 
     def uniform(self, low: float, high: float) -> float:
         """A random number in [low, high)."""

@@ -4,15 +4,28 @@ They come from a TOML file, from ``RAFTSCHED_*`` variables and from flags; a lat
 sets ``data_dir``, ``RAFTSCHED_RAFT__HEARTBEAT_MS`` sets ``heartbeat_ms`` in the section ``raft``.
 """
 
-import json
 import os
+import re
 import socket
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from raftsched.config_problems import ID_PATTERN, SOCKET_PATTERN, Origins, told
+from raftsched.hosts import MalformedHost, parse_pattern
+from raftsched.toml_text import TomlError, decode, line_of_key, parse, written, written_key
 
 ENV_PREFIX = "RAFTSCHED_"
 HTTP_PORT_OFFSET = 1_000
@@ -47,7 +60,11 @@ def _pairs(value: object) -> object:
         for part in value:
             if not isinstance(part, str) or "=" not in part:
                 raise ValueError(f"{part!r} is not of the form name=value")
-        return dict(part.strip().split("=", 1) for part in value)
+        pairs = [part.strip().split("=", 1) for part in value]
+        names = [name for name, _ in pairs]
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise ValueError(f"{twice[0]!r} is there twice")
+        return dict(pairs)
     return value
 
 
@@ -55,15 +72,32 @@ def _strings(value: object) -> object:
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
+_ALL_ADDRESSES = {"0.0.0.0", "[::]", "::", "*"}  # noqa: S104  # compared with, not bound to
+
+
 def _address(value: object) -> object:
     host, colon, port = str(value).rpartition(":")
-    if not colon or not host or not port.isdigit() or not 0 < int(port) < 65536:
-        raise ValueError(f"{value!r} is not of the form host:port with a port from 1 to 65535")
+    if not colon or not host or not (port.isascii() and port.isdigit()) or not 0 < int(port[:6]) < 65536:
+        raise ValueError("must be of the form host:port with a port from 1 to 65535")
     return value
 
 
 def _http_address(value: object) -> object:
     return value if value in ("", "off") else _address(value)
+
+
+def _directory(value: object) -> object:
+    if value == "":
+        raise ValueError("must name a directory")
+    return value
+
+
+def _headers(value: dict[str, str]) -> dict[str, str]:
+    # Libraries of the sinks encode other texts in ways of their own, or fail with each request.
+    for name, text in value.items():
+        if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) or not re.fullmatch(r"[!-~]([ -~]*[!-~])?|", text):
+            raise ValueError(f"the header {name!r} must be of printable ASCII, without blanks at its ends")
+    return value
 
 
 def _callable(value: str) -> str:
@@ -73,15 +107,32 @@ def _callable(value: str) -> str:
     return value
 
 
+def _host_pattern(value: str) -> str:
+    try:
+        return parse_pattern(value)
+    except MalformedHost:
+        raise ValueError('write a name without a port, an IP address, *.domain, or "*"') from None
+
+
 Address = Annotated[str, BeforeValidator(_address)]
 HttpAddress = Annotated[str, BeforeValidator(_http_address)]
-Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
+Id = Annotated[str, Field(pattern=ID_PATTERN)]
 Callable = Annotated[str, AfterValidator(_callable)]
+HostPattern = Annotated[str, AfterValidator(_host_pattern)]
+Directory = Annotated[Path, BeforeValidator(_directory)]
 Labels = Annotated[dict[str, str], BeforeValidator(_pairs), Field(max_length=32)]
 
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_for_a_number(cls, value: object, info: ValidationInfo) -> object:
+        # Pydantic takes true for 1.
+        if isinstance(value, bool) and cls.model_fields[info.field_name or ""].annotation in (int, float):
+            raise ValueError("must be a number")
+        return value
 
 
 class LogConfig(_Section):
@@ -111,9 +162,10 @@ class SchedulerConfig(_Section):
     """What the leader does, and how long records are kept."""
 
     lease_ms: int = Field(5_000, ge=500, le=600_000)
-    keep_executions_hours: float = Field(7 * 24, ge=0.1, le=10 * 365 * 24)
+    decide_ahead_ms: int = Field(1_000, ge=0, le=4_000)
+    keep_executions_hours: float = Field(7 * 24, ge=0.1, le=10 * 365 * 24, allow_inf_nan=False)
     keep_executions_count: int = Field(1_000_000, ge=1_000)
-    keep_ledger_hours: float = Field(30 * 24, ge=0.1, le=10 * 365 * 24)
+    keep_ledger_hours: float = Field(30 * 24, ge=0.1, le=10 * 365 * 24, allow_inf_nan=False)
 
 
 class StateCheckConfig(_Section):
@@ -131,7 +183,7 @@ class SinkConfig(_Section):
     kind: Literal["jsonl", "elasticsearch", "otlp"]
     target: str = Field(min_length=1, max_length=1_000)
     """jsonl: a file, or "-" for standard output. elasticsearch: URL of the server. otlp: URL that takes logs."""
-    headers: Annotated[dict[str, str], BeforeValidator(_pairs)] = Field(default_factory=dict)
+    headers: Annotated[dict[str, str], BeforeValidator(_pairs), AfterValidator(_headers)] = Field(default_factory=dict)
     """Sent with each request, such as authorization."""
     index: str = "raftsched"
     """elasticsearch: the index or data stream that is written to."""
@@ -183,7 +235,7 @@ class ExecutorConfig(_Section):
     """Attempts at once of actions that hold no slot, such as AWS Lambda."""
     secrets_dir: str = ""
     """Directory of files, each with the value of the secret that it is named for. Left out: none."""
-    container_socket: str = Field("", pattern=r"^((unix|tcp)://.+)?$")
+    container_socket: str = Field("", pattern=SOCKET_PATTERN)
     """Where the Docker API is served, such as unix:///run/docker.sock. Left out: as DOCKER_HOST says."""
 
 
@@ -198,8 +250,14 @@ class NodeConfig(_Section):
     """REST API and web interface. Left out: the host of ``listen`` and its port + 1000. "off": none."""
     http_origins: Annotated[list[str], BeforeValidator(_strings)] = Field(default_factory=list)
     """Other origins, such as https://ops.example.org, whose pages may use the REST API."""
-    data_dir: Path
+    http_hosts: Annotated[list[HostPattern], BeforeValidator(_strings)] = Field(default_factory=list)
+    """Other names under which it is served, such as raftsched.example.org or *.example.org; "*": any."""
+    data_dir: Directory
     cluster_id: Id = "raftsched"
+    found: bool = False
+    """Found a cluster if the data directory is empty, and so are those of all other nodes. It may stay set."""
+    hold_cluster_version: int = Field(0, ge=0, le=1_000)
+    """The cluster version is not raised above this; 0: it is raised when all members know a newer one."""
     max_data_gib: int = Field(64, ge=1, le=16_384)
     log: LogConfig = LogConfig()
     raft: RaftConfig = RaftConfig()
@@ -238,12 +296,24 @@ class NodeConfig(_Section):
             raise ValueError(f"a cluster has 1, 3, 5 or 7 nodes, not {len(self.peers)}")
         return self
 
+    def http_address(self) -> str:
+        """host:port at which others reach the REST API and web interface; "" when this node serves none.
+
+        A node that listens at all addresses is reached at the host of its own address among the peers.
+        """
+        if self.http_listen == "off":
+            return ""
+        host, _, port = self.http_listen.rpartition(":")
+        if host in _ALL_ADDRESSES:
+            host = self.peers[self.id].rpartition(":")[0]
+        return f"{host}:{port}"
+
 
 class ExecutorProcessConfig(_Section):
     """A process that runs attempts and votes in no cluster."""
 
     join: Annotated[list[Address], BeforeValidator(_strings), Field(min_length=1)]
-    data_dir: Path
+    data_dir: Directory
     name: Id = Field(default_factory=lambda: socket.gethostname().partition(".")[0] or "executor")
     """Its id is this and a random part, made at the first start and kept in the data directory."""
     log: LogConfig = LogConfig()
@@ -279,27 +349,49 @@ def load(
 
     ``flags`` are those that were given, by name with underscores. Raises ConfigError.
     """
-    values: dict[str, Any] = _read_file(file)
+    values, text = _read_file(file)
+    origins: dict[tuple[str, ...], str] = {}
     for name, value in (env or {}).items():
         if name.startswith(ENV_PREFIX) and name not in _OTHER_VARIABLES and not name.startswith(_SECRET_PREFIX):
-            _set(values, tuple(name.removeprefix(ENV_PREFIX).lower().split("__")), value)
+            path = tuple(name.removeprefix(ENV_PREFIX).lower().split("__"))
+            _set(values, path, value)
+            origins[path] = name
     for name, flag in (flags or {}).items():
-        _set(values, _FLAG_PATHS.get(name, (name,)), flag)
+        path = _FLAG_PATHS.get(name, (name,))
+        _set(values, path, flag)
+        origins[path] = f"--{name.replace('_', '-')}"
     try:
         return _KINDS[kind].model_validate(values)
     except ValidationError as error:
-        raise ConfigError(_explain(error)) from None
+        raise ConfigError(told(error, _places(error, file, text, origins))) from None
 
 
-def _read_file(file: Path | None) -> dict[str, Any]:
+def _read_file(file: Path | None) -> tuple[dict[str, Any], str]:
+    """What it says, and its text."""
     if file is None:
-        return {}
+        return {}, ""
     try:
-        return tomllib.loads(file.read_text())
+        text = decode(file.read_bytes())
+        return parse(text), text
     except OSError as error:
         raise ConfigError(f"cannot read the configuration file {file}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"the configuration file {file} is not TOML: {error}") from None
+    except TomlError as error:
+        raise ConfigError(f"the configuration file is not TOML: {file}:{error.line}: {error}") from None
+
+
+def _places(error: ValidationError, file: Path | None, text: str, origins: Mapping[tuple[str, ...], str]) -> Origins:
+    """Where each value that is refused comes from: of the file, the line."""
+    found = dict(origins)
+    for problem in error.errors(include_url=False):
+        path = tuple(problem["loc"])
+        names = tuple(map(str, path))
+        if not text or any(names[:length] in origins for length in range(1, len(path) + 1)):
+            continue
+        for length in range(len(path), 0, -1):
+            if line := line_of_key(text, path[:length]):
+                found[names[:length]] = f"{file}:{line}"
+                break
+    return found
 
 
 def _set(values: dict[str, Any], path: tuple[str, ...], value: object) -> None:
@@ -311,38 +403,11 @@ def _set(values: dict[str, Any], path: tuple[str, ...], value: object) -> None:
     values[path[-1]] = value
 
 
-def _explain(error: ValidationError) -> str:
-    lines = ["the configuration cannot be used:"]
-    for problem in error.errors(include_url=False):
-        key = ".".join(str(part) for part in problem["loc"]) or "configuration"
-        message = problem["msg"].removeprefix("Value error, ")
-        if problem["type"] == "extra_forbidden":
-            message = "there is no such key; `--print-config` shows all of them"
-        elif problem["type"] == "missing":
-            message = "is required"
-        else:
-            message = f"{message} (it is {problem['input']!r})" if problem["loc"] else message
-        lines.append(f"  {key}: {message}")
-    return "\n".join(lines)
-
-
 def render(config: NodeConfig | ExecutorProcessConfig) -> str:
     """The settings as the TOML file that would give them."""
     values = config.model_dump(mode="json")
     sections = {key: value for key, value in values.items() if isinstance(value, dict)}
-    lines = [f"{key} = {json.dumps(value)}" for key, value in values.items() if key not in sections]
+    lines = [f"{key} = {written(value)}" for key, value in values.items() if key not in sections]
     for name, section in sections.items():
-        nested = {key: value for key, value in section.items() if isinstance(value, dict)}
-        lines += ["", f"[{name}]"]
-        lines += [f"{json.dumps(k)[1:-1]} = {json.dumps(v)}" for k, v in section.items() if k not in nested]
-        for key, table in nested.items():
-            lines.append(f"{key} = {_inline(table)}")
+        lines += ["", f"[{name}]", *(f"{written_key(key)} = {written(value)}" for key, value in section.items())]
     return "\n".join(lines) + "\n"
-
-
-def _inline(value: object) -> str:
-    """A TOML value on one line."""
-    if not isinstance(value, dict):
-        return json.dumps(value)
-    inner = ", ".join(f"{json.dumps(key)} = {_inline(item)}" for key, item in value.items())
-    return f"{{ {inner} }}" if inner else "{}"

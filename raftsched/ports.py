@@ -3,10 +3,10 @@
 Each protocol has a real implementation and a twin for tests; both pass one conformance suite.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, IntEnum
 from typing import Protocol
 
@@ -18,13 +18,55 @@ class Clock(Protocol):
         """Wall clock, in microseconds since the Unix epoch. May step."""
 
     def monotonic(self) -> float:
-        """Seconds on a clock that never goes back."""
+        """Seconds on a clock that never goes back nor steps, and goes on while the machine is suspended."""
 
     def uniform(self, low: float, high: float) -> float:
         """A random number in [low, high)."""
 
     def token(self) -> str:
         """128 random bits as 32 hexadecimal digits."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClockStatus:
+    """What a node knows of the time that a majority of the voters agrees on."""
+
+    known: bool
+    """Whether a majority has agreed since the node was started."""
+    certain: bool
+    """Whether nominal times may be decided by it."""
+    offset_us: int
+    """How far the node's own wall clock is ahead of it; negative: behind."""
+    error_us: int
+    """How far off the agreed time may be if at most a minority of the clocks is wrong."""
+    agreeing: tuple[str, ...]
+    """Ids of the nodes whose clocks agree now; empty: no majority does."""
+    problem: str
+    """What is wrong, and what to do; "" when nothing is."""
+
+
+class AgreedClock(Clock, Protocol):
+    """A clock whose ``now_us`` no single wall clock can move. See ``consensus/cluster_time.py``."""
+
+    stepped_at_s: float
+    """When it jumped last, or was first known, by ``monotonic``."""
+
+    @property
+    def known(self) -> bool:
+        """Whether there is an agreed time at all; until then ``now_us`` is a guess."""
+
+    @property
+    def certain(self) -> bool:
+        """Whether nominal times may be decided by it."""
+
+    def better_placed(self) -> tuple[str, ...]:
+        """While this node's own clock is not of the majority: the other voters whose clock is."""
+
+    def confirm(self) -> bool:
+        """Take the wall clock of this machine as it is, if it is the only voter of its cluster; else False."""
+
+    def status(self) -> ClockStatus:
+        """What this node knows of time."""
 
 
 class Table(Enum):
@@ -47,6 +89,8 @@ class Table(Enum):
     """next nominal time (8 bytes, big-endian) + name -> uid and generation (8 bytes each, big-endian)"""
     EXECUTIONS = "executions"
     """execution id (16 bytes) -> ExecutionRow"""
+    ATTEMPTS = "attempts"
+    """execution id (16 bytes) + attempt (4 bytes, big-endian) of one that another followed -> AttemptRow"""
     PENDING = "pending"
     """execution id of a pending execution of priority 0 that an executor may be given -> empty"""
     RANKED = "ranked"
@@ -191,11 +235,18 @@ class StoreFailed(Exception):
 
 
 class StoreRefused(Exception):
-    """The data directory is corrupt, in use, of a newer format, or not one of ours; nothing was changed."""
+    """The data directory is corrupt, in use, or not one of ours; nothing was changed."""
+
+
+class NodeOutdated(Exception):
+    """What this node is to read is of a newer version than it knows: the log, a snapshot or the data directory.
+
+    Nothing of it was taken. The node must stop, and be upgraded; the message says so.
+    """
 
 
 class Role(IntEnum):
-    """What a node is in its Raft group; the numbers are those of ``raftsched.v1.NodeRole``."""
+    """What a node is in its shard; the numbers are those of ``raftsched.v1.NodeRole``."""
 
     LEADER = 1
     FOLLOWER = 2
@@ -217,11 +268,30 @@ class Fate(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """One voting member of the group."""
+    """One node of the cluster."""
 
     id: str
     address: str
     """host:port of its gRPC service."""
+    incarnation: str = ""
+    """The data directory that counts as its own; "" where it is not known or does not matter."""
+
+
+class MemberList(Protocol):
+    """The nodes of the cluster: the members in force, and those that are to be taken in. They change while it runs."""
+
+    @property
+    def current(self) -> tuple[Peer, ...]:
+        """All of them, this node included, in the order of their ids; without incarnations."""
+
+    def address(self, node_id: str) -> str:
+        """host:port of its gRPC service; "" when it is none of them, as "" is."""
+
+    def others(self, node_id: str) -> tuple[Peer, ...]:
+        """All but this one."""
+
+    def subscribe(self, callback: Callable[[], None]) -> None:
+        """Call back after every change from now on, when ``current`` is the new one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,8 +307,8 @@ class PeerLink:
 
 
 @dataclass(frozen=True, slots=True)
-class GroupStatus:
-    """What one node knows of its Raft group."""
+class ShardStatus:
+    """What one node knows of its shard."""
 
     role: Role
     term: int
@@ -253,10 +323,18 @@ class GroupStatus:
     """Ids of the nodes that elect and commit, in the membership that is in force on this node."""
     learners: tuple[str, ...] = ()
     """Ids of the nodes that get entries and do not count."""
+    cluster_identity: str = ""
+    """Drawn when the cluster was founded, 32 hexadecimal digits; "" while this node belongs to none."""
+    votes: bool = True
+    """Whether this node elects and commits, by the membership that is in force on it."""
+    has_state: bool = True
+    """Whether this node has had all that was committed when it came to its leader."""
+    newest_versions: Mapping[str, int] = field(default_factory=dict)
+    """The newest cluster version that a node knows, by its id: of this node and of those that are connected."""
 
 
 class Log(Protocol):
-    """The replicated log of one Raft group, as the scheduler and the API see it. All calls return at once.
+    """The replicated log of one shard, as the scheduler and the API see it. All calls return at once.
 
     Callbacks run after the commit that makes their news durable, never inside the call that was given them.
     """
@@ -270,5 +348,5 @@ class Log(Protocol):
     def transfer_leadership(self, peer_id: str, done: Callable[[str], None]) -> None:
         """Hand over to a peer that has caught up; "" picks one. Called back with "" or the reason why it failed."""
 
-    def status(self) -> GroupStatus:
+    def status(self) -> ShardStatus:
         """The state of this node."""

@@ -1,9 +1,24 @@
-"""How the tests are spread over workers."""
+"""How the tests are spread over workers, and how those that draw examples do it.
 
+The time that an example takes is no test, and a failure prints what replays it. RAFTSCHED_EXAMPLES=5000 looks at more
+examples per test.
+"""
+
+import os
+import signal
 from typing import Any
 
 import pytest
+from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling
+
+settings.register_profile(
+    "raftsched", deadline=None, print_blob=True, max_examples=int(os.environ.get("RAFTSCHED_EXAMPLES", "100"))
+)
+settings.load_profile("raftsched")
+
+# A shell that starts the tests in the background has them ignore it, and with them the programs that they interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ONE_NODE_TESTS = tuple(
     f"tests/integration/test_{name}" for name in ("rest.py", "rest_hostile.py", "rest_schema.py", "executor_")

@@ -1,33 +1,25 @@
 """Client library of raftsched.
 
 from datetime import timedelta
-from raftsched_client import Client, task
+from raftsched_client import (Client, task)
 
 with Client("127.0.0.1:7101,127.0.0.1:7102,127.0.0.1:7103") as client:
     client.create_task(task("tidy", cron="30 2 * * *", zone="Europe/Berlin", command=["/usr/bin/tidy"]))
 """
 
-from raftsched_client._gather import TaskGatherer
-from raftsched_client.async_client import AsyncClient
-from raftsched_client.errors import (
-    AlreadyExistsError,
-    Applied,
-    ConflictError,
-    DeadlineExceededError,
-    InvalidArgumentError,
-    NotFoundError,
-    RaftschedError,
-    ResourceExhaustedError,
-    UnavailableError,
+from raftsched_proto.v1.calendar_pb2 import Calendar
+from raftsched_proto.v1.cluster_pb2 import ClockStatus, CursorRepair, ExecutorStatus, GetStatusResponse, NodeStatus
+from raftsched_proto.v1.execution_pb2 import (
+    Attempt,
+    Execution,
+    ExecutionState,
+    GetOutputResponse,
+    LedgerEntry,
+    WaitingExecutions,
+    WaitingReason,
 )
-from raftsched_client.sync_client import Client
-from raftsched_client.tasks import action, notifications, retry_policy, schedule, task
-from raftsched_client.times import Timeout, to_datetime, to_duration, to_timedelta, to_timestamp
-from raftsched_client.v1.calendar_pb2 import Calendar
-from raftsched_client.v1.cluster_pb2 import ExecutorStatus, GetStatusResponse, NodeStatus
-from raftsched_client.v1.execution_pb2 import Attempt, Execution, ExecutionState, GetOutputResponse, LedgerEntry
-from raftsched_client.v1.group_pb2 import Group
-from raftsched_client.v1.history_pb2 import (
+from raftsched_proto.v1.group_pb2 import Group
+from raftsched_proto.v1.history_pb2 import (
     CountLogsResponse,
     DayCount,
     GetHistoryStatusResponse,
@@ -37,9 +29,9 @@ from raftsched_client.v1.history_pb2 import (
     TaskChange,
     TaskChangeKind,
 )
-from raftsched_client.v1.notification_pb2 import Notifications, Occasion
-from raftsched_client.v1.policy_pb2 import Delivery, MisfirePolicy, OverlapPolicy, Placement
-from raftsched_client.v1.task_pb2 import (
+from raftsched_proto.v1.notification_pb2 import Notifications, Occasion
+from raftsched_proto.v1.policy_pb2 import Delivery, MisfirePolicy, OverlapPolicy, Placement
+from raftsched_proto.v1.task_pb2 import (
     Action,
     AwsLambdaAction,
     BackfilledTime,
@@ -64,9 +56,28 @@ from raftsched_client.v1.task_pb2 import (
     RruleSchedule,
     Schedule,
     Task,
+    TaskCondition,
     TaskState,
+    TaskWarning,
     UnionSchedule,
 )
+
+from raftsched_client._gather import TaskGatherer
+from raftsched_client.async_client import AsyncClient
+from raftsched_client.errors import (
+    AlreadyExistsError,
+    Applied,
+    ConflictError,
+    DeadlineExceededError,
+    InvalidArgumentError,
+    NotFoundError,
+    RaftschedError,
+    ResourceExhaustedError,
+    UnavailableError,
+)
+from raftsched_client.sync_client import Client
+from raftsched_client.tasks import action, notifications, retry_policy, schedule, task
+from raftsched_client.times import Timeout, to_datetime, to_duration, to_timedelta, to_timestamp
 
 __all__ = [
     "Action",
@@ -81,11 +92,13 @@ __all__ = [
     "ChainCondition",
     "ChainParent",
     "Client",
+    "ClockStatus",
     "CommandAction",
     "ConflictError",
     "ContainerAction",
     "CountLogsResponse",
     "CronSchedule",
+    "CursorRepair",
     "DayCount",
     "DeadlineExceededError",
     "Delivery",
@@ -127,11 +140,15 @@ __all__ = [
     "Task",
     "TaskChange",
     "TaskChangeKind",
+    "TaskCondition",
     "TaskGatherer",
     "TaskState",
+    "TaskWarning",
     "Timeout",
     "UnavailableError",
     "UnionSchedule",
+    "WaitingExecutions",
+    "WaitingReason",
     "action",
     "notifications",
     "retry_policy",

@@ -19,22 +19,6 @@ Metadata: TypeAlias = Iterable[tuple[str, str | bytes]]
 DEFAULT_TIMEOUT_S = 10.0
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 
-CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
-    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
-    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-    ("grpc.keepalive_time_ms", 10_000),
-    ("grpc.keepalive_timeout_ms", 5_000),
-    ("grpc.http2.max_pings_without_data", 0),
-    # A node that comes back is found within a second; gRPC's own default is up to two minutes.
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 1_000),
-    ("grpc.max_reconnect_backoff_ms", 1_000),
-    # This library retries: it knows the request ids and the other nodes.
-    ("grpc.enable_retries", 0),
-    # The nodes are reached directly, whatever the environment says about proxies for the web.
-    ("grpc.enable_http_proxy", 0),
-)
-
 _LEADER_KEY = "raftsched-leader"
 """A node that passed a call on says in the trailing metadata to whom."""
 _ELSEWHERE = (UnavailableError, DeadlineExceededError)
@@ -49,7 +33,9 @@ class BaseClient:
         *,
         timeout: Timeout = DEFAULT_TIMEOUT_S,
         metadata: Callable[[], Metadata] | None = None,
+        on_failed_attempt: Callable[[str, RaftschedError], None] | None = None,
     ) -> None:
+        self._on_failed_attempt = on_failed_attempt
         self._endpoints = Endpoints(endpoints)
         self._timeout_s = to_seconds(timeout)
         self._metadata = metadata
@@ -86,6 +72,8 @@ class BaseClient:
     def _broken(self, endpoint: str, cause: grpc.RpcError) -> RaftschedError:
         """Decode the error and go to another endpoint if that may help."""
         error = decode_rpc_error(cause)
+        if self._on_failed_attempt:
+            self._on_failed_attempt(endpoint, error)
         if isinstance(error, _ELSEWHERE) or error.reason == "NOT_LEADER":
             self._endpoints.leave(endpoint, error.metadata.get("leader_address", ""))
         return error

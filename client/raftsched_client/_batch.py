@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from raftsched_client.v1.task_pb2 import Task
+from raftsched_proto.v1.task_pb2 import Task
 
 MAX_BATCH_TASKS = 10_000
 DEFAULT_BATCH_TASKS = 1_000

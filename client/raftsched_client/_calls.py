@@ -10,10 +10,10 @@ from google.protobuf import empty_pb2
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
+from raftsched_proto.v1 import calendar_pb2, cluster_pb2, execution_pb2, group_pb2, history_pb2, task_pb2
+from raftsched_proto.v1.consistency_pb2 import CONSISTENCY_STALE, CONSISTENCY_UNSPECIFIED, Consistency
 
 from raftsched_client.times import to_duration, to_timestamp
-from raftsched_client.v1 import calendar_pb2, cluster_pb2, execution_pb2, group_pb2, history_pb2, task_pb2
-from raftsched_client.v1.consistency_pb2 import CONSISTENCY_STALE, CONSISTENCY_UNSPECIFIED, Consistency
 
 Req = TypeVar("Req", bound=Message)
 Resp = TypeVar("Resp", bound=Message)
@@ -93,6 +93,9 @@ PREVIEW_SCHEDULE = _method(
 GET_EXECUTION = _method(
     "ExecutionService", "GetExecution", execution_pb2.GetExecutionRequest, execution_pb2.GetExecutionResponse
 )
+LIST_ATTEMPTS = _method(
+    "ExecutionService", "ListAttempts", execution_pb2.ListAttemptsRequest, execution_pb2.ListAttemptsResponse
+)
 LIST_EXECUTIONS = _method(
     "ExecutionService", "ListExecutions", execution_pb2.ListExecutionsRequest, execution_pb2.ListExecutionsResponse
 )
@@ -105,6 +108,9 @@ CANCEL_EXECUTION = _method(
 )
 LIST_LEDGER = _method(
     "ExecutionService", "ListLedger", execution_pb2.ListLedgerRequest, execution_pb2.ListLedgerResponse
+)
+LIST_LEDGERS = _method(
+    "ExecutionService", "ListLedgers", execution_pb2.ListLedgersRequest, execution_pb2.ListLedgersResponse
 )
 SEARCH_LOGS = _method("HistoryService", "SearchLogs", history_pb2.SearchLogsRequest, history_pb2.SearchLogsResponse)
 COUNT_LOGS = _method("HistoryService", "CountLogs", history_pb2.CountLogsRequest, history_pb2.CountLogsResponse)
@@ -119,6 +125,12 @@ GET_HISTORY_STATUS = _method(
     "HistoryService", "GetHistoryStatus", history_pb2.GetHistoryStatusRequest, history_pb2.GetHistoryStatusResponse
 )
 GET_STATUS = _method("ClusterService", "GetStatus", cluster_pb2.GetStatusRequest, cluster_pb2.GetStatusResponse)
+CONFIRM_CLOCK = _method(
+    "ClusterService", "ConfirmClock", cluster_pb2.ConfirmClockRequest, cluster_pb2.ConfirmClockResponse
+)
+REPAIR_CURSORS = _method(
+    "ClusterService", "RepairCursors", cluster_pb2.RepairCursorsRequest, cluster_pb2.RepairCursorsResponse
+)
 TRANSFER_LEADERSHIP = _method(
     "ClusterService",
     "TransferLeadership",
@@ -128,10 +140,10 @@ TRANSFER_LEADERSHIP = _method(
 
 
 def create_task(
-    task: task_pb2.Task, request_id: str | None
+    task: task_pb2.Task, request_id: str | None, validate_only: bool = False
 ) -> Call[task_pb2.CreateTaskRequest, task_pb2.CreateTaskResponse, task_pb2.Task]:
     """CreateTask."""
-    request = task_pb2.CreateTaskRequest(task=task, request_id=_id(request_id))
+    request = task_pb2.CreateTaskRequest(task=task, request_id=_id(request_id), validate_only=validate_only)
     return Call(CREATE_TASK, request, lambda response: response.task, True, request.request_id)
 
 
@@ -234,6 +246,8 @@ def list_tasks(
     order_by: str,
     page_size: int,
     stale: bool,
+    condition: task_pb2.TaskCondition.ValueType = task_pb2.TASK_CONDITION_UNSPECIFIED,
+    name_contains: str = "",
 ) -> Paged[task_pb2.ListTasksRequest, task_pb2.ListTasksResponse, task_pb2.Task]:
     """ListTasks."""
 
@@ -247,6 +261,8 @@ def list_tasks(
             labels=labels,
             state=state,
             order_by=order_by,
+            condition=condition,
+            name_contains=name_contains,
             consistency=_consistency(stale),
         )
         return Call(LIST_TASKS, request, lambda response: (list(response.tasks), response.next_page_token))
@@ -336,6 +352,26 @@ def get_execution(
     return Call(GET_EXECUTION, request, lambda response: response.execution)
 
 
+def list_attempts(
+    execution_id: str, page_size: int, stale: bool
+) -> Paged[execution_pb2.ListAttemptsRequest, execution_pb2.ListAttemptsResponse, execution_pb2.Attempt]:
+    """ListAttempts."""
+
+    def page(
+        token: str,
+    ) -> Call[
+        execution_pb2.ListAttemptsRequest,
+        execution_pb2.ListAttemptsResponse,
+        tuple[list[execution_pb2.Attempt], str],
+    ]:
+        request = execution_pb2.ListAttemptsRequest(
+            id=execution_id, page_size=page_size, page_token=token, consistency=_consistency(stale)
+        )
+        return Call(LIST_ATTEMPTS, request, lambda response: (list(response.attempts), response.next_page_token))
+
+    return Paged(page)
+
+
 def list_executions(
     task: str,
     states: Iterable[execution_pb2.ExecutionState.ValueType],
@@ -343,9 +379,10 @@ def list_executions(
     end: datetime | None,
     page_size: int,
     stale: bool,
+    waiting_reasons: Iterable[execution_pb2.WaitingReason.ValueType] = (),
 ) -> Paged[execution_pb2.ListExecutionsRequest, execution_pb2.ListExecutionsResponse, execution_pb2.Execution]:
     """ListExecutions."""
-    states = list(states)
+    states, reasons = list(states), list(waiting_reasons)
     start_time, end_time = _range(start, end)
 
     def page(
@@ -360,6 +397,7 @@ def list_executions(
             page_token=token,
             task=task,
             states=states,
+            waiting_reasons=reasons,
             start_time=start_time,
             end_time=end_time,
             consistency=_consistency(stale),
@@ -399,6 +437,33 @@ def list_ledger(
             consistency=_consistency(stale),
         )
         return Call(LIST_LEDGER, request, lambda response: (list(response.entries), response.next_page_token))
+
+    return Paged(page)
+
+
+def list_ledgers(
+    first_task: str, last_task: str, start: datetime | None, end: datetime | None, page_size: int, stale: bool
+) -> Paged[execution_pb2.ListLedgersRequest, execution_pb2.ListLedgersResponse, execution_pb2.LedgerEntry]:
+    """ListLedgers."""
+    start_time, end_time = _range(start, end)
+
+    def page(
+        token: str,
+    ) -> Call[
+        execution_pb2.ListLedgersRequest,
+        execution_pb2.ListLedgersResponse,
+        tuple[list[execution_pb2.LedgerEntry], str],
+    ]:
+        request = execution_pb2.ListLedgersRequest(
+            page_size=page_size,
+            page_token=token,
+            first_task=first_task,
+            last_task=last_task,
+            start_time=start_time,
+            end_time=end_time,
+            consistency=_consistency(stale),
+        )
+        return Call(LIST_LEDGERS, request, lambda response: (list(response.entries), response.next_page_token))
 
     return Paged(page)
 
@@ -530,6 +595,29 @@ def transfer_leadership(
     """TransferLeadership."""
     request = cluster_pb2.TransferLeadershipRequest(node_id=node_id)
     return Call(TRANSFER_LEADERSHIP, request, lambda response: response.leader_id, changes=True)
+
+
+def confirm_clock() -> Call[cluster_pb2.ConfirmClockRequest, cluster_pb2.ConfirmClockResponse, timedelta]:
+    """ConfirmClock. To confirm again changes nothing more."""
+    return Call(CONFIRM_CLOCK, cluster_pb2.ConfirmClockRequest(), lambda response: response.moved.ToTimedelta())
+
+
+def repair_cursors(
+    dry_run: bool, page_size: int
+) -> Paged[cluster_pb2.RepairCursorsRequest, cluster_pb2.RepairCursorsResponse, cluster_pb2.CursorRepair]:
+    """RepairCursors. What has been repaired is not repaired again."""
+
+    def page(
+        token: str,
+    ) -> Call[
+        cluster_pb2.RepairCursorsRequest,
+        cluster_pb2.RepairCursorsResponse,
+        tuple[list[cluster_pb2.CursorRepair], str],
+    ]:
+        request = cluster_pb2.RepairCursorsRequest(dry_run=dry_run, page_size=page_size, page_token=token)
+        return Call(REPAIR_CURSORS, request, lambda response: (list(response.repairs), response.next_page_token))
+
+    return Paged(page)
 
 
 def _id(request_id: str | None) -> str:

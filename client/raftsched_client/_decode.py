@@ -6,6 +6,7 @@ from typing import TypeVar, cast
 
 import grpc
 from google.protobuf.message import DecodeError, Message
+from raftsched_proto.v1.error_pb2 import BadRequest, ErrorInfo, ErrorStatus, FieldViolation, RetryInfo
 
 from raftsched_client.errors import (
     AlreadyExistsError,
@@ -18,7 +19,6 @@ from raftsched_client.errors import (
     ResourceExhaustedError,
     UnavailableError,
 )
-from raftsched_client.v1.error_pb2 import BadRequest, ErrorInfo, ErrorStatus, FieldViolation, RetryInfo
 
 DOMAIN = "raftsched"
 DETAILS_KEY = "grpc-status-details-bin"

@@ -2,22 +2,33 @@
 
 from datetime import datetime, timedelta
 
-from raftsched_client.times import to_datetime
-from raftsched_client.v1.execution_pb2 import (
-    EXECUTION_STATE_SUCCEEDED,
+from raftsched_proto.v1.execution_pb2 import (
+    EXECUTION_STATE_ARMED,
+    EXECUTION_STATE_ASSIGNED,
+    EXECUTION_STATE_PENDING,
+    EXECUTION_STATE_RUNNING,
     Execution,
     GetOutputResponse,
 )
+
+from raftsched_client.times import to_datetime
 
 MAX_SEEN = 10_000
 """Executions that a watch remembers; beyond it the one that was seen first is forgotten."""
 LATENESS = timedelta(minutes=1)
 """How long after its nominal time an execution may be decided and still be found by a re-read."""
+_OPEN = (EXECUTION_STATE_ARMED, EXECUTION_STATE_PENDING, EXECUTION_STATE_ASSIGNED, EXECUTION_STATE_RUNNING)
+"""In the order in which an attempt goes through them. What is armed and given back waits; it is not armed again."""
 
 
 def ended(execution: Execution) -> bool:
     """Whether no further change can come."""
-    return execution.state >= EXECUTION_STATE_SUCCEEDED
+    return execution.state not in (0, *_OPEN)
+
+
+def _step(state: int) -> int:
+    """How far an attempt in this state has got; a state that is not known here is an end."""
+    return _OPEN.index(state) if state in _OPEN else len(_OPEN) + state
 
 
 class Watch:
@@ -31,7 +42,7 @@ class Watch:
 
     def is_news(self, execution: Execution) -> bool:
         """Whether it is later than what was seen of the same execution. Remembers it."""
-        version = (execution.attempt, execution.state)
+        version = (execution.attempt, _step(execution.state))
         if version <= self._seen.get(execution.id, (0, 0)):
             return False
         self._seen.pop(execution.id, None)

@@ -6,11 +6,12 @@ from collections import deque
 from types import TracebackType
 from typing import Self
 
+from raftsched_proto.v1.task_pb2 import BatchCreateTaskResult, Task
+
 from raftsched_client._batch import DEFAULT_BATCH_TASKS
 from raftsched_client._decode import refusal
 from raftsched_client.async_client import AsyncClient
 from raftsched_client.errors import RaftschedError, ResourceExhaustedError
-from raftsched_client.v1.task_pb2 import BatchCreateTaskResult, Task
 
 MAX_WAITING = 10_000
 

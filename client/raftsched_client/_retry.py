@@ -19,6 +19,11 @@ LEAST_ATTEMPT_S = 0.5
 """With less time left than this no further attempt is begun."""
 
 
+def backoff_s(failures: int) -> float:
+    """The wait after so many failures in a row, before a random part of up to a half comes on top."""
+    return min(BACKOFF_START_S * 2 ** min(failures - 1, 16), BACKOFF_MAX_S) if failures > 0 else 0.0
+
+
 class Attempts:
     """The attempts of one call, from ``now`` until ``timeout_s`` later.
 
@@ -57,8 +62,8 @@ class Attempts:
             return remaining
         return min(remaining, max(self._timeout_s / ATTEMPT_SHARE, ATTEMPT_MIN_S))
 
-    def failed(self, endpoint: str, error: RaftschedError, now: float) -> float:
-        """Seconds to wait before the next attempt. Raises the final error when there is none."""
+    def failed(self, endpoint: str, error: RaftschedError, now: float, least_s: float = 0.0) -> float:
+        """Seconds to wait before the next attempt, ``least_s`` at least. Raises the final error when there is none."""
         self._failures += 1
         self._seen[endpoint] = str(error)
         if not self._changes:
@@ -67,7 +72,7 @@ class Attempts:
             self._applied = "unknown"
         if not self._may_repeat(error):
             raise self._completed(error)
-        delay = self._delay(error)
+        delay = self._delay(error, least_s)
         if now + delay + self._least_attempt_s >= self._deadline:
             raise self._out_of_time(error)
         return delay
@@ -81,12 +86,11 @@ class Attempts:
             return True
         return error.metadata.get("applied") == "unknown"
 
-    def _delay(self, error: RaftschedError) -> float:
+    def _delay(self, error: RaftschedError, least_s: float) -> float:
         asked = error.retry_after.total_seconds() if error.retry_after else 0.0
         # The first round over the endpoints loses no time: one of them may well be up.
         rounds = self._failures // self._endpoints
-        backoff = min(BACKOFF_START_S * 2 ** min(rounds - 1, 16), BACKOFF_MAX_S) if rounds else 0.0
-        return max(asked, backoff) * (1.0 + self._jitter() / 2)
+        return max(asked, least_s, backoff_s(rounds)) * (1.0 + self._jitter() / 2)
 
     def _out_of_time(self, error: RaftschedError) -> RaftschedError:
         if isinstance(error, ResourceExhaustedError):
@@ -109,13 +113,18 @@ class Attempts:
 
 
 class Reconnects:
-    """The attempts to keep one stream going: each time it breaks after it worked, the deadline starts anew."""
+    """The attempts to keep one stream going: each time it breaks after it worked, the deadline starts anew.
+
+    Not so the waits: streams that break right after their first message would follow each other without a pause.
+    """
 
     def __init__(self, start: Callable[[float], Attempts], timeout_s: float) -> None:
         self._start = start
         self.timeout_s = timeout_s
         self._attempts: Attempts | None = None
         self._opened = 0.0
+        self._brief = 0
+        """Streams in a row that worked, but not for as long as the longest wait."""
 
     def opened(self, now: float) -> None:
         """A stream was opened."""
@@ -127,6 +136,8 @@ class Reconnects:
 
     def failed(self, endpoint: str, error: RaftschedError, now: float) -> float:
         """Seconds to wait before the next stream. Raises the final error when there is none."""
+        worked = self._attempts is None
         if self._attempts is None or now - self._opened > self.timeout_s:
             self._attempts = self._start(now)
-        return self._attempts.failed(endpoint, error, now)
+        self._brief = self._brief + worked if now - self._opened < BACKOFF_MAX_S else 0
+        return self._attempts.failed(endpoint, error, now, backoff_s(self._brief - 1))

@@ -11,27 +11,20 @@ from typing import Protocol, Self, TypeVar
 from uuid import uuid4
 
 import grpc
-
-from raftsched_client import _calls
-from raftsched_client._base import CHANNEL_OPTIONS, DEFAULT_TIMEOUT_S, BaseClient, Metadata
-from raftsched_client._batch import DEFAULT_BATCH_TASKS, DEFAULT_IN_FLIGHT, batches, check_batch_size
-from raftsched_client._calls import Call, Item, Method, Paged, Req, Resp, T
-from raftsched_client._follow import Output, Watch, ended
-from raftsched_client._retry import Reconnects
-from raftsched_client.errors import NotFoundError, RaftschedError, UnavailableError
-from raftsched_client.times import Timeout
-from raftsched_client.v1.calendar_pb2 import Calendar
-from raftsched_client.v1.cluster_pb2 import GetStatusResponse
-from raftsched_client.v1.execution_pb2 import (
+from raftsched_proto.v1.calendar_pb2 import Calendar
+from raftsched_proto.v1.cluster_pb2 import CursorRepair, GetStatusResponse
+from raftsched_proto.v1.execution_pb2 import (
+    Attempt,
     Execution,
     ExecutionState,
     GetOutputRequest,
     GetOutputResponse,
     LedgerEntry,
+    WaitingReason,
     WatchExecutionsRequest,
 )
-from raftsched_client.v1.group_pb2 import Group
-from raftsched_client.v1.history_pb2 import (
+from raftsched_proto.v1.group_pb2 import Group
+from raftsched_proto.v1.history_pb2 import (
     CountLogsResponse,
     DayCount,
     GetHistoryStatusResponse,
@@ -40,15 +33,27 @@ from raftsched_client.v1.history_pb2 import (
     RecentRuns,
     TaskChange,
 )
-from raftsched_client.v1.task_pb2 import (
+from raftsched_proto.v1.task_pb2 import (
+    TASK_CONDITION_UNSPECIFIED,
     TASK_STATE_UNSPECIFIED,
     BackfilledTime,
     BatchCreateTaskResult,
     PreviewScheduleResponse,
     Schedule,
     Task,
+    TaskCondition,
     TaskState,
 )
+
+from raftsched_client import _calls
+from raftsched_client._base import DEFAULT_TIMEOUT_S, BaseClient, Metadata
+from raftsched_client._batch import DEFAULT_BATCH_TASKS, DEFAULT_IN_FLIGHT, batches, check_batch_size
+from raftsched_client._calls import Call, Item, Method, Paged, Req, Resp, T
+from raftsched_client._dial import dial_async
+from raftsched_client._follow import Output, Watch, ended
+from raftsched_client._retry import Reconnects
+from raftsched_client.errors import NotFoundError, RaftschedError, UnavailableError
+from raftsched_client.times import Timeout
 
 _Item = TypeVar("_Item", covariant=True)
 
@@ -73,8 +78,9 @@ class AsyncClient(BaseClient):
         *,
         timeout: Timeout = DEFAULT_TIMEOUT_S,
         metadata: Callable[[], Metadata] | None = None,
+        on_failed_attempt: Callable[[str, RaftschedError], None] | None = None,
     ) -> None:
-        super().__init__(endpoints, timeout=timeout, metadata=metadata)
+        super().__init__(endpoints, timeout=timeout, metadata=metadata, on_failed_attempt=on_failed_attempt)
         self._channels: dict[str, grpc.aio.Channel] = {}
 
     async def __aenter__(self) -> Self:
@@ -91,9 +97,11 @@ class AsyncClient(BaseClient):
         for channel in channels.values():
             await channel.close()
 
-    async def create_task(self, task: Task, *, request_id: str | None = None, timeout: Timeout | None = None) -> Task:
+    async def create_task(
+        self, task: Task, *, validate_only: bool = False, request_id: str | None = None, timeout: Timeout | None = None
+    ) -> Task:
         """As ``Client.create_task``."""
-        return await self._unary(_calls.create_task(task, request_id), timeout)
+        return await self._unary(_calls.create_task(task, request_id, validate_only), timeout)
 
     def create_tasks(
         self,
@@ -145,12 +153,16 @@ class AsyncClient(BaseClient):
         labels: Mapping[str, str] | None = None,
         state: TaskState.ValueType = TASK_STATE_UNSPECIFIED,
         order_by: str = "",
+        condition: TaskCondition.ValueType = TASK_CONDITION_UNSPECIFIED,
+        name_contains: str = "",
         page_size: int = 1000,
         stale: bool = False,
         timeout: Timeout | None = None,
     ) -> AsyncIterator[Task]:
         """As ``Client.list_tasks``."""
-        return self._pages(_calls.list_tasks(name_prefix, labels, state, order_by, page_size, stale), timeout)
+        return self._pages(
+            _calls.list_tasks(name_prefix, labels, state, order_by, page_size, stale, condition, name_contains), timeout
+        )
 
     async def update_task(
         self, changes: Task, mask: Iterable[str], *, request_id: str | None = None, timeout: Timeout | None = None
@@ -273,11 +285,18 @@ class AsyncClient(BaseClient):
         """As ``Client.get_execution``."""
         return await self._unary(_calls.get_execution(execution_id, stale), timeout)
 
+    def list_attempts(
+        self, execution_id: str, *, page_size: int = 100, stale: bool = False, timeout: Timeout | None = None
+    ) -> AsyncIterator[Attempt]:
+        """As ``Client.list_attempts``."""
+        return self._pages(_calls.list_attempts(execution_id, page_size, stale), timeout)
+
     def list_executions(
         self,
         *,
         task: str = "",
         states: Iterable[ExecutionState.ValueType] = (),
+        waiting_reasons: Iterable[WaitingReason.ValueType] = (),
         start: datetime | None = None,
         end: datetime | None = None,
         page_size: int = 1000,
@@ -285,7 +304,7 @@ class AsyncClient(BaseClient):
         timeout: Timeout | None = None,
     ) -> AsyncIterator[Execution]:
         """As ``Client.list_executions``."""
-        return self._pages(_calls.list_executions(task, states, start, end, page_size, stale), timeout)
+        return self._pages(_calls.list_executions(task, states, start, end, page_size, stale, waiting_reasons), timeout)
 
     async def watch_executions(
         self, *, task: str = "", execution_id: str = "", timeout: Timeout | None = None
@@ -356,7 +375,13 @@ class AsyncClient(BaseClient):
                 yield execution
 
     async def get_output(
-        self, execution_id: str, *, follow: bool = False, offset: int = 0, timeout: Timeout | None = None
+        self,
+        execution_id: str,
+        *,
+        follow: bool = False,
+        offset: int = 0,
+        attempt: int = 0,
+        timeout: Timeout | None = None,
     ) -> AsyncGenerator[GetOutputResponse, None]:
         """As ``Client.get_output``."""
         output = Output(offset)
@@ -364,7 +389,7 @@ class AsyncClient(BaseClient):
         reconnects = self._reconnects(timeout)
         while True:
             endpoint = self._endpoints.current
-            request = GetOutputRequest(id=execution_id, follow=follow, offset=output.offset)
+            request = GetOutputRequest(id=execution_id, follow=follow, offset=output.offset, attempt=attempt)
             try:
                 async with self._open(endpoint, _calls.GET_OUTPUT, request, limit_s) as stream:
                     reconnects.opened(time.monotonic())
@@ -394,6 +419,20 @@ class AsyncClient(BaseClient):
     ) -> AsyncIterator[LedgerEntry]:
         """As ``Client.list_ledger``."""
         return self._pages(_calls.list_ledger(task, start, end, page_size, stale), timeout)
+
+    def list_ledgers(
+        self,
+        *,
+        first_task: str = "",
+        last_task: str = "",
+        start: datetime | None = None,
+        end: datetime | None = None,
+        page_size: int = 1000,
+        stale: bool = False,
+        timeout: Timeout | None = None,
+    ) -> AsyncIterator[LedgerEntry]:
+        """As ``Client.list_ledgers``."""
+        return self._pages(_calls.list_ledgers(first_task, last_task, start, end, page_size, stale), timeout)
 
     def search_logs(
         self,
@@ -490,6 +529,16 @@ class AsyncClient(BaseClient):
         """As ``Client.transfer_leadership``."""
         return await self._unary(_calls.transfer_leadership(node_id), timeout)
 
+    async def confirm_clock(self, *, timeout: Timeout | None = None) -> timedelta:
+        """As ``Client.confirm_clock``."""
+        return await self._unary(_calls.confirm_clock(), timeout)
+
+    def repair_cursors(
+        self, *, dry_run: bool = False, page_size: int = 1000, timeout: Timeout | None = None
+    ) -> AsyncIterator[CursorRepair]:
+        """As ``Client.repair_cursors``."""
+        return self._pages(_calls.repair_cursors(dry_run, page_size), timeout)
+
     async def _unary(self, call: Call[Req, Resp, T], timeout: Timeout | None) -> T:
         attempts = self._attempts(call, time.monotonic(), timeout)
         method = call.method
@@ -537,5 +586,5 @@ class AsyncClient(BaseClient):
 
     def _channel(self, endpoint: str) -> grpc.aio.Channel:
         if endpoint not in self._channels:
-            self._channels[endpoint] = grpc.aio.insecure_channel(endpoint, CHANNEL_OPTIONS)
+            self._channels[endpoint] = dial_async(endpoint)
         return self._channels[endpoint]

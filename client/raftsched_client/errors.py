@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Literal, TypeAlias
 
-from raftsched_client.v1.error_pb2 import FieldViolation
+from raftsched_proto.v1.error_pb2 import FieldViolation
 
 Applied: TypeAlias = Literal["no", "unknown"]
 """Whether a request that ended with an error may have been applied."""

@@ -10,27 +10,20 @@ from typing import Protocol, Self, TypeVar
 from uuid import uuid4
 
 import grpc
-
-from raftsched_client import _calls
-from raftsched_client._base import CHANNEL_OPTIONS, DEFAULT_TIMEOUT_S, BaseClient, Metadata
-from raftsched_client._batch import DEFAULT_BATCH_TASKS, batches, check_batch_size
-from raftsched_client._calls import Call, Item, Method, Paged, Req, Resp, T
-from raftsched_client._follow import Output, Watch, ended
-from raftsched_client._retry import Reconnects
-from raftsched_client.errors import NotFoundError, RaftschedError, UnavailableError
-from raftsched_client.times import Timeout
-from raftsched_client.v1.calendar_pb2 import Calendar
-from raftsched_client.v1.cluster_pb2 import GetStatusResponse
-from raftsched_client.v1.execution_pb2 import (
+from raftsched_proto.v1.calendar_pb2 import Calendar
+from raftsched_proto.v1.cluster_pb2 import CursorRepair, GetStatusResponse
+from raftsched_proto.v1.execution_pb2 import (
+    Attempt,
     Execution,
     ExecutionState,
     GetOutputRequest,
     GetOutputResponse,
     LedgerEntry,
+    WaitingReason,
     WatchExecutionsRequest,
 )
-from raftsched_client.v1.group_pb2 import Group
-from raftsched_client.v1.history_pb2 import (
+from raftsched_proto.v1.group_pb2 import Group
+from raftsched_proto.v1.history_pb2 import (
     CountLogsResponse,
     DayCount,
     GetHistoryStatusResponse,
@@ -39,15 +32,27 @@ from raftsched_client.v1.history_pb2 import (
     RecentRuns,
     TaskChange,
 )
-from raftsched_client.v1.task_pb2 import (
+from raftsched_proto.v1.task_pb2 import (
+    TASK_CONDITION_UNSPECIFIED,
     TASK_STATE_UNSPECIFIED,
     BackfilledTime,
     BatchCreateTaskResult,
     PreviewScheduleResponse,
     Schedule,
     Task,
+    TaskCondition,
     TaskState,
 )
+
+from raftsched_client import _calls
+from raftsched_client._base import DEFAULT_TIMEOUT_S, BaseClient, Metadata
+from raftsched_client._batch import DEFAULT_BATCH_TASKS, batches, check_batch_size
+from raftsched_client._calls import Call, Item, Method, Paged, Req, Resp, T
+from raftsched_client._dial import dial
+from raftsched_client._follow import Output, Watch, ended
+from raftsched_client._retry import Reconnects
+from raftsched_client.errors import NotFoundError, RaftschedError, UnavailableError
+from raftsched_client.times import Timeout
 
 _Item = TypeVar("_Item", covariant=True)
 
@@ -68,6 +73,8 @@ class Client(BaseClient):
             the client goes on with the leader once a call had to be passed on to it, and with the next when one fails.
         timeout: default deadline of a call, retries included; seconds or a timedelta. 10 s when not given.
         metadata: called before every attempt for the gRPC metadata to send along.
+        on_failed_attempt: called with the endpoint and the error of each attempt that failed, whether or not another
+            follows. What it raises ends the call.
 
     Raises ValueError for endpoints or a timeout that cannot be.
 
@@ -83,8 +90,9 @@ class Client(BaseClient):
         *,
         timeout: Timeout = DEFAULT_TIMEOUT_S,
         metadata: Callable[[], Metadata] | None = None,
+        on_failed_attempt: Callable[[str, RaftschedError], None] | None = None,
     ) -> None:
-        super().__init__(endpoints, timeout=timeout, metadata=metadata)
+        super().__init__(endpoints, timeout=timeout, metadata=metadata, on_failed_attempt=on_failed_attempt)
         self._channels: dict[str, grpc.Channel] = {}
         self._lock = threading.Lock()
 
@@ -103,12 +111,16 @@ class Client(BaseClient):
         for channel in channels.values():
             channel.close()
 
-    def create_task(self, task: Task, *, request_id: str | None = None, timeout: Timeout | None = None) -> Task:
-        """Register a task; return it as registered.
+    def create_task(
+        self, task: Task, *, validate_only: bool = False, request_id: str | None = None, timeout: Timeout | None = None
+    ) -> Task:
+        """Register a task; return it as registered, with ``warnings`` about what may not be meant.
+
+        ``validate_only``: check it, create nothing, and return it as it would be.
 
         Raises InvalidArgumentError, AlreadyExistsError, ResourceExhaustedError.
         """
-        return self._unary(_calls.create_task(task, request_id), timeout)
+        return self._unary(_calls.create_task(task, request_id, validate_only), timeout)
 
     def create_tasks(
         self,
@@ -146,6 +158,8 @@ class Client(BaseClient):
         labels: Mapping[str, str] | None = None,
         state: TaskState.ValueType = TASK_STATE_UNSPECIFIED,
         order_by: str = "",
+        condition: TaskCondition.ValueType = TASK_CONDITION_UNSPECIFIED,
+        name_contains: str = "",
         page_size: int = 1000,
         stale: bool = False,
         timeout: Timeout | None = None,
@@ -153,9 +167,12 @@ class Client(BaseClient):
         """Tasks, read page by page (``page_size`` 1 to 1,000); ``timeout`` is that of one page.
 
         Tasks must carry all ``labels``; an empty value matches any value of that key. ``order_by`` is ``name`` (the
-        default) or ``next_fire_time``, or one of them and `` desc``.
+        default) or ``next_fire_time``, or one of them and `` desc``. ``condition``: only tasks that fail, or whose
+        executions wait. ``name_contains``: only names with this in them, in upper or lower case.
         """
-        return self._pages(_calls.list_tasks(name_prefix, labels, state, order_by, page_size, stale), timeout)
+        return self._pages(
+            _calls.list_tasks(name_prefix, labels, state, order_by, page_size, stale, condition, name_contains), timeout
+        )
 
     def update_task(
         self, changes: Task, mask: Iterable[str], *, request_id: str | None = None, timeout: Timeout | None = None
@@ -295,11 +312,22 @@ class Client(BaseClient):
         """Read an execution. Raises NotFoundError."""
         return self._unary(_calls.get_execution(execution_id, stale), timeout)
 
+    def list_attempts(
+        self, execution_id: str, *, page_size: int = 100, stale: bool = False, timeout: Timeout | None = None
+    ) -> Iterator[Attempt]:
+        """Every attempt of an execution, oldest first, with its error and the last 4 KiB of its output.
+
+        The last is the present one, which may wait or run. ``page_size`` is 1 to 100; ``timeout`` is that of one page.
+        Raises NotFoundError.
+        """
+        return self._pages(_calls.list_attempts(execution_id, page_size, stale), timeout)
+
     def list_executions(
         self,
         *,
         task: str = "",
         states: Iterable[ExecutionState.ValueType] = (),
+        waiting_reasons: Iterable[WaitingReason.ValueType] = (),
         start: datetime | None = None,
         end: datetime | None = None,
         page_size: int = 1000,
@@ -308,10 +336,12 @@ class Client(BaseClient):
     ) -> Iterator[Execution]:
         """Executions with ``start <= nominal time < end`` in any of ``states``, newest first, read page by page.
 
+        ``waiting_reasons``: only those that wait for any of these, which the leader alone can tell.
+
         Empty arguments do not filter. ``page_size`` is 1 to 1,000; ``timeout`` is that of one page.
         Raises ValueError for a naive datetime.
         """
-        return self._pages(_calls.list_executions(task, states, start, end, page_size, stale), timeout)
+        return self._pages(_calls.list_executions(task, states, start, end, page_size, stale, waiting_reasons), timeout)
 
     def watch_executions(
         self, *, task: str = "", execution_id: str = "", timeout: Timeout | None = None
@@ -384,11 +414,18 @@ class Client(BaseClient):
                 yield execution
 
     def get_output(
-        self, execution_id: str, *, follow: bool = False, offset: int = 0, timeout: Timeout | None = None
+        self,
+        execution_id: str,
+        *,
+        follow: bool = False,
+        offset: int = 0,
+        attempt: int = 0,
+        timeout: Timeout | None = None,
     ) -> Iterator[GetOutputResponse]:
         """The output as far as it is stored, in pieces.
 
-        ``follow`` goes on until the execution has ended, ``offset`` leaves out the bytes before it.
+        ``follow`` goes on until the execution has ended, ``offset`` leaves out the bytes before it. ``attempt``: that
+        attempt alone instead of the last.
         ``truncated_bytes`` of a piece counts the bytes that are missing just before it. A lost connection does not end
         it; when a further attempt begins, its output follows from its beginning, with its number as ``attempt``.
         Raises NotFoundError.
@@ -398,7 +435,7 @@ class Client(BaseClient):
         reconnects = self._reconnects(timeout)
         while True:
             endpoint = self._endpoints.current
-            request = GetOutputRequest(id=execution_id, follow=follow, offset=output.offset)
+            request = GetOutputRequest(id=execution_id, follow=follow, offset=output.offset, attempt=attempt)
             try:
                 with self._open(endpoint, _calls.GET_OUTPUT, request, limit_s) as stream:
                     reconnects.opened(time.monotonic())
@@ -431,6 +468,25 @@ class Client(BaseClient):
         ``page_size`` is 1 to 10,000; ``timeout`` is that of one page. Raises ValueError for a naive datetime.
         """
         return self._pages(_calls.list_ledger(task, start, end, page_size, stale), timeout)
+
+    def list_ledgers(
+        self,
+        *,
+        first_task: str = "",
+        last_task: str = "",
+        start: datetime | None = None,
+        end: datetime | None = None,
+        page_size: int = 1000,
+        stale: bool = False,
+        timeout: Timeout | None = None,
+    ) -> Iterator[LedgerEntry]:
+        """What was decided for the nominal times of many tasks: task by task by name, each oldest first.
+
+        ``first_task`` and ``last_task`` bound the names, both included. A range of nominal times that began before
+        ``start`` and goes on until then is there, too. ``page_size`` is 1 to 10,000; ``timeout`` is that of one page.
+        Raises ValueError for a naive datetime.
+        """
+        return self._pages(_calls.list_ledgers(first_task, last_task, start, end, page_size, stale), timeout)
 
     def search_logs(
         self,
@@ -530,6 +586,19 @@ class Client(BaseClient):
         """
         return self._unary(_calls.transfer_leadership(node_id), timeout)
 
+    def confirm_clock(self, *, timeout: Timeout | None = None) -> timedelta:
+        """Let a cluster of one node go by the clock of its machine as it is; by how much that moved its time.
+
+        Raises ConflictError: the cluster has more nodes, whose majority decides.
+        """
+        return self._unary(_calls.confirm_clock(), timeout)
+
+    def repair_cursors(
+        self, *, dry_run: bool = False, page_size: int = 1000, timeout: Timeout | None = None
+    ) -> Iterator[CursorRepair]:
+        """Move back cursors that a clock which was ahead has moved, page by page; ``timeout`` is that of one page."""
+        return self._pages(_calls.repair_cursors(dry_run, page_size), timeout)
+
     def _unary(self, call: Call[Req, Resp, T], timeout: Timeout | None) -> T:
         attempts = self._attempts(call, time.monotonic(), timeout)
         method = call.method
@@ -575,5 +644,5 @@ class Client(BaseClient):
     def _channel(self, endpoint: str) -> grpc.Channel:
         with self._lock:
             if endpoint not in self._channels:
-                self._channels[endpoint] = grpc.insecure_channel(endpoint, CHANNEL_OPTIONS)
+                self._channels[endpoint] = dial(endpoint)
             return self._channels[endpoint]

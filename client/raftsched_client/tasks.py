@@ -3,13 +3,12 @@
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Any, Literal, Unpack
 
+from google.protobuf.descriptor import EnumDescriptor, FieldDescriptor
 from google.protobuf.timestamp_pb2 import Timestamp
-
-from raftsched_client.times import to_duration, to_timestamp
-from raftsched_client.v1.execution_pb2 import EXECUTION_STATE_FAILED, EXECUTION_STATE_TIMED_OUT, ExecutionState
-from raftsched_client.v1.notification_pb2 import (
+from raftsched_proto.v1.execution_pb2 import EXECUTION_STATE_FAILED, EXECUTION_STATE_TIMED_OUT, ExecutionState
+from raftsched_proto.v1.notification_pb2 import (
     OCCASION_FAILURE,
     OCCASION_LATE,
     OCCASION_LOST,
@@ -18,28 +17,7 @@ from raftsched_client.v1.notification_pb2 import (
     Notifications,
     Occasion,
 )
-from raftsched_client.v1.policy_pb2 import (
-    DELIVERY_AT_LEAST_ONCE,
-    DELIVERY_AT_MOST_ONCE,
-    DELIVERY_UNSPECIFIED,
-    MISFIRE_POLICY_ALL,
-    MISFIRE_POLICY_ONE,
-    MISFIRE_POLICY_SKIP,
-    MISFIRE_POLICY_UNSPECIFIED,
-    OVERLAP_POLICY_ALLOW,
-    OVERLAP_POLICY_CANCEL_RUNNING,
-    OVERLAP_POLICY_QUEUE,
-    OVERLAP_POLICY_SKIP,
-    OVERLAP_POLICY_UNSPECIFIED,
-    PLACEMENT_ANY,
-    PLACEMENT_EVERY,
-    PLACEMENT_UNSPECIFIED,
-    Delivery,
-    MisfirePolicy,
-    OverlapPolicy,
-    Placement,
-)
-from raftsched_client.v1.task_pb2 import (
+from raftsched_proto.v1.task_pb2 import (
     CHAIN_CONDITION_COMPLETION,
     CHAIN_CONDITION_FAILURE,
     CHAIN_CONDITION_SUCCESS,
@@ -73,39 +51,15 @@ from raftsched_client.v1.task_pb2 import (
     UnionSchedule,
 )
 
-Misfire = Literal["skip", "one", "all"]
-DeliveryName = Literal["at_least_once", "at_most_once"]
-Overlap = Literal["allow", "skip", "queue", "cancel_running"]
-PlacementName = Literal["any", "every"]
+from raftsched_client._task_fields import FIELD_OF, TaskFields
+from raftsched_client.times import to_duration, to_timestamp
+
 RetriedState = Literal["failed", "timed_out"]
 OccasionName = Literal["failure", "lost", "skipped", "late", "missing"]
 ChainOn = Literal["success", "failure", "completion"]
 Gap = Literal["shift", "skip"]
 Fold = Literal["first", "last", "both"]
 
-_MISFIRE: dict[Misfire | None, MisfirePolicy.ValueType] = {
-    None: MISFIRE_POLICY_UNSPECIFIED,
-    "skip": MISFIRE_POLICY_SKIP,
-    "one": MISFIRE_POLICY_ONE,
-    "all": MISFIRE_POLICY_ALL,
-}
-_DELIVERY: dict[DeliveryName | None, Delivery.ValueType] = {
-    None: DELIVERY_UNSPECIFIED,
-    "at_least_once": DELIVERY_AT_LEAST_ONCE,
-    "at_most_once": DELIVERY_AT_MOST_ONCE,
-}
-_OVERLAP: dict[Overlap | None, OverlapPolicy.ValueType] = {
-    None: OVERLAP_POLICY_UNSPECIFIED,
-    "allow": OVERLAP_POLICY_ALLOW,
-    "skip": OVERLAP_POLICY_SKIP,
-    "queue": OVERLAP_POLICY_QUEUE,
-    "cancel_running": OVERLAP_POLICY_CANCEL_RUNNING,
-}
-_PLACEMENT: dict[PlacementName | None, Placement.ValueType] = {
-    None: PLACEMENT_UNSPECIFIED,
-    "any": PLACEMENT_ANY,
-    "every": PLACEMENT_EVERY,
-}
 _GAP: dict[Gap | None, GapPolicy.ValueType] = {
     None: GAP_POLICY_UNSPECIFIED,
     "shift": GAP_POLICY_SHIFT,
@@ -168,25 +122,12 @@ def task(
     noop: bool = False,
     labels: Mapping[str, str] | None = None,
     executor_labels: Mapping[str, str] | None = None,
-    placement: PlacementName | None = None,
-    time_limit: timedelta | None = None,
-    misfire: Misfire | None = None,
-    misfire_threshold: timedelta | None = None,
-    misfire_window: timedelta | None = None,
-    misfire_max_runs: int = 0,
-    delivery: DeliveryName | None = None,
-    overlap: Overlap | None = None,
-    max_running: int = 0,
-    max_queued: int = 0,
     retry: RetryPolicy | None = None,
-    start_deadline: timedelta | None = None,
-    priority: int = 0,
-    group: str = "",
-    jitter: timedelta | None = None,
     after: Sequence[str] | Mapping[str, ChainOn] = (),
     paused: bool = False,
     resume_time: datetime | None = None,
     notifications: Notifications | None = None,
+    **fields: Unpack[TaskFields],
 ) -> Task:
     """A task, ready for ``create_task``. Takes exactly one action, and one schedule; with ``after`` it needs none.
 
@@ -202,19 +143,12 @@ def task(
     operator has exposed, with ``kwargs``, which must be JSON values); ``grpc``, ``aws_lambda``, ``container`` and
     ``extension``, each as its message; ``noop``.
 
-    ``misfire`` says what happens to nominal times that are more than ``misfire_threshold`` (default 10 s) late. Those
-    that are more than ``misfire_window`` late are not made up, and under "all" only the latest ``misfire_max_runs``.
-    ``overlap`` says what happens to a nominal time that comes while ``max_running`` (default 1) executions of the task
-    are open; under "queue" up to ``max_queued`` (default 10) wait. ``retry`` is made by ``retry_policy`` and
-    ``notifications`` by the function of that name.
-    An execution that no executor could be given within ``start_deadline`` after its nominal time expires; those of the
-    higher ``priority`` (-9 to 9) are given first. ``jitter`` puts each start off by a random time of up to so much.
-    With ``placement`` "every" a nominal time runs on every executor that carries ``executor_labels``, not on any one.
-    ``group`` names a group whose limits hold for it.
-    ``after`` names tasks that it runs after, on "success" unless a mapping says "failure" or "completion".
-    ``time_limit`` is that of one attempt (default none). ``delivery`` says what follows when the executor of an attempt
-    vanishes: another attempt ("at_least_once", the default) or the end as LOST ("at_most_once"). A ``paused``
+    ``retry`` is made by ``retry_policy`` and ``notifications`` by the function of that name.
+    ``after`` names tasks that it runs after, on "success" unless a mapping says "failure" or "completion". A ``paused``
     task resumes by itself at ``resume_time``.
+
+    ``fields``: the simple fields of a task, such as ``owner="Team A"``, ``time_limit=timedelta(minutes=5)``,
+    ``misfire="skip"`` or ``overlap="queue"``. ``TaskFields`` says of each what it means; None leaves it out.
 
     Raises ValueError, naming the argument, for a naive datetime and for what does not go together. The cluster
     checks the rest.
@@ -254,27 +188,42 @@ def task(
             extension=extension,
             noop=noop,
         ),
-        time_limit=to_duration(time_limit) if time_limit is not None else None,
         after=_chain_parents(after),
         paused=paused,
         resume_time=_stamp("resume_time", resume_time),
         executor_labels=executor_labels,
-        placement=_PLACEMENT[placement],
-        misfire_policy=_MISFIRE[misfire],
-        misfire_threshold=to_duration(misfire_threshold) if misfire_threshold is not None else None,
-        misfire_window=to_duration(misfire_window) if misfire_window is not None else None,
-        misfire_max_runs=misfire_max_runs,
-        delivery=_DELIVERY[delivery],
-        overlap_policy=_OVERLAP[overlap],
-        max_running=max_running,
-        max_queued=max_queued,
         retry=retry,
-        start_deadline=to_duration(start_deadline) if start_deadline is not None else None,
-        priority=priority,
-        group=group,
-        jitter=to_duration(jitter) if jitter is not None else None,
         notifications=notifications,
+        **_simple(fields),
     )
+
+
+def _simple(given: TaskFields) -> dict[str, Any]:
+    """The fields of the message that the arguments stand for."""
+    fields = {}
+    for argument, value in given.items():
+        if argument not in FIELD_OF:
+            raise TypeError(f"task() got an unexpected keyword argument {argument!r}")
+        if value is not None:
+            name = FIELD_OF[argument]
+            fields[name] = _field_value(Task.DESCRIPTOR.fields_by_name[name], argument, value)
+    return fields
+
+
+def _field_value(field: FieldDescriptor, argument: str, value: Any) -> Any:
+    if field.enum_type is not None:
+        return _enum_value(field.enum_type, argument, str(value))
+    if isinstance(value, timedelta):
+        return to_duration(value)
+    return _stamp(argument, value) if isinstance(value, datetime) else value
+
+
+def _enum_value(enum: EnumDescriptor, argument: str, value: str) -> int:
+    prefix = enum.values[0].name.removesuffix("UNSPECIFIED")
+    known = {each.name.removeprefix(prefix).lower(): each.number for each in enum.values if each.number}
+    if value not in known:
+        raise ValueError(f"{argument}: {value!r} is none of {', '.join(known)}")
+    return known[value]
 
 
 def _chain_parents(after: Sequence[str] | Mapping[str, ChainOn]) -> list[ChainParent]:

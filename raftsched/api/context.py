@@ -6,28 +6,18 @@ from typing import Any, Protocol
 
 import grpc
 from google.protobuf.message import Message
-from raftsched_client.v1 import cluster_pb2
+from raftsched_proto.v1 import cluster_pb2
 
-from raftsched.api.channels import Channels
-from raftsched.api.feed import ExecutionFeed
-from raftsched.core.rows import ExecutionRow
+from raftsched.api.executions.feed import ExecutionFeed
+from raftsched.commands.gate import Gate
+from raftsched.core.state.rows import ExecutionRow
 from raftsched.history.reader import HistoryReader
-from raftsched.ports import Clock, Log, Peer, Role, Store
+from raftsched.net.channels import Channels
+from raftsched.outputs.sources import OutputChunk
+from raftsched.ports import AgreedClock, Log, MemberList, Reader, Role, Store
+from raftsched.scheduler.waiting import Explainer
 
 CallContext = grpc.aio.ServicerContext[Message, Message]
-
-
-@dataclass(frozen=True, slots=True)
-class OutputChunk:
-    """Part of what an attempt wrote."""
-
-    found: bool
-    """Whether somebody who can be reached has the output."""
-    offset: int = 0
-    """Of the first byte of ``data``; higher than asked when the bytes before are not kept."""
-    data: bytes = b""
-    ended: bool = False
-    """Whether the attempt has ended: what follows ``data`` is there already, and nothing comes after it."""
 
 
 class OutputSource(Protocol):
@@ -45,24 +35,34 @@ def _no_executors() -> list[cluster_pb2.ExecutorStatus]:
     return []
 
 
+def _no_explainer(_reader: Reader) -> Explainer | None:
+    return None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiContext:
     """One node, as its API sees it."""
 
     node_id: str
     cluster_id: str
-    members: tuple[Peer, ...]
-    """All voting members of the group, this node included."""
+    members: MemberList
     log: Log
     store: Store
-    clock: Clock
+    clock: AgreedClock
+    gate: Gate
     output: OutputSource
+    lease_ms: int = 5_000
+    """Of executors."""
     feed: ExecutionFeed = field(default_factory=ExecutionFeed)
     channels: Channels = field(default_factory=Channels)
     executors: Callable[[], list[cluster_pb2.ExecutorStatus]] = _no_executors
     """The executors that are connected to this node; none unless it leads."""
+    knows_executors: Callable[[], bool] = bool
+    """Whether those are all that there are: this node leads, and has for as long as they take to connect."""
+    explainer: Callable[[Reader], Explainer | None] = _no_explainer
+    """What says why executions wait; None unless this node leads."""
     problem: Callable[[], str] = _no_problem
-    """Why this node is not healthy, beyond what its Raft group says; "" when it is."""
+    """Why this node is not healthy, beyond what its shard says; "" when it is."""
     state_checked_us: Callable[[], int] = int
     """When the last comparison of this node's state tables with those of the others ended; 0: none did."""
     history: HistoryReader | None = None
@@ -71,6 +71,8 @@ class ApiContext:
     """Why that index does not go on; "" while it does."""
     history_sinks: Callable[[], list[dict[str, Any]]] = list
     """How the sinks do that the history is shipped to: see ``history.shipping.ShippingState``."""
+    http_address: str = ""
+    """host:port of this node's REST API and web interface; "" when it serves none."""
     version: str = ""
     tzdata_version: str = ""
 
@@ -80,5 +82,8 @@ class ApiContext:
 
     def leader_address(self) -> str:
         """host:port of the leader's gRPC service, or "" while none is known."""
-        leader_id = self.log.status().leader_id
-        return next((member.address for member in self.members if member.id == leader_id), "")
+        return self.members.address(self.log.status().leader_id)
+
+    def voter_ids(self) -> tuple[str, ...]:
+        """Who elects and commits; while nobody knows, all members."""
+        return self.log.status().voters or tuple(member.id for member in self.members.current)

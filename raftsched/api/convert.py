@@ -1,13 +1,15 @@
 """Rows of the state tables as messages of the public API."""
 
 from google.protobuf.timestamp_pb2 import Timestamp
-from raftsched_client.v1 import execution_pb2, task_pb2
+from raftsched_proto.internal.v1 import command_pb2 as pb
+from raftsched_proto.internal.v1.attempt_pb2 import AttemptResult
+from raftsched_proto.v1 import execution_pb2, task_pb2
 
-from raftsched.core import ids
-from raftsched.core.model import Cursor
-from raftsched.core.rows import ExecutionRow, LedgerRow, executions_of, has_execution, parse_ledger_key
-from raftsched.core.wellformed import MAX_US
-from raftsched.internal.v1 import command_pb2 as pb
+from raftsched.core.machine.wellformed import MAX_US
+from raftsched.core.state import ids
+from raftsched.core.state.model import Cursor
+from raftsched.core.state.past_attempts import first_start_us
+from raftsched.core.state.rows import ExecutionRow, LedgerRow, executions_of, has_execution, parse_ledger_key
 
 
 def uid_text(uid: int) -> str:
@@ -35,8 +37,8 @@ def public_task(row: pb.TaskRow, cursor: Cursor) -> task_pb2.Task:
     task.etag = etag(row.uid, row.revision)
     task.state = task_state(task, cursor)
     if not task.paused:
-        _set(task.next_fire_time, cursor.next_us)
-    _set(task.last_fire_time, cursor.last_us)
+        set_time(task.next_fire_time, cursor.next_us)
+    set_time(task.last_fire_time, cursor.last_us)
     return task
 
 
@@ -49,6 +51,7 @@ def task_state(task: task_pb2.Task, cursor: Cursor) -> task_pb2.TaskState.ValueT
 
 def public_execution(execution_id: bytes, row: ExecutionRow) -> execution_pb2.Execution:
     """The execution that a row of ``Table.EXECUTIONS`` holds."""
+    result = row.result
     execution = execution_pb2.Execution(
         id=ids.to_text(execution_id),
         task=row.task,
@@ -59,50 +62,50 @@ def public_execution(execution_id: bytes, row: ExecutionRow) -> execution_pb2.Ex
         attempt=row.attempt,
         fencing_token=row.fencing_token,
         executor_id=row.executor_id,
-        error=row.error,
-        output_tail=row.output_tail,
-        output_size_bytes=row.output_size_bytes,
-        output_sha256=row.output_sha256.hex(),
-        output_stored_bytes=row.output_stored_bytes or len(row.output_tail),
+        output_sha256=result.output_sha256.hex(),
+        output_stored_bytes=result.output_stored_bytes or len(result.output_tail),
         output_copy_node_id=row.output_copy_node_id,
         leader_id=row.leader_id,
         term=row.term,
     )
-    _set(execution.nominal_time, row.nominal_us)
-    _set(execution.fire_time, row.fire_us)
-    _set(execution.start_time, row.start_us)
-    _set(execution.end_time, row.end_us)
-    if row.HasField("exit_code"):
-        execution.exit_code = row.exit_code
-    if row.HasField("http_status"):
-        execution.http_status = row.http_status
+    set_time(execution.nominal_time, row.nominal_us)
+    set_time(execution.fire_time, row.fire_us)
+    set_time(execution.first_start_time, first_start_us(row))
+    _tell_result(execution, result)
     execution.queued = row.queued
     execution.group = row.group
     execution.priority = row.priority
-    _set(execution.next_attempt_time, row.not_before_us)
+    set_time(execution.next_attempt_time, row.not_before_us)
     execution.parent_execution_ids.extend(map(ids.to_text, row.parent_execution_ids))
     if row.root_execution_id:
         execution.root_execution_id = ids.to_text(row.root_execution_id)
     execution.pinned_executor_id = row.pinned_executor_id
-    _set(execution.start_deadline_time, row.start_by_us)
-    execution.past_attempts.extend(map(_public_attempt, row.past_attempts))
+    set_time(execution.start_deadline_time, row.start_by_us)
+    execution.past_attempts.extend(map(public_attempt, row.past_attempts))
     return execution
 
 
-def _public_attempt(row: pb.AttemptRow) -> execution_pb2.Attempt:
+def public_attempt(row: pb.AttemptRow) -> execution_pb2.Attempt:
+    """The attempt that a row of ``Table.ATTEMPTS`` holds."""
     attempt = execution_pb2.Attempt(
         attempt=row.attempt,
         state=row.state,  # type: ignore[arg-type]  # the enum of the stub is an int
         executor_id=row.executor_id,
-        error=row.error,
     )
-    _set(attempt.start_time, row.start_us)
-    _set(attempt.end_time, row.end_us)
-    if row.HasField("exit_code"):
-        attempt.exit_code = row.exit_code
-    if row.HasField("http_status"):
-        attempt.http_status = row.http_status
+    _tell_result(attempt, row.result)
     return attempt
+
+
+def _tell_result(told: execution_pb2.Execution | execution_pb2.Attempt, result: AttemptResult) -> None:
+    set_time(told.start_time, result.start_us)
+    set_time(told.end_time, result.end_us)
+    told.error = result.error
+    told.output_tail = result.output_tail
+    told.output_size_bytes = result.output_size_bytes
+    if result.HasField("exit_code"):
+        told.exit_code = result.exit_code
+    if result.HasField("http_status"):
+        told.http_status = result.http_status
 
 
 def public_ledger_entry(key: bytes, value: bytes) -> execution_pb2.LedgerEntry:
@@ -124,16 +127,17 @@ def public_ledger_entry(key: bytes, value: bytes) -> execution_pb2.LedgerEntry:
         misfire_policy=row.misfire_policy,  # type: ignore[arg-type]  # the enum of the stub is an int
         overlap_policy=row.overlap_policy,  # type: ignore[arg-type]  # the enum of the stub is an int
         delivery=row.delivery,  # type: ignore[arg-type]  # the enum of the stub is an int
+        early=row.early,
     )
     entry.parent_execution_ids.extend(map(ids.to_text, row.parent_execution_ids))
-    _set(entry.coalesced_into_time, row.into_us)
-    _set(entry.nominal_time, nominal_us)
-    _set(entry.last_nominal_time, row.last_nominal_us)
-    _set(entry.decide_time, row.decide_us)
+    set_time(entry.coalesced_into_time, row.into_us)
+    set_time(entry.nominal_time, nominal_us)
+    set_time(entry.last_nominal_time, row.last_nominal_us)
+    set_time(entry.decide_time, row.decide_us)
     return entry
 
 
-def _set(field: Timestamp, time_us: int) -> None:
+def set_time(field: Timestamp, time_us: int) -> None:
     """Leave the field unset when there is no time. What an executor's clock says may lie beyond what it can hold."""
     if time_us > 0:
         field.FromMicroseconds(min(time_us, MAX_US))

@@ -6,15 +6,15 @@ from itertools import islice
 
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.field_mask_pb2 import FieldMask
-from raftsched_client.v1 import group_pb2, group_pb2_grpc
+from raftsched_proto.internal.v1 import command_pb2 as pb
+from raftsched_proto.v1 import group_pb2, group_pb2_grpc
 
 from raftsched.api.context import ApiContext, CallContext
-from raftsched.api.errors import not_found, raise_for_outcome
-from raftsched.api.fields import Violations, check_duration, check_name, check_request_id, quoted
-from raftsched.api.policies import check_number
+from raftsched.api.door.errors import not_found, raise_for_outcome
 from raftsched.api.proposals import Proposals, Reads, scoped
-from raftsched.core.model import SECOND_US
-from raftsched.internal.v1 import command_pb2 as pb
+from raftsched.core.state.model import SECOND_US
+from raftsched.definitions.fields import check_duration, check_name, check_number, check_request_id, quoted
+from raftsched.definitions.violations import Violations
 from raftsched.ports import Reader, Table
 
 LARGEST_GROUP_LIMIT = 10_000

@@ -9,26 +9,18 @@ from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
 import grpc
-from raftsched_client.v1 import history_pb2, history_pb2_grpc
+from raftsched_proto.v1 import history_pb2, history_pb2_grpc
 
 from raftsched.api.context import ApiContext, CallContext
 from raftsched.api.convert import public_execution, public_ledger_entry
-from raftsched.api.errors import ApiError, invalid_field, overloaded
-from raftsched.api.fields import (
-    Violations,
-    check_duration,
-    check_enum,
-    check_labels,
-    check_name,
-    check_time,
-    page_size,
-    quoted,
-)
-from raftsched.api.paging import MAX_PAGE_BYTES, decode_token, encode_token
-from raftsched.core.model import SECOND_US, ExecutionState, Trigger
-from raftsched.core.rows import ExecutionRow, timestamp_us
-from raftsched.core.wellformed import MAX_NAME_BYTES, MAX_US
-from raftsched.core.zone import is_known
+from raftsched.api.door.errors import ApiError, invalid_field, overloaded
+from raftsched.api.paging import MAX_PAGE_BYTES, decode_token, encode_token, page_size
+from raftsched.core.machine.wellformed import MAX_NAME_BYTES, MAX_US
+from raftsched.core.state.model import SECOND_US, ExecutionState, Trigger
+from raftsched.core.state.rows import ExecutionRow, timestamp_us
+from raftsched.core.times.zone import is_known
+from raftsched.definitions.fields import check_duration, check_enum, check_labels, check_name, check_time, quoted
+from raftsched.definitions.violations import Violations
 from raftsched.history import counts
 from raftsched.history.query import QuerySyntaxError
 from raftsched.history.reader import NotReady, TooMuch
@@ -75,14 +67,14 @@ class HistoryService(history_pb2_grpc.HistoryServiceServicer):
         self, request: history_pb2.CountLogsRequest, context: CallContext
     ) -> history_pb2.CountLogsResponse:
         """Count executions per bucket of time."""
-        span = self._span(request)
-        buckets = await self._ask(lambda sql: counts.count(sql, span, percentiles=request.percentiles))
+        span, now_us = self._span(request), self._api.clock.now_us()
+        buckets = await self._ask(lambda sql: counts.count(sql, span, now_us, percentiles=request.percentiles))
         response = history_pb2.CountLogsResponse()
         response.start_time.FromMilliseconds(span.start_ms)
         response.bucket.FromMilliseconds(span.bucket_ms)
         totals: dict[int, int] = {}
         for number, bucket in buckets.items():
-            shown = response.buckets.add(counts=_counts(bucket.states))
+            shown = response.buckets.add(counts=_counts(bucket.states), late_count=bucket.late)
             shown.start_time.FromMilliseconds(span.start_ms + number * span.bucket_ms)
             for state, count in bucket.states.items():
                 totals[state] = totals.get(state, 0) + count
@@ -90,6 +82,7 @@ class HistoryService(history_pb2_grpc.HistoryServiceServicer):
                 if spread.bins:
                     _fill(percentiles, spread)
         response.totals.extend(_counts(totals))
+        response.late_count = sum(bucket.late for bucket in buckets.values())
         return response
 
     async def CountDays(
@@ -103,14 +96,18 @@ class HistoryService(history_pb2_grpc.HistoryServiceServicer):
         check_time(violations, "end_time", request.end_time)
         violations.raise_any()
         zone = _zone(request.time_zone)
-        end = _time(timestamp_us(request.end_time) or self._api.clock.now_us())
+        now_us = self._api.clock.now_us()
+        end = _time(timestamp_us(request.end_time) or now_us)
         earliest = max(_EPOCH, end - timedelta(days=365))
         start = _time(timestamp_us(request.start_time)) if has_start else earliest
         if not timedelta(0) <= end - start <= timedelta(days=MAX_DAYS):
             raise invalid_field("end_time", f"must lie at most {MAX_DAYS:,} days after start_time, and not before it")
-        days = await self._ask(lambda sql: counts.count_days(sql, request.task, start, end, zone))
+        days = await self._ask(lambda sql: counts.count_days(sql, request.task, start, end, zone, now_us))
         return history_pb2.CountDaysResponse(
-            days=[history_pb2.DayCount(date=day, counts=_counts(states)) for day, states in days.items()]
+            days=[
+                history_pb2.DayCount(date=date, counts=_counts(day.states), late_count=day.late)
+                for date, day in days.items()
+            ]
         )
 
     async def ListRecentRuns(

@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 
 from google.protobuf.message import Message
 
-from raftsched.api.errors import invalid_field
+from raftsched.api.door.errors import invalid_field
 
 MAX_SCANNED_ROWS = 10_000
 """Rows that one call looks at; a filter that matches few of them gives a short page and a token."""
@@ -85,3 +85,10 @@ def _digest(request: Message) -> bytes:
             filters.ClearField(name)
     kind = type(request).__name__.encode()
     return blake2b(kind + filters.SerializeToString(deterministic=True), digest_size=_DIGEST_BYTES).digest()
+
+
+def page_size(value: int, default: int, largest: int) -> int:
+    """How many rows a page may have. Raises ApiError when it is negative; more than the largest means the largest."""
+    if value < 0:
+        raise invalid_field("page_size", "must not be negative")
+    return min(value or default, largest)

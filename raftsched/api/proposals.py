@@ -4,13 +4,23 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from raftsched_client.v1 import consistency_pb2
+from raftsched_proto.internal.v1 import command_pb2 as pb
+from raftsched_proto.v1 import consistency_pb2
 
-from raftsched.api.actor import ACTOR
 from raftsched.api.context import ApiContext
-from raftsched.api.errors import no_leader, not_leader, outcome_unknown, overloaded, raise_for_fate
-from raftsched.core.machine import COMMAND_VERSION
-from raftsched.internal.v1 import command_pb2 as pb
+from raftsched.api.door.actor import ACTOR
+from raftsched.api.door.errors import (
+    no_leader,
+    no_time,
+    not_leader,
+    not_yet,
+    outcome_unknown,
+    overloaded,
+    raise_for_fate,
+)
+from raftsched.api.door.reach import unconfirmed
+from raftsched.commands.envelope import Envelopes
+from raftsched.commands.gate import NotYetAllowed
 from raftsched.ports import Fate, Reader, Table
 
 DECISION_TIMEOUT_S = 10.0
@@ -26,22 +36,21 @@ class Proposals:
 
     def __init__(self, api: ApiContext) -> None:
         self._api = api
+        self._envelopes = Envelopes(api.log, api.clock, api.node_id, api.gate)
 
     def command(self, request_id: str = "") -> pb.Command:
-        """A command that carries clock, leader, term, request id and actor, and nothing else yet."""
-        return pb.Command(
-            version=COMMAND_VERSION,
-            now_us=self._api.clock.now_us(),
-            leader_id=self._api.node_id,
-            term=self._api.log.status().term,
-            request_id=request_id,
-            actor=ACTOR.get(),
-        )
+        """A command that carries clock, leader, term, request id and actor, and nothing else yet.
+
+        Raises ApiError (UNAVAILABLE): nobody knows what time it is.
+        """
+        if not self._api.clock.known:
+            raise no_time(self._api.clock.status().problem)
+        return self._envelopes.command(self._api.log.status().term, request_id=request_id, actor=ACTOR.get())
 
     async def propose(self, command: pb.Command) -> pb.Outcome:
         """The outcome of applying the command; it is durable on a majority and visible in the store.
 
-        Raises ApiError: NOT_LEADER, OVERLOADED (not applied) or OUTCOME_UNKNOWN.
+        Raises ApiError: NOT_LEADER, OVERLOADED, CLUSTER_VERSION (not applied) or OUTCOME_UNKNOWN.
         """
         decided: asyncio.Future[tuple[Fate, bytes]] = asyncio.get_running_loop().create_future()
 
@@ -49,13 +58,17 @@ class Proposals:
             if not decided.done():
                 decided.set_result((fate, outcome))
 
-        self._api.log.propose(command.SerializeToString(), done)
+        try:
+            self._envelopes.propose(command, done)
+        except NotYetAllowed as error:
+            raise not_yet(str(error)) from None
         try:
             async with asyncio.timeout(DECISION_TIMEOUT_S):
                 fate, outcome = await decided
         except TimeoutError:
-            raise outcome_unknown(f"no majority confirmed the change within {DECISION_TIMEOUT_S:g} s") from None
-        raise_for_fate(fate, self._api.leader_address())
+            who = unconfirmed(self._api)
+            raise outcome_unknown(f"no majority confirmed the change within {DECISION_TIMEOUT_S:g} s{who}") from None
+        raise_for_fate(fate, self._api.leader_address(), unconfirmed(self._api))
         return pb.Outcome.FromString(outcome)
 
 
@@ -90,7 +103,8 @@ class Reads:
             async with asyncio.timeout(DECISION_TIMEOUT_S):
                 fate = await confirmed
         except TimeoutError:
-            raise no_leader("no majority confirmed the leader; nothing was read. Repeat the call") from None
+            who = unconfirmed(self._api)
+            raise no_leader(f"no majority confirmed the leader{who}; nothing was read. Repeat the call") from None
         if fate is Fate.OVERLOADED:
             raise overloaded("too many reads are under way")
         if fate is not Fate.DONE:

@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from raftsched_client import Calendar
+
     from raftsched.cli.session import Session
+    from raftsched.core.times.exclusion import Exclusions
 
 
 class Calendars:
@@ -13,20 +16,27 @@ class Calendars:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._rows: dict[str, bytes | None] = {}
+        self._read: dict[str, Calendar | None] = {}
+        self._exclusions: dict[tuple[str, str], Exclusions] = {}
 
-    def __call__(self, name: str) -> bytes | None:
-        """The row; None: the cluster has no such calendar."""
-        if name not in self._rows:
-            self._rows[name] = self._read(name)
-        return self._rows[name]
+    def __call__(self, name: str, zone: str) -> Exclusions | None:
+        """What it leaves out; None: the cluster has no such calendar."""
+        from raftsched.core.state.rows import calendar_exclusions
 
-    def _read(self, name: str) -> bytes | None:
+        calendar = self.get(name)
+        if calendar is None:
+            return None
+        if (name, zone) not in self._exclusions:
+            self._exclusions[name, zone] = calendar_exclusions(calendar, zone)
+        return self._exclusions[name, zone]
+
+    def get(self, name: str) -> Calendar | None:
+        """As the cluster has it; None: it has no such calendar."""
         from raftsched_client import NotFoundError
 
-        from raftsched.internal.v1 import command_pb2 as pb
-
-        try:
-            return pb.CalendarRow(calendar=self._session.client.get_calendar(name)).SerializeToString()
-        except NotFoundError:
-            return None
+        if name not in self._read:
+            try:
+                self._read[name] = self._session.client.get_calendar(name)
+            except NotFoundError:
+                self._read[name] = None
+        return self._read[name]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from enum import IntEnum
 from typing import TYPE_CHECKING
+
+from raftsched.cli.flags.names import flag_of, in_flags
 
 if TYPE_CHECKING:
     from raftsched_client import RaftschedError
@@ -23,16 +25,26 @@ class ExitCode(IntEnum):
     UNAVAILABLE = 5
     UNCERTAIN = 6
     EXHAUSTED = 7
+    OUTDATED = 8
     INTERRUPTED = 130
+
+
+VERIFY_FOUND = 16
+"""Exit code of ``verify`` that found something, to which ``VERIFY_CODES`` of what it found are added."""
+VERIFY_CODES = {"early": 2, "late": 1, "missing": 4, "twice": 8}
 
 
 class Failure(Exception):
     """The command ends with this message and exit code; ``details`` are further lines."""
 
-    def __init__(self, message: str, exit_code: ExitCode = ExitCode.FAILURE, details: Iterable[str] = ()) -> None:
+    def __init__(self, message: str, exit_code: int = ExitCode.FAILURE, details: Iterable[str] = ()) -> None:
         super().__init__(message)
         self.exit_code = exit_code
         self.details = tuple(details)
+
+    def with_details(self, details: Iterable[str]) -> Failure:
+        """The same with further lines."""
+        return Failure(str(self), self.exit_code, [*self.details, *details])
 
 
 def usage(message: str) -> Failure:
@@ -40,7 +52,7 @@ def usage(message: str) -> Failure:
     return Failure(message, ExitCode.USAGE)
 
 
-def report(failure: Failure) -> ExitCode:
+def report(failure: Failure) -> int:
     """Print the failure; return its exit code."""
     print(f"error: {failure}", file=sys.stderr)
     for line in failure.details:
@@ -49,28 +61,39 @@ def report(failure: Failure) -> ExitCode:
 
 
 @contextmanager
-def client_errors() -> Iterator[None]:
+def client_errors(failure: Callable[[RaftschedError], Failure]) -> Iterator[None]:
     """Turn errors of the client library into failures."""
     from raftsched_client import RaftschedError
 
     try:
         yield
     except RaftschedError as error:
-        raise from_client(error) from error
+        raise failure(error) from error
 
 
-def from_client(error: RaftschedError) -> Failure:
-    """The failure for an error of the client library."""
+def from_client(error: RaftschedError, flags: Collection[str] = ()) -> Failure:
+    """The failure for an error of the client library; fields that options of ``flags`` set are named as these."""
     from raftsched_client import DeadlineExceededError
 
-    message = str(error)
-    details = [f"{v.field}: {v.description}" for v in error.field_violations if v.description not in message]
+    message, details = _in_words_of(flags, error)
     if error.applied == "unknown":
         details.append("The request may have been applied: look before you repeat it.")
         return Failure(message, ExitCode.UNCERTAIN, details)
     if isinstance(error, DeadlineExceededError):
         return Failure(message, ExitCode.UNCERTAIN, details)
     return Failure(message, _exit_code(error), details)
+
+
+def _in_words_of(flags: Collection[str], error: RaftschedError) -> tuple[str, list[str]]:
+    """Message and further lines, in which fields are named as the options that set them."""
+    message, refused = str(error), error.field_violations
+    named = [(flag_of(each.field, flags), in_flags(each.description, flags)) for each in refused]
+    lines = [f"{name}: {description}" for name, description in named]
+    said = all(f"{each.field}: {each.description}" in message for each in refused)
+    renamed = len(refused) == 1 and message == refused[0].description and named[0][0] != refused[0].field
+    if lines and (said or renamed):
+        return lines[0], lines[1:]
+    return message, [line for line, each in zip(lines, refused, strict=True) if each.description not in message]
 
 
 def _exit_code(error: RaftschedError) -> ExitCode:

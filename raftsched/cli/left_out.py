@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from raftsched.cli import describe
 from raftsched.cli.calendars import Calendars
+from raftsched.cli.show import describe
 from raftsched.cli.times import show_instant, zone_of
 
 if TYPE_CHECKING:
@@ -20,8 +20,8 @@ def left_out(task: Task, at_us: int, calendars: Calendars) -> tuple[int, str]:
     """
     from google.protobuf.timestamp_pb2 import Timestamp
 
-    from raftsched.core.rows import schedule_from_proto
-    from raftsched.core.schedule import last_fire, next_fire
+    from raftsched.core.state.rows import schedule_from_proto
+    from raftsched.core.times.schedule import last_fire, next_fire
 
     if task.schedule.WhichOneof("kind") is None:
         return 0, ""
@@ -42,18 +42,16 @@ def left_out(task: Task, at_us: int, calendars: Calendars) -> tuple[int, str]:
 
 def _exclusions(part: Schedule, calendars: Calendars) -> Iterator[tuple[str, Exclusion]]:
     """Each with the name of its calendar."""
-    from raftsched.internal.v1 import command_pb2 as pb
-
     for each in part.exclusions:
         yield "", each
     for name in part.calendars:
-        row = calendars(name)
-        for each in pb.CalendarRow.FromString(row).calendar.exclusions if row else ():
+        calendar = calendars.get(name)
+        for each in calendar.exclusions if calendar else ():
             yield name, each
 
 
 def _holds(part: Schedule, exclusion: Exclusion, at_us: int) -> bool:
-    from raftsched.core.rows import schedule_from_proto
+    from raftsched.core.state.rows import schedule_from_proto
 
     one = _bare(part)
     one.exclusions.append(exclusion)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from raftsched.cli import (
+from raftsched.cli.commands import (
     apply,
     calendar,
     cluster,
@@ -14,16 +14,18 @@ from raftsched.cli import (
     execution,
     explain,
     group,
-    history,
     ledger,
     process,
+    repair,
     simulate,
     status,
     task,
     verify,
 )
-from raftsched.cli.failures import ExitCode, Failure, report
+from raftsched.cli.commands import logs as history
+from raftsched.cli.failures import ExitCode, Failure, report, usage
 from raftsched.cli.session import EndpointsOption, OutputOption, TimeoutOption, command, help_text
+from raftsched.cli.show import streams
 
 # gRPC's library reports each connection that ends, in lines that are not ours. It reads this once, when loaded.
 os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
@@ -87,6 +89,7 @@ command(app, "diff", panel=_TASKS)(apply.diff)
 command(app, "export", panel=_TASKS)(apply.export)
 app.add_typer(crontab.app, name="import", rich_help_panel=_TASKS)
 command(app, "status", panel=_CLUSTER)(status.status)
+app.add_typer(repair.app, name="repair", rich_help_panel=_CLUSTER)
 app.add_typer(cluster.app, name="cluster", rich_help_panel=_CLUSTER)
 app.command("node", help=help_text(process.node), rich_help_panel=_PROCESSES)(process.node)
 app.command("executor", help=help_text(process.executor), rich_help_panel=_PROCESSES)(process.executor)
@@ -104,18 +107,26 @@ def run(arguments: list[str]) -> int:
         return report(Failure(error.format_message().rstrip(".") + hint, ExitCode(error.exit_code)))
     except typer.Abort:
         return ExitCode.INTERRUPTED
+    except UnicodeEncodeError as error:
+        if not any("\udc80" <= each <= "\udcff" for each in error.object):
+            raise
+        return report(usage("an argument, or a variable of the environment, is not UTF-8; nothing was done"))
     return result if isinstance(result, int) else ExitCode.OK
 
 
 def main() -> None:
     """The console script."""
+    streams.prepare(output_matters=not {"node", "executor"} & set(sys.argv[1:2]))
     try:
         code = run(sys.argv[1:])
         sys.stdout.flush()
-    except BrokenPipeError:
-        # The reader has gone; a later flush at exit must not complain.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except streams.ReaderGone:
         code = ExitCode.FAILURE
+        streams.end_by_broken_pipe()
+    except streams.OutputFailed as error:
+        code = report(Failure(f"cannot write to standard output: {error}", ExitCode.FAILURE))
+    except KeyboardInterrupt:
+        code = ExitCode.INTERRUPTED
     sys.exit(code)
 
 

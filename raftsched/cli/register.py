@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from raftsched.cli import tables
 from raftsched.cli.failures import ExitCode, Failure
-from raftsched.cli.output import Format, print_message
 from raftsched.cli.session import Session
+from raftsched.cli.show import tables
+from raftsched.cli.show.output import Format, note, note_warnings, print_message
 
 if TYPE_CHECKING:
-    from raftsched_client import BatchCreateTaskResult, Task
+    from raftsched_client import BatchCreateTaskResult, Task, TaskWarning
 
 # google.rpc.Code, as far as a batch uses it.
 INVALID_ARGUMENT = 3
@@ -26,6 +26,9 @@ _EXIT_CODES = {
 }
 
 
+_SHOWN_WARNINGS = 10
+
+
 def register(session: Session, tasks: list[Task]) -> None:
     """Register tasks in batches, with a progress bar on a terminal. Raises Failure: some were refused."""
     results = list(progress(session.client.create_tasks(tasks), len(tasks), "registering"))
@@ -33,15 +36,27 @@ def register(session: Session, tasks: list[Task]) -> None:
     if session.form is Format.TABLE:
         print(f"created {len(results) - len(refused):,} of {tables.counted(len(results), 'task')}")
     else:
-        from raftsched_client.v1.task_pb2 import BatchCreateTasksResponse
+        from raftsched_proto.v1.task_pb2 import BatchCreateTasksResponse
 
         print_message(BatchCreateTasksResponse(results=results), session.form)
+    if session.form is Format.TABLE:
+        warn((result.name, result.warnings) for result in results)
     if refused:
         raise Failure(
             f"{len(refused):,} of {tables.counted(len(results), 'task')} refused",
             exit_code_of(result.code for result in refused),
             map(explain, refused),
         )
+
+
+def warn(found: Iterable[tuple[str, Sequence[TaskWarning]]]) -> None:
+    """Say, of the first of many tasks, what may not be meant."""
+    warned = [(name, warnings) for name, warnings in found if warnings]
+    for name, warnings in warned[:_SHOWN_WARNINGS]:
+        note_warnings(name, warnings)
+    if len(warned) > _SHOWN_WARNINGS:
+        more = tables.counted(len(warned) - _SHOWN_WARNINGS, "more task")
+        note(f"warnings about {more}: `raftsched task show` tells those of each")
 
 
 def explain(result: BatchCreateTaskResult) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import getpass
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import ExitStack
 from datetime import timedelta
 from functools import cached_property
@@ -13,16 +13,19 @@ from typing import TYPE_CHECKING, Annotated, Any, Concatenate, ParamSpec, get_ty
 
 import typer
 
-from raftsched.cli.failures import client_errors, usage
-from raftsched.cli.output import Format
+from raftsched.cli.failures import Failure, client_errors, from_client, usage
+from raftsched.cli.reach import Reach
 from raftsched.cli.settings import find_endpoints
+from raftsched.cli.show.output import Format
+from raftsched.cli.suggest import suggestions
 from raftsched.cli.times import parse_duration
 
 if TYPE_CHECKING:
-    from raftsched_client import Client
+    from raftsched_client import Client, RaftschedError
 
 P = ParamSpec("P")
 DEFAULT_TIMEOUT = timedelta(seconds=10)
+_COMPLETION_TIMEOUT_S = 2.0
 _PANEL = "Connection and output"
 
 
@@ -72,6 +75,7 @@ class Session:
         self._endpoints = endpoints
         self._timeout = timeout
         self._stack = ExitStack()
+        self._reach: Reach | None = None
         self.form = form
 
     @cached_property
@@ -84,10 +88,30 @@ class Session:
         from raftsched_client import Client
 
         try:
-            client = Client(find_endpoints(self._endpoints), timeout=self._timeout or timeout, metadata=_who)
+            endpoints = [each.strip() for each in find_endpoints(self._endpoints).split(",") if each.strip()]
+            patience = self._timeout or timeout
+            reach = self._reach = Reach(endpoints, patience.total_seconds())
+
+            def metadata() -> tuple[tuple[str, str], ...]:
+                reach.attempt_begins()
+                return _who()
+
+            client = Client(
+                endpoints,
+                timeout=patience,
+                metadata=metadata,
+                on_failed_attempt=reach.attempt_failed,
+            )
+            self._stack.callback(reach.close)
             return self._stack.enter_context(client)
         except ValueError as error:
             raise usage(str(error)) from error
+
+    def failure(self, error: RaftschedError, flags: Collection[str]) -> Failure:
+        """The failure for an error of the client; fields that options of ``flags`` set are named as these."""
+        failure = from_client(error, flags).with_details(suggestions(self.client, str(error)))
+        message, details = self._reach.explained(error) if self._reach else (str(error), [])
+        return failure if message == str(error) else Failure(message, failure.exit_code, details)
 
     def close(self) -> None:
         """Drop the connections."""
@@ -123,7 +147,7 @@ def command(
                 values[parameter] = group(**{f.name: values.pop(f.name) for f in dataclasses.fields(group)})
             session = Session(given["endpoints"], given["timeout"], given["output"] or Format.TABLE)
             try:
-                with client_errors():
+                with client_errors(lambda error: session.failure(error, _flags(ctx))):
                     function(session, **values)  # type: ignore[call-arg]  # typer gives what the signature below asks for
             finally:
                 session.close()
@@ -136,6 +160,18 @@ def command(
         return function
 
     return register
+
+
+def _flags(ctx: typer.Context) -> set[str]:
+    """The options and arguments of a command; none where a file says what is to be done, in the words of the API."""
+    if ctx.params.get("file"):
+        return set()
+    return {
+        name.split()[0]
+        for each in ctx.command.params
+        for name in (each.opts if each.param_type_name == "option" else [(each.metavar or "").strip("[]-. ")])
+        if name.strip()
+    }
 
 
 def help_text(function: Callable[..., object]) -> str:
@@ -180,7 +216,7 @@ def complete_task(incomplete: str) -> list[str]:
     from raftsched_client import Client, RaftschedError
 
     try:
-        with Client(find_endpoints(None), timeout=2) as client:
+        with Client(find_endpoints(None), timeout=_COMPLETION_TIMEOUT_S) as client:
             names = client.list_tasks(name_prefix=incomplete, page_size=100, stale=True)
             return [task.name for _, task in zip(range(100), names, strict=False)]
     except (RaftschedError, ValueError):

@@ -1,10 +1,11 @@
 """Which cluster to talk to."""
 
 import os
-import tomllib
 from pathlib import Path
 
 from raftsched.cli.failures import usage
+from raftsched.cli.files.text import read_text
+from raftsched.cli.files.toml_reader import read_toml
 
 ENDPOINTS_VARIABLE = "RAFTSCHED_ENDPOINTS"
 CONFIG_VARIABLE = "RAFTSCHED_CONFIG"
@@ -21,19 +22,14 @@ def config_file() -> Path:
     if named := os.environ.get(CONFIG_VARIABLE):
         return Path(named)
     home = os.environ.get("XDG_CONFIG_HOME")
-    return (Path(home) if home else Path.home() / ".config") / "raftsched" / "config.toml"
+    return (Path(home) if home else Path("~/.config").expanduser()) / "raftsched" / "config.toml"
 
 
 def _from_file() -> str:
     file = config_file()
     if CONFIG_VARIABLE not in os.environ and not file.exists():
         return ""
-    try:
-        values = tomllib.loads(file.read_text())
-    except OSError as error:
-        raise usage(f"cannot read {file}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise usage(f"{file} is not TOML: {error}") from error
+    values = read_toml(str(file), read_text(str(file)))
     if unknown := sorted(values.keys() - {"endpoints"}):
         raise usage(f"{file}: unknown key {unknown[0]!r}; the only key is endpoints")
     endpoints = values.get("endpoints", [])

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from typing import Protocol
 
 from raftsched.consensus.journal import Journal
-from raftsched.consensus.membership import Members, Membership
-from raftsched.consensus.messages import COMMAND, CONFIG
+from raftsched.consensus.membership import Membership
+from raftsched.consensus.messages import COMMAND, CONFIG, LogEntry
 from raftsched.consensus.settings import Settings
 from raftsched.consensus.snapshot import APPLIED_INDEX_KEY, applied_index, encode_index
 from raftsched.ports import Clock, Store, StoreRefused, Table
@@ -18,6 +18,9 @@ class StateMachine(Protocol):
 
     def apply(self, index: int, command: bytes) -> bytes:
         """Write what the command does to the store's open batch; the outcome. Raises when an invariant is broken."""
+
+    def founded(self, shard_id: int) -> None:
+        """A cluster begins, or goes on as another one with what is left: write what follows to the open batch."""
 
     def committed(self) -> None:
         """What was applied since the last call is durable, and in what ``Store.read`` shows."""
@@ -35,6 +38,7 @@ class Applier:
     def __init__(
         self,
         *,
+        shard_id: int,
         store: Store,
         journal: Journal,
         membership: Membership,
@@ -43,6 +47,7 @@ class Applier:
         settings: Settings,
     ) -> None:
         """Raises StoreRefused: the tables and the log do not fit."""
+        self._shard_id = shard_id
         self._store = store
         self._journal = journal
         self._membership = membership
@@ -53,7 +58,6 @@ class Applier:
         """The last entry that is applied."""
         self._since = _NEVER
         """When what is applied and not committed began to be."""
-        self._members: Members | None = None
         self._installed = False
 
     def apply(self, commit_index: int, on_applied: Callable[[int, int, bytes], None]) -> None:
@@ -67,7 +71,7 @@ class Applier:
             is_command = entry.data[0] == COMMAND[0]
             outcome = self._machine.apply(entry.index, entry.data[1:]) if is_command else b""
             if entry.data[:1] == CONFIG:
-                self._members = self._membership.applied(entry)
+                self._take_members(entry)
             self.index = entry.index
             on_applied(entry.index, entry.term, outcome)
             if self._clock.monotonic() - begun >= self._settings.apply_budget_s:
@@ -76,10 +80,16 @@ class Applier:
             self._store.batch().put(Table.META, APPLIED_INDEX_KEY, encode_index(self.index))
             self._since = min(self._since, begun)
 
+    def _take_members(self, entry: LogEntry) -> None:
+        before = self._membership.applied_cluster_identity
+        self._membership.applied(entry)
+        if self._membership.applied_cluster_identity != before:
+            self._machine.founded(self._shard_id)
+
     def installed(self, index: int) -> None:
         """A snapshot has taken the place of the state tables, in the store's open batch."""
         self.index = index
-        self._members = self._membership.restored()
+        self._membership.restored()
         self._installed = True
 
     @property
@@ -91,16 +101,14 @@ class Applier:
         """Whether what is applied is a reason to commit: at once, or when it is due."""
         return self._since < _NEVER if at_once else self._clock.monotonic() >= self.commit_due_at
 
-    def committed(self) -> Members | None:
-        """All is durable: tell the state machine. Returns the members if they are others than before."""
+    def committed(self) -> None:
+        """All is durable: tell the state machine."""
         if self._installed:
             self._installed = False
             self._machine.restored()
         if self._since < _NEVER:
             self._since = _NEVER
             self._machine.committed()
-        members, self._members = self._members, None
-        return members
 
     def _restored_index(self) -> int:
         with self._store.read() as view:

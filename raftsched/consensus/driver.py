@@ -1,66 +1,60 @@
-"""Drives one Raft group on an event loop: wakes it when there is something to do, and fetches its snapshots."""
+"""Drives the shards of a node on an event loop: wakes them when one has something to do, and commits once for all.
+
+All shards write to one store. All begin their tick, the store commits what they wrote, and only then do all end it.
+"""
 
 import asyncio
 import contextlib
 from collections.abc import Iterator
 
-import structlog
-
-from raftsched.consensus.group import RaftGroup
+from raftsched.consensus.directory import Card
 from raftsched.consensus.messages import Message
 from raftsched.consensus.settings import Settings
-from raftsched.consensus.snapshot import (
-    SnapshotDamaged,
-    SnapshotPart,
-    SnapshotPosition,
-    SnapshotReceiver,
-    SnapshotSender,
-)
+from raftsched.consensus.shard import RaftShard
+from raftsched.consensus.snapshot import SnapshotPart, SnapshotPosition, SnapshotSender
+from raftsched.consensus.snapshot_fetch import SnapshotFetcher
 from raftsched.consensus.transport import RaftTransport
 from raftsched.ports import Clock, Store
 
-_log = structlog.get_logger(__name__)
-_SNAPSHOT_RETRY_S = 0.5
-_MAX_ATTEMPTS = 5
 
-
-class GroupDriver:
-    """Implements ``transport.GroupEndpoint`` for one group."""
+class NodeDriver:
+    """Ticks the shards that are added, and carries their messages and snapshots."""
 
     def __init__(
-        self,
-        group: RaftGroup,
-        *,
-        transport: RaftTransport,
-        store: Store,
-        clock: Clock,
-        settings: Settings | None = None,
+        self, *, transport: RaftTransport, store: Store, clock: Clock, settings: Settings | None = None
     ) -> None:
-        """The group must send through the transport; it is added to the transport here."""
-        self._group = group
+        """All shards must write to the store and send through the transport."""
         self._transport = transport
         self._store = store
         self._clock = clock
-        self._sender = SnapshotSender(store, clock, (settings or Settings()).snapshot_chunk_bytes)
+        self._settings = settings or Settings()
+        self._shards: list[_DrivenShard] = []
         self._wake = asyncio.Event()
         self._stopping = False
-        self._fetching: asyncio.Task[None] | None = None
-        group.on_work = self._wake.set
-        transport.add_group(group.group_id, self)
+
+    def add(self, shard: RaftShard) -> None:
+        """Drive this shard too. All are added before ``run``; the first one says who may talk to the node."""
+        if not self._shards:
+            self._transport.door = shard.doorway
+        shard.on_work = self._wake.set
+        shard.on_directory = self._transport.greet_again
+        driven = _DrivenShard(
+            shard,
+            SnapshotSender(self._store, self._clock, self._settings.snapshot_chunk_bytes),
+            SnapshotFetcher(shard, self._transport, self._store, self._wake.set),
+        )
+        self._shards.append(driven)
+        self._transport.add_shard(shard.shard_id, driven)
 
     async def run(self) -> None:
         """Tick until ``stop``.
 
-        Raises what ``RaftGroup.tick`` raises: the node must stop.
+        Raises what ``RaftShard.tick`` raises, of whichever shard: the node must stop.
         """
         try:
             while not self._stopping:
                 await self._wait_for_work()
-                if self._group.begin_tick():
-                    # Calls and messages come in meanwhile, and gather for the next step.
-                    await asyncio.wrap_future(self._store.commit_soon())
-                self._group.end_tick()
-                self._watch_snapshot()
+                await self._step()
         finally:
             await self._end()
 
@@ -69,30 +63,19 @@ class GroupDriver:
         self._stopping = True
         self._wake.set()
 
-    def receive(self, peer_id: str, message: Message) -> bool:
-        """See transport.GroupEndpoint."""
-        return self._group.receive(peer_id, message)
-
-    def peer_connected(self, peer_id: str) -> None:
-        """See transport.GroupEndpoint."""
-        self._group.peer_connected(peer_id)
-
-    def peer_disconnected(self, peer_id: str) -> None:
-        """See transport.GroupEndpoint."""
-        self._group.peer_disconnected(peer_id)
-
-    def peer_heard(self, peer_id: str) -> None:
-        """See transport.GroupEndpoint."""
-        self._group.peer_heard(peer_id)
-
-    def send_snapshot(
-        self, position: SnapshotPosition | None
-    ) -> contextlib.AbstractContextManager[Iterator[SnapshotPart]]:
-        """See transport.GroupEndpoint."""
-        return self._sender.parts(position)
+    async def _step(self) -> None:
+        # Every shard begins, also behind one that wants a commit already.
+        wants_commit = [each.shard.begin_tick() for each in self._shards]
+        if any(wants_commit):
+            # Calls and messages come in meanwhile, and gather for the next step.
+            await asyncio.wrap_future(self._store.commit_soon())
+        for each in self._shards:
+            each.shard.end_tick()
+        for each in self._shards:
+            each.watch_snapshots()
 
     async def _wait_for_work(self) -> None:
-        delay_s = self._group.next_wakeup() - self._clock.monotonic()
+        delay_s = min(each.shard.next_wakeup() for each in self._shards) - self._clock.monotonic()
         if delay_s <= 0:
             self._wake.set()
         loop = asyncio.get_running_loop()
@@ -104,46 +87,48 @@ class GroupDriver:
         await asyncio.sleep(0)
         self._wake.clear()
 
-    def _watch_snapshot(self) -> None:
-        self._sender.forget_old()
-        if self._fetching is not None and self._fetching.done():
-            fetching, self._fetching = self._fetching, None
-            fetching.result()
-        if self._group.snapshot_source and self._fetching is None:
-            self._fetching = asyncio.create_task(self._fetch_snapshot(self._group.snapshot_source))
-            self._fetching.add_done_callback(lambda _: self._wake.set())
-
-    async def _fetch_snapshot(self, peer_id: str) -> None:
-        """Fetch it, going on where a stream broke off; after some attempts without a new row, give up."""
-        receiver = SnapshotReceiver(self._store)
-        attempts = 0
-        while not receiver.complete:
-            position = receiver.position
-            try:
-                await self._receive_parts(peer_id, receiver)
-            except (ConnectionError, SnapshotDamaged) as error:
-                attempts = attempts + 1 if receiver.position == position else 1
-                _log.warning("a snapshot broke off", peer=peer_id, attempts=attempts, error=str(error))
-                await asyncio.sleep(_SNAPSHOT_RETRY_S)
-                if attempts >= _MAX_ATTEMPTS or isinstance(error, SnapshotDamaged):
-                    receiver.discard()
-                    self._group.snapshot_failed()
-                    return
-        _log.info("fetched a snapshot", peer=peer_id, index=receiver.header.index, rows=receiver.header.rows)
-        self._group.install_snapshot(receiver)
-
-    async def _receive_parts(self, peer_id: str, receiver: SnapshotReceiver) -> None:
-        _log.info("fetching a snapshot", peer=peer_id, resumed=receiver.position is not None)
-        stream = self._transport.fetch_snapshot(self._group.group_id, peer_id, receiver.position)
-        async with contextlib.aclosing(stream) as parts:
-            async for part in parts:
-                receiver.add(part)
-        if not receiver.complete:
-            raise SnapshotDamaged("a snapshot ended before its last row")
-
     async def _end(self) -> None:
-        if self._fetching is not None:
-            self._fetching.cancel()
-            await asyncio.gather(self._fetching, return_exceptions=True)
+        await asyncio.gather(*(each.end_transfers() for each in self._shards))
+        for each in self._shards:
+            each.shard.close()
+
+
+class _DrivenShard:
+    """Implements ``transport.ShardEndpoint``: a shard with the snapshots that it gives and gets."""
+
+    def __init__(self, shard: RaftShard, sender: SnapshotSender, fetcher: SnapshotFetcher) -> None:
+        self.shard = shard
+        self._sender = sender
+        self._fetcher = fetcher
+
+    def receive(self, peer_id: str, message: Message, card: Card) -> bool:
+        """See transport.ShardEndpoint."""
+        return self.shard.receive(peer_id, message, card)
+
+    def peer_connected(self, peer_id: str) -> None:
+        """See transport.ShardEndpoint."""
+        self.shard.peer_connected(peer_id)
+
+    def peer_disconnected(self, peer_id: str) -> None:
+        """See transport.ShardEndpoint."""
+        self.shard.peer_disconnected(peer_id)
+
+    def peer_heard(self, peer_id: str) -> None:
+        """See transport.ShardEndpoint."""
+        self.shard.peer_heard(peer_id)
+
+    def send_snapshot(
+        self, position: SnapshotPosition | None
+    ) -> contextlib.AbstractContextManager[Iterator[SnapshotPart]]:
+        """See transport.ShardEndpoint."""
+        return self._sender.parts(position)
+
+    def watch_snapshots(self) -> None:
+        """Raises what ended a fetch, which only a defect of ours can."""
+        self._sender.forget_old()
+        self._fetcher.watch()
+
+    async def end_transfers(self) -> None:
+        """Of snapshots, in either direction."""
+        await self._fetcher.end()
         self._sender.close()
-        self._group.close()

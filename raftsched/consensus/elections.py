@@ -33,9 +33,11 @@ class Elections:
         self._settings = settings
         self._send = send
         self._voter_ids: tuple[str, ...] = ()
-        self._votes_itself = False
+        self._votes_itself = self._is_voter = False
+        self._may_stand = True
         self._quorum = 1
         self._leader_heard_at = _NEVER
+        self._misses_leader = False
         # What was gathered counts in the term it was gathered in, and in no other.
         self._pre_votes: tuple[int, set[str]] | None = None
         self._votes: tuple[int, set[str]] = (0, set())
@@ -46,9 +48,15 @@ class Elections:
 
     def set_voters(self, voter_ids: tuple[str, ...], *, votes_itself: bool) -> None:
         """The other voters, and whether this node is one: only then may it stand for election."""
-        self._voter_ids, self._votes_itself = voter_ids, votes_itself
+        self._voter_ids, self._is_voter = voter_ids, votes_itself
         self._quorum = (len(voter_ids) + votes_itself) // 2 + 1
-        if not votes_itself:
+        self.set_may_stand(self._may_stand)
+
+    def set_may_stand(self, may_stand: bool) -> None:
+        """Whether the directory of this node counts as the member's: another one is another server, and no voter."""
+        self._may_stand = may_stand
+        self._votes_itself = self._is_voter and may_stand
+        if not self._votes_itself:
             self._pre_votes = self._ready_to_stand_in = None
             self._told_to_stand = False
 
@@ -58,14 +66,23 @@ class Elections:
             self._ready_to_stand_in = self._engine.term
 
     @property
+    def votes(self) -> bool:
+        """Whether this node is a voter, and its directory the one that counts."""
+        return self._votes_itself
+
+    @property
     def asks_for_pre_votes(self) -> bool:
-        """Whether this node has given up on its leader."""
+        """Whether this node has given up on its leader and asks whether it may stand."""
         return self._pre_votes is not None and self._pre_votes[0] == self._engine.term
 
+    @property
+    def known_leader_id(self) -> str:
+        """Who leads, as far as this node knows; "" while it has given up on its leader, with a vote or without."""
+        gave_up = self._misses_leader or self.asks_for_pre_votes or self._engine.role is Role.CANDIDATE
+        return "" if gave_up else self._engine.leader_id
+
     def next_wakeup(self) -> float:
-        """When ``before_tick`` has something to do, if nothing is heard."""
-        if self._engine.role is Role.LEADER:
-            return -_NEVER
+        """When ``before_tick`` of a node that does not lead has something to do, if nothing is heard."""
         if self._is_ready_to_stand():
             return _NEVER
         deadline = self._engine.election_deadline
@@ -77,6 +94,7 @@ class Elections:
             return
         if not self._votes_itself:
             if self._engine.election_deadline < self._clock.monotonic():
+                self._misses_leader = True
                 self._engine.restart_election_timer()
         elif self._is_ready_to_stand():
             self._engine.stand_for_election()
@@ -93,6 +111,7 @@ class Elections:
 
     def role_changed(self, before: Role, now: Role) -> None:
         """The engine changes its role."""
+        self._misses_leader = False
         if before is Role.LEADER:
             # The engine's deadline dates from before it led.
             self._engine.restart_election_timer()
@@ -103,6 +122,7 @@ class Elections:
     def leader_heard(self) -> None:
         """An append of the current term's leader came."""
         self._leader_heard_at = self._clock.monotonic()
+        self._misses_leader = False
         self._pre_votes = None
         if not self._told_to_stand:
             self._ready_to_stand_in = None
@@ -172,11 +192,12 @@ class Elections:
             self._ready_to_stand_in = message.term
 
     def _ask_for_pre_votes(self) -> None:
+        if self._quorum == 1:
+            self._engine.stand_for_election()
+            return
         self._engine.restart_election_timer()
         self._pre_votes = (self._engine.term, set())
         self._told_to_stand = False
-        if self._quorum == 1:
-            self._ready_to_stand_in = self._engine.term
         self._ask()
 
     def _ask(self) -> None:

@@ -16,7 +16,7 @@ from pysyncobj.node import Node
 from pysyncobj.transport import Transport
 
 from raftsched.consensus.journal import Journal
-from raftsched.consensus.messages import Entry
+from raftsched.consensus.messages import LogEntry
 from raftsched.consensus.settings import Settings
 from raftsched.ports import Clock, Role
 
@@ -43,7 +43,7 @@ _clock: ContextVar[Clock] = ContextVar("clock of the engine that runs")
 pysyncobj.syncobj.monotonicTime = lambda: _clock.get().monotonic()
 
 
-class Sink(Protocol):
+class EngineSink(Protocol):
     """Takes what the engine sends to a peer."""
 
     def vote_wanted(self, peer_id: str, last_index: int, last_term: int) -> None:
@@ -52,7 +52,7 @@ class Sink(Protocol):
     def vote_granted(self, peer_id: str) -> None:
         """The engine has voted for the peer, in the current term."""
 
-    def append(self, peer_id: str, prev_index: int, prev_term: int, entries: tuple[Entry, ...]) -> None:
+    def append(self, peer_id: str, prev_index: int, prev_term: int, entries: tuple[LogEntry, ...]) -> None:
         """The engine leads, and has these entries for the peer; none: a heartbeat."""
 
     def append_compacted(self, peer_id: str) -> None:
@@ -99,7 +99,7 @@ class _NoPoller:
 class _Seam(Transport):  # type: ignore[misc]  # pysyncobj has no types
     """The engine's transport: turns its messages into calls."""
 
-    def __init__(self, sink: Sink) -> None:
+    def __init__(self, sink: EngineSink) -> None:
         super().__init__(None, None, [])
         self._sink = sink
         self.connected = self._onNodeConnected
@@ -151,7 +151,7 @@ class _GuardedSyncObj(SyncObj):  # type: ignore[misc]  # pysyncobj has no types
 
 
 class Engine:
-    """One pysyncobj instance, with the parts of it that the group reads and moves."""
+    """One pysyncobj instance, with the parts of it that the shard reads and moves."""
 
     def __init__(
         self,
@@ -161,7 +161,7 @@ class Engine:
         journal: Journal,
         clock: Clock,
         settings: Settings,
-        sink: Sink,
+        sink: EngineSink,
         compaction_due: Callable[[], int | None],
     ) -> None:
         """``compaction_due`` says up to which entry the log shall be compacted, or None."""
@@ -249,7 +249,7 @@ class Engine:
         self._receive(self._node(peer_id), {"type": "response_vote", "term": self.term})
 
     def receive_append(
-        self, peer_id: str, term: int, prev: tuple[int, int], entries: tuple[Entry, ...], commit_index: int
+        self, peer_id: str, term: int, prev: tuple[int, int], entries: tuple[LogEntry, ...], commit_index: int
     ) -> None:
         """Follow the peer, cut the log behind ``prev`` (index and term of an entry that is held), append, commit."""
         message = {

@@ -4,10 +4,11 @@ Inbound messages are checked and turned into what the engine can be trusted with
 for, or replaced. Nothing here does I/O: ``outbox`` holds the messages that may leave after the next commit.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import structlog
 
+from raftsched.consensus.directory import UNMARKED, Card
 from raftsched.consensus.elections import Elections
 from raftsched.consensus.engine import Engine
 from raftsched.consensus.journal import Journal
@@ -16,7 +17,7 @@ from raftsched.consensus.messages import (
     AppendEntries,
     AppendReply,
     AppendResult,
-    Entry,
+    LogEntry,
     Message,
     PreVote,
     PreVoteReply,
@@ -34,7 +35,7 @@ _LARGEST_TERM_STEP = 1 << 32
 
 
 class Guard:
-    """One member of a Raft group, without proposals, reads and the state machine."""
+    """One member of a shard, without proposals, reads and the state machine."""
 
     def __init__(
         self,
@@ -55,6 +56,9 @@ class Guard:
         self._node_id = node_id
         self._heard_at: dict[str, float] = {}
         self._began_at = clock.monotonic()
+        self._incarnations: Mapping[str, str] = {}
+        self.leader_commit_index = 0
+        """The highest commit index that a leader has told this node."""
         self.outbox: list[tuple[str, Message]] = []
         self.engine = Engine(
             node_id,
@@ -77,6 +81,13 @@ class Guard:
         self.engine.set_members(voters, learners)
         self.elections.set_voters(voters, votes_itself=self._node_id in voter_ids)
         self.replicator.set_members(voters, learners)
+
+    def set_incarnations(self, incarnations: Mapping[str, str]) -> None:
+        """Which directory counts as each member's, from now on. What was known of another one is forgotten."""
+        before, self._incarnations = self._incarnations, incarnations
+        for peer_id, incarnation in incarnations.items():
+            if before.get(peer_id, incarnation) != incarnation:
+                self.replicator.forget(peer_id)
 
     def tick(self) -> None:
         """Let the engine make one step."""
@@ -108,8 +119,8 @@ class Guard:
         """Messages to the peer are lost from now on."""
         self.replicator.peer_disconnected(peer_id)
 
-    def receive(self, peer_id: str, message: Message) -> None:
-        """Take a message of a peer.
+    def receive(self, peer_id: str, message: Message, card: Card = UNMARKED) -> None:
+        """Take a message of a peer, whose directory the card is of.
 
         Raises InvariantBroken: it contradicts what is committed here.
         """
@@ -127,11 +138,20 @@ class Guard:
             case PreVoteReply() | Vote() | AppendReply() | TimeoutNow():
                 if message.term > self.engine.term:
                     self.engine.adopt_term(message.term)
+                elif not self._counts(peer_id, message, card):
+                    _log.debug("dropped an answer of a directory that does not count", peer=peer_id)
                 elif message.term == self.engine.term:
                     self._on_current(peer_id, message)
                 elif isinstance(message, PreVoteReply):
                     # A grant may come from a node that has yet to learn of this term.
                     self.elections.on_pre_vote_reply(peer_id, message)
+
+    def _counts(self, peer_id: str, message: Message, card: Card) -> bool:
+        """Whether it was said by the server that the members mean: a node with another directory is another server.
+
+        Who asks for votes or sends entries need not be known: its own log says whether it may.
+        """
+        return isinstance(message, TimeoutNow) or card.counts_as(self._incarnations.get(peer_id, card.incarnation))
 
     def vote_wanted(self, peer_id: str, _last_index: int, _last_term: int) -> None:
         """See engine.Sink."""
@@ -141,7 +161,7 @@ class Guard:
         """See engine.Sink."""
         self.elections.vote_granted()
 
-    def append(self, peer_id: str, prev_index: int, prev_term: int, entries: tuple[Entry, ...]) -> None:
+    def append(self, peer_id: str, prev_index: int, prev_term: int, entries: tuple[LogEntry, ...]) -> None:
         """See engine.Sink."""
         self.replicator.append(peer_id, prev_index, prev_term, entries)
 
@@ -178,7 +198,10 @@ class Guard:
 
     def _follow(self, peer_id: str, append: AppendEntries) -> None:
         commit_index = self.engine.commit_index
+        self.leader_commit_index = max(self.leader_commit_index, append.commit_index)
         verdict = examine(self._journal, commit_index, append)
+        if append.prev_chain and isinstance(verdict, Accepted) and not self._journal.chain_at(append.prev_index):
+            self._adopt_chain(append)
         if isinstance(verdict, Accepted) and not (verdict.entries and self._is_behind()):
             prev = (verdict.keep_to, self._journal.entry(verdict.keep_to).term)
             commit_index = min(append.commit_index, verdict.verified)
@@ -196,6 +219,10 @@ class Guard:
                     result, index = AppendResult.REJECTED, verdict.hint
         self.elections.leader_heard()
         self._send(peer_id, AppendReply(self.engine.term, append.epoch, append.round, result, index))
+
+    def _adopt_chain(self, append: AppendEntries) -> None:
+        if self._journal.term_at(append.prev_index) == append.prev_term:
+            self._journal.adopt_chain(append.prev_index, append.prev_chain)
 
     def _send(self, peer_id: str, message: Message) -> None:
         self.outbox.append((peer_id, message))

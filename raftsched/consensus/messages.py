@@ -1,4 +1,4 @@
-"""What the nodes of a Raft group tell each other. Every message carries the sender's current term."""
+"""What the nodes of a shard tell each other. Every message carries the sender's current term."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -9,12 +9,12 @@ NO_OP = b"\x01"
 COMMAND = b"\x10"
 """Ours. The engine gives no meaning to it, so it never unpickles what follows."""
 CONFIG = b"\x11"
-"""Ours: the members of the group."""
+"""Ours: the members of the shard."""
 ENTRY_KINDS = (NO_OP[0], COMMAND[0], CONFIG[0])
 _MESSAGE_BYTES = 64
 
 
-class Entry(NamedTuple):
+class LogEntry(NamedTuple):
     """One entry of the log, in the field order that the engine expects."""
 
     data: bytes
@@ -67,7 +67,7 @@ class AppendEntries:
     term: int
     prev_index: int
     prev_term: int
-    entries: tuple[Entry, ...]
+    entries: tuple[LogEntry, ...]
     commit_index: int
     epoch: int
     """Differs with every probe of where the logs part; the reply repeats it."""
@@ -75,6 +75,8 @@ class AppendEntries:
     """Grows with every round of heartbeats; the reply repeats it."""
     oldest: bool
     """The sender holds nothing older than prev_index: who lacks it needs a snapshot."""
+    prev_chain: int = 0
+    """The sender's checksum up to prev_index (``Journal.chain_at``); 0: it does not know."""
 
 
 class AppendResult(Enum):

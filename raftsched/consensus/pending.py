@@ -22,7 +22,7 @@ class _Proposal:
     over: bool = False
 
 
-class Proposals:
+class PendingProposals:
     """Commands that this node proposed as leader, from the call to the commit of what they did.
 
     ``endings`` holds the calls to make after the next commit.
@@ -130,7 +130,7 @@ class _Read:
     done: ReadDone
 
 
-class Reads:
+class PendingReads:
     """Reads that wait until this node has proved that it leads, and has applied what was committed (Raft 6.4).
 
     One round is open at a time; who comes meanwhile shares the next one.

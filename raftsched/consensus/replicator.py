@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from raftsched.consensus.engine import Engine
 from raftsched.consensus.journal import Journal
-from raftsched.consensus.messages import AppendEntries, AppendReply, AppendResult, Entry, Message
+from raftsched.consensus.messages import AppendEntries, AppendReply, AppendResult, LogEntry, Message
 from raftsched.consensus.settings import Settings
 from raftsched.ports import Clock, Role
 
@@ -76,6 +76,8 @@ class Replicator:
         self._heartbeat_at = float("-inf")
         self._is_heartbeat = False
         self._send_now = False
+        self.on_forgetful: Callable[[str], None] = _ignore
+        """Takes a peer that lacks what it has acknowledged to this leader."""
 
     def set_members(self, voter_ids: tuple[str, ...], learner_ids: tuple[str, ...]) -> None:
         """The other members: those who count, and all who get entries."""
@@ -86,6 +88,14 @@ class Replicator:
             progress.probe_again()
             progress.acked_round = 0
             self._resume(peer_id)
+
+    def forget(self, peer_id: str) -> None:
+        """The peer has another directory: what the one before held says nothing about it."""
+        progress = self._progress[peer_id]
+        progress.probe_again()
+        progress.acked_round = 0
+        self._engine.set_match_index(peer_id, 0)
+        self._resume(peer_id)
 
     def next_wakeup(self) -> float:
         """When the next heartbeat is due."""
@@ -106,15 +116,17 @@ class Replicator:
 
     def confirmed_round(self) -> int:
         """The last round that a majority, this node included, answered in the current term."""
-        acked = sorted((self._progress[peer_id].acked_round for peer_id in self._voter_ids), reverse=True)
-        others_needed = (len(acked) + 1) // 2
-        return acked[others_needed - 1] if others_needed else self._round
+        return self._held_by_majority(lambda peer_id: self._progress[peer_id].acked_round, self._round)
 
     def confirmed_index(self) -> int:
-        """The last entry that a majority, this node included, is known to hold."""
-        matches = sorted((self._engine.match_index(peer_id) for peer_id in self._progress), reverse=True)
-        others_needed = (len(matches) + 1) // 2
-        return matches[others_needed - 1] if others_needed else self._journal.last_index
+        """The last entry that a majority, this node included, is known to hold. What is committed the engine says."""
+        return self._held_by_majority(self._engine.match_index, self._journal.last_index)
+
+    def _held_by_majority(self, reached: Callable[[str], int], own: int) -> int:
+        """How far a majority of the voters has come: learners, and who is no member any more, do not count."""
+        others = sorted(map(reached, self._voter_ids), reverse=True)
+        others_needed = (len(others) + 1) // 2
+        return others[others_needed - 1] if others_needed else own
 
     def before_tick(self) -> bool:
         """Whether the engine shall send appends in this tick."""
@@ -168,7 +180,7 @@ class Replicator:
         progress.forget_in_flight()
         self._engine.disconnect(peer_id)
 
-    def append(self, peer_id: str, prev_index: int, prev_term: int, entries: tuple[Entry, ...]) -> None:
+    def append(self, peer_id: str, prev_index: int, prev_term: int, entries: tuple[LogEntry, ...]) -> None:
         """The engine has entries for the peer, or a heartbeat."""
         if not entries:
             # The engine sends to all or to none; who has no news waits for the heartbeat.
@@ -226,6 +238,8 @@ class Replicator:
         wrong, so the match index falls. The commit index never does.
         """
         engine = self._engine
+        if hint <= engine.match_index(peer_id):
+            self.on_forgetful(peer_id)
         engine.set_match_index(peer_id, min(engine.match_index(peer_id), max(hint - 1, 0)))
         engine.set_next_index(peer_id, max(hint, 1))
         self._progress[peer_id].probe_again()
@@ -239,11 +253,12 @@ class Replicator:
         assert prev_term is not None
         self._emit(peer_id, prev_index, prev_term, ())
 
-    def _emit(self, peer_id: str, prev_index: int, prev_term: int, entries: tuple[Entry, ...]) -> None:
+    def _emit(self, peer_id: str, prev_index: int, prev_term: int, entries: tuple[LogEntry, ...]) -> None:
         epoch, engine = self._progress[peer_id].epoch, self._engine
-        oldest = prev_index == self._journal.first_index
+        journal = self._journal
+        oldest, chain = prev_index == journal.first_index, journal.chain_at(prev_index)
         append = AppendEntries(
-            engine.term, prev_index, prev_term, entries, engine.commit_index, epoch, self._round, oldest
+            engine.term, prev_index, prev_term, entries, engine.commit_index, epoch, self._round, oldest, chain
         )
         self._send(peer_id, append)
 
@@ -277,7 +292,11 @@ class Replicator:
             self._engine.contact(peer_id, self._round_began[round_number - self._round_began[0][0]][1])
 
 
-def _batches(entries: tuple[Entry, ...], limit_bytes: int) -> Iterator[tuple[tuple[Entry, ...], int]]:
+def _ignore(_peer_id: str) -> None:
+    pass
+
+
+def _batches(entries: tuple[LogEntry, ...], limit_bytes: int) -> Iterator[tuple[tuple[LogEntry, ...], int]]:
     """Cut into pieces within the limit; an entry over the limit goes alone."""
     start = size_bytes = 0
     for position, entry in enumerate(entries):

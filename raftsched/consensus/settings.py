@@ -1,4 +1,4 @@
-"""Timing and bounds of a Raft group."""
+"""Timing and bounds of a shard."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ MAX_COMMAND_BYTES = 4 * MIB
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Timing and bounds of a Raft group. All nodes of a group should use the same."""
+    """Timing and bounds of a shard. All nodes of a shard should use the same."""
 
     election_timeout_min_s: float = 0.7
     """A follower that has heard from a leader more recently refuses to vote; the shortest wait before it stands."""

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
+from raftsched.commands.versions import FIRST_VERSION, VERSIONS, Versions, cluster_version
+from raftsched.consensus.directory import stored_identity
 from raftsched.consensus.journal import stored_term
 from raftsched.ports import STATE_TABLES, Clock, Reader, Staging, Store, Table
 
@@ -36,6 +38,10 @@ class SnapshotHeader:
     term: int
     rows: int
     """Rows of all tables together."""
+    cluster_identity: str = ""
+    """Whose state it is; "": of a cluster from before there were identities."""
+    cluster_version: int = FIRST_VERSION
+    """Of that state."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,16 +141,24 @@ class SnapshotSender:
         reader = release.enter_context(self._store.read())
         index = applied_index(reader)
         rows = sum(reader.count(table) for table in STATE_TABLES)
-        header = SnapshotHeader(self._clock.token(), index, stored_term(reader, index), rows)
+        header = SnapshotHeader(
+            self._clock.token(),
+            index,
+            stored_term(reader, index),
+            rows,
+            stored_identity(reader),
+            cluster_version(reader),
+        )
         return _View(header, reader, release, 0.0)
 
 
 class SnapshotReceiver:
     """Stages the parts of a snapshot, over as many streams as it takes, and installs it when it is complete."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, versions: Versions = VERSIONS) -> None:
         """An earlier receiver's parts are dropped with the first header."""
         self._store = store
+        self._versions = versions
         self._staging: Staging | None = None
         self._header: SnapshotHeader | None = None
         self._rows = 0
@@ -166,11 +180,13 @@ class SnapshotReceiver:
     def add(self, part: SnapshotPart) -> None:
         """Take the next part. The header of another snapshot begins anew.
 
-        Raises SnapshotDamaged: rows are altered, repeated, out of order or too many.
+        Raises SnapshotDamaged: rows are altered, repeated, out of order or too many. NodeOutdated: it is of a newer
+        cluster version than this node knows.
         """
         if isinstance(part, SnapshotRows):
             self._add_rows(part)
         elif self._header != part:
+            self._versions.check("the snapshot of a peer", part.cluster_version)
             self._staging = self._store.stage()
             self._header, self._rows, self.position = part, 0, None
 

@@ -67,7 +67,7 @@ class Transfer:
         if self.active:
             return f"the leadership is already being handed over to {self._target}"
         if peer_id and peer_id not in peer_ids:
-            return f"{peer_id} is not another voting node of the group"
+            return f"{peer_id} is not another voting node of the shard"
         if not any(map(self._guard.replicator.connected, (peer_id,) if peer_id else peer_ids)):
             return f"{peer_id or 'every other node'} is disconnected"
         return ""

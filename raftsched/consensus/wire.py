@@ -1,10 +1,13 @@
 """The messages and snapshot parts as protobuf. Nothing is ever unpickled."""
 
+from raftsched_proto.internal.v1 import raft_pb2 as pb
+
+from raftsched.commands.versions import FIRST_VERSION
 from raftsched.consensus.messages import (
     AppendEntries,
     AppendReply,
     AppendResult,
-    Entry,
+    LogEntry,
     Message,
     PreVote,
     PreVoteReply,
@@ -13,7 +16,6 @@ from raftsched.consensus.messages import (
     Vote,
 )
 from raftsched.consensus.snapshot import SnapshotHeader, SnapshotPart, SnapshotPosition, SnapshotRows
-from raftsched.internal.v1 import raft_pb2 as pb
 from raftsched.ports import STATE_TABLES, Table
 
 _MAX_NUMBER = 1 << 62
@@ -30,9 +32,9 @@ class WireError(ValueError):
     """A peer sent what this version does not know or does not allow."""
 
 
-def encode(group_id: int, message: Message) -> pb.RaftMessage:
-    """A message of a group."""
-    wire = pb.RaftMessage(group_id=group_id, term=message.term)
+def encode(shard_id: int, message: Message) -> pb.RaftMessage:
+    """A message of a shard."""
+    wire = pb.RaftMessage(shard_id=shard_id, term=message.term)
     match message:
         case AppendEntries():
             wire.append_entries.CopyFrom(_encode_append(message))
@@ -87,6 +89,7 @@ def encode_part(part: SnapshotPart) -> pb.FetchSnapshotResponse:
     """A part of a snapshot."""
     if isinstance(part, SnapshotHeader):
         header = pb.SnapshotHeader(snapshot_id=part.snapshot_id, index=part.index, term=part.term, rows=part.rows)
+        header.cluster_identity, header.cluster_version = part.cluster_identity, part.cluster_version
         return pb.FetchSnapshotResponse(header=header)
     keys, values = [key for key, _ in part.rows], [value for _, value in part.rows]
     rows = pb.SnapshotRows(table=part.table.value, keys=keys, values=values, digest=part.digest)
@@ -102,7 +105,8 @@ def decode_part(wire: pb.FetchSnapshotResponse) -> SnapshotPart:
         case "header":
             header = wire.header
             numbers = (_number(header.index), _number(header.term), _number(header.rows))
-            return SnapshotHeader(header.snapshot_id, *numbers)
+            version = max(FIRST_VERSION, header.cluster_version)
+            return SnapshotHeader(header.snapshot_id, *numbers, header.cluster_identity, version)
         case "rows":
             rows = wire.rows
             if len(rows.keys) != len(rows.values):
@@ -142,6 +146,7 @@ def _encode_append(message: AppendEntries) -> pb.AppendEntries:
         commit_index=message.commit_index,
         epoch=message.epoch,
         round=message.round,
+        prev_chain=message.prev_chain,
         oldest=message.oldest,
     )
 
@@ -149,7 +154,7 @@ def _encode_append(message: AppendEntries) -> pb.AppendEntries:
 def _decode_append(term: int, append: pb.AppendEntries) -> AppendEntries:
     prev_index = _number(append.prev_index)
     entries = tuple(
-        Entry(entry.data, index, _number(entry.term))
+        LogEntry(entry.data, index, _number(entry.term))
         for index, entry in enumerate(append.entries, start=prev_index + 1)
     )
     return AppendEntries(
@@ -161,6 +166,7 @@ def _decode_append(term: int, append: pb.AppendEntries) -> AppendEntries:
         _number(append.epoch),
         _number(append.round),
         append.oldest,
+        append.prev_chain,
     )
 
 

@@ -12,21 +12,22 @@ from pathlib import Path
 
 import grpc
 import structlog
+from raftsched_proto.internal.v1 import executor_pb2 as pb
+from raftsched_proto.internal.v1 import output_pb2 as opb
+from raftsched_proto.internal.v1 import output_pb2_grpc
 
+from raftsched.core.backoff import Backoff
 from raftsched.executor.keys import AttemptKey, describe
-from raftsched.internal.v1 import executor_pb2 as pb
-from raftsched.internal.v1 import output_pb2 as opb
-from raftsched.internal.v1 import output_pb2_grpc
+from raftsched.outputs.files import OutputDamaged, OutputFiles, file_name, key_of
 from raftsched.ports import Clock
-from raftsched.store.outputs import OutputDamaged, OutputFiles, file_name, key_of
 
 MAX_WAITING = 10_000
 """Outputs that wait for their copy. Beyond it, the one that would be tried last stays without."""
 MAX_TRIES = 10
-"""With the waits below, about four minutes."""
+"""With the waits below, three to four minutes."""
 _WORKERS = 2
 _TIMEOUT_S = 5.0
-_WAIT_LOW_S, _WAIT_HIGH_S = 0.5, 60.0
+_BACKOFF = Backoff(low_s=0.5, high_s=60.0)
 _log = structlog.get_logger(__name__)
 
 
@@ -67,8 +68,6 @@ class Copier:
         self._numbers = count()
         self._added = asyncio.Event()
         self._channels: dict[str, grpc.aio.Channel] = {}
-        self.given_up = 0
-        """Outputs that stay without a second copy."""
 
     def add(self, key: AttemptKey, sha256: bytes) -> None:
         """Have a copy made of an output that is stored."""
@@ -146,7 +145,7 @@ class Copier:
         if tries + 1 >= MAX_TRIES:
             self._give_up(key, problem)
         else:
-            self._wait(min(_WAIT_HIGH_S, _WAIT_LOW_S * 2**tries), tries + 1, key, sha256)
+            self._wait(_BACKOFF.wait_s(tries + 1, self._clock), tries + 1, key, sha256)
 
     async def _push(self, node: pb.CopyNode, key: AttemptKey, sha256: bytes) -> str:
         """Why the node has not taken it, or ""."""
@@ -175,6 +174,5 @@ class Copier:
         return ""
 
     def _give_up(self, key: AttemptKey, reason: str) -> None:
-        self.given_up += 1
         self._settled(key)
         _log.warning("an output has no second copy", attempt=describe(key), reason=reason)

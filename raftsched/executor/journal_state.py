@@ -9,17 +9,18 @@ from raftsched.executor.keys import AttemptKey
 
 _RECORD = struct.Struct("<B16siqI")
 """Kind, execution id, attempt, fencing token, length of the body that follows."""
+NO_KEY: AttemptKey = (bytes(16), 0)
+"""Of a record that is of no attempt."""
 
 
-class Kind(IntEnum):
+class RecordKind(IntEnum):
     """What a record says."""
 
     IDENTITY = 1
     ACCEPT = 2
     END = 3
     FORGET = 4
-    ACKNOWLEDGED = 5
-    """Forgotten, because a leader has its end for sure."""
+    SECRET = 5
 
 
 class Held(NamedTuple):
@@ -30,17 +31,19 @@ class Held(NamedTuple):
     """The serialized report of its end; None while it has not ended."""
 
 
-class State:
+class JournalState:
     """What the journal says, in memory."""
 
     def __init__(self, remembered: int) -> None:
         self._remembered = remembered
         self.executor_id = ""
+        self.secret = b""
+        """Known to the executors of this directory alone; b"": it is of a version that had none."""
         self.held: dict[AttemptKey, Held] = {}
         self.newest: dict[bytes, tuple[int, int]] = {}
         """Attempt and fencing token last accepted, by execution id."""
-        self.over: OrderedDict[bytes, bool] = OrderedDict()
-        """Executions of ``newest`` of which nothing is held, oldest first; whether a leader has the end for sure."""
+        self.over: OrderedDict[bytes, None] = OrderedDict()
+        """Executions of ``newest`` whose last attempt is not held, oldest first."""
 
     def accept(self, key: AttemptKey, fencing_token: int) -> None:
         """Hold a new attempt."""
@@ -54,35 +57,38 @@ class State:
         """Keep the report of an attempt that is held."""
         self.held[key] = Held(self.held[key].fencing_token, report)
 
-    def forget(self, key: AttemptKey, fencing_token: int, *, acknowledged: bool = False) -> None:
+    def forget(self, key: AttemptKey, fencing_token: int) -> None:
         """Hold it no longer, and remember it as long as there is room."""
         execution_id, attempt = key
         self.held.pop(key, None)
         if (attempt, fencing_token) < self.newest.get(execution_id, (0, 0)):
             return
         self.newest[execution_id] = (attempt, fencing_token)
-        self.over[execution_id] = acknowledged
+        self.over[execution_id] = None
         while len(self.over) > self._remembered:
             oldest, _ = self.over.popitem(last=False)
             del self.newest[oldest]
 
-    def copy(self) -> "State":
+    def copy(self) -> "JournalState":
         """A copy that does not follow."""
-        copy = State(self._remembered)
-        copy.executor_id = self.executor_id
+        copy = JournalState(self._remembered)
+        copy.executor_id, copy.secret = self.executor_id, self.secret
         copy.held, copy.newest, copy.over = self.held.copy(), self.newest.copy(), self.over.copy()
         return copy
 
     def records(self) -> list[bytes]:
         """Records that bring an empty state to this one."""
-        records = [pack(Kind.IDENTITY, (bytes(16), 0), 0, self.executor_id.encode())]
+        records = [
+            pack(RecordKind.IDENTITY, NO_KEY, 0, self.executor_id.encode()),
+            pack(RecordKind.SECRET, NO_KEY, 0, self.secret),
+        ]
         for execution_id in self.over:
             attempt, fencing_token = self.newest[execution_id]
-            records.append(pack(kind_of_end(self.over[execution_id]), (execution_id, attempt), fencing_token))
+            records.append(pack(RecordKind.FORGET, (execution_id, attempt), fencing_token))
         for key, held in self.held.items():
-            records.append(pack(Kind.ACCEPT, key, held.fencing_token))
+            records.append(pack(RecordKind.ACCEPT, key, held.fencing_token))
             if held.report is not None:
-                records.append(pack(Kind.END, key, held.fencing_token, held.report))
+                records.append(pack(RecordKind.END, key, held.fencing_token, held.report))
         return records
 
     def replay(self, records: bytes) -> None:
@@ -94,23 +100,20 @@ class State:
             if position > len(records):
                 raise ValueError("a record is longer than its frame")
             key = (execution_id, attempt)
-            if kind == Kind.ACCEPT:
+            if kind == RecordKind.ACCEPT:
                 self.accept(key, token)
-            elif kind == Kind.END:
+            elif kind == RecordKind.END:
                 self.end(key, records[position - length : position])
-            elif kind in (Kind.FORGET, Kind.ACKNOWLEDGED):
-                self.forget(key, token, acknowledged=kind == Kind.ACKNOWLEDGED)
-            elif kind == Kind.IDENTITY:
+            elif kind == RecordKind.FORGET:
+                self.forget(key, token)
+            elif kind == RecordKind.IDENTITY:
                 self.executor_id = records[position - length : position].decode()
+            elif kind == RecordKind.SECRET:
+                self.secret = records[position - length : position]
             else:
                 raise ValueError(f"a record is of kind {kind}")
 
 
-def kind_of_end(acknowledged: bool) -> Kind:
-    """What says that an attempt is held no longer."""
-    return Kind.ACKNOWLEDGED if acknowledged else Kind.FORGET
-
-
-def pack(kind: Kind, key: AttemptKey, fencing_token: int, body: bytes = b"") -> bytes:
+def pack(kind: RecordKind, key: AttemptKey, fencing_token: int, body: bytes = b"") -> bytes:
     """One record."""
     return _RECORD.pack(kind, key[0], key[1], fencing_token, len(body)) + body

@@ -1,6 +1,6 @@
 """What names an attempt."""
 
-from raftsched.core import ids
+from raftsched.core.state import ids
 
 AttemptKey = tuple[bytes, int]
 """Execution id (16 bytes) and attempt (from 1)."""

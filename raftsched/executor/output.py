@@ -7,7 +7,7 @@ import structlog
 
 from raftsched.executor.keys import AttemptKey, describe
 from raftsched.executor.secrets import Redactor
-from raftsched.store.outputs import PIECE_BYTES, OutputDamaged, OutputFile, OutputFiles
+from raftsched.outputs.files import PIECE_BYTES, OutputDamaged, OutputFile, OutputFiles
 
 KEPT_BYTES = 64 * 1024
 REPORTED_BYTES = 4 * 1024
@@ -155,11 +155,6 @@ class Outputs:
         while self._ended_bytes > self._limit_bytes and self._ended:
             _, dropped = self._ended.popitem(last=False)
             self._ended_bytes -= dropped.memory_bytes
-
-    def forget(self, key: AttemptKey) -> None:
-        """Nobody will want the output of this attempt."""
-        if self._files is not None:
-            self._files.discard(key)
 
     def get(self, key: AttemptKey) -> Output | None:
         """The output as far as it is in memory, or None when it is not."""

@@ -7,15 +7,18 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import structlog
-from raftsched_client.v1 import task_pb2
+from raftsched_proto.v1 import task_pb2
 
-from raftsched.core.model import ExecutionState
+from raftsched.core.state.model import SECOND_US, ExecutionState
+from raftsched.core.times.spans import in_words
 from raftsched.executor.actions.base import AttemptContext, Result, Runner
 from raftsched.executor.keys import AttemptKey, describe
+from raftsched.executor.leader_time import LeaderTime
 from raftsched.executor.secrets import SecretRefused, SecretSource, reveal
 from raftsched.executor.settings import ExecutorSettings
 from raftsched.ports import Clock
 
+_HERE, _ELSEWHERE = "here", "elsewhere"
 _log = structlog.get_logger(__name__)
 
 
@@ -31,10 +34,14 @@ class Attempt:
     context: AttemptContext
     after: "Attempt | None" = None
     """An older attempt of the same execution, which must be gone before this one starts."""
+    unhurried: bool = False
+    """Nobody waits for its end if it succeeds."""
     forsaken: bool = False
-    """It is no longer ours: nobody wants to know how it ends."""
+    """It is no longer ours: how it ends is told for the record alone."""
     start_us: int = 0
-    """0: it has not started."""
+    """By the leader's time; 0: it has not started."""
+    end_us: int = 0
+    """The start and what has elapsed since; 0: it has not run."""
     long: bool = False
     """It has been running long enough to be reported as running."""
     job: "asyncio.Task[None] | None" = None
@@ -51,7 +58,7 @@ class RunnerSource(Protocol):
 
 
 @dataclass(slots=True)
-class _Lane:
+class _SlotLane:
     """So many attempts run at a time; the others wait."""
 
     slots: int
@@ -79,15 +86,17 @@ class Pool:
         runners: RunnerSource,
         listener: PoolListener,
         clock: Clock,
+        time: LeaderTime,
         secrets: SecretSource,
     ) -> None:
         self._runners = runners
         self._listener = listener
         self._clock = clock
+        self._time = time
         self._secrets = secrets
         self._running_report_s = settings.running_report_s
-        self._here = _Lane(settings.slots)
-        self._elsewhere = _Lane(settings.remote_slots)
+        self._here = _SlotLane(settings.slots)
+        self._elsewhere = _SlotLane(settings.remote_slots)
         self.attempts: dict[AttemptKey, Attempt] = {}
         """Those that wait or run. Not to be changed."""
 
@@ -95,6 +104,15 @@ class Pool:
     def slots_used(self) -> int:
         """By attempts that run, and by what attempts left behind; without those whose work is done elsewhere."""
         return self._here.used
+
+    def lane_of(self, kind: str) -> str:
+        """Where an attempt of that kind takes a slot: see ``room``."""
+        return _HERE if self._is_here(kind) else _ELSEWHERE
+
+    def room(self) -> dict[str, int]:
+        """How many slots are free, here and for what is done elsewhere, when all that waits has one."""
+        lanes = ((_HERE, self._here), (_ELSEWHERE, self._elsewhere))
+        return {name: max(0, lane.slots - lane.used - len(lane.waiting)) for name, lane in lanes}
 
     def add(self, attempt: Attempt) -> None:
         """Know an attempt that may not start yet."""
@@ -123,8 +141,11 @@ class Pool:
         attempt.forsaken = True
         self.stop(attempt, ExecutionState.CANCELLED, "the attempt was taken from this executor", at_once=True)
 
-    def _lane(self, attempt: Attempt) -> _Lane:
-        return self._here if getattr(self._runners.get(attempt.kind), "holds_slot", True) else self._elsewhere
+    def _lane(self, attempt: Attempt) -> _SlotLane:
+        return self._here if self._is_here(attempt.kind) else self._elsewhere
+
+    def _is_here(self, kind: str) -> bool:
+        return bool(getattr(self._runners.get(kind), "holds_slot", True))
 
     async def stop_all(self, error: str) -> None:
         """End all at once, as LOST, and wait until they are over."""
@@ -134,13 +155,13 @@ class Pool:
         if jobs:
             await asyncio.wait(jobs)
 
-    def _start_waiting(self, lane: _Lane) -> None:
+    def _start_waiting(self, lane: _SlotLane) -> None:
         while lane.waiting and lane.used < lane.slots:
             attempt = lane.waiting.popleft()
             lane.used += 1
             attempt.job = asyncio.get_running_loop().create_task(self._run(attempt, lane))
 
-    async def _run(self, attempt: Attempt, lane: _Lane) -> None:
+    async def _run(self, attempt: Attempt, lane: _SlotLane) -> None:
         if attempt.after is not None and attempt.after.job is not None:
             await asyncio.wait((attempt.after.job,))
         attempt.after = None
@@ -157,17 +178,18 @@ class Pool:
 
     async def _run_timed(self, attempt: Attempt) -> Result:
         loop = asyncio.get_running_loop()
-        attempt.start_us = self._clock.now_us()
+        attempt.start_us, start_s = self._time.now_us(), self._clock.monotonic()
         timers = [loop.call_later(self._running_report_s, self._grow_long, attempt)]
         if attempt.time_limit_us:
             limit_s = attempt.time_limit_us / 1e6
-            error = f"the time limit of {limit_s:g} s has passed"
+            error = f"the time limit of {in_words(attempt.time_limit_us)} has passed"
             timers.append(loop.call_later(limit_s, attempt.context.stop.request, ExecutionState.TIMED_OUT, error))
         try:
             return await self._run_revealed(attempt)
         except SecretRefused as error:
             return Result(ExecutionState.FAILED, error=f"not started: {error}")
         finally:
+            attempt.end_us = attempt.start_us + round((self._clock.monotonic() - start_s) * SECOND_US)
             for timer in timers:
                 timer.cancel()
 
@@ -195,7 +217,7 @@ class Pool:
         attempt.long = True
         self._listener.on_long(attempt)
 
-    def _free_slot(self, lane: _Lane) -> None:
+    def _free_slot(self, lane: _SlotLane) -> None:
         lane.used -= 1
         self._start_waiting(lane)
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import quote
 
-from raftsched_client.v1 import task_pb2
+from raftsched_proto.v1 import task_pb2
 
-from raftsched.core import references
+from raftsched.definitions import references
 
 ENV_PREFIX = "RAFTSCHED_SECRET_"
 MAX_BYTES = 16 * 1024
@@ -96,11 +96,6 @@ def _reveal(action: task_pb2.Action, source: SecretSource) -> tuple[task_pb2.Act
     revealed.CopyFrom(action)
     references.resolve(revealed, lookup)
     return revealed, Redactor(values.values()) if values else None
-
-
-def hide_from_children(environment: Mapping[str, str]) -> dict[str, str]:
-    """The environment without the variables that hold secrets."""
-    return {name: value for name, value in environment.items() if not name.startswith(ENV_PREFIX)}
 
 
 class Redactor:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from raftsched.store.outputs import MAX_STORED_BYTES
+from raftsched.outputs.files import MAX_STORED_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +40,15 @@ class ExecutorSettings:
     """An attempt that lasts longer than this is reported as running."""
     gather_s: float = 0.002
     """How long ends are gathered into one message."""
+    gather_unhurried_s: float = 0.25
+    """How long ends that nobody waits for are gathered."""
     report_batch_items: int = 500
     report_batch_bytes: int = 1024 * 1024
     max_held: int = 20_000
     """Attempts held at a time: waiting, running, or ended and not acknowledged. More are not accepted; when half
     are gone, the executor connects anew, to be given them again."""
+    max_armed: int = 50_000
+    """Attempts held until their time comes. More are given back."""
     remembered: int = 50_000
     """Executions whose end was acknowledged and that are still known, so that a repeated assignment is dropped."""
     journal_rewrite_bytes: int = 32 * 1024 * 1024

@@ -8,10 +8,18 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
+from raftsched.core.state.model import LATE_US, ExecutionState, Trigger
 from raftsched.history import rollups
-from raftsched.history.records import bin_top_us
+from raftsched.history.records import bin_of, bin_top_us
 from raftsched.history.rollups import WIDTHS_MS, Range, What
 from raftsched.history.schema import TIE_BITS, time_floor
+
+_LATE_BIN = bin_of(LATE_US) or 0
+_WAITING = ",".join(
+    str(int(state))
+    for state in (ExecutionState.PENDING, ExecutionState.ARMED, ExecutionState.ASSIGNED, ExecutionState.EXPIRED)
+)
+_NOT_STARTED = f"state IN ({_WAITING}) AND late_bin IS NULL AND trigger != {int(Trigger.BACKFILL)}"
 
 
 @dataclass(slots=True)
@@ -39,6 +47,9 @@ class Bucket:
     lateness: Spread = field(default_factory=Spread)
     duration: Spread = field(default_factory=Spread)
 
+    late: int = 0
+    """How many of them started more than 10 s after their nominal time, or have not started by then."""
+
     def of(self, what: What) -> Counter[int]:
         """The counts of one kind."""
         return (self.states, self.lateness.bins, self.duration.bins)[what]
@@ -59,14 +70,32 @@ Counted = tuple[What, int, int, int]
 """What, the number of the bucket, the value, how many."""
 
 
-def count(sql: sqlite3.Connection, span: Span, *, percentiles: bool) -> dict[int, Bucket]:
-    """The buckets that are not empty, by their number."""
-    what = tuple(What) if percentiles else (What.STATE,)
+def count(sql: sqlite3.Connection, span: Span, now_us: int, *, percentiles: bool) -> dict[int, Bucket]:
+    """The buckets that are not empty, by their number. ``percentiles``: fill the spreads as well."""
+    what = tuple(What) if percentiles else (What.STATE, What.LATE_BIN)
     buckets: dict[int, Bucket] = defaultdict(Bucket)
     narrow = bool(span.task or span.labels)
     for each, bucket, number, found in (_scanned if narrow else _rolled_up)(sql, span, what):
         buckets[bucket].of(each)[number] += found
+    for found_bucket in buckets.values():
+        bins = found_bucket.lateness.bins
+        found_bucket.late = sum(found for number, found in bins.items() if number > _LATE_BIN)
+        if not percentiles:
+            bins.clear()
+    for bucket, found in _unstarted(sql, span, now_us):
+        buckets[bucket].late += found
     return dict(sorted(buckets.items()))
+
+
+def _unstarted(sql: sqlite3.Connection, span: Span, now_us: int) -> Iterator[tuple[int, int]]:
+    """By bucket, those that are late and have not started."""
+    narrowing, narrow = _narrowing(span)
+    low, high = time_floor(span.start_ms * 1000), time_floor(min(span.end_ms * 1000, now_us - LATE_US))
+    yield from sql.execute(
+        f"SELECT ((seq >> {TIE_BITS}) - {span.start_ms}) / {span.bucket_ms}, count(*) FROM records "  # noqa: S608 - no text of callers
+        f"WHERE {_NOT_STARTED} AND seq >= ? AND seq < ?{narrowing} GROUP BY 1",
+        (low, high, *narrow),
+    )
 
 
 def _rolled_up(sql: sqlite3.Connection, span: Span, what: Sequence[What]) -> Iterator[Counted]:
@@ -113,22 +142,34 @@ def _narrowing(span: Span) -> tuple[str, list[object]]:
     return narrowing, arguments
 
 
+@dataclass(slots=True)
+class Day:
+    """The executions of one task on one day of a zone."""
+
+    states: Counter[int] = field(default_factory=Counter)
+    late: int = 0
+    """As of a ``Bucket``."""
+
+
 def count_days(
-    sql: sqlite3.Connection, task: str, start: datetime, end: datetime, zone: ZoneInfo
-) -> dict[str, Counter[int]]:
-    """The executions of a task on each day of a zone, by state; days without any are left out."""
+    sql: sqlite3.Connection, task: str, start: datetime, end: datetime, zone: ZoneInfo, now_us: int
+) -> dict[str, Day]:
+    """The executions of a task on each day of a zone; days without any are left out."""
     midnights = _midnights(start, end, zone)
-    days: dict[str, Counter[int]] = defaultdict(Counter)
+    days: dict[str, Day] = defaultdict(Day)
     low, high = (time_floor(round(each.timestamp() * 1e6)) for each in (start, end))
     rows = sql.execute(
-        f"SELECT (seq >> {TIE_BITS}) / 900000, state, count(*) FROM records INDEXED BY records_task "  # noqa: S608 - all parts are ours
+        f"SELECT (seq >> {TIE_BITS}) / 900000, state, count(*), "  # noqa: S608 - all parts are ours
+        f"sum(late_bin > {_LATE_BIN} OR {_NOT_STARTED} AND seq < {time_floor(now_us - LATE_US)}) "
+        "FROM records INDEXED BY records_task "
         "WHERE tid = (SELECT tid FROM tasks WHERE name = ?) AND seq >= ? AND seq < ? AND state > 0 GROUP BY 1, 2",
         (task, low, high),
     )
     # Every zone of today begins its days at a quarter of an hour of UTC.
-    for quarter, state, found in rows:
-        day = midnights[bisect_right(midnights, quarter * 900, key=lambda each: each[0]) - 1][1]
-        days[day][state] += found
+    for quarter, state, found, late in rows:
+        day = days[midnights[bisect_right(midnights, quarter * 900, key=lambda each: each[0]) - 1][1]]
+        day.states[state] += found
+        day.late += late or 0
     return dict(sorted(days.items()))
 
 

@@ -4,12 +4,13 @@ import sqlite3
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from raftsched_client.v1 import history_pb2
+from raftsched_proto.v1 import history_pb2
 
-from raftsched.core import ids
-from raftsched.core.model import Decision, ExecutionState, Trigger
-from raftsched.core.rows import ExecutionRow, LedgerRow, parse_ledger_key
-from raftsched.core.wellformed import MAX_US
+from raftsched.core.machine.wellformed import MAX_US
+from raftsched.core.state import ids
+from raftsched.core.state.model import Decision, ExecutionState, Trigger
+from raftsched.core.state.past_attempts import first_start_us
+from raftsched.core.state.rows import ExecutionRow, LedgerRow, parse_ledger_key
 from raftsched.history.records import Kind, ledger_key_of
 from raftsched.history.sinks.base import Document
 from raftsched.history.text import plain
@@ -35,12 +36,13 @@ def document(sql: sqlite3.Connection, seq: int, cluster: str) -> Document | None
 
 def _execution(key: bytes, body: bytes) -> tuple[str, int, dict[str, Any]]:
     row = ExecutionRow.FromString(body)
-    state = ExecutionState(row.state).name
+    state, result = ExecutionState(row.state).name, row.result
+    first_us = first_start_us(row)
     return (
         ids.to_text(key),
-        row.end_us or row.fire_us,
+        result.end_us or row.fire_us,
         {
-            "message": row.error or state,
+            "message": result.error or state,
             "task": row.task,
             "execution_id": ids.to_text(key),
             "state": state,
@@ -49,16 +51,17 @@ def _execution(key: bytes, body: bytes) -> tuple[str, int, dict[str, Any]]:
             "executor": row.executor_id,
             "nominal_time": _shown(row.nominal_us),
             "fire_time": _shown(row.fire_us),
-            "start_time": _shown(row.start_us),
-            "end_time": _shown(row.end_us),
-            "duration_ms": (row.end_us - row.start_us) / 1000 if row.start_us and row.end_us else None,
-            "lateness_ms": (row.start_us - row.nominal_us) / 1000 if row.start_us else None,
-            "exit_code": row.exit_code if row.HasField("exit_code") else None,
-            "http_status": row.http_status if row.HasField("http_status") else None,
-            "error": row.error,
+            "first_start_time": _shown(first_us),
+            "start_time": _shown(result.start_us),
+            "end_time": _shown(result.end_us),
+            "duration_ms": (result.end_us - result.start_us) / 1000 if result.start_us and result.end_us else None,
+            "lateness_ms": (first_us - row.nominal_us) / 1000 if first_us else None,
+            "exit_code": result.exit_code if result.HasField("exit_code") else None,
+            "http_status": result.http_status if result.HasField("http_status") else None,
+            "error": result.error,
             # Other systems show text, not what a terminal would do with it.
-            "output_tail": plain(row.output_tail.decode(errors="replace")),
-            "output_size_bytes": row.output_size_bytes,
+            "output_tail": plain(result.output_tail.decode(errors="replace")),
+            "output_size_bytes": result.output_size_bytes,
             "leader": row.leader_id,
             "term": row.term,
         },

@@ -1,28 +1,26 @@
 """Brings changes of the state tables into the index: those that are told, and, after a gap, all that are found."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from itertools import islice
 from typing import Protocol
 
-from raftsched_client.v1 import task_pb2
+from raftsched_proto.internal.v1 import command_pb2 as pb
+from raftsched_proto.v1 import task_pb2
 
 from raftsched.consensus.snapshot import applied_index
-from raftsched.core.rows import task_change_key
-from raftsched.history.frames import Entry
-from raftsched.history.index import Index, is_final
-from raftsched.history.records import (
-    Kind,
-    change_record,
-    decision_key,
-    decision_record,
-    execution_record,
-)
-from raftsched.internal.v1 import command_pb2 as pb
+from raftsched.core.state.ids import nominal_us_of
+from raftsched.core.state.model import ExecutionState
+from raftsched.core.state.rows import RETENTION_TIME_KEY, task_change_key
+from raftsched.history.frames import ChangedRows
+from raftsched.history.index import Index
+from raftsched.history.records import ENDED, Kind, Record, change_record, decision_record, whole_execution_record
+from raftsched.history.schema import first_seq
 from raftsched.ports import Reader, Table
 
 _SLICE_ROWS = 2_000
 _HIGHEST = (1 << 63) - 1
+_OPEN = ",".join(str(int(state)) for state in ExecutionState if not state.ended)
 
 
 class Source(Protocol):
@@ -32,7 +30,7 @@ class Source(Protocol):
         """A view of what was last committed."""
 
 
-class Follower:
+class HistoryFollower:
     """Keeps an index up with the state tables.
 
     What is told names rows; their values are read when they are indexed, so a row that changed twice is indexed once,
@@ -43,45 +41,41 @@ class Follower:
         self._index = index
         self._source = source
 
-    def take(self, told: Entry, *, move_cursor: bool = True) -> None:
+    def take(self, told: ChangedRows, *, move_cursor: bool = True) -> None:
         """Index the changes of some log entries, in one transaction."""
         with self._source.read() as reader, self._index.transaction():
             view = applied_index(reader)
-            for execution_id in told.executions:
-                self._execution(reader, execution_id, view)
-            for key in dict.fromkeys(told.ledger):
-                self._decision(reader, key, view)
-            for task in dict.fromkeys(told.tasks):
-                self._task(reader, task, view)
+            self._index.put_all(_executions(reader, told.executions), view)
+            self._index.put_all(_decisions(reader, dict.fromkeys(told.ledger)), view)
+            self._index.put_all(self._changes(reader, dict.fromkeys(told.tasks)), view)
             if move_cursor:
                 self.reach(told.index)
+
+    def retention_time_us(self) -> int:
+        """The time that the state tables count age by, in microseconds since the Unix epoch; 0: none yet.
+
+        No clock carries it off, not even that of the cluster: see ``scheduler/retention.py``.
+        """
+        with self._source.read() as reader:
+            saved = reader.get(Table.META, RETENTION_TIME_KEY)
+        return 0 if saved is None else int.from_bytes(saved, "big")
 
     def reach(self, log_index: int) -> None:
         """Move the cursor forward."""
         if log_index > self._index.cursor:
             self._index.set_number("cursor", log_index)
 
-    def _execution(self, reader: Reader, execution_id: bytes, view: int) -> None:
-        value = reader.get(Table.EXECUTIONS, execution_id)
-        if value is not None:
-            self._index.put(execution_record(execution_id, value), view)
-
-    def _decision(self, reader: Reader, key: bytes, view: int) -> None:
-        value = reader.get(Table.LEDGER, key)
-        record = None if value is None else decision_record(key, value)
-        if record is not None:
-            self._index.put(record, view)
-
-    def _task(self, reader: Reader, name: str, view: int) -> None:
-        """Index the versions of a task that are newer than those known, and its labels."""
-        known = self._index.last_revision(name)
-        before: task_pb2.Task | None = None
-        for row in _versions(reader, name):
-            if row.revision > known:
-                self._index.put(change_record(row, before), view)
-            before = None if row.delete_us else row.task
-            if not row.delete_us:
-                self._index.set_labels(name, row.task.labels)
+    def _changes(self, reader: Reader, names: Iterable[str]) -> Iterator[Record]:
+        """The versions of tasks that are newer than those known; their labels are indexed on the way."""
+        for name in names:
+            known = self._index.last_revision(name)
+            before: task_pb2.Task | None = None
+            for row in _versions(reader, name):
+                if row.revision > known:
+                    yield change_record(row, before)
+                before = None if row.delete_us else row.task
+                if not row.delete_us:
+                    self._index.set_labels(name, row.task.labels)
 
     def catch_up(self) -> Iterator[int]:
         """Compare the whole of the state tables with the index, some rows at each step; yields how many so far.
@@ -102,27 +96,28 @@ class Follower:
     def _all_executions(self) -> Iterator[int]:
         resume = b""
         while True:
-            rows, view = self._slice(Table.EXECUTIONS, resume)
-            if not rows:
-                break
-            first, last = rows[0][0], rows[-1][0]
-            with self._index.transaction():
-                known = self._index.sql.execute(
-                    "SELECT key, state FROM records WHERE key BETWEEN ? AND ? AND kind = ?",
-                    (first, last, Kind.EXECUTION),
+            with self._source.read() as reader, self._index.transaction():
+                rows = list(islice(reader.scan(Table.EXECUTIONS, resume), _SLICE_ROWS))
+                if not rows:
+                    break
+                states = self._index.states({key: first_seq(nominal_us_of(key), key) for key, _ in rows})
+                self._index.put_all(
+                    (
+                        whole_execution_record(reader, execution_id, value)
+                        for execution_id, value in rows
+                        if states.get(execution_id) not in ENDED
+                    ),
+                    applied_index(reader),
                 )
-                final = {key for key, state in known if is_final(state, Kind.EXECUTION)}
-                for execution_id, value in rows:
-                    if execution_id not in final:
-                        self._index.put(execution_record(execution_id, value), view)
-            resume = last + b"\0"
+            resume = rows[-1][0] + b"\0"
             yield len(rows)
         yield self._vanished()
 
     def _vanished(self) -> int:
         """Remove open executions that the state tables no longer have: how they ended was missed for good."""
         open_ones = self._index.sql.execute(
-            "SELECT key, seq FROM records WHERE state BETWEEN 1 AND 3 AND kind = ?", (Kind.EXECUTION,)
+            f"SELECT key, seq FROM records WHERE state IN ({_OPEN}) AND kind = ?",  # noqa: S608 - all parts are ours
+            (Kind.EXECUTION,),
         ).fetchall()
         with self._source.read() as reader, self._index.transaction():
             gone = [seq for key, seq in open_ones if reader.get(Table.EXECUTIONS, key) is None]
@@ -137,10 +132,9 @@ class Follower:
             if not rows:
                 break
             with self._index.transaction():
-                for key, value in rows:
-                    record = decision_record(key, value)
-                    if record is not None and not self._has(decision_key(key)):
-                        self._index.put(record, view)
+                found = [record for key, value in rows if (record := decision_record(key, value)) is not None]
+                known = self._index.states({record.key: first_seq(record.time_us, record.key) for record in found})
+                self._index.put_all((record for record in found if record.key not in known), view)
             resume = rows[-1][0] + b"\0"
             yield len(rows)
 
@@ -153,8 +147,7 @@ class Follower:
                     break
                 names = dict.fromkeys((key[:-9] if table is Table.TASK_CHANGES else key).decode() for key, _ in rows)
                 with self._source.read() as reader, self._index.transaction():
-                    for name in names:
-                        self._task(reader, name, view)
+                    self._index.put_all(self._changes(reader, names), view)
                 resume = rows[-1][0] + b"\0"
                 yield len(rows)
 
@@ -163,8 +156,20 @@ class Follower:
         with self._source.read() as reader:
             return list(islice(reader.scan(table, resume), _SLICE_ROWS)), applied_index(reader)
 
-    def _has(self, key: bytes) -> bool:
-        return self._index.sql.execute("SELECT 1 FROM records WHERE key = ?", (key,)).fetchone() is not None
+
+def _executions(reader: Reader, ids_: Iterable[bytes]) -> Iterator[Record]:
+    for execution_id in ids_:
+        value = reader.get(Table.EXECUTIONS, execution_id)
+        if value is not None:
+            yield whole_execution_record(reader, execution_id, value)
+
+
+def _decisions(reader: Reader, keys: Iterable[bytes]) -> Iterator[Record]:
+    for key in keys:
+        value = reader.get(Table.LEDGER, key)
+        record = None if value is None else decision_record(key, value)
+        if record is not None:
+            yield record
 
 
 def _versions(reader: Reader, name: str) -> Iterator[pb.TaskRow]:

@@ -3,15 +3,16 @@
 A frame is a letter, the length of what follows (4 bytes, big-endian), and that.
 """
 
+import json
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
 _HEAD = struct.Struct(">cI")
 _ENTRY = struct.Struct(">QIII")
 _SHORT = struct.Struct(">H")
-_INDEX = struct.Struct(">Q")
+_INDEX = _TIME = struct.Struct(">Q")
 _ID_BYTES = 16
 
 
@@ -30,10 +31,14 @@ class Word(Enum):
     """Anything may have changed."""
     LEADS = b"L"
     """Whether this node leads: 1 or 0."""
+    OTHERS = b"O"
+    """The other nodes, which have outputs too: JSON, a list of addresses (host:port)."""
+    TIME = b"T"
+    """The time of the cluster, in microseconds since the Unix epoch (8 bytes, big-endian)."""
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class ChangedRows:
     """Keys of the rows that one log entry changed."""
 
     index: int
@@ -57,6 +62,26 @@ def index_of(payload: bytes) -> int:
     return int(_INDEX.unpack(payload)[0])
 
 
+def time_frame(now_us: int) -> bytes:
+    """A frame that says the time."""
+    return frame(Word.TIME, _TIME.pack(now_us))
+
+
+def time_of(payload: bytes) -> int:
+    """The time of a frame."""
+    return int(_TIME.unpack(payload)[0])
+
+
+def others_frame(addresses: Sequence[str]) -> bytes:
+    """A frame that says where the other nodes are."""
+    return frame(Word.OTHERS, json.dumps(addresses).encode())
+
+
+def others_of(payload: bytes) -> list[str]:
+    """The addresses of a frame."""
+    return list(json.loads(payload))
+
+
 def entry_frame(index: int, executions: list[bytes], tasks: list[str], ledger: list[bytes]) -> bytes:
     """A frame with the changes of one log entry."""
     parts = [_ENTRY.pack(index, len(executions), len(tasks), len(ledger)), *executions]
@@ -65,7 +90,7 @@ def entry_frame(index: int, executions: list[bytes], tasks: list[str], ledger: l
     return frame(Word.ENTRY, b"".join(parts))
 
 
-def parse_entry(payload: bytes) -> Entry:
+def parse_entry(payload: bytes) -> ChangedRows:
     """The changes of a frame."""
     index, executions, tasks, ledger = _ENTRY.unpack_from(payload)
     position = _ENTRY.size + executions * _ID_BYTES
@@ -76,7 +101,7 @@ def parse_entry(payload: bytes) -> Entry:
         position += _SHORT.size
         texts.append(payload[position : position + length])
         position += length
-    return Entry(index, ids, [text.decode() for text in texts[:tasks]], texts[tasks:])
+    return ChangedRows(index, ids, [text.decode() for text in texts[:tasks]], texts[tasks:])
 
 
 class Parser:

@@ -4,16 +4,20 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 
-from raftsched.core.model import ExecutionState, Trigger
-from raftsched.history.records import Kind, Record, bin_of, decision_record, execution_record
-from raftsched.history.rollups import Rollups, Values
+from raftsched.core.state.model import Trigger
+from raftsched.history.places import Known, Places, chunks
+from raftsched.history.records import ENDED, Kind, Record, bin_of, decision_record, execution_record, ledger_key_of
+from raftsched.history.rollups import Rollups
 from raftsched.history.schema import first_seq
 from raftsched.history.text import packed, unpacked
+from raftsched.history.writes import NO_TEXT, Text, Writes
 
 _MAX_TASKS_CACHED = 200_000
 _MAX_GROWN = 100_000
+_MAX_BATCH = 2_000
+"""Records whose rows are gathered before they are written."""
+_BACKFILL = int(Trigger.BACKFILL)
 
 
 class Index:
@@ -24,7 +28,10 @@ class Index:
         self.sql = connection
         self._wants_outputs = wants_outputs
         self._ships = ships
+        self._places = Places(connection)
         self._tids: dict[str, int] = {}
+        self._new_tids: set[int] = set()
+        """Tasks that the open transaction has met for the first time, and that have no record yet."""
         self._rollups = Rollups()
         self._more: Counter[int] = Counter()
         """Records that the open transaction added, by kind."""
@@ -37,6 +44,7 @@ class Index:
         """All of it or nothing."""
         self.sql.execute("BEGIN IMMEDIATE")
         self._more.clear()
+        self._new_tids.clear()
         self._rollups.clear()
         self._cursor_before = self.cursor if self._ships else 0
         try:
@@ -76,103 +84,120 @@ class Index:
     # Records
 
     def put(self, record: Record, applied_index: int) -> None:
-        """Insert a record, or replace what was known of it. ``applied_index``: of the view that it was read from.
+        """``put_all`` of one."""
+        self.put_all((record,), applied_index)
+
+    def put_all(self, records: Iterable[Record], applied_index: int) -> None:
+        """Insert records, or replace what was known of them. ``applied_index``: of the view that they were read from.
 
         What becomes final goes to the outbox, with the bounds of the log index that made it so: above the cursor, or it
         would have been final at an earlier look, and not above the view.
         """
-        known = self._find(record.key)
-        if known is None:
-            seq, was_final = self._free(record), False
-            self._more[record.kind] += 1
-            self._grow(record.task)
-        else:
-            seq, was_final = known.seq, is_final(known.state, known.kind)
-            if was_final and record.kind is Kind.EXECUTION:
-                return
-            self._remove_text(seq, record.kind, record.key)
-            self._rollups.add(seq, known.counted, -1)
-        self._write(seq, record)
-        if record.final and record.has_stored_output and self._wants_outputs:
-            self.sql.execute("INSERT OR REPLACE INTO wanted_outputs VALUES (?, 0, 0)", (seq,))
-        if record.final and not was_final and self._ships:
-            bounds = (self._cursor_before + 1, applied_index)
-            self.sql.execute("INSERT INTO outbox (low, high, seq) VALUES (?, ?, ?)", (*bounds, seq))
+        batch: dict[bytes, Record] = {}
+        for record in records:
+            if record.key in batch or len(batch) == _MAX_BATCH:
+                self._put_batch(batch, applied_index)
+                batch.clear()
+            batch[record.key] = record
+        if batch:
+            self._put_batch(batch, applied_index)
 
-    def _grow(self, task: str) -> None:
-        """A task gets one more record; its first, as many tasks have, is no reason to look at it."""
-        tid, is_new = self._enter(task)
-        if is_new:
-            return
-        if self._grown is not None and len(self._grown) < _MAX_GROWN:
+    def _put_batch(self, batch: Mapping[bytes, Record], applied_index: int) -> None:
+        homes = {key: first_seq(record.time_us, key) for key, record in batch.items()}
+        found = self._places.find(homes)
+        writes = Writes()
+        for key, record in batch.items():
+            known = found.get(key)
+            if known is None:
+                seq, was_final, before = self._places.settle(key, homes[key]), False, NO_TEXT
+                self._more[record.kind] += 1
+                tid = self._grow(record.task)
+            elif known.body == record.body:
+                continue
+            else:
+                seq, was_final, tid = known.seq, is_final(known.state, known.kind), None
+                before = self._text(known)
+                if was_final and record.kind is Kind.EXECUTION:
+                    self._amend(writes, known, before, record)
+                    continue
+                self._rollups.add(seq, known.counted, -1)
+            self._write(writes, seq, tid, record, before)
+            if record.final:
+                if record.has_stored_output and self._wants_outputs:
+                    writes.wanted.append((seq,))
+                if self._ships and not was_final:
+                    writes.outbox.append((self._cursor_before + 1, applied_index, seq))
+        writes.write(self.sql)
+
+    def _write(self, writes: Writes, seq: int, tid: int | None, record: Record, before: Text) -> None:
+        """``tid``: None of a record that there is."""
+        late_bin, duration_bin = bin_of(record.lateness_us), bin_of(duration_us := record.duration_us)
+        after = _text_of(record)
+        values = (
+            record.state,
+            record.trigger,
+            record.executor,
+            duration_us,
+            record.exit_code,
+            late_bin,
+            duration_bin,
+            record.decide_us // 1000 if record.trigger == _BACKFILL else None,
+            after != NO_TEXT,
+        )
+        if tid is None:
+            writes.changed.append((seq, *values))
+        else:
+            writes.added.append((seq, record.key, record.kind, tid, *values))
+        writes.bodies.append((seq, record.body))
+        writes.replace_text(seq, before, after)
+        self._rollups.add(seq, (record.state, late_bin, duration_bin), 1)
+
+    def _amend(self, writes: Writes, known: Known, before: Text, record: Record) -> None:
+        """What an execution ended as does not change, but more may come to be known of its attempts."""
+        after = _text_of(record, stored_text(self.sql, known.seq))
+        writes.bodies.append((known.seq, record.body))
+        writes.has_text.append((known.seq, after != NO_TEXT))
+        writes.replace_text(known.seq, before, after)
+
+    def _grow(self, task: str) -> int:
+        """A task gets one more record; its first, as many tasks have, is no reason to look at it. Gives its ``tid``."""
+        tid = self.tid(task)
+        if tid in self._new_tids:
+            self._new_tids.remove(tid)
+        elif self._grown is not None and len(self._grown) < _MAX_GROWN:
             self._grown.add(tid)
         else:
             self._grown = None
+        return tid
 
-    def _find(self, key: bytes) -> "_Known | None":
-        found = self.sql.execute(f"{_KNOWN} WHERE key = ?", (key,)).fetchone()
-        return None if found is None else _Known(*found)
+    def states(self, homes: Mapping[bytes, int]) -> dict[bytes, int]:
+        """The states of the records that there are, by key. ``homes``: the ``first_seq`` of each."""
+        return self._places.states(homes)
 
-    def _free(self, record: Record) -> int:
-        seq = first_seq(record.time_us, record.key)
-        while self.sql.execute("SELECT 1 FROM records WHERE seq = ?", (seq,)).fetchone():
-            seq += 1
-        return seq
-
-    def _write(self, seq: int, record: Record) -> None:
-        bins = bin_of(record.lateness_us), bin_of(record.duration_us)
-        self.sql.execute(
-            "INSERT OR REPLACE INTO records VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                seq,
-                record.key,
-                record.kind,
-                self.tid(record.task),
-                record.state,
-                record.trigger,
-                record.executor,
-                record.duration_us,
-                record.exit_code,
-                *bins,
-                record.decide_us // 1000 if record.trigger == Trigger.BACKFILL else None,
-            ),
-        )
-        self._rollups.add(seq, (record.state, *bins), 1)
-        self.sql.execute("INSERT OR REPLACE INTO bodies VALUES (?, ?)", (seq, record.body))
-        if record.error or record.output:
-            self.sql.execute(
-                "INSERT INTO texts (rowid, error, output) VALUES (?, ?, ?)", (seq, record.error, record.output)
-            )
-
-    def _remove_text(self, seq: int, kind: int, key: bytes) -> None:
-        """The text index keeps no text, and is to be given what it was given to forget it."""
-        if kind == Kind.TASK_CHANGE:
-            return
-        (body,) = self.sql.execute("SELECT body FROM bodies WHERE seq = ?", (seq,)).fetchone()
-        record = execution_record(key, body) if kind == Kind.EXECUTION else decision_record(key[1:], body)
-        if record is None:
-            return
-        output = stored_text(self.sql, seq) or record.output
-        if record.error or output:
-            self.sql.execute(
-                "INSERT INTO texts (texts, rowid, error, output) VALUES ('delete', ?, ?, ?)",
-                (seq, record.error, output),
-            )
+    def _text(self, known: Known) -> Text:
+        """What is indexed of a record."""
+        if known.kind == Kind.TASK_CHANGE or known.has_text == 0:
+            return NO_TEXT
+        assert known.body is not None, "a record without its body"
+        if known.kind == Kind.DECISION:
+            decision = decision_record(ledger_key_of(known.key), known.body)
+            return NO_TEXT if decision is None else _text_of(decision)
+        return _text_of(execution_record(known.key, known.body), stored_text(self.sql, known.seq))
 
     def set_output(self, seq: int, key: bytes, text: str) -> None:
-        """Index what is stored of the output of an execution, in place of its end; nothing if it is gone meanwhile."""
+        """Index what is stored of the last attempt's output, in place of its end; nothing if the record is gone."""
         self.sql.execute("DELETE FROM wanted_outputs WHERE seq = ?", (seq,))
         found = self.sql.execute(
-            "SELECT b.body FROM records r JOIN bodies b USING (seq) WHERE r.seq = ? AND r.key = ?", (seq, key)
-        ).fetchone()
-        if found is None or not text:
-            return
-        self._remove_text(seq, Kind.EXECUTION, key)
-        self.sql.execute("INSERT OR REPLACE INTO output_texts VALUES (?, ?)", (seq, packed(text)))
-        self.sql.execute(
-            "INSERT INTO texts (rowid, error, output) VALUES (?, ?, ?)",
-            (seq, execution_record(key, found[0]).error, text),
+            "SELECT body FROM records JOIN bodies USING (seq) WHERE seq = ? AND key = ?", (seq, key)
         )
+        row = found.fetchone()
+        if row is None or not text:
+            return
+        record, writes = execution_record(key, row[0]), Writes()
+        writes.replace_text(seq, _text_of(record, stored_text(self.sql, seq)), _text_of(record, text))
+        writes.has_text.append((seq, True))
+        self.sql.execute("INSERT OR REPLACE INTO output_texts VALUES (?, ?)", (seq, packed(text)))
+        writes.write(self.sql)
 
     def give_up_output(self, seq: int) -> None:
         """Leave what is stored of an output out, and count it."""
@@ -181,44 +206,39 @@ class Index:
 
     def remove(self, seqs: Iterable[int]) -> int:
         """Remove records; how many of them had not been shipped."""
-        unshipped = 0
-        for seq in seqs:
-            found = self.sql.execute(f"{_KNOWN} WHERE seq = ?", (seq,)).fetchone()
-            if found is None:
-                continue
-            known = _Known(*found)
-            self._remove_text(seq, known.kind, known.key)
-            self._rollups.add(seq, known.counted, -1)
+        gone = self._places.at(sorted(seqs))
+        writes = Writes()
+        for known in gone:
+            writes.replace_text(known.seq, self._text(known), NO_TEXT)
+            self._rollups.add(known.seq, known.counted, -1)
             self._more[known.kind] -= 1
-            self.sql.execute("DELETE FROM records WHERE seq = ?", (seq,))
-            for table in ("bodies", "output_texts", "wanted_outputs"):
-                self.sql.execute(f"DELETE FROM {table} WHERE seq = ?", (seq,))  # noqa: S608 - no text of callers
-            unshipped += self.sql.execute("DELETE FROM outbox WHERE seq = ?", (seq,)).rowcount
+        writes.write(self.sql)
+        self._places.leave(gone)
+        unshipped = 0
+        for some, marks in chunks([known.seq for known in gone]):
+            for table in ("records", "bodies", "output_texts", "wanted_outputs"):
+                self.sql.execute(f"DELETE FROM {table} WHERE seq IN ({marks})", some)  # noqa: S608 - no text of callers
+            unshipped += self.sql.execute(f"DELETE FROM outbox WHERE seq IN ({marks})", some).rowcount  # noqa: S608 - ours
         return unshipped
-
-    def remove_key(self, key: bytes) -> None:
-        """Remove a record, if it is there."""
-        known = self._find(key)
-        if known is not None:
-            self.remove([known.seq])
 
     # Tasks
 
     def tid(self, name: str) -> int:
         """The number that stands for a task name."""
-        return self._enter(name)[0]
-
-    def _enter(self, name: str) -> tuple[int, bool]:
-        """The number that stands for a task name, and whether it is new."""
         tid = self._tids.get(name)
         if tid is not None:
-            return tid, False
+            return tid
         if len(self._tids) >= _MAX_TASKS_CACHED:
             self._tids.clear()
-        is_new = bool(self.sql.execute("INSERT OR IGNORE INTO tasks (name) VALUES (?)", (name,)).rowcount)
-        (tid,) = self.sql.execute("SELECT tid FROM tasks WHERE name = ?", (name,)).fetchone()
+        made = self.sql.execute("INSERT OR IGNORE INTO tasks (name) VALUES (?)", (name,))
+        if made.rowcount:
+            tid = made.lastrowid
+            assert tid is not None, "a row without an id"
+            self._new_tids.add(tid)
+        else:
+            (tid,) = self.sql.execute("SELECT tid FROM tasks WHERE name = ?", (name,)).fetchone()
         self._tids[name] = tid
-        return tid, is_new
+        return tid
 
     def take_grown(self) -> set[int] | None:
         """The tasks that got records since the last call, by ``tid``; None: any may have."""
@@ -228,6 +248,8 @@ class Index:
     def set_labels(self, task: str, labels: Mapping[str, str]) -> None:
         """The labels that a task carries from now on."""
         tid = self.tid(task)
+        if not labels and tid in self._new_tids:
+            return
         known = dict(self.sql.execute("SELECT key, value FROM labels WHERE tid = ?", (tid,)))
         if known != labels:
             self.sql.execute("DELETE FROM labels WHERE tid = ?", (tid,))
@@ -235,30 +257,19 @@ class Index:
 
     def last_revision(self, task: str) -> int:
         """The revision of the newest change of a task that is known; 0: none is."""
-        low, high = (b"C" + task.encode() + b"\0" + bytes((fill,)) * 8 for fill in (0, 255))
-        found = self.sql.execute(
-            "SELECT key FROM records WHERE key BETWEEN ? AND ? ORDER BY key DESC LIMIT 1", (low, high)
+        tid = self.tid(task)
+        if tid in self._new_tids:
+            return 0
+        # Not the newest by its time, which a clock may have set back.
+        (revision,) = self.sql.execute(
+            "SELECT max(substr(key, -8)) FROM records INDEXED BY records_changes WHERE tid = ? AND kind = 3", (tid,)
         ).fetchone()
-        return 0 if found is None else int.from_bytes(found[0][-8:], "big")
+        return 0 if revision is None else int.from_bytes(revision, "big")
 
 
-_KNOWN = "SELECT seq, key, kind, state, late_bin, duration_bin FROM records"
-
-
-@dataclass(frozen=True, slots=True)
-class _Known:
-    """What is known of a record."""
-
-    seq: int
-    key: bytes
-    kind: int
-    state: int
-    late_bin: int | None
-    duration_bin: int | None
-
-    @property
-    def counted(self) -> Values:
-        return self.state, self.late_bin, self.duration_bin
+def _text_of(record: Record, stored: str = "") -> Text:
+    output, past = stored or record.output, record.past_output
+    return record.error, f"{output}\n{past}" if output and past else output or past
 
 
 def stored_text(sql: sqlite3.Connection, seq: int) -> str:
@@ -269,4 +280,4 @@ def stored_text(sql: sqlite3.Connection, seq: int) -> str:
 
 def is_final(state: int, kind: int) -> bool:
     """Whether a record counts as one that will not change any more; only the reason of a decision may be amended."""
-    return kind != Kind.EXECUTION or state >= ExecutionState.SUCCEEDED
+    return kind != Kind.EXECUTION or state in ENDED

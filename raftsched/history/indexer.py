@@ -10,8 +10,7 @@ import os
 import select
 import sqlite3
 import sys
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import structlog
@@ -20,15 +19,16 @@ from raftsched import logs
 from raftsched.clock import SystemClock
 from raftsched.config import LogConfig
 from raftsched.history import schema
-from raftsched.history.follow import Follower
-from raftsched.history.frames import Parser, Word, index_of, parse_entry
+from raftsched.history.follow import HistoryFollower
+from raftsched.history.frames import Parser, Word, index_of, others_of, parse_entry, time_of
+from raftsched.history.heard_time import HeardTime
 from raftsched.history.index import Index
 from raftsched.history.outputs import OutputFetcher, OutputIndexer
 from raftsched.history.pending import Pending
-from raftsched.history.retention import Retention
+from raftsched.history.retention import IndexRetention
 from raftsched.history.settings import HistorySettings
 from raftsched.history.shipping import Shipping
-from raftsched.ports import Clock, Peer, StoreFailed
+from raftsched.ports import Clock, StoreFailed
 from raftsched.store.lmdb_view import LmdbView
 
 _NICENESS = 19
@@ -45,7 +45,7 @@ _HERD_LAG_S = 20.0
 _MANY_ROWS = 200_000
 _DEAF_S = 0.1
 """What is told meanwhile gathers in the pipe: each commit of a burst would interrupt the node to wake the indexer."""
-_BATCH_ROWS = 2_000
+_BATCH_ROWS = 5_000
 _MAX_PENDING_ROWS = 400_000
 _READ_BYTES = 1 << 20
 _IDLE_S = 0.5
@@ -55,17 +55,31 @@ EXIT_FAILED, EXIT_CORRUPT = 1, 3
 _log = structlog.get_logger(__name__)
 
 
+def _ignore(_addresses: list[str]) -> None:
+    """Where outputs are not indexed."""
+
+
 class Indexer:
     """The work of the process as steps. Nothing waits here."""
 
     def __init__(
-        self, index: Index, follower: Follower, retention: Retention, clock: Clock, outputs: OutputIndexer | None = None
+        self,
+        index: Index,
+        follower: HistoryFollower,
+        retention: IndexRetention,
+        clock: Clock,
+        outputs: OutputIndexer | None = None,
+        time: HeardTime | None = None,
+        know: Callable[[list[str]], None] = _ignore,
     ) -> None:
+        """``know`` takes the addresses of the other nodes."""
+        self._know = know
         self._index = index
         self._outputs = outputs
         self._follower = follower
         self._retention = retention
         self._clock = clock
+        self._time = time or HeardTime(clock)
         self._pending = Pending()
         self._since_s = self._heard_s = 0.0
         self._reached = 0
@@ -91,6 +105,10 @@ class Indexer:
             self._begin("the state was replaced or changed faster than it could be told")
         elif word is Word.REACHED:
             self._reached = index_of(payload)
+        elif word is Word.OTHERS:
+            self._know(others_of(payload))
+        elif word is Word.TIME:
+            self._time.hear(time_of(payload))
         elif word is Word.LEADS:
             self.leads = payload == b"1"
 
@@ -121,7 +139,9 @@ class Indexer:
             with self._index.transaction():
                 self._follower.reach(self._reached)
         outputs_s = _IDLE_S if self._outputs is None else self._outputs.step(_IDLE_S)
-        return min(wait_s, outputs_s, self._retention.step(self._clock.now_us(), self._clock.monotonic()))
+        now_s = self._clock.monotonic()
+        age_by_us = self._follower.retention_time_us() if self._retention.begins(now_s) else 0
+        return min(wait_s, outputs_s, self._retention.step(age_by_us, now_s))
 
     def _wait_s(self) -> float:
         """Until what was told is to be indexed."""
@@ -174,7 +194,8 @@ def _serve(indexer: Indexer, shipping: Shipping, parser: Parser, frames: list[tu
         wait_s = indexer.step()
         shipping.step()
         if indexer.gathers:
-            time.sleep(min(wait_s, _DEAF_S))
+            # Not time.sleep, which fails under a libfaketime whose clock has stepped.
+            select.select((), (), (), min(wait_s, _DEAF_S))
 
 
 def _come_last() -> None:
@@ -203,11 +224,11 @@ def main() -> int:
         sql = schema.open_writer(settings.path, settings.cluster_id)
         view = LmdbView(settings.store_path, max_size_bytes=settings.store_max_bytes)
         index = Index(sql, ships=bool(settings.sinks), wants_outputs=bool(settings.output_bytes))
-        retention = Retention(index, settings)
-        others = tuple(Peer(id_, address) for id_, address in settings.others)
-        fetcher = OutputFetcher(settings.output_directories, others, settings.output_bytes)
-        outputs = OutputIndexer(index, fetcher, clock)
-        indexer = Indexer(index, Follower(index, view), retention, clock, outputs)
+        retention = IndexRetention(index, settings)
+        fetcher = OutputFetcher(settings.output_directories, settings.output_bytes)
+        heard_time = HeardTime(clock)
+        outputs = OutputIndexer(index, fetcher, heard_time.now_us)
+        indexer = Indexer(index, HistoryFollower(index, view), retention, clock, outputs, heard_time, fetcher.know)
         shipping = Shipping(settings, view, retention, clock, lambda: indexer.leads)
         with outputs, contextlib.closing(fetcher), shipping:
             _serve(indexer, shipping, parser, frames)

@@ -3,7 +3,7 @@
 Every node indexes the same part of each, so that all answer alike once they have it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -12,23 +12,25 @@ from typing import Self
 
 import grpc
 import structlog
+from raftsched_proto.internal.v1 import output_pb2, output_pb2_grpc
 
-from raftsched.core import ids
-from raftsched.core.rows import ExecutionRow
+from raftsched.core.backoff import Backoff
+from raftsched.core.state import ids
+from raftsched.core.state.rows import ExecutionRow
 from raftsched.history.index import Index
 from raftsched.history.text import plain
-from raftsched.internal.v1 import output_pb2, output_pb2_grpc
-from raftsched.ports import Clock, Peer
-from raftsched.store.outputs import MAX_STORED_BYTES, find
+from raftsched.net.dial import dial_blocking
+from raftsched.outputs.files import MAX_STORED_BYTES, find
 
 MAX_TRIES = 20
 """With the waits below, about two hours."""
-WAIT_LOW_S, WAIT_HIGH_S = 1.0, 600.0
+BACKOFF = Backoff(low_s=1.0, high_s=600.0)
 _BATCH = 4
 """Outputs that are read and indexed together."""
 _POLL_S = 0.02
+_NEVER_MS = 1 << 62
 _RPC_TIMEOUT_S = 3.0
-_OPTIONS = [("grpc.max_receive_message_length", 2 * MAX_STORED_BYTES), ("grpc.enable_http_proxy", 0)]
+_OPTIONS = [("grpc.max_receive_message_length", 2 * MAX_STORED_BYTES)]
 _log = structlog.get_logger(__name__)
 
 Read = Callable[[int], tuple[int, bytes]]
@@ -59,28 +61,34 @@ def excerpt(read: Read, size_bytes: int, limit_bytes: int) -> bytes:
 class OutputFetcher:
     """Reads an output where it is. Blocks; for threads."""
 
-    def __init__(self, directories: tuple[Path, ...], others: tuple[Peer, ...], limit_bytes: int) -> None:
+    def __init__(self, directories: tuple[Path, ...], limit_bytes: int) -> None:
         self._directories = directories
         self._limit_bytes = limit_bytes
-        self._channels = {peer: grpc.insecure_channel(peer.address, options=_OPTIONS) for peer in others}
+        self._channels: dict[str, grpc.Channel] = {}
+
+    def know(self, addresses: Iterable[str]) -> None:
+        """Ask these nodes (host:port) from now on, and no others."""
+        # A new one: a thread may be at the old one, whose channels end when nobody uses them any more.
+        self._channels = {at: self._channels.get(at) or dial_blocking(at, _OPTIONS) for at in addresses}
 
     def __call__(self, execution_id: bytes, row: ExecutionRow) -> str | None:
         """The text to index of the last attempt; None when nobody has it now."""
         data = self._local(execution_id, row)
         if data is None:
-            data = next(filter(None, (self._remote(peer, execution_id, row) for peer in self._channels)), None)
+            channels = self._channels.values()
+            data = next(filter(None, (self._remote(channel, execution_id, row) for channel in channels)), None)
         return None if data is None else plain(data.decode(errors="replace"))
 
     def _local(self, execution_id: bytes, row: ExecutionRow) -> bytes | None:
-        stored = find(self._directories, (execution_id, row.attempt), row.output_sha256)
-        return None if stored is None else excerpt(stored.read, row.output_size_bytes, self._limit_bytes)
+        stored = find(self._directories, (execution_id, row.attempt), row.result.output_sha256)
+        return None if stored is None else excerpt(stored.read, row.result.output_size_bytes, self._limit_bytes)
 
-    def _remote(self, peer: Peer, execution_id: bytes, row: ExecutionRow) -> bytes | None:
-        stub = output_pb2_grpc.OutputCopyServiceStub(self._channels[peer])
+    def _remote(self, channel: grpc.Channel, execution_id: bytes, row: ExecutionRow) -> bytes | None:
+        stub = output_pb2_grpc.OutputCopyServiceStub(channel)
 
         def read(offset: int) -> tuple[int, bytes]:
             request = output_pb2.FetchOutputRequest(
-                execution_id=execution_id, attempt=row.attempt, offset=offset, sha256=row.output_sha256
+                execution_id=execution_id, attempt=row.attempt, offset=offset, sha256=row.result.output_sha256
             )
             response = stub.FetchOutput(request, timeout=_RPC_TIMEOUT_S)
             if not response.found:
@@ -88,7 +96,7 @@ class OutputFetcher:
             return response.offset, response.data
 
         try:
-            return excerpt(read, row.output_size_bytes, self._limit_bytes)
+            return excerpt(read, row.result.output_size_bytes, self._limit_bytes)
         except (_NotThere, grpc.RpcError):
             # Gone, damaged (which the log of that node tells) or not reachable: it is asked for again later.
             return None
@@ -114,10 +122,11 @@ class _Wanted:
 class OutputIndexer:
     """Works off the queue of the index, a few at a time. Reading is done in a thread, all writing by ``step``."""
 
-    def __init__(self, index: Index, fetch: Fetch, clock: Clock) -> None:
+    def __init__(self, index: Index, fetch: Fetch, now_us: Callable[[], int]) -> None:
+        """``now_us`` gives the time of the cluster in microseconds since the Unix epoch, 0 while it is not known."""
         self._index = index
         self._fetch = fetch
-        self._clock = clock
+        self._now_us = now_us
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="outputs")
         self._under_way: list[_Wanted] = []
 
@@ -139,8 +148,9 @@ class OutputIndexer:
             return 0.0
         due = self._index.sql.execute(
             "SELECT w.seq, w.tries, r.key, b.body FROM wanted_outputs w JOIN records r USING (seq) "
-            "JOIN bodies b USING (seq) WHERE w.due_ms <= ? ORDER BY w.due_ms LIMIT ?",
-            (self._now_ms(), _BATCH),
+            # Whoever wrote down a longer wait than there is had a clock that was ahead.
+            "JOIN bodies b USING (seq) WHERE w.due_ms <= ? OR w.due_ms > ? ORDER BY w.due_ms LIMIT ?",
+            (now_ms := self._now_ms(), now_ms + round(BACKOFF.high_s * 1000) if now_ms else _NEVER_MS, _BATCH),
         ).fetchall()
         for seq, tries, key, body in due:
             text = self._pool.submit(partial(self._fetch, key, ExecutionRow.FromString(body)))
@@ -155,11 +165,11 @@ class OutputIndexer:
             self._index.give_up_output(wanted.seq)
             _log.warning("an output is not in the history index: no node has it", execution=ids.to_text(wanted.key))
         else:
-            wait_s = min(WAIT_HIGH_S, WAIT_LOW_S * 2**wanted.tries)
+            wait_s = BACKOFF.ceiling_s(wanted.tries + 1)
             self._index.sql.execute(
                 "UPDATE wanted_outputs SET tries = tries + 1, due_ms = ? WHERE seq = ?",
                 (self._now_ms() + round(wait_s * 1000), wanted.seq),
             )
 
     def _now_ms(self) -> int:
-        return self._clock.now_us() // 1000
+        return self._now_us() // 1000

@@ -1,6 +1,6 @@
 """What the indexer was told and has not looked at yet."""
 
-from raftsched.history.frames import Entry
+from raftsched.history.frames import ChangedRows
 
 
 class Pending:
@@ -11,7 +11,7 @@ class Pending:
     """
 
     def __init__(self) -> None:
-        self._entries: list[Entry] = []
+        self._entries: list[ChangedRows] = []
         self._last_mentions: dict[bytes, int] = {}
         self.rows = 0
         """How many are to be looked at."""
@@ -19,14 +19,16 @@ class Pending:
     def __bool__(self) -> bool:
         return bool(self._entries)
 
-    def add(self, entry: Entry) -> None:
+    def add(self, entry: ChangedRows) -> None:
         """Take what one log entry changed. Entries come in the order of the log."""
-        new = [each for each in entry.executions if each not in self._last_mentions]
-        self._last_mentions.update(dict.fromkeys(entry.executions, entry.index))
-        self._entries.append(Entry(entry.index, new, entry.tasks, entry.ledger))
+        # One entry may change an execution several times, as one that ends and is given to the next executor does.
+        named = dict.fromkeys(entry.executions, entry.index)
+        new = [each for each in named if each not in self._last_mentions]
+        self._last_mentions.update(named)
+        self._entries.append(ChangedRows(entry.index, new, entry.tasks, entry.ledger))
         self.rows += _size(self._entries[-1])
 
-    def take(self, rows: int) -> Entry:
+    def take(self, rows: int) -> ChangedRows:
         """The oldest of them in one, up to so many rows and the rest of an entry.
 
         Once they have been looked at, all up to its index has been. The executions come in the order in which they were
@@ -49,7 +51,7 @@ class Pending:
         del self._entries[:taken]
         self.rows -= count
         last = {each: self._last_mentions.pop(each) for each in executions}
-        return Entry(index, sorted(executions, key=last.__getitem__), tasks, ledger)
+        return ChangedRows(index, sorted(executions, key=last.__getitem__), tasks, ledger)
 
     def clear(self) -> None:
         """Forget all."""
@@ -58,5 +60,5 @@ class Pending:
         self.rows = 0
 
 
-def _size(entry: Entry) -> int:
+def _size(entry: ChangedRows) -> int:
     return len(entry.executions) + len(entry.tasks) + len(entry.ledger)

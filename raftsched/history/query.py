@@ -25,10 +25,10 @@ def to_fts(text: str) -> tuple[str, list[str]]:
         raise QuerySyntaxError("holds half of a surrogate pair, which is no character")
     if len(text) > MAX_CHARACTERS:
         raise QuerySyntaxError(f"has {len(text)} characters; at most {MAX_CHARACTERS} are allowed")
-    return _Reader(text).read()
+    return _QueryReader(text).read()
 
 
-class _Reader:
+class _QueryReader:
     """Reads one query: expression = conjunction {OR conjunction}; conjunction = term {[AND | NOT] term}."""
 
     def __init__(self, text: str) -> None:

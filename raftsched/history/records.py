@@ -1,15 +1,17 @@
 """What the index keeps of a row of the state tables."""
 
 import math
-from dataclasses import dataclass
 from enum import IntEnum
+from typing import NamedTuple
 
-from raftsched_client.v1 import history_pb2, task_pb2
+from raftsched_proto.internal.v1 import command_pb2 as pb
+from raftsched_proto.v1 import history_pb2, task_pb2
 
-from raftsched.core.model import ExecutionState, Trigger
-from raftsched.core.rows import ExecutionRow, LedgerRow, has_execution, parse_ledger_key, timestamp_us
+from raftsched.core.state.model import ExecutionState, Trigger
+from raftsched.core.state.past_attempts import first_start_us, past_attempts
+from raftsched.core.state.rows import ExecutionRow, LedgerRow, has_execution, parse_ledger_key, timestamp_us
 from raftsched.history.text import plain
-from raftsched.internal.v1 import command_pb2 as pb
+from raftsched.ports import Reader
 
 BIN_BASE = 1.05
 """Bins of durations grow by 5 %, so that a percentile read off them is at most 5 % too high."""
@@ -24,8 +26,11 @@ class Kind(IntEnum):
     TASK_CHANGE = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+ENDED = frozenset(int(state) for state in ExecutionState if state.ended)
+_BACKFILL = int(Trigger.BACKFILL)
+
+
+class Record(NamedTuple):
     """One record of the index."""
 
     key: bytes
@@ -47,7 +52,9 @@ class Record:
     exit_code: int | None = None
     error: str = ""
     output: str = ""
-    """The end of it, which came through the log."""
+    """The end of that of the last attempt, which came through the log."""
+    past_output: str = ""
+    """The ends of those of the attempts before, the newest first; what several wrote alike is there once."""
     has_stored_output: bool = False
     """Whether more of it is in a file somewhere."""
     final: bool = True
@@ -56,12 +63,13 @@ class Record:
     @property
     def duration_us(self) -> int | None:
         """From the start to the end of the last attempt."""
-        return max(0, self.end_us - self.start_us) if self.start_us and self.end_us else None
+        start_us, end_us = self.start_us, self.end_us
+        return (end_us - start_us if end_us > start_us else 0) if start_us and end_us else None
 
     @property
     def lateness_us(self) -> int | None:
         """From the nominal time to the first start; None of a backfill, whose nominal time is long past."""
-        if not self.first_start_us or self.trigger == Trigger.BACKFILL:
+        if not self.first_start_us or self.trigger == _BACKFILL:
             return None
         return max(0, self.first_start_us - self.time_us)
 
@@ -77,28 +85,60 @@ def bin_top_us(number: int) -> int:
 
 
 def execution_record(execution_id: bytes, value: bytes) -> Record:
-    """The record of a row of ``Table.EXECUTIONS``."""
+    """The record of a row of ``Table.EXECUTIONS``, or of what the index keeps of one."""
+    return _record_of(execution_id, ExecutionRow.FromString(value), value)
+
+
+def whole_execution_record(reader: Reader, execution_id: bytes, value: bytes) -> Record:
+    """The record of a row of ``Table.EXECUTIONS``, kept with all attempts before the last and what they wrote."""
     row = ExecutionRow.FromString(value)
-    errors = [row.error, *(past.error for past in reversed(row.past_attempts))]
+    if row.attempt <= 1:
+        return _record_of(execution_id, row, value)
+    past = past_attempts(reader, execution_id, row)
+    del row.past_attempts[:]
+    row.past_attempts.extend(past)
+    return _record_of(execution_id, row, row.SerializeToString())
+
+
+def _record_of(execution_id: bytes, row: ExecutionRow, body: bytes) -> Record:
+    result, state, tail = row.result, row.state, row.result.output_tail
+    error, past_output = result.error, ""
+    # Most have only one attempt.
+    first_us = row.first_start_us or result.start_us
+    if row.past_attempts:
+        past = list(reversed(row.past_attempts))
+        error = _joined([error, *(each.result.error for each in past)])
+        past_output = _joined([_shown(each.result.output_tail) for each in past])
+        first_us = first_start_us(row)
+    # By place: that takes half as long as by name, and this is done for each execution.
     return Record(
-        key=execution_id,
-        kind=Kind.EXECUTION,
-        task=row.task,
-        time_us=row.nominal_us,
-        body=value,
-        state=row.state,
-        trigger=row.trigger,
-        executor=row.executor_id or None,
-        decide_us=row.fire_us,
-        first_start_us=next((past.start_us for past in row.past_attempts if past.start_us), row.start_us),
-        start_us=row.start_us,
-        end_us=row.end_us,
-        exit_code=row.exit_code if row.HasField("exit_code") else None,
-        error="\n".join(dict.fromkeys(filter(None, errors))),
-        output=plain(row.output_tail.decode(errors="replace")),
-        has_stored_output=bool(row.output_sha256),
-        final=ExecutionState(row.state).ended,
+        execution_id,
+        Kind.EXECUTION,
+        row.task,
+        row.nominal_us,
+        body,
+        state,
+        row.trigger,
+        row.executor_id or None,
+        row.fire_us,
+        first_us,
+        result.start_us,
+        result.end_us,
+        result.exit_code if result.HasField("exit_code") else None,
+        error,
+        _shown(tail) if tail else "",
+        past_output,
+        bool(result.output_sha256),
+        state in ENDED,
     )
+
+
+def _shown(tail: bytes) -> str:
+    return plain(tail.decode(errors="replace"))
+
+
+def _joined(texts: list[str]) -> str:
+    return "\n".join(dict.fromkeys(filter(None, texts)))
 
 
 def decision_record(key: bytes, value: bytes) -> Record | None:

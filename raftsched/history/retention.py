@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from raftsched.core.model import SECOND_US
+from raftsched.core.machine import MAX_TASK_CHANGES
+from raftsched.core.state.model import SECOND_US
 from raftsched.history.index import Index
 from raftsched.history.schema import time_floor
 from raftsched.history.settings import HistorySettings
@@ -16,10 +17,17 @@ _ROUND_S = 30.0
 """Between two rounds that found nothing left to delete."""
 _PAUSE_S = 0.05
 """Between two steps of a round: what is indexed meanwhile comes first."""
-_KEPT_CHANGES = 100
+_CROWDED = """
+SELECT tid FROM tasks WHERE tid IN ({}) AND (
+    (SELECT 1 FROM records r INDEXED BY records_task WHERE r.tid = tasks.tid LIMIT 1 OFFSET ?) IS NOT NULL OR
+    (SELECT 1 FROM records r INDEXED BY records_changes WHERE r.tid = tasks.tid AND kind = 3 LIMIT 1 OFFSET ?)
+    IS NOT NULL
+)
+"""
+"""Those of some tasks that have more than is kept. Most have not, and one statement says so of all."""
 
 
-class Retention:
+class IndexRetention:
     """The work of retention, a step at a time."""
 
     def __init__(self, index: Index, settings: HistorySettings) -> None:
@@ -27,9 +35,18 @@ class Retention:
         self._settings = settings
         self._round: Iterator[int] | None = None
         self._next_s = 0.0
+        self._kept = settings.keep_per_task, MAX_TASK_CHANGES
+        """Of each task: records, and changes among them."""
+
+    def begins(self, now_s: float) -> bool:
+        """Whether the next step begins a round, which needs the time."""
+        return self._round is None and now_s >= self._next_s
 
     def step(self, now_us: int, now_s: float) -> float:
-        """Take a step if it is time for one; the seconds until the next."""
+        """Take a step if it is time for one; the seconds until the next.
+
+        ``now_us`` is the time that age is counted by, for a round that begins; 0: nothing goes by its age.
+        """
         if now_s < self._next_s:
             return self._next_s - now_s
         if self._round is None:
@@ -42,18 +59,24 @@ class Retention:
 
     def _steps(self, now_us: int) -> Iterator[int]:
         """Each step is a transaction; yields how many records it deleted."""
-        cutoff_us = now_us - self._settings.keep_s * SECOND_US
-        by_time = "seq < ? AND kind <> 3 AND backfilled_ms IS NULL ORDER BY seq"
-        yield from self._oldest(f"SELECT seq FROM records WHERE {by_time} LIMIT ?", time_floor(cutoff_us))  # noqa: S608 - ours
+        cutoff_us = max(0, now_us - self._settings.keep_s * SECOND_US)
+        yield from self._aged(time_floor(cutoff_us))
         # What was made up for long ago is kept as long as what happened when it was.
-        by_backfill = "backfilled_ms < ? ORDER BY backfilled_ms"
-        yield from self._oldest(f"SELECT seq FROM records WHERE {by_backfill} LIMIT ?", cutoff_us // 1000)  # noqa: S608 - ours
+        by_backfill = "SELECT seq FROM records WHERE backfilled_ms < ? ORDER BY backfilled_ms LIMIT ?"
+        while seqs := self._seqs(by_backfill, (cutoff_us // 1000, _STEP_RECORDS)):
+            yield self._remove(seqs)
         yield from self._crowded()
         yield from self._oversize()
         yield from self._shrink()
 
-    def _oldest(self, query: str, bound: int) -> Iterator[int]:
-        while seqs := self._seqs(query, (bound, _STEP_RECORDS)):
+    def _aged(self, below: int) -> Iterator[int]:
+        """Each step goes on where the one before ended: changes of tasks, which stay, may be many."""
+        by_time = (
+            "SELECT seq FROM records WHERE seq > ? AND seq < ? AND kind <> 3 AND backfilled_ms IS NULL "
+            "ORDER BY seq LIMIT ?"
+        )
+        seqs = [-1]
+        while seqs := self._seqs(by_time, (seqs[-1], below, _STEP_RECORDS)):
             yield self._remove(seqs)
 
     def _crowded(self) -> Iterator[int]:
@@ -61,7 +84,7 @@ class Retention:
         grown = self._index.take_grown()
         for tids in self._all_tasks() if grown is None else _batches(sorted(grown)):
             surplus: list[int] = []
-            for tid in tids:
+            for tid in self._seqs(_CROWDED.format(",".join("?" * len(tids))), (*tids, *self._kept)):
                 surplus += self._surplus(tid)
                 while len(surplus) >= _STEP_RECORDS:
                     yield self._remove(surplus)
@@ -72,12 +95,12 @@ class Retention:
         """Some of the records of a task that are more than are kept."""
         records = self._seqs(
             "SELECT seq FROM records INDEXED BY records_task WHERE tid = ? ORDER BY seq DESC LIMIT ? OFFSET ?",
-            (tid, _STEP_RECORDS, self._settings.keep_per_task),
+            (tid, _STEP_RECORDS, self._kept[0]),
         )
         changes = self._seqs(
             "SELECT seq FROM records INDEXED BY records_changes WHERE tid = ? AND kind = 3 "
             "ORDER BY seq DESC LIMIT ? OFFSET ?",
-            (tid, _STEP_RECORDS, _KEPT_CHANGES),
+            (tid, _STEP_RECORDS, self._kept[1]),
         )
         return list(dict.fromkeys(records + changes))
 

@@ -2,14 +2,14 @@
 
 import sqlite3
 from bisect import bisect_left
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from enum import IntEnum
 
 from raftsched.history.schema import seq_ms
 
 WIDTHS_MS = (3_600_000, 60_000)
-"""Of the slots of time, widest first."""
+"""Of the slots of time, widest first; each is a multiple of the narrowest."""
 
 
 class What(IntEnum):
@@ -30,7 +30,8 @@ class Rollups:
     """Gathers what a transaction changes, and writes each row once."""
 
     def __init__(self) -> None:
-        self._changes: Counter[tuple[int, int, int, int]] = Counter()
+        self._changes: defaultdict[tuple[int, Values], int] = defaultdict(int)
+        """By the number of the narrowest slot, and the values."""
 
     def clear(self) -> None:
         """A transaction begins."""
@@ -38,16 +39,11 @@ class Rollups:
 
     def add(self, seq: int, values: Values, sign: int) -> None:
         """Count a record (1), or no longer (-1)."""
-        ms = seq_ms(seq)
-        for what, value in enumerate(values):
-            if value is None or (what == What.STATE and not value):
-                continue
-            for width_ms in WIDTHS_MS:
-                self._changes[what, width_ms, ms // width_ms, value] += sign
+        self._changes[seq_ms(seq) // WIDTHS_MS[-1], values] += sign
 
     def write(self, sql: sqlite3.Connection) -> None:
         """The end of the transaction."""
-        rows = [(*key, change) for key, change in sorted(self._changes.items()) if change]
+        rows = [(*key, change) for key, change in sorted(self._by_row().items()) if change]
         sql.executemany(
             "INSERT INTO rollups VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET count = count + excluded.count", rows
         )
@@ -55,6 +51,18 @@ class Rollups:
             "DELETE FROM rollups WHERE what = ? AND width_ms = ? AND slot = ? AND number = ? AND count = 0",
             [row[:4] for row in rows if row[4] < 0],
         )
+
+    def _by_row(self) -> dict[tuple[int, int, int, int], int]:
+        found: defaultdict[tuple[int, int, int, int], int] = defaultdict(int)
+        for (slot, values), change in self._changes.items():
+            if not change:
+                continue
+            for what, value in enumerate(values):
+                if value is None or (what == What.STATE and not value):
+                    continue
+                for width_ms in WIDTHS_MS:
+                    found[what, width_ms, slot * WIDTHS_MS[-1] // width_ms, value] += change
+        return found
 
 
 def counts(

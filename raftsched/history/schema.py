@@ -11,9 +11,12 @@ from pathlib import Path
 
 import structlog
 
-SCHEMA_VERSION = 6
-"""A file of another version is moved aside and made anew."""
+SCHEMA_VERSION = 8
+"""A file of another version is moved aside and made anew, but for one of:"""
+_VERSIONS_BEFORE = frozenset({6, 7})
+"""They found records by an index of their keys. The records of version 6 lack what attempts before the last wrote."""
 TIE_BITS = 21
+_TIE = (1 << TIE_BITS) - 1
 _MAX_MS = (1 << 42) - 1
 _CACHE_KIB = 32 << 10
 _log = structlog.get_logger(__name__)
@@ -37,9 +40,10 @@ CREATE TABLE records (
     exit_code INTEGER,
     late_bin INTEGER,
     duration_bin INTEGER,
-    backfilled_ms INTEGER
+    backfilled_ms INTEGER,
+    has_text INTEGER
 );
-CREATE UNIQUE INDEX records_key ON records (key);
+CREATE TABLE displaced (key BLOB PRIMARY KEY, seq INTEGER NOT NULL) WITHOUT ROWID;
 CREATE INDEX records_task ON records (tid, seq, state);
 CREATE INDEX records_state ON records (state, seq);
 CREATE INDEX records_backfilled ON records (backfilled_ms) WHERE backfilled_ms IS NOT NULL;
@@ -64,10 +68,17 @@ CREATE INDEX outbox_high ON outbox (high);
 """
 
 
+_FROM_BEFORE = f"""
+ALTER TABLE records ADD COLUMN has_text INTEGER;
+CREATE TABLE displaced (key BLOB PRIMARY KEY, seq INTEGER NOT NULL) WITHOUT ROWID;
+INSERT INTO displaced SELECT key, seq FROM records WHERE seq != first_seq((seq >> {TIE_BITS}) * 1000, key);
+DROP INDEX records_key;
+"""  # noqa: S608 - ours
+
+
 def first_seq(time_us: int, key: bytes) -> int:
     """Where a record of this time and key stands, unless another with the same bits took the place before it."""
-    tie = int.from_bytes(blake2b(key, digest_size=4).digest(), "big") & ((1 << TIE_BITS) - 1)
-    return time_floor(time_us) | tie
+    return time_floor(time_us) | int.from_bytes(blake2b(key, digest_size=4).digest(), "big") & _TIE
 
 
 def time_floor(time_us: int) -> int:
@@ -123,6 +134,8 @@ def _open_checked(path: Path, cluster_id: str) -> sqlite3.Connection:
         version = connection.execute("PRAGMA user_version").fetchone()[0]
         if not version and not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
             _create(connection, cluster_id)
+        elif version in _VERSIONS_BEFORE:
+            _go_on_from_before(connection)
         elif version != SCHEMA_VERSION:
             raise _Unfit(f"it has version {version}; this is version {SCHEMA_VERSION}")
         _check(connection, cluster_id)
@@ -137,12 +150,18 @@ def _create(connection: sqlite3.Connection, cluster_id: str) -> None:
     connection.execute("INSERT INTO meta VALUES ('cluster_id', ?)", (cluster_id,))
 
 
+def _go_on_from_before(connection: sqlite3.Connection) -> None:
+    """What the state no longer has would be lost with the records of an index that is made anew."""
+    connection.create_function("first_seq", 2, first_seq, deterministic=True)
+    connection.executescript(f"BEGIN; {_FROM_BEFORE} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+
+
 def _check(connection: sqlite3.Connection, cluster_id: str) -> None:
     """A look at both ends of each index. A full check would take minutes; what it would find shows in use."""
     found = connection.execute("SELECT value FROM meta WHERE key = 'cluster_id'").fetchone()
     if found is None or found[0] != cluster_id:
         raise _Unfit(f"it is that of the cluster {found and found[0]!r}")
-    for column, index in (("key", "records_key"), ("tid", "records_task"), ("state", "records_state")):
+    for column, index in (("tid", "records_task"), ("state", "records_state")):
         for end in ("min", "max"):
             connection.execute(f"SELECT {end}({column}) FROM records INDEXED BY {index}").fetchone()  # noqa: S608 - all parts are ours
     connection.execute("SELECT max(seq) FROM bodies").fetchone()

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from raftsched.core import ids
+from raftsched.core.state import ids
 from raftsched.history.index import stored_text
 from raftsched.history.query import snippet, to_fts
 from raftsched.history.records import Kind, decision_record, execution_record, ledger_key_of
@@ -16,7 +16,6 @@ SCANNED_RECORDS = 100_000
 """That one call looks at in each of its ways."""
 SCANNED_MATCHES = 20_000
 """Matches of a text that one call looks at when there are other conditions."""
-_MAX_LABELLED = 10_000
 DEFAULT_KINDS = frozenset[int]((Kind.EXECUTION, Kind.DECISION))
 _NEWEST = (1 << 63) - 1
 
@@ -51,11 +50,6 @@ class Hit:
     task: str
     body: bytes
     snippet: str
-
-    @property
-    def time_ms(self) -> int:
-        """Its time, cut to milliseconds."""
-        return seq_ms(self.seq)
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +189,8 @@ def _hit(sql: sqlite3.Connection, seq: int, terms: list[str]) -> Hit:
     if terms and kind != Kind.TASK_CHANGE:
         record = execution_record(key, body) if kind == Kind.EXECUTION else decision_record(ledger_key_of(key), body)
         if record is not None:
-            found = snippet([record.error, record.output], terms) or snippet([stored_text(sql, seq)], terms)
+            texts = [record.error, record.output, record.past_output]
+            found = snippet(texts, terms) or snippet([stored_text(sql, seq)], terms)
     return Hit(seq, Kind(kind), key, task, body, found)
 
 

@@ -36,8 +36,6 @@ class HistorySettings:
     """How much of each stored output is indexed; 0: none."""
     output_directories: tuple[Path, ...] = ()
     """Where outputs are stored at this node."""
-    others: tuple[tuple[str, str], ...] = ()
-    """Ids and addresses of the other nodes, which have outputs too."""
     sinks: tuple[SinkSettings, ...] = ()
     log: dict[str, str] = field(default_factory=dict)
     """As ``config.LogConfig``."""
@@ -54,7 +52,4 @@ class HistorySettings:
         sinks = tuple(SinkSettings(**sink) for sink in value.pop("sinks"))
         path, store_path = Path(value.pop("path")), Path(value.pop("store_path"))
         directories = tuple(map(Path, value.pop("output_directories")))
-        others = tuple((id_, address) for id_, address in value.pop("others"))
-        return cls(
-            **value, path=path, store_path=store_path, output_directories=directories, others=others, sinks=sinks
-        )
+        return cls(**value, path=path, store_path=store_path, output_directories=directories, sinks=sinks)

@@ -21,8 +21,9 @@ from typing import Self
 
 import structlog
 
+from raftsched.core.backoff import Backoff, Retries
 from raftsched.history.documents import document
-from raftsched.history.retention import Retention
+from raftsched.history.retention import IndexRetention
 from raftsched.history.schema import open_reader
 from raftsched.history.settings import HistorySettings
 from raftsched.history.sinks import open_sink
@@ -34,7 +35,7 @@ _BATCH_RECORDS = 500
 _IDLE_S = 0.3
 _SAY_S = 1.0
 _STOP_S = 1.0
-BACKOFF_LOW_S, BACKOFF_HIGH_S = 0.5, 30.0
+_BACKOFF = Backoff(low_s=0.5, high_s=30.0)
 _log = structlog.get_logger(__name__)
 
 
@@ -97,7 +98,7 @@ class Shipper:
     def _run(self) -> None:
         sink: Sink | None = None
         sql: sqlite3.Connection | None = None
-        backoff_s = BACKOFF_LOW_S
+        retries = Retries(_BACKOFF, self._clock)
         while not self._stop.is_set():
             try:
                 sql = sql or open_reader(self._path)
@@ -110,11 +111,11 @@ class Shipper:
                 sink = sink or self._open_sink()
                 if not self.step(sql, sink):
                     self._stop.wait(_IDLE_S)
-                backoff_s = BACKOFF_LOW_S
+                retries.succeeded()
             except Exception as error:  # noqa: BLE001 - a fault of a sink or its library must not end the shipping
-                self._failed(error, backoff_s)
-                self._stop.wait(backoff_s)
-                backoff_s = min(2 * backoff_s, BACKOFF_HIGH_S)
+                wait_s = retries.failed()
+                self._failed(error, wait_s)
+                self._stop.wait(wait_s)
         if sink is not None:
             sink.close()
 
@@ -160,12 +161,12 @@ class Shipper:
         if index > said:
             self._advance(self.state.name, index)
 
-    def _failed(self, error: Exception, backoff_s: float) -> None:
+    def _failed(self, error: Exception, wait_s: float) -> None:
         text = str(error) or type(error).__name__
         if not self.state.problem:
             self.state.failing_since_us = self._clock.now_us()
             level = _log.warning if isinstance(error, SinkFailed) else _log.exception
-            level("a sink of the history fails; its records wait", sink=self.state.name, reason=text, wait_s=backoff_s)
+            level("a sink of the history fails; its records wait", sink=self.state.name, reason=text, wait_s=wait_s)
         self.state.problem = text[:500]
 
 
@@ -176,7 +177,7 @@ class Shipping:
         self,
         settings: HistorySettings,
         view: LmdbView,
-        retention: Retention,
+        retention: IndexRetention,
         clock: Clock,
         leads: Callable[[], bool],
     ) -> None:

@@ -8,20 +8,20 @@ from itertools import islice
 
 import httpx
 import structlog
+from raftsched_proto.internal.v1 import command_pb2 as pb
 
-from raftsched.core import references
-from raftsched.core.machine import COMMAND_VERSION
-from raftsched.core.rows import be64, parse_notice_key
-from raftsched.internal.v1 import command_pb2 as pb
+from raftsched.commands.envelope import Envelopes
+from raftsched.core.backoff import Backoff
+from raftsched.core.state.rows import be64, parse_notice_key
+from raftsched.definitions import references
 from raftsched.notifications.event import CONTENT_TYPE, event_id, render, signature_headers
-from raftsched.ports import Clock, Fate, Log, Store, Table
+from raftsched.ports import Clock, Fate, Store, Table
 
 _LOOK_S = 0.25
 _BATCH = 200
 _CONNECTIONS = 8
 _TIMEOUT_S = 10.0
-_FIRST_WAIT_S = 1.0
-_LONGEST_WAIT_S = 600.0
+_BACKOFF = Backoff(low_s=1.0, high_s=600.0)
 GIVE_UP_S = 24 * 3600
 """A notice that could not be delivered for so long is dropped, and counted."""
 
@@ -50,18 +50,16 @@ class Deliverer:
     def __init__(
         self,
         *,
-        log: Log,
+        envelopes: Envelopes,
         store: Store,
         clock: Clock,
-        node_id: str,
         cluster_id: str,
         get_secret: GetSecret,
         version: str,
     ) -> None:
-        self._log = log
+        self._envelopes = envelopes
         self._store = store
         self._clock = clock
-        self._node_id = node_id
         self._cluster_id = cluster_id
         self._get_secret = get_secret
         self._version = version
@@ -137,7 +135,9 @@ class Deliverer:
         try:
             async with asyncio.timeout(_TIMEOUT_S):
                 url, headers = await asyncio.to_thread(self._reveal, id_, now_s, body, due)
-                response = await client.post(url, content=body, headers=headers)
+                # As bytes: of texts, httpx takes ASCII only.
+                raw = {name.encode(): value.encode() for name, value in headers.items()}
+                response = await client.post(url, content=body, headers=raw)
         except TimeoutError:
             return f"{wanted.url}: no answer within {_TIMEOUT_S:g} s"
         except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
@@ -155,21 +155,20 @@ class Deliverer:
         return references.replace(wanted.url, self._get_secret), headers
 
     def _settle(self, due: _Due, error: str) -> None:
-        now_us = self._clock.now_us()
-        command = pb.Command(version=COMMAND_VERSION, now_us=now_us, leader_id=self._node_id, term=self._term or 0)
+        command = self._envelopes.command(self._term or 0)
+        now_us = command.now_us
         item = command.settle_notices.items.add(due_us=due.due_us, id=due.execution_id, occasion=due.occasion)
         item.delivered = not error
         item.error = error
         if error and now_us - due.notice.create_us < GIVE_UP_S * 1_000_000:
-            wait_s = min(_LONGEST_WAIT_S, _FIRST_WAIT_S * 2 ** min(due.notice.deliveries, 20))
-            item.next_us = now_us + int(self._clock.uniform(wait_s / 2, wait_s) * 1e6)
+            item.next_us = now_us + int(_BACKOFF.wait_s(due.notice.deliveries + 1, self._clock) * 1e6)
         elif error:
             _log.error("notification dropped", task=due.notice.task, reason=error, deliveries=due.notice.deliveries + 1)
 
         def finish(_fate: Fate, _outcome: bytes) -> None:
             self._under_way.discard(due.key)
 
-        self._log.propose(command.SerializeToString(), finish)
+        self._envelopes.propose(command, finish)
 
 
 def _report(post: "asyncio.Task[None]") -> None:

@@ -6,11 +6,11 @@ import hmac
 import json
 from datetime import UTC, datetime, timedelta
 
-from raftsched_client.v1 import notification_pb2
+from raftsched_proto.internal.v1 import command_pb2 as pb
+from raftsched_proto.v1 import notification_pb2
 
-from raftsched.core import ids
-from raftsched.core.model import ExecutionState
-from raftsched.internal.v1 import command_pb2 as pb
+from raftsched.core.state import ids
+from raftsched.core.state.model import ExecutionState
 
 CONTENT_TYPE = "application/cloudevents+json; charset=utf-8"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -36,7 +36,7 @@ def render(execution_id: bytes, notice: pb.NoticeRow, cluster_id: str) -> bytes:
         "task": notice.task,
         "executionId": ids.to_text(execution_id),
         "nominalTime": _text(notice.nominal_us),
-        "error": notice.error,
+        "error": notice.result.error,
     }
     if notice.count != 1:
         data["lastNominalTime"] = _text(notice.last_nominal_us)
@@ -47,11 +47,11 @@ def render(execution_id: bytes, notice: pb.NoticeRow, cluster_id: str) -> bytes:
             "attempt": notice.attempt,
             "executorId": notice.executor_id,
         }
-        data |= {key: _text(us) for key, us in (("startTime", notice.start_us), ("endTime", notice.end_us)) if us}
-        if notice.HasField("exit_code"):
-            data["exitCode"] = notice.exit_code
-        if notice.HasField("http_status"):
-            data["httpStatus"] = notice.http_status
+        data |= {key: _text(us) for key, us in _times(notice) if us}
+        if notice.result.HasField("exit_code"):
+            data["exitCode"] = notice.result.exit_code
+        if notice.result.HasField("http_status"):
+            data["httpStatus"] = notice.result.http_status
     event = {
         "specversion": "1.0",
         "id": event_id(execution_id, notice.occasion),
@@ -63,6 +63,14 @@ def render(execution_id: bytes, notice: pb.NoticeRow, cluster_id: str) -> bytes:
         "data": data,
     }
     return json.dumps(event, ensure_ascii=False).encode()
+
+
+def _times(notice: pb.NoticeRow) -> tuple[tuple[str, int], ...]:
+    return (
+        ("firstStartTime", notice.first_start_us),
+        ("startTime", notice.result.start_us),
+        ("endTime", notice.result.end_us),
+    )
 
 
 def signature_headers(id_: str, timestamp_s: int, body: bytes, secret: str) -> dict[str, str]:

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Sequence
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import structlog
 from starlette.middleware.cors import CORSMiddleware
@@ -11,8 +10,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from raftsched.hosts import Hosts
 from raftsched.rest.calls import OwnService
 from raftsched.rest.endpoint import Endpoint, not_allowed
+from raftsched.rest.guard import HostGuard
 from raftsched.rest.openapi import document
 from raftsched.rest.problem import Problem, internal
 from raftsched.rest.reference import page
@@ -22,12 +23,12 @@ from raftsched.rest.transcode import dump
 
 MAX_HEADER_BYTES = 32 << 10
 MAX_TARGET_BYTES = 8 << 10
-_SAFE = ("GET", "HEAD", "OPTIONS")
 _HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
     (b"x-frame-options", b"DENY"),
     (b"content-security-policy", CSP.encode()),
+    (b"cross-origin-resource-policy", b"same-origin"),
 )
 _EXPOSED = ("ETag", "Location", "Retry-After", "Raftsched-Truncated-Bytes")
 _ACCEPTED = ("Content-Type", "If-Match", "Idempotency-Key", "Last-Event-ID")
@@ -37,12 +38,11 @@ _log = structlog.get_logger(__name__)
 class RestApp:
     """An ASGI application. Every error is a problem document."""
 
-    def __init__(self, service: OwnService, version: str, ui: Path, origins: Sequence[str]) -> None:
-        """``ui``: the directory of the built web interface. ``origins``: other sites whose pages may use the API."""
+    def __init__(self, service: OwnService, version: str, ui: Path) -> None:
+        """``ui``: the directory of the built web interface."""
         table = RouteTable()
         self.stopping = asyncio.Event()
         self._endpoint = Endpoint(table, service, self.stopping)
-        self._origins = frozenset(origins)
         described = document(table, version)
         self._pages = {
             "/openapi.json": (dump(described), "application/json"),
@@ -60,7 +60,6 @@ class RestApp:
             nonlocal begun
             if message["type"] == "http.response.start":
                 begun = True
-                message["headers"] = [*message["headers"], *_HEADERS]
             await send(message)
 
         request = Request(scope, receive)
@@ -75,24 +74,17 @@ class RestApp:
 
     async def _answer(self, request: Request) -> Response:
         _check_size(request)
-        self._check_origin(request)
         path = request.scope["path"]
         if path == "/v1" or path.startswith("/v1/"):
             return await self._endpoint.answer(request)
-        if request.method not in ("GET", "HEAD"):
-            raise not_allowed(["GET"])
         if path in self._pages:
             content, media_type = self._pages[path]
-            return Response(content, 200, {"Cache-Control": "no-cache"}, media_type)
-        return await self._site.answer(request)
-
-    def _check_origin(self, request: Request) -> None:
-        """Refuse a change that a page of another site has a browser make, which needs no leave of CORS to send it."""
-        origin = request.headers.get("origin")
-        if origin is None or request.method in _SAFE or origin in self._origins:
-            return
-        if urlsplit(origin).netloc != request.headers.get("host"):
-            raise Problem(403, "CROSS_ORIGIN", "pages of another origin may not change anything here")
+            response = Response(content, 200, {"Cache-Control": "no-cache"}, media_type)
+        else:
+            response = await self._site.answer(request)
+        if request.method not in ("GET", "HEAD"):
+            raise not_allowed(["GET"])
+        return response
 
 
 def _check_size(request: Request) -> None:
@@ -109,11 +101,25 @@ def _told(error: Exception, path: str) -> Problem:
     return internal()
 
 
-def with_cors(app: ASGIApp, origins: Sequence[str]) -> ASGIApp:
-    """The application, answering the pages of other origins, if there are any."""
-    if not origins:
-        return app
-    methods = ("GET", "HEAD", "POST", "PATCH", "DELETE")
-    return CORSMiddleware(
-        app, allow_origins=origins, allow_methods=methods, allow_headers=_ACCEPTED, expose_headers=_EXPOSED
-    )
+def guarded(app: ASGIApp, hosts: Hosts, origins: Sequence[str] = ()) -> ASGIApp:
+    """The application as the network may see it. ``origins``: other sites whose pages may use the API."""
+    if origins:
+        methods = ("GET", "HEAD", "POST", "PATCH", "DELETE")
+        app = CORSMiddleware(
+            app, allow_origins=origins, allow_methods=methods, allow_headers=_ACCEPTED, expose_headers=_EXPOSED
+        )
+    return _with_headers(HostGuard(app, hosts, origins))
+
+
+def _with_headers(app: ASGIApp) -> ASGIApp:
+    """With the headers that every answer has."""
+
+    async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
+        async def sending(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], *_HEADERS]
+            await send(message)
+
+        await app(scope, receive, sending)
+
+    return wrapped

@@ -69,9 +69,11 @@ def _declared_length(request: Request) -> int:
 
 
 def _check_type(request: Request, *, has_body: bool) -> None:
-    declared = request.headers.get("content-type")
-    if declared is None and not has_body:
+    all_declared = request.headers.getlist("content-type")
+    if not all_declared and not has_body:
         return
+    # Of several a browser and a server may each believe another.
+    declared = all_declared[0] if len(all_declared) == 1 else None
     kind, _, parameters = (declared or "").partition(";")
     charset = parameters.strip().lower().removeprefix("charset=").strip('"')
     if kind.strip().lower() != "application/json" or charset not in ("", "utf-8"):

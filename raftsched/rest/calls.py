@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import grpc
 from google.protobuf.message import Message
 
-from raftsched.api.actor import ADDRESS_KEY, USER_KEY
-from raftsched.api.channels import Channels
+from raftsched.api.door.actor import ADDRESS_KEY, USER_KEY
+from raftsched.net.channels import Channels
 from raftsched.rest.problem import Problem, problem_of
 from raftsched.rest.routes import Route
 
@@ -45,8 +45,8 @@ class OwnService:
     """The gRPC service of this node."""
 
     def __init__(self, address: str) -> None:
-        """``address``: host:port on which the node listens."""
-        self._address = connectable(address)
+        """``address``: host:port, or another target of gRPC."""
+        self._address = address
         self._channels = Channels()
 
     async def unary(self, caller: Caller, request: Message) -> Message:

@@ -7,7 +7,7 @@ from google.protobuf.message import Message
 from starlette.requests import Request
 from starlette.responses import Response
 
-from raftsched.api.actor import USER_KEY
+from raftsched.api.door.actor import USER_KEY
 from raftsched.rest.body import Bodies
 from raftsched.rest.calls import Caller, OwnService
 from raftsched.rest.output import OutputStream
@@ -52,7 +52,7 @@ class Endpoint:
                 message = build_request(*arguments)
         if route.streams:
             return await self._stream(request, caller, message)
-        return await _shown(route, await self._service.unary(caller, message))
+        return await _shown(route, await self._service.unary(caller, message), created=_creates(route, message))
 
     def _find(self, request: Request) -> tuple[Route, dict[str, str]]:
         raw_path: bytes = request.scope["raw_path"]
@@ -91,7 +91,11 @@ def not_allowed(verbs: list[str]) -> Problem:
     return Problem(405, "METHOD_NOT_ALLOWED", f"this path has the methods {allowed}", headers={"Allow": allowed})
 
 
-async def _shown(route: Route, message: Message) -> Response:
+def _creates(route: Route, request: Message) -> bool:
+    return route.method.name.startswith("Create") and not getattr(request, "validate_only", False)
+
+
+async def _shown(route: Route, message: Message, *, created: bool) -> Response:
     if not route.method.output_type.fields:
         return Response(status_code=204)
     if message.ByteSize() >= _LARGE_BYTES:
@@ -103,7 +107,7 @@ async def _shown(route: Route, message: Message) -> Response:
     etag = value.get("etag")
     if isinstance(etag, str) and etag:
         headers["ETag"] = f'"{etag}"'
-    if route.method.name.startswith("Create"):
+    if created:
         return Response(content, 201, {**headers, "Location": _location(route, value)}, "application/json")
     return Response(content, 200, headers, "application/json")
 

@@ -48,6 +48,11 @@ _PROBLEM: Schema = {
             "enum": ["no", "unknown"],
             "description": "Whether the request may have changed anything.",
         },
+        "missingNodes": {
+            "type": "array",
+            "items": {"type": "string"},
+            "description": "Of NO_MAJORITY: ids of the nodes that cannot be reached.",
+        },
         "violations": {
             "type": "array",
             "items": {
@@ -171,6 +176,9 @@ def _success(route: Route, schemas: Schemas, routes: tuple[Route, ...]) -> dict[
         answer["headers"] = {
             name: {"description": text, "schema": {"type": "string"}} for name, text in headers.items()
         }
+    if status == "201" and "validate_only" in route.request.fields_by_name:
+        checked = {"description": "Checked; nothing was created.", "content": answer["content"]}
+        return {"200": checked, status: answer}
     return {status: answer}
 
 

@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import ClassVar
 
-from raftsched_client.v1.execution_pb2 import GetOutputResponse
+from raftsched_proto.v1.execution_pb2 import GetOutputResponse
 
 from raftsched.rest.stream import ResponseStream
 

@@ -9,10 +9,12 @@ from http import HTTPStatus
 import grpc
 import structlog
 from google.protobuf.message import DecodeError, Message
-from raftsched_client.v1 import error_pb2
+from raftsched_proto.v1 import error_pb2
 from starlette.responses import Response
 
-from raftsched.api.errors import DETAILS_KEY, Violation
+from raftsched.api.door.errors import DETAILS_KEY
+from raftsched.definitions.violations import Violation
+from raftsched.rest.names import in_json_names, json_name
 
 MEDIA_TYPE = "application/problem+json"
 MAX_VIOLATIONS = 20
@@ -29,6 +31,8 @@ REASONS = {
     "HEADERS_TOO_LARGE": "Headers, path or query are longer than a request may have.",
     "REQUEST_TIMEOUT": "The body of the request did not arrive in time.",
     "CROSS_ORIGIN": "A page of another origin asked for a change, and this node does not allow it to.",
+    "UNKNOWN_HOST": "Host has a name that this node is not served as; `detail` says as which it is. The setting "
+    "`http_hosts` adds names.",
     "ALREADY_EXISTS": "There is a task, group or calendar of this name.",
     "ETAG_MISMATCH": "The task or calendar has changed since it was read. Read it again and repeat the change.",
     "FAILED_PRECONDITION": "The state does not allow it, as `detail` says: an execution has ended, a group is in use.",
@@ -36,8 +40,12 @@ REASONS = {
     "RESOURCE_EXHAUSTED": "There are as many as there may be: `detail` says of what.",
     "OVERLOADED": "A bound is reached. Repeat the call after the time in Retry-After.",
     "NO_LEADER": "The cluster has no leader at the moment. Repeat the call.",
+    "NO_MAJORITY": "Fewer than a majority of the nodes can be reached, so nobody leads; `missingNodes` are the others. "
+    "Reads that ask for `consistency=CONSISTENCY_STALE` are answered.",
     "NOT_LEADER": "The leader changed on the way. Repeat the call.",
     "OUTCOME_UNKNOWN": "The change may have been applied or not. Repeat it with the same Idempotency-Key.",
+    "NOT_WITHDRAWN": "The task was changed, but executors that hold executions of it have not answered: these may "
+    "still start. Repeat it with the same Idempotency-Key to wait for them.",
     "STREAM_ENDED": "The node that served the stream is gone or no longer leads. Call again.",
     "DEADLINE_EXCEEDED": "No answer came in time.",
     "UNKNOWN_COMMAND": "The nodes are of several versions, and one is too old for the call.",
@@ -61,6 +69,14 @@ _STATUSES = {
     grpc.StatusCode.DEADLINE_EXCEEDED: 504,
 }
 _RETRY_STATUSES = (429, 503)
+_WITHOUT_DETAILS = {
+    grpc.StatusCode.UNAVAILABLE: "the node is stopping; call another, or repeat the call",
+    grpc.StatusCode.CANCELLED: "the node is stopping; call another, or repeat the call",
+    grpc.StatusCode.DEADLINE_EXCEEDED: "no answer came in time; repeat the call",
+    grpc.StatusCode.RESOURCE_EXHAUSTED: "the request or its answer is larger than a message may be",
+    grpc.StatusCode.UNIMPLEMENTED: "the node that leads is of a version that does not know this call",
+}
+"""Of failures that no service of ours has explained."""
 _log = structlog.get_logger(__name__)
 _GOOGLE_RPC = "type.googleapis.com/google.rpc."
 
@@ -75,6 +91,7 @@ class Problem(Exception):
     applied: str = "no"
     violations: tuple[Violation, ...] = ()
     retry_after_s: float = 0.0
+    missing_nodes: tuple[str, ...] = ()
     headers: Mapping[str, str] = field(default_factory=dict)
 
     def document(self) -> dict[str, object]:
@@ -91,6 +108,8 @@ class Problem(Exception):
             document["violations"] = [
                 {"field": each.field, "description": each.description} for each in self.violations
             ]
+        if self.missing_nodes:
+            document["missingNodes"] = list(self.missing_nodes)
         return document
 
     def text(self) -> str:
@@ -144,24 +163,29 @@ def problem_of(error: grpc.aio.AioRpcError, *, is_safe: bool, conditional: bool,
     problem = Problem(
         status,
         info.reason or code.name,
-        error.details() or "the node is stopping; call another, or repeat the call",
+        in_json_names(_detail(error, known=bool(info.reason))),
         applied=applied,
-        violations=tuple(Violation(json_path(each.field, body), each.description) for each in bad.field_violations),
+        violations=tuple(
+            Violation(json_path(each.field, body), in_json_names(each.description)) for each in bad.field_violations
+        ),
         retry_after_s=retry.retry_delay.ToMilliseconds() / 1000,
+        missing_nodes=tuple(filter(None, info.metadata.get("missing_nodes", "").split(","))),
     )
     return replace(problem, detail=_told(problem.violations)) if problem.violations else problem
+
+
+def _detail(error: grpc.aio.AioRpcError, *, known: bool) -> str:
+    """What the API says. Where the connection to it failed, that, and not the words of the library of gRPC."""
+    if known and error.details():
+        return error.details() or ""
+    return _WITHOUT_DETAILS.get(error.code(), f"the node could not answer ({error.code().name}); its log may say more")
 
 
 def json_path(path: str, body: str) -> str:
     """The path of a field of the request as the caller of REST knows it: in the body, in JSON names."""
     if body:
         path = path.removeprefix(f"{body}.")
-    return ".".join(_camel(part) for part in path.split("."))
-
-
-def _camel(name: str) -> str:
-    first, *others = name.split("_")
-    return first + "".join(other.capitalize() for other in others)
+    return ".".join(json_name(part) for part in path.split("."))
 
 
 def _details(

@@ -11,7 +11,7 @@ from pkgutil import iter_modules
 from typing import cast
 from urllib.parse import unquote_to_bytes
 
-import raftsched_client.v1
+import raftsched_proto.v1
 from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import Message
@@ -19,9 +19,9 @@ from google.protobuf.message_factory import GetMessageClass
 
 
 def _services() -> Iterator[ServiceDescriptor]:
-    for module in iter_modules(raftsched_client.v1.__path__):
+    for module in iter_modules(raftsched_proto.v1.__path__):
         if module.name.endswith("_pb2"):
-            loaded = import_module(f"{raftsched_client.v1.__name__}.{module.name}")
+            loaded = import_module(f"{raftsched_proto.v1.__name__}.{module.name}")
             yield from loaded.DESCRIPTOR.services_by_name.values()
 
 

@@ -3,20 +3,31 @@
 import asyncio
 import contextlib
 import socket
+import sys
 from collections.abc import Iterator, Sequence
+from functools import partial
+from http import HTTPStatus
 from pathlib import Path
+from typing import Any
 
 import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from raftsched.rest.app import MAX_HEADER_BYTES, RestApp, with_cors
-from raftsched.rest.calls import OwnService
+from raftsched.hosts import Hosts
+from raftsched.rest.app import MAX_HEADER_BYTES, RestApp, guarded
+from raftsched.rest.calls import OwnService, connectable
+from raftsched.rest.connections import Connections
+from raftsched.rest.problem import MEDIA_TYPE, Problem, malformed
 
 MAX_CONNECTIONS = 2_000
 HEADER_TIMEOUT_S = 10.0
 IDLE_TIMEOUT_S = 60
+_STOP_S = 1
 _BACKLOG = 512
+_ACCEPTED_AT_ONCE = 4
+_HTTP2_PREFACE = b"PRI * HTTP/2.0"
+_TLS_HANDSHAKE = b"\x16\x03"
 UI_DIRECTORY = Path(__file__).parent.parent / "ui_dist"
 
 
@@ -28,21 +39,68 @@ class _Protocol(H11Protocol):
     """HTTP/1.1 that does not wait for ever for the headers of a request."""
 
     _header_timer: asyncio.TimerHandle | None = None
+    _first = b""
+    """What the connection began with."""
+    _admitted = False
+
+    def __init__(self, table: Connections, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._table = table
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # a TCP server gets no other transport
+        self._admitted = self._table.admit(transport)
+        if not self._admitted:
+            transport.abort()
+            return
         super().connection_made(transport)
         self._expect_headers()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
-        super().connection_lost(exc)
+        if self._admitted:
+            self._table.gone(self.transport)
+            super().connection_lost(exc)
+
+    def on_response_complete(self) -> None:
+        """Let the connection wait for the next request, or answer the one that has come meanwhile."""
+        super().on_response_complete()
+        if self.conn.their_state is h11.IDLE:
+            self._table.idle(self.transport)
 
     def data_received(self, data: bytes) -> None:
+        if not self._first:
+            self._first = data[: len(_HTTP2_PREFACE)]
+            if self._first == _HTTP2_PREFACE:
+                # As HTTP/1.1 it would be a request with the method PRI, and what follows another.
+                self.send_400_response("")
+        if self.transport.is_closing():
+            return
         super().data_received(data)
         if self.conn.their_state is not h11.IDLE:
+            self._table.busy(self.transport)
             self._stop_timer()
         elif self._header_timer is None:
             self._expect_headers()
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - what it says is for the log of uvicorn
+        """Tell in words what cannot be read as HTTP/1.1, where the connection can still be written to."""
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            problem = _unreadable(sys.exception(), self._first)
+            self._stop_timer()
+            content = problem.text().encode()
+            headers = [
+                ("content-type", MEDIA_TYPE),
+                ("content-length", str(len(content))),
+                ("cache-control", "no-store"),
+                ("connection", "close"),
+            ]
+            for event in (
+                h11.Response(status_code=problem.status, headers=headers),
+                h11.Data(data=content),
+                h11.EndOfMessage(),
+            ):
+                self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
 
     def _expect_headers(self) -> None:
         self._header_timer = self.loop.call_later(HEADER_TIMEOUT_S, self._late)
@@ -58,8 +116,29 @@ class _Protocol(H11Protocol):
             self._header_timer = None
 
 
+def _unreadable(error: BaseException | None, received: bytes) -> Problem:
+    """Why what was received is no request. ``received``: the beginning of it."""
+    if received.startswith(_HTTP2_PREFACE):
+        return malformed(
+            "this port speaks HTTP/1.1: the REST API and the web interface. gRPC is served on the port of the setting "
+            "`listen`, which is this one - 1000 unless `http_listen` says otherwise"
+        )
+    if received.startswith(_TLS_HANDSHAKE):
+        return malformed("this port speaks plain HTTP/1.1, without TLS: write http://")
+    hint = error.error_status_hint if isinstance(error, h11.RemoteProtocolError) else 400
+    if hint == HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE:
+        return Problem(431, "HEADERS_TOO_LARGE", f"request line and headers have more than {MAX_HEADER_BYTES} bytes")
+    return malformed(f"this is not a request of HTTP/1.1: {error}"[:300])
+
+
 class _Uvicorn(uvicorn.Server):
-    """Leaves the signals to the node."""
+    """Leaves the signals to the node, and takes connections a few at a time."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen. What asyncio is told of the backlog is also how many connections it accepts before it serves any."""
+        await super().startup(sockets)
+        for each in sockets or ():
+            each.listen(_BACKLOG)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -70,14 +149,28 @@ class RestServer:
     """The REST API, its description and the web interface on one address."""
 
     def __init__(
-        self, grpc_address: str, version: str, *, origins: Sequence[str] = (), ui: Path = UI_DIRECTORY
+        self,
+        grpc_address: str,
+        version: str,
+        *,
+        origins: Sequence[str] = (),
+        hosts: Sequence[str] = (),
+        ui: Path = UI_DIRECTORY,
+        max_connections: int = MAX_CONNECTIONS,
+        within: str = "",
     ) -> None:
-        """``grpc_address``: where this node serves gRPC, which answers every call."""
-        self._service = OwnService(grpc_address)
-        self._app = RestApp(self._service, version, ui, origins)
+        """``grpc_address``: where this node serves gRPC, which answers every call. ``hosts``: names it has too.
+
+        ``within``: a target of the same gRPC server that this process alone knows; "": there is none.
+
+        Raises MalformedHost for one of the names.
+        """
+        self._service = OwnService(within or connectable(grpc_address))
+        self._hosts = Hosts([grpc_address], hosts)
+        self._app = RestApp(self._service, version, ui)
         config = uvicorn.Config(
-            with_cors(self._app, origins),
-            http=_Protocol,
+            guarded(self._app, self._hosts, origins),
+            http=partial(_Protocol, Connections(max_connections)),  # type: ignore[arg-type]  # called like a class
             ws="none",
             lifespan="off",
             log_config=None,
@@ -85,9 +178,9 @@ class RestServer:
             access_log=False,
             server_header=False,
             proxy_headers=False,
-            limit_concurrency=MAX_CONNECTIONS,
+            backlog=_ACCEPTED_AT_ONCE,
             timeout_keep_alive=IDLE_TIMEOUT_S,
-            timeout_graceful_shutdown=1,
+            timeout_graceful_shutdown=_STOP_S,
             h11_max_incomplete_event_size=MAX_HEADER_BYTES,
         )
         self._server = _Uvicorn(config)
@@ -108,7 +201,10 @@ class RestServer:
         except OSError as error:
             self._close_socket()
             raise ListenError(f"cannot listen on {address}: {error.strerror or error}") from None
-        return int(self._socket.getsockname()[1])
+        bound = self._socket.getsockname()
+        self._hosts.known_as(address)
+        self._hosts.listening(bound[0])
+        return int(bound[1])
 
     def start(self) -> None:
         """Begin to answer."""

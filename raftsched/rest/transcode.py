@@ -1,8 +1,11 @@
 """From an HTTP request to the request of an rpc, and from its response to JSON."""
 
+import itertools
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -10,7 +13,8 @@ from google.protobuf import json_format
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
-from raftsched.api.errors import Violation
+from raftsched.api.door.errors import MAX_VIOLATIONS
+from raftsched.definitions.violations import Violation
 from raftsched.rest.problem import malformed, refused
 from raftsched.rest.routes import Route, message_of
 from raftsched.rest.values import check_message, field_of, is_map
@@ -18,6 +22,17 @@ from raftsched.rest.values import check_message, field_of, is_map
 MAX_QUERY_FIELDS = 1_000
 Json = dict[str, Any]
 
+
+@dataclass(frozen=True, slots=True)
+class BodyBounds:
+    """What a body may hold. To make a message of a JSON object takes some 20 microseconds, of another value one."""
+
+    objects: int
+    commas: int
+    """In texts, too, where a definition has room for a quarter of a million."""
+
+
+_OF_ONE, _OF_MANY = BodyBounds(10_000, 400_000), BodyBounds(100_000, 1_000_000)
 _MAP_KEY = re.compile(r"([A-Za-z_]+)\[([^\[\]]*)\]")
 _INTEGER = re.compile(r"-?[0-9]{1,19}", re.ASCII)
 _NUMBERS = (FieldDescriptor.TYPE_INT32, FieldDescriptor.TYPE_INT64)
@@ -40,11 +55,19 @@ def build_request(
     for path, text in variables.items():
         _set(value, tuple(path.split(".")), text, "the path")
     _merge_headers(route, value, headers)
-    violations = list(check_message(route.request, value))
+    violations = _violations(route, value)
     if violations:
         prefix = f"{route.body}."
         raise refused(Violation(each.field.removeprefix(prefix), each.description) for each in violations)
     return _parsed(route, value)
+
+
+def _violations(route: Route, value: Json) -> list[Violation]:
+    """Some of what is wrong, if anything is."""
+    try:
+        return list(islice(check_message(route.request, value), MAX_VIOLATIONS))
+    except RecursionError:
+        raise malformed("the body is nested too deeply") from None
 
 
 def _parsed(route: Route, value: Json) -> Message:
@@ -57,14 +80,14 @@ def _parsed(route: Route, value: Json) -> Message:
 def _body_value(route: Route, body: bytes) -> Json:
     """The request with what the body holds."""
     if route.body == "*":
-        value = parse_json(body) if body.strip() else {}
+        value = parse_json(body, _bounds(route)) if body.strip() else {}
         if not isinstance(value, dict):
             raise malformed("the body must be a JSON object")
         named = {_json_name(route, key): item for key, item in value.items()}
         if len(named) < len(value):
             raise malformed("the body gives the same field under two names")
         return named
-    return {route.body: parse_json(body)} if route.body else {}
+    return {route.body: parse_json(body, _bounds(route))} if route.body else {}
 
 
 def _json_name(route: Route, key: str) -> str:
@@ -72,10 +95,23 @@ def _json_name(route: Route, key: str) -> str:
     return field.json_name if field is not None else key
 
 
-def parse_json(text: bytes) -> object:
+def _bounds(route: Route) -> BodyBounds:
+    return _OF_MANY if route.method.name.startswith("Batch") else _OF_ONE
+
+
+def parse_json(text: bytes, bounds: BodyBounds = _OF_MANY) -> object:
     """The JSON value. Raises Problem (400) for what RFC 8259 does not know, repeated names of an object included."""
+    if text.count(b",") > bounds.commas:
+        raise malformed(f"the body has more than {bounds.commas:,} commas, which no valid request needs")
+    left = itertools.count(bounds.objects, -1)
+
+    def counted(pairs: list[tuple[str, object]]) -> Json:
+        if not next(left):
+            raise ValueError(f"it has more than {bounds.objects:,} objects")
+        return _object(pairs)
+
     try:
-        return json.loads(text.decode(), object_pairs_hook=_object, parse_constant=_no_constant)
+        return json.loads(text.decode(), object_pairs_hook=counted, parse_constant=_no_constant)
     except UnicodeDecodeError:
         raise malformed("the body is not UTF-8") from None
     except RecursionError:

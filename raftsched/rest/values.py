@@ -13,8 +13,8 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from raftsched.api.errors import Violation
-from raftsched.api.fields import quoted
+from raftsched.definitions.fields import quoted
+from raftsched.definitions.violations import Violation
 from raftsched.rest.routes import message_of
 
 _F = FieldDescriptor
@@ -54,11 +54,6 @@ def field_of(descriptor: Descriptor, key: str) -> FieldDescriptor | None:
 def is_map(field: FieldDescriptor) -> bool:
     """Whether the field is a map."""
     return field.message_type is not None and bool(field.message_type.GetOptions().map_entry)
-
-
-def is_singular_message(field: FieldDescriptor) -> bool:
-    """Whether the field holds one message."""
-    return field.message_type is not None and not field.is_repeated
 
 
 def _optional(field: FieldDescriptor) -> bool:

@@ -1,26 +1,29 @@
 """Gives attempts to executors: those that a log entry has assigned, and those that still wait for one."""
 
 import heapq
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from raftsched_client.v1 import policy_pb2
+from raftsched_proto.internal.v1 import command_pb2 as pb
+from raftsched_proto.internal.v1 import executor_pb2 as xpb
+from raftsched_proto.v1 import policy_pb2
 
-from raftsched.core.model import ExecutionState, Task
-from raftsched.core.rows import NO_RANK, ExecutionRow
-from raftsched.internal.v1 import command_pb2 as pb
-from raftsched.internal.v1 import executor_pb2 as xpb
+from raftsched.core.state.model import ACTIVE_STATES, ExecutionState, Task
+from raftsched.core.state.rows import NO_RANK, ExecutionRow, child_key
 from raftsched.ports import Fate, Reader, Table
-from raftsched.scheduler.executors import AttemptKey, Executors, Reservation, Session, holds_slot
+from raftsched.scheduler.executors import AttemptKey, Executors, ExecutorSession, Reservation, holds_slot
 from raftsched.scheduler.group_queues import GroupQueue, GroupQueues
 from raftsched.scheduler.proposer import Proposer
 from raftsched.scheduler.settings import SchedulerSettings
 from raftsched.scheduler.task_cache import TaskCache
 
 _DELETED = "the task was deleted before this execution started"
-_ACTIVE = (ExecutionState.ASSIGNED, ExecutionState.RUNNING)
+_GIVEN = (ExecutionState.ARMED, ExecutionState.ASSIGNED)
+"""Given to an executor, which has not said that it has started."""
 _SCAN_ROWS = 2_000
 _FULL_STEPS = 10
+_MESSAGE_BYTES = 1 << 20
+"""Assignments are sent in messages of so many, and one more; a definition has up to 256 KiB, a gRPC message 16 MiB."""
 
 
 @dataclass(slots=True)
@@ -49,7 +52,18 @@ class _Assignments:
 class Dispatcher:
     """Follows what was applied: an assignment is sent only after the log entry that makes it is durable."""
 
-    def __init__(self, proposer: Proposer, executors: Executors, tasks: TaskCache, settings: SchedulerSettings) -> None:
+    def __init__(
+        self,
+        proposer: Proposer,
+        executors: Executors,
+        tasks: TaskCache,
+        settings: SchedulerSettings,
+        given_back: Container[tuple[AttemptKey, int]],
+    ) -> None:
+        """``given_back``: attempts, with their fencing tokens, that executors gave back by reports that are yet to be
+        applied: they are not to be given the same again.
+        """
+        self._given_back = given_back
         self._proposer = proposer
         self._executors = executors
         self._tasks = tasks
@@ -70,7 +84,7 @@ class Dispatcher:
         cancelled: list[tuple[bytes, ExecutionRow]] = []
         # One commit may change an execution several times; where it ends up is what counts.
         for execution_id, row in dict(changes).items():
-            if row.state not in _ACTIVE:
+            if row.state not in ACTIVE_STATES:
                 if row.group:
                     self._groups.mark(row.group)
                 self._let_go(execution_id, row)
@@ -78,7 +92,12 @@ class Dispatcher:
             session = self._executors.get(row.executor_id)
             if session is None:
                 continue
-            if row.state == ExecutionState.ASSIGNED and (execution_id, row.attempt) not in session.held:
+            key = (execution_id, row.attempt)
+            if row.withdrawn:
+                session.link.send(withdraw_message([(key, row.fencing_token)]))
+            elif row.state in _GIVEN and session.held.get(key) != row.fencing_token:
+                # It may have been given back and assigned to the same executor again in one commit.
+                session.let_go(key)
                 assigned.setdefault(row.executor_id, []).append((execution_id, row))
             elif row.cancel_requested:
                 cancelled.append((execution_id, row))
@@ -91,17 +110,51 @@ class Dispatcher:
             if session is not None:
                 session.link.send(cancel_message([(execution_id, row.attempt)]))
 
-    def send(self, reader: Reader, session: Session, rows: list[tuple[bytes, ExecutionRow]]) -> None:
-        """Send assignments as they stand in the execution table, and then what of it is to be cancelled."""
-        message = xpb.ConnectResponse()
-        items = message.assignments.items
+    def send(self, reader: Reader, session: ExecutorSession, rows: list[tuple[bytes, ExecutionRow]]) -> None:
+        """Send assignments as they stand in the execution table, and then what of it is to be cancelled.
+
+        What the link has no room for is left out: ``reconcile`` finds that it is assigned and not held.
+        """
+        message, size_bytes = self._assignments(), 0
+        doomed: list[AttemptKey] = []
+        withdrawn: list[tuple[AttemptKey, int]] = []
         for execution_id, row in rows:
+            if not session.link.has_room:
+                break
+            key = (execution_id, row.attempt)
+            if (key, row.fencing_token) in self._given_back:
+                continue
             task = self._tasks.get(reader, row.task, row.uid)
-            session.give((execution_id, row.attempt), slot=task is None or holds_slot(task))
-            _assign_to(items.add(), execution_id, row, task if task and task.uid == row.uid else None)
-        session.link.send(message)
-        if doomed := [(execution_id, row.attempt) for execution_id, row in rows if row.cancel_requested]:
+            self._give(session, key, row, task)
+            if row.withdrawn:
+                # It was never sent, or it has got lost: the executor says that it has not started it.
+                withdrawn.append((key, row.fencing_token))
+                continue
+            item = message.assignments.items.add()
+            _assign_to(item, execution_id, row, task if task and task.uid == row.uid else None)
+            if row.state == ExecutionState.ARMED:
+                item.start_us, item.unhurried = row.nominal_us, not _is_parent(reader, row.task)
+            if row.cancel_requested:
+                doomed.append(key)
+            size_bytes += item.ByteSize()
+            if size_bytes >= _MESSAGE_BYTES:
+                session.link.send(message)
+                message, size_bytes = self._assignments(), 0
+        if size_bytes:
+            session.link.send(message)
+        if doomed:
             session.link.send(cancel_message(doomed))
+        if withdrawn:
+            session.link.send(withdraw_message(withdrawn))
+
+    def _give(self, session: ExecutorSession, key: AttemptKey, row: ExecutionRow, task: Task | None) -> None:
+        start_us = row.nominal_us if row.state == ExecutionState.ARMED else 0
+        session.give(key, row.fencing_token, slot=task is None or holds_slot(task), start_us=start_us)
+
+    def _assignments(self) -> xpb.ConnectResponse:
+        message = xpb.ConnectResponse()
+        message.assignments.now_us = self._proposer.known_us()
+        return message
 
     def reconcile(self, reader: Reader, assigned: Mapping[str, list[AttemptKey]]) -> None:
         """Send connected executors what is assigned to them, by executor id, and what they do not hold."""
@@ -115,22 +168,24 @@ class Dispatcher:
                 self.send(reader, session, [(key, read_execution(reader, key)) for key in part])
 
     def admit(
-        self, reader: Reader, session: Session, held: Iterable[AttemptKey]
-    ) -> tuple[list[AttemptKey], list[AttemptKey]]:
-        """Take over what a new session says it holds; returns what is no longer its own and what it must cancel."""
+        self, reader: Reader, session: ExecutorSession, held: Iterable[AttemptKey]
+    ) -> tuple[list[AttemptKey], list[AttemptKey], list[tuple[AttemptKey, int]]]:
+        """Take over what a session says it holds; returns what is not its own, what it cancels, what it gives back."""
         revoked: list[AttemptKey] = []
         cancelled: list[AttemptKey] = []
+        withdrawn: list[tuple[AttemptKey, int]] = []
         for key in held:
             found = reader.get(Table.EXECUTIONS, key[0])
             row = ExecutionRow() if found is None else ExecutionRow.FromString(found)
-            if row.state not in _ACTIVE or row.attempt != key[1] or row.executor_id != session.executor_id:
+            if row.state not in ACTIVE_STATES or row.attempt != key[1] or row.executor_id != session.executor_id:
                 revoked.append(key)
                 continue
-            task = self._tasks.get(reader, row.task, row.uid)
-            session.give(key, slot=task is None or holds_slot(task))
-            if row.cancel_requested:
+            self._give(session, key, row, self._tasks.get(reader, row.task, row.uid))
+            if row.withdrawn:
+                withdrawn.append((key, row.fencing_token))
+            elif row.cancel_requested:
                 cancelled.append(key)
-        return revoked, cancelled
+        return revoked, cancelled, withdrawn
 
     def look_again(self, reader: Reader) -> None:
         """Look at every group in which something waits: limits may have changed."""
@@ -225,14 +280,13 @@ class Dispatcher:
         self._proposer.propose(command, self._finisher(_Assignments(command, [execution_id])))
 
     def _let_go(self, execution_id: bytes, row: ExecutionRow) -> None:
-        """The attempt is over for its executor: it ended, or the execution waits for its next attempt."""
-        waits_again = row.state == ExecutionState.PENDING
-        key = (execution_id, row.attempt - 1 if waits_again else row.attempt)
+        """The attempt is over for its executor: it ended, was given back, or the execution waits for its next one."""
+        attempts = [row.attempt - 1, row.attempt] if row.state == ExecutionState.PENDING else [row.attempt]
         for session in self._executors:
-            if key in session.held:
-                session.let_go(key)
-                session.ended_since += 1
-                return
+            for key in ((execution_id, attempt) for attempt in attempts):
+                if key in session.held:
+                    session.let_go(key)
+                    session.ended_since += row.state != ExecutionState.PENDING or key[1] < row.attempt
 
 
 def read_execution(reader: Reader, execution_id: bytes) -> ExecutionRow:
@@ -248,6 +302,21 @@ def cancel_message(keys: Iterable[AttemptKey]) -> xpb.ConnectResponse:
     for execution_id, attempt in keys:
         message.cancel.keys.add(execution_id=execution_id, attempt=attempt)
     return message
+
+
+def withdraw_message(withdrawn: Iterable[tuple[AttemptKey, int]]) -> xpb.ConnectResponse:
+    """Asks an executor to give these attempts back, each with its fencing token, as far as it has not started them."""
+    message = xpb.ConnectResponse()
+    for (execution_id, attempt), fencing_token in withdrawn:
+        item = message.withdraw.items.add(fencing_token=fencing_token)
+        item.key.execution_id, item.key.attempt = execution_id, attempt
+    return message
+
+
+def _is_parent(reader: Reader, task: str) -> bool:
+    """Whether another task runs after this one."""
+    first = child_key(task, "")
+    return next(iter(reader.scan(Table.CHILDREN, first, first[:-1] + b"\1")), None) is not None
 
 
 def _assign_to(assignment: xpb.Assignment, execution_id: bytes, row: ExecutionRow, task: Task | None) -> None:

@@ -1,14 +1,15 @@
 """The executors that are connected to the leader, and how much each of them may be given."""
 
+import heapq
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Protocol
 
-from raftsched_client.v1 import task_pb2
+from raftsched_proto.internal.v1 import executor_pb2 as xpb
+from raftsched_proto.v1 import cluster_pb2, task_pb2
 
-from raftsched.core.model import Task
-from raftsched.internal.v1 import executor_pb2 as xpb
+from raftsched.core.state.model import Task
 
 AttemptKey = tuple[bytes, int]
 """Execution id and attempt."""
@@ -17,11 +18,18 @@ Reservation = tuple[str, bool]
 """Executor id, and whether a slot of it is reserved."""
 
 MAX_BURST = 4_000
+MAX_ARMED = 40_000
+"""On one executor, of what is decided by one leader: those hold no more than 50,000."""
+_MOMENT_US = 100_000
 BURST_PERIOD_S = 0.1
 
 
 class ExecutorLink(Protocol):
     """The leader's end of an executor's stream."""
+
+    @property
+    def has_room(self) -> bool:
+        """Whether it may be sent assignments: while the executor does not read they wait in the table instead."""
 
     def send(self, message: xpb.ConnectResponse) -> None:
         """Queue a message. A link whose queue is full closes itself; the executor reconnects."""
@@ -31,7 +39,7 @@ class ExecutorLink(Protocol):
 
 
 @dataclass(slots=True)
-class Session:
+class ExecutorSession:
     """One connected executor."""
 
     executor_id: str
@@ -42,8 +50,8 @@ class Session:
     version: str
     link: ExecutorLink
     draining: bool
-    held: set[AttemptKey] = field(default_factory=set)
-    """Attempts that it was given and whose end is not in the log."""
+    held: dict[AttemptKey, int] = field(default_factory=dict)
+    """Attempts that it was given and whose end is not in the log, with their fencing tokens."""
     reserved: int = 0
     """Attempts that it is being given by commands under way."""
     burst: int = 0
@@ -55,31 +63,124 @@ class Session:
     remote_reserved: int = 0
     remote: set[AttemptKey] = field(default_factory=set)
     """Those of ``held`` that hold no slot."""
+    capabilities: cluster_pb2.Capabilities | None = None
+    """What it can run; None: it has not said."""
+    arms: bool = False
+    """Whether it holds what is to start later until then."""
+    armed: "Armed" = field(default_factory=lambda: Armed())
+    """Those of ``held`` whose time is yet to come: they take no slot yet."""
 
     @property
     def free(self) -> int:
         """How many more attempts it may be given."""
-        return 0 if self.draining else self.slots + self.burst - len(self.held) + len(self.remote) - self.reserved
+        in_slots = len(self.held) - len(self.remote) - len(self.armed.keys)
+        return 0 if self._is_closed_to_more else self.slots + self.burst - in_slots - self.reserved
 
     @property
     def remote_free(self) -> int:
         """How many more attempts that hold no slot it may be given."""
-        return 0 if self.draining else self.remote_slots - len(self.remote) - self.remote_reserved
+        return 0 if self._is_closed_to_more else self.remote_slots - len(self.remote) - self.remote_reserved
 
-    def give(self, key: AttemptKey, *, slot: bool) -> None:
-        """It holds this attempt from now on, in a slot or without."""
-        self.held.add(key)
+    @property
+    def _is_closed_to_more(self) -> bool:
+        return self.draining or not self.link.has_room
+
+    def give(self, key: AttemptKey, fencing_token: int, *, slot: bool, start_us: int = 0) -> None:
+        """It holds this attempt from now on, without a slot, or in one, which it takes at ``start_us`` (0: at once)."""
+        self.held[key] = fencing_token
         if not slot:
             self.remote.add(key)
+        elif start_us:
+            self.armed.add(key, start_us)
 
     def let_go(self, key: AttemptKey) -> None:
         """It holds this attempt no longer."""
-        self.held.discard(key)
+        self.held.pop(key, None)
         self.remote.discard(key)
+        self.armed.discard(key)
+
+    def may_arm(self, task: Task, start_us: int) -> bool:
+        """Whether it may be given one more attempt, of this task, that starts then.
+
+        Of those that take a slot for a while it gets as many for one moment as it has slots, and as many more as it
+        finished lately.
+        """
+        if not self.arms or self._is_closed_to_more or self.armed.count >= MAX_ARMED:
+            return False
+        match _kind(task.action):
+            case "noop":
+                return True
+            case "aws_lambda":
+                return self.remote_free > self.armed.reserved
+        return self.free > 0 and self.armed.of_moment(start_us) < self.slots + self.burst
 
     def matches(self, wanted: Mapping[str, str]) -> bool:
         """Whether it carries all of these labels."""
         return all(self.labels.get(key) == value for key, value in wanted.items())
+
+
+class Armed:
+    """Attempts that an executor holds until their time comes, and those that it is being given."""
+
+    def __init__(self) -> None:
+        self.keys: dict[AttemptKey, int] = {}
+        """When each of them starts. Not to be changed."""
+        self._times: list[tuple[int, AttemptKey]] = []
+        """A heap; of some that are gone too."""
+        self._moments: dict[int, int] = {}
+        """How many start within a tenth of a second, given and being given."""
+        self.reserved = 0
+        """How many it is being given."""
+
+    @property
+    def count(self) -> int:
+        """Those that it holds and those that it is being given."""
+        return len(self.keys) + self.reserved
+
+    def of_moment(self, start_us: int) -> int:
+        """How many of these start about then."""
+        return self._moments.get(start_us // _MOMENT_US, 0)
+
+    def reserve(self, start_us: int) -> None:
+        """One more is being given."""
+        self.reserved += 1
+        self._count(start_us, 1)
+
+    def release(self, start_us: int) -> None:
+        """It is held by now, or will not be."""
+        self.reserved -= 1
+        self._count(start_us, -1)
+
+    def add(self, key: AttemptKey, start_us: int) -> None:
+        """It holds this one."""
+        if key not in self.keys:
+            self.keys[key] = start_us
+            heapq.heappush(self._times, (start_us, key))
+            self._count(start_us, 1)
+
+    def discard(self, key: AttemptKey) -> None:
+        """It holds this one no longer."""
+        start_us = self.keys.pop(key, 0)
+        if start_us:
+            self._count(start_us, -1)
+
+    def start(self, now_us: int) -> list[AttemptKey]:
+        """Those whose time has come, which are armed no longer."""
+        started = []
+        while self._times and self._times[0][0] <= now_us:
+            start_us, key = heapq.heappop(self._times)
+            if self.keys.get(key) == start_us:
+                self.discard(key)
+                started.append(key)
+        return started
+
+    def _count(self, start_us: int, change: int) -> None:
+        moment = start_us // _MOMENT_US
+        count = self._moments.get(moment, 0) + change
+        if count > 0:
+            self._moments[moment] = count
+        else:
+            self._moments.pop(moment, None)
 
 
 def holds_slot(task: Task) -> bool:
@@ -87,10 +188,14 @@ def holds_slot(task: Task) -> bool:
     return _holds_slot(task.action)
 
 
-@lru_cache(maxsize=1_024)
 def _holds_slot(action: bytes) -> bool:
+    return _kind(action) != "aws_lambda"
+
+
+@lru_cache(maxsize=1_024)
+def _kind(action: bytes) -> str | None:
     """Kept, because the tasks of a herd share their action."""
-    return not task_pb2.Action.FromString(action).HasField("aws_lambda")
+    return task_pb2.Action.FromString(action).WhichOneof("kind")
 
 
 class Executors:
@@ -98,19 +203,19 @@ class Executors:
 
     def __init__(self, leader_id: str) -> None:
         self._leader_id = leader_id
-        self._sessions: dict[str, Session] = {}
+        self._sessions: dict[str, ExecutorSession] = {}
         self._burst_at = 0.0
-        self._absent: dict[str, Session] = {}
+        self._absent: dict[str, ExecutorSession] = {}
         """Those that left and may come back before their lease runs out."""
 
-    def __iter__(self) -> Iterator[Session]:
+    def __iter__(self) -> Iterator[ExecutorSession]:
         return iter(self._sessions.values())
 
-    def get(self, executor_id: str) -> Session | None:
+    def get(self, executor_id: str) -> ExecutorSession | None:
         """The session, or None when that executor is not connected."""
         return self._sessions.get(executor_id)
 
-    def add(self, session: Session) -> None:
+    def add(self, session: ExecutorSession) -> None:
         """Take a new session; an older one of the same executor is closed."""
         older = self._sessions.get(session.executor_id)
         if older is not None:
@@ -118,7 +223,7 @@ class Executors:
         self._sessions[session.executor_id] = session
         self._absent.pop(session.executor_id, None)
 
-    def remove(self, session: Session) -> bool:
+    def remove(self, session: ExecutorSession) -> bool:
         """Forget the session; False when it had been replaced already."""
         if self._sessions.get(session.executor_id) is not session:
             return False
@@ -174,8 +279,8 @@ class Executors:
         """
         if not slot:
             return self._reserve_remote(wanted)
-        best: Session | None = None
-        last_resort: Session | None = None
+        best: ExecutorSession | None = None
+        last_resort: ExecutorSession | None = None
         for session in self._sessions.values():
             free = session.free
             if free <= 0 or (wanted and not session.matches(wanted)):
@@ -189,6 +294,32 @@ class Executors:
             return ""
         chosen.reserved += 1
         return chosen.executor_id
+
+    def reserve_ahead(self, task: Task, start_us: int) -> ExecutorSession | None:
+        """The executor that is to hold an attempt of the task until then; None when none may.
+
+        It is the one with the fewest of them, and the leader's own pool only when there is no other. ``armed.release``
+        is to follow.
+        """
+        able = [
+            session
+            for session in self._sessions.values()
+            if session.may_arm(task, start_us) and session.matches(task.executor_labels)
+        ]
+        if not able:
+            return None
+        chosen = min(able, key=lambda session: (session.node_id == self._leader_id, session.armed.count))
+        chosen.armed.reserve(start_us)
+        return chosen
+
+    def can_arm(self) -> bool:
+        """Whether there is an executor that holds what is to start later."""
+        return any(session.arms for session in self._sessions.values())
+
+    def start_armed(self, now_us: int) -> None:
+        """What was armed until now takes a slot from now on, until its end is reported."""
+        for session in self._sessions.values():
+            session.armed.start(now_us)
 
     def release(self, reservations: Iterable[Reservation]) -> None:
         """End reservations: the attempts are held by now, or will not be."""

@@ -4,19 +4,22 @@ from collections.abc import Callable
 from itertools import islice
 
 import structlog
+from raftsched_proto.internal.v1 import command_pb2 as pb
 
-from raftsched.core.model import SECOND_US, Cursor, Decision, Placement, Task
-from raftsched.core.policy import decide, latest_start, resume
-from raftsched.core.rows import be64, decode_cursor, parse_due
-from raftsched.core.schedule import ScheduleError
-from raftsched.core.wellformed import MAX_EVERY
-from raftsched.internal.v1 import command_pb2 as pb
+from raftsched.core.machine.wellformed import MAX_EVERY
+from raftsched.core.policy.due import FirePlan, decide, latest_start, resume
+from raftsched.core.state.model import SECOND_US, Cursor, Decision, Placement, Task
+from raftsched.core.state.rows import be64, decode_cursor, parse_due
+from raftsched.core.times.schedule import ScheduleError
 from raftsched.ports import Clock, Fate, Reader, Table
 from raftsched.scheduler.executors import BURST_PERIOD_S, Executors, Reservation, holds_slot
 from raftsched.scheduler.proposer import Proposer
 from raftsched.scheduler.settings import SchedulerSettings
 from raftsched.scheduler.task_cache import TaskCache
 
+_LONGEST_TURN_S = 0.2
+"""To count what a long pause or outage left out of a task takes up to tenths of a second. After so long a turn, other
+work of the leader goes first, such as its heartbeats."""
 _log = structlog.get_logger(__name__)
 
 
@@ -34,13 +37,15 @@ class Firer:
         executors: Executors,
         tasks: TaskCache,
         settings: SchedulerSettings,
+        under_way: set[bytes],
     ) -> None:
+        """``under_way``: keys of due rows that are being decided, by whomever."""
         self._proposer = proposer
         self._clock = clock
         self._executors = executors
         self._tasks = tasks
         self._settings = settings
-        self._under_way: set[bytes] = set()
+        self._under_way = under_way
         self._commands = 0
         self._resume = b""
         self._waits_for_room = False
@@ -121,10 +126,11 @@ class Firer:
         keys: list[bytes] = []
         wanting: list[tuple[Task, pb.Fire.Decided]] = []
         room = self._settings.fire_batch_items
+        until_s = self._clock.monotonic() + _LONGEST_TURN_S
         for key, value in reader.scan(Table.DUE, self._resume, be64(command.now_us + 1)):
             if key in self._under_way:
                 continue
-            if room <= 0:
+            if room <= 0 or (keys and self._clock.monotonic() > until_s):
                 break
             self._resume = key
             try:
@@ -159,10 +165,10 @@ class Firer:
         self, reader: Reader, key: bytes, value: bytes, command: pb.Command, room: int
     ) -> tuple[Task, pb.Fire.Item] | None:
         """The task of a row that is due, and the item that the command got for it; None: it got none."""
-        next_us, name, uid, generation = parse_due(key, value)
-        task = self._tasks.get(reader, name, uid, generation)
+        next_us, name, uid, revision = parse_due(key, value)
+        task = self._tasks.get(reader, name, uid, revision)
         assert task is not None, f"the due index names {name!r}, which is not in the task table"
-        assert (task.uid, task.generation) == (uid, generation), f"the due index is behind the task {name!r}"
+        assert (task.uid, task.revision) == (uid, revision), f"the due index is behind the task {name!r}"
         every: list[str] = []
         if task.placement is Placement.EVERY:
             if self._clock.monotonic() < self._everyone_s:
@@ -178,32 +184,9 @@ class Firer:
             plan = decide(task, Cursor(next_us), command.now_us, room)
             if not plan.decided:
                 return None
-        item = command.fire.items.add(
-            task=name,
-            uid=uid,
-            generation=generation,
-            expected_next_us=next_us,
-            next_us=plan.next_us,
-            resume_us=resume_us,
-            delivery=task.delivery,
-            misfire_policy=task.misfire_policy,
-            group=task.group,
-            overlap_policy=task.overlap_policy,
-            max_running=task.max_running,
-            max_queued=task.max_queued,
-            start_deadline_us=task.start_deadline_us,
-            priority=task.priority,
-            notifies=task.notifies,
-        )
-        for entry in plan.decided:
-            item.decided.add(
-                nominal_us=entry.nominal_us,
-                last_nominal_us=entry.last_nominal_us,
-                count=entry.count,
-                decision=entry.decision,
-                reason=entry.reason,
-                into_us=entry.into_us,
-            )
+        item = add_item(command, task, next_us, plan)
+        if resume_us:
+            item.resume_us = resume_us
         if task.placement is Placement.EVERY:
             _name_everyone(task, item, every)
         if task.jitter_us and not resume_us:
@@ -216,6 +199,37 @@ class Firer:
             if decided.decision == Decision.RAN:
                 latest_us = latest_start(task, decided.nominal_us, next_us)
                 decided.start_us = int(self._clock.uniform(decided.nominal_us, latest_us))
+
+
+def add_item(command: pb.Command, task: Task, expected_next_us: int, plan: FirePlan) -> pb.Fire.Item:
+    """Add to a Fire command what is to become of nominal times of one task, whose cursor is there."""
+    item = command.fire.items.add(
+        task=task.name,
+        uid=task.uid,
+        generation=task.generation,
+        expected_revision=task.revision,
+        expected_next_us=expected_next_us,
+        next_us=plan.next_us,
+        delivery=task.delivery,
+        misfire_policy=task.misfire_policy,
+        group=task.group,
+        overlap_policy=task.overlap_policy,
+        max_running=task.max_running,
+        max_queued=task.max_queued,
+        start_deadline_us=task.start_deadline_us,
+        priority=task.priority,
+        notifies=task.notifies,
+    )
+    for entry in plan.decided:
+        item.decided.add(
+            nominal_us=entry.nominal_us,
+            last_nominal_us=entry.last_nominal_us,
+            count=entry.count,
+            decision=entry.decision,
+            reason=entry.reason,
+            into_us=entry.into_us,
+        )
+    return item
 
 
 def _row(reader: Reader, table: Table, name: str) -> bytes:

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable, Iterator
 
-from raftsched.core.rows import be64, parse_group_start, timestamp_us
-from raftsched.internal.v1 import command_pb2 as pb
+from raftsched_proto.internal.v1 import command_pb2 as pb
+
+from raftsched.core.state.rows import be64, parse_group_start, timestamp_us
 from raftsched.ports import Reader, Table
 
 _SCAN_ROWS = 500

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-from raftsched.core.rows import parse_active
+from raftsched.core.state.rows import parse_active
 from raftsched.ports import Fate, Reader, Table
 from raftsched.scheduler.executors import AttemptKey
 from raftsched.scheduler.proposer import Proposer

@@ -2,26 +2,28 @@
 
 from collections.abc import Callable
 
-from raftsched.core.machine import COMMAND_VERSION
-from raftsched.internal.v1 import command_pb2 as pb
-from raftsched.ports import Clock, Fate, Log
+from raftsched_proto.internal.v1 import command_pb2 as pb
+
+from raftsched.commands.envelope import Envelopes
+from raftsched.ports import AgreedClock, Fate
 
 
 class Proposer:
     """Proposes commands in the name of one leader in one term."""
 
-    def __init__(self, log: Log, clock: Clock, leader_id: str, term: int, wake: Callable[[], None]) -> None:
-        self._log = log
+    def __init__(self, envelopes: Envelopes, clock: AgreedClock, term: int, wake: Callable[[], None]) -> None:
+        self._envelopes = envelopes
         self._clock = clock
-        self._leader_id = leader_id
         self._term = term
         self._wake = wake
 
     def command(self) -> pb.Command:
         """A command that carries the leader's clock, id and term, and nothing else yet."""
-        return pb.Command(
-            version=COMMAND_VERSION, now_us=self._clock.now_us(), leader_id=self._leader_id, term=self._term
-        )
+        return self._envelopes.command(self._term)
+
+    def known_us(self) -> int:
+        """What executors are told of the time; 0 while there is nothing to tell."""
+        return self._clock.now_us() if self._clock.known else 0
 
     def propose(self, command: pb.Command, done: Callable[[Fate], None]) -> None:
         """Append the command; ``done`` is called once, after which there may be more to do.
@@ -34,4 +36,4 @@ class Proposer:
             if fate is Fate.DONE:
                 self._wake()
 
-        self._log.propose(command.SerializeToString(), finish)
+        self._envelopes.propose(command, finish)

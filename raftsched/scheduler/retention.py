@@ -1,23 +1,46 @@
-"""Removes what is older than it must be kept, a little at a time."""
+"""Removes what is older than it must be kept, a little at a time.
 
-from raftsched.core import ids
-from raftsched.core.model import SECOND_US, ExecutionState, Trigger
-from raftsched.core.rows import ExecutionRow, LedgerRow, be64, ledger_key_after_task, parse_ledger_key, timestamp_us
-from raftsched.internal.v1 import command_pb2 as pb
-from raftsched.ports import Fate, Reader, Table
+Age is counted by a time of its own, which a wrong clock cannot carry off: it is never ahead of the agreed time, waits
+when that has jumped, and goes at most ``PACE`` times as fast as time passes. So even a majority of clocks that is wrong
+for an hour costs at most the records of the oldest ten hours.
+"""
+
+from raftsched_proto.internal.v1 import command_pb2 as pb
+
+from raftsched.core.state import ids
+from raftsched.core.state.model import SECOND_US, ExecutionState, Trigger
+from raftsched.core.state.rows import (
+    RETENTION_TIME_KEY,
+    ExecutionRow,
+    LedgerRow,
+    be64,
+    ledger_key_after_task,
+    parse_ledger_key,
+    timestamp_us,
+)
+from raftsched.core.times.paced_time import PACE
+from raftsched.ports import AgreedClock, Fate, Reader, Table
 from raftsched.scheduler.proposer import Proposer
 from raftsched.scheduler.settings import SchedulerSettings
 
 _LEDGER_ROWS_READ = 5_000
 _CHANGE_ROWS_READ = 500
+_SAVE_US = 600 * SECOND_US
+"""The time of retention is saved when it has gone on by so much, or with what it removes."""
 
 
 class Retention:
     """Names old rows in Retire commands; applying one removes them on every node alike."""
 
-    def __init__(self, proposer: Proposer, settings: SchedulerSettings) -> None:
+    def __init__(self, proposer: Proposer, clock: AgreedClock, settings: SchedulerSettings) -> None:
         self._proposer = proposer
+        self._clock = clock
         self._settings = settings
+        self._began_s = clock.monotonic()
+        self._time_us = 0
+        """The time that age is counted by, as of ``_time_at_s``; 0: not known yet."""
+        self._time_at_s = 0.0
+        self._saved_us = 0
         self._under_way = False
         self._next_s = 0.0
         self._executions_resume = b""
@@ -29,8 +52,15 @@ class Retention:
         """Propose one batch, when it is time for one."""
         if self._under_way or now_s < self._next_s:
             return
+        if not self._time_us:
+            self._begin(reader, now_s)
+        settled_s = max(self._began_s, self._clock.stepped_at_s) + self._settings.retention_settle_s
+        if now_s < settled_s:
+            self._next_s = min(settled_s, now_s + self._settings.retention_interval_s)
+            return
         self._next_s = now_s + self._settings.retention_interval_s
         command = self._proposer.command()
+        self._go_on(command.now_us, now_s)
         self._old_executions(reader, command)
         self._old_ledger(reader, command)
         self._old_changes(reader, command)
@@ -42,8 +72,9 @@ class Retention:
             or len(retire.request_expiry_keys) >= self._settings.retention_batch_rows
             or len(retire.ledger_keys) >= self._settings.retention_batch_rows
         )
-        if retire.ByteSize():
+        if retire.ByteSize() or abs(self._time_us - self._saved_us) >= _SAVE_US:
             self._under_way = True
+            self._saved_us = retire.time_us = self._time_us
             self._proposer.propose(command, self._finish)
         if full:
             self._next_s = now_s
@@ -51,13 +82,27 @@ class Retention:
     def _finish(self, _fate: Fate) -> None:
         self._under_way = False
 
+    def _begin(self, reader: Reader, now_s: float) -> None:
+        """Go on where the leader before has left the time of retention.
+
+        Where none has, it is the present one, at once: what is agreed on once nothing more is feared may be another.
+        """
+        saved = reader.get(Table.META, RETENTION_TIME_KEY)
+        self._saved_us = 0 if saved is None else int.from_bytes(saved, "big")
+        self._time_us, self._time_at_s = self._saved_us or self._clock.now_us(), now_s
+
+    def _go_on(self, now_us: int, now_s: float) -> None:
+        """Let the time of retention go on from where it stood."""
+        passed_us = int((now_s - self._time_at_s) * PACE * SECOND_US)
+        self._time_us, self._time_at_s = min(now_us, self._time_us + passed_us), now_s
+
     def _old_executions(self, reader: Reader, command: pb.Command) -> None:
         """Oldest nominal time first, in several steps when there is much.
 
         What was decided late is as old as its decision. Backfills stay for their time whatever the number: by their
         nominal times they would be the first to go, as soon as they have ended.
         """
-        cutoff_us = command.now_us - self._settings.keep_executions_s * SECOND_US
+        cutoff_us = self._time_us - self._settings.keep_executions_s * SECOND_US
         cutoff = ids.first_id(cutoff_us)
         excess = reader.count(Table.EXECUTIONS) - self._settings.keep_executions_count
         room = self._settings.retention_batch_rows
@@ -83,7 +128,7 @@ class Retention:
         It leaves a task at its first nominal time that is to be kept: it takes as long as there are tasks and old
         entries, not as long as there are entries.
         """
-        cutoff_us = command.now_us - self._settings.keep_ledger_s * SECOND_US
+        cutoff_us = self._time_us - self._settings.keep_ledger_s * SECOND_US
         rows = 0
         resume: bytes | None = self._ledger_resume
         while resume is not None:
@@ -104,7 +149,7 @@ class Retention:
 
     def _old_changes(self, reader: Reader, command: pb.Command) -> None:
         """Walks as through the ledger; a replaced definition is as old as its last change."""
-        cutoff_us = command.now_us - self._settings.keep_ledger_s * SECOND_US
+        cutoff_us = self._time_us - self._settings.keep_ledger_s * SECOND_US
         for rows, (key, value) in enumerate(reader.scan(Table.TASK_CHANGES, self._changes_resume), start=1):
             self._changes_resume = key
             row = pb.TaskRow.FromString(value)
@@ -115,14 +160,14 @@ class Retention:
         self._changes_resume = b""
 
     def _old_requests(self, reader: Reader, command: pb.Command) -> None:
-        for key, _ in reader.scan(Table.REQUEST_EXPIRY, stop=be64(command.now_us)):
+        for key, _ in reader.scan(Table.REQUEST_EXPIRY, stop=be64(self._time_us)):
             if len(command.retire.request_expiry_keys) >= self._settings.retention_batch_rows:
                 return
             command.retire.request_expiry_keys.append(key)
 
     def _old_rounds(self, reader: Reader, command: pb.Command) -> None:
         """Rounds of chains in which a task has waited for longer than executions are kept."""
-        cutoff_us = command.now_us - self._settings.keep_executions_s * SECOND_US
+        cutoff_us = self._time_us - self._settings.keep_executions_s * SECOND_US
         for rows, (key, value) in enumerate(reader.scan(Table.ROUNDS, self._rounds_resume), start=1):
             self._rounds_resume = key
             if pb.RoundRow.FromString(value).begin_us < cutoff_us:

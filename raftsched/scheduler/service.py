@@ -2,24 +2,28 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 from itertools import count
 
 import grpc
 import structlog
-from raftsched_client.v1 import cluster_pb2
+from raftsched_proto.internal.v1 import executor_pb2 as xpb
+from raftsched_proto.internal.v1 import executor_pb2_grpc
+from raftsched_proto.v1 import cluster_pb2
 
-from raftsched.core.rows import ExecutionRow
-from raftsched.internal.v1 import executor_pb2 as xpb
-from raftsched.internal.v1 import executor_pb2_grpc
-from raftsched.ports import Clock, Log, Store
+from raftsched.commands.gate import Gate
+from raftsched.core.state.rows import ExecutionRow
+from raftsched.ports import AgreedClock, Log, MemberList, Reader, Store
 from raftsched.scheduler.border import hello_problem, message_problem
-from raftsched.scheduler.dispatch import read_execution
-from raftsched.scheduler.executors import Session
+from raftsched.scheduler.executors import ExecutorSession
 from raftsched.scheduler.scheduler import Scheduler
 from raftsched.scheduler.settings import SchedulerSettings
+from raftsched.scheduler.waiting import Explainer
 
-_QUEUE_MESSAGES = 10_000
+MAX_QUEUED_BYTES = 16 << 20
+"""Of the messages that wait for one executor. It has ``has_room`` for assignments up to half of it."""
+_MESSAGE_BYTES = 256
+"""What a message takes beside what it says."""
 _OUTPUT_TIMEOUT_S = 2.0
 _log = structlog.get_logger(__name__)
 
@@ -30,17 +34,25 @@ class StreamLink:
     """The leader's end of one executor's stream: a bounded queue that the stream empties."""
 
     def __init__(self) -> None:
-        self._queue: asyncio.Queue[xpb.ConnectResponse | None] = asyncio.Queue()
+        self._queue: asyncio.Queue[tuple[xpb.ConnectResponse, int] | None] = asyncio.Queue()
+        self._queued_bytes = 0
         self._closed = False
 
+    @property
+    def has_room(self) -> bool:
+        """See ``executors.ExecutorLink``."""
+        return self._queued_bytes < MAX_QUEUED_BYTES // 2
+
     def send(self, message: xpb.ConnectResponse) -> None:
-        """Queue a message; an executor that lets 10,000 of them pile up is cut off, and may connect again."""
+        """Queue a message; an executor that lets 16 MiB of them pile up is cut off, and may connect again."""
         if self._closed:
             return
-        if self._queue.qsize() >= _QUEUE_MESSAGES:
+        size_bytes = _MESSAGE_BYTES + message.ByteSize()
+        if self._queued_bytes + size_bytes > MAX_QUEUED_BYTES:
             self.close()
         else:
-            self._queue.put_nowait(message)
+            self._queued_bytes += size_bytes
+            self._queue.put_nowait((message, size_bytes))
 
     def close(self) -> None:
         """End the stream after what is queued."""
@@ -50,7 +62,9 @@ class StreamLink:
 
     async def messages(self) -> AsyncIterator[xpb.ConnectResponse]:
         """What was queued, until the link is closed."""
-        while (message := await self._queue.get()) is not None:
+        while (queued := await self._queue.get()) is not None:
+            message, size_bytes = queued
+            self._queued_bytes -= size_bytes
             yield message
 
 
@@ -62,17 +76,20 @@ class SchedulerService(executor_pb2_grpc.ExecutorServiceServicer):
         *,
         log: Log,
         store: Store,
-        clock: Clock,
+        clock: AgreedClock,
         node_id: str,
-        leader_address: Callable[[], str],
+        members: MemberList,
         settings: SchedulerSettings,
+        gate: Gate,
     ) -> None:
         self._log = log
         self._store = store
         self._clock = clock
         self._node_id = node_id
-        self._leader_address = leader_address
+        self._members = members
+        members.subscribe(self._tell_copy_nodes)
         self._settings = settings
+        self._gate = gate
         self._scheduler: Scheduler | None = None
         self._woken = asyncio.Event()
         self._calls = count(1)
@@ -92,8 +109,14 @@ class SchedulerService(executor_pb2_grpc.ExecutorServiceServicer):
                 term=term,
                 wake=self._woken.set,
                 settings=self._settings,
+                gate=self._gate,
+                members=self._members,
             )
         self._woken.set()
+
+    def _tell_copy_nodes(self) -> None:
+        if self._scheduler is not None:
+            self._scheduler.tell_copy_nodes()
 
     def applied(self, executions: Iterable[tuple[bytes, ExecutionRow]], tasks: Iterable[str]) -> None:
         """Pass on what a commit changed."""
@@ -128,7 +151,9 @@ class SchedulerService(executor_pb2_grpc.ExecutorServiceServicer):
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, problem)
         scheduler = self._scheduler
         if scheduler is None:
-            yield xpb.ConnectResponse(redirect=xpb.Redirect(leader_address=self._leader_address()))
+            yield xpb.ConnectResponse(
+                redirect=xpb.Redirect(leader_address=self._members.address(self._log.status().leader_id))
+            )
             return
         link = StreamLink()
         session = scheduler.connect(first.hello, link)
@@ -145,7 +170,7 @@ class SchedulerService(executor_pb2_grpc.ExecutorServiceServicer):
     async def _read(
         self,
         scheduler: Scheduler,
-        session: Session,
+        session: ExecutorSession,
         requests: AsyncIterator[xpb.ConnectRequest],
         link: StreamLink,
     ) -> None:
@@ -163,15 +188,15 @@ class SchedulerService(executor_pb2_grpc.ExecutorServiceServicer):
 
     # Output that only the executor has
 
-    async def fetch(self, execution_id: bytes, attempt: int, offset: int, sha256: bytes = b"") -> xpb.Output | None:
+    async def fetch(
+        self, executor_id: str, execution_id: bytes, attempt: int, offset: int, sha256: bytes = b""
+    ) -> xpb.Output | None:
         """Ask the executor that ran an attempt for some of its output, of that digest unless it is empty.
 
         None when it is not connected, does not answer, or has it no longer.
         """
         if self._scheduler is None:
             return None
-        with self._store.read() as reader:
-            executor_id = read_execution(reader, execution_id).executor_id
         session = self._scheduler.executors.get(executor_id)
         if session is None:
             return None
@@ -197,6 +222,14 @@ class SchedulerService(executor_pb2_grpc.ExecutorServiceServicer):
         if future is not None and not future.done():
             future.set_result(output)
 
+    def knows_executors(self) -> bool:
+        """Whether this node leads, and has for so long that every executor could connect."""
+        return self._scheduler is not None and not self._scheduler.settling_s()
+
+    def explainer(self, reader: Reader) -> Explainer | None:
+        """What says why executions of this view wait; None when this node does not lead."""
+        return None if self._scheduler is None else self._scheduler.explainer(reader)
+
     def executors(self) -> list[cluster_pb2.ExecutorStatus]:
         """The executors as the leader knows them; none when this node does not lead."""
         if self._scheduler is None:
@@ -207,7 +240,7 @@ class SchedulerService(executor_pb2_grpc.ExecutorServiceServicer):
         ]
 
 
-def _executor_status(session: Session) -> cluster_pb2.ExecutorStatus:
+def _executor_status(session: ExecutorSession) -> cluster_pb2.ExecutorStatus:
     state = cluster_pb2.EXECUTOR_STATE_DRAINING if session.draining else cluster_pb2.EXECUTOR_STATE_READY
     return cluster_pb2.ExecutorStatus(
         id=session.executor_id,
@@ -217,4 +250,5 @@ def _executor_status(session: Session) -> cluster_pb2.ExecutorStatus:
         state=state,
         node_id=session.node_id,
         version=session.version,
+        capabilities=session.capabilities,
     )

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from raftsched.ports import Peer
+from raftsched.core.policy.due import MAX_AHEAD_US
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,7 +11,12 @@ class SchedulerSettings:
 
     lease_ms: int = 5_000
     """An executor that is not heard of for this long loses its attempts."""
-    heartbeat_interval_ms: int = 1_000
+    ahead_s: float = 1.0
+    """How long before their nominal times executions are decided, to be armed on executors; 0: not before. At most a
+    third of a lease."""
+    deposed_s: float = 1.4
+    """For how long a leader may go on as one after another has followed it: it steps down when it has heard of no
+    majority for the longest election timeout."""
     fire_batch_items: int = 500
     """Nominal times decided by one log entry."""
     report_batch_items: int = 500
@@ -22,6 +27,29 @@ class SchedulerSettings:
     keep_ledger_s: int = 30 * 86_400
     retention_interval_s: float = 5.0
     retention_batch_rows: int = 1_000
+    retention_settle_s: float = 60.0
+    """Nothing is removed for so long after a leader began, and after the agreed time has jumped: it may jump back."""
     reconcile_interval_s: float = 1.0
-    copy_nodes: tuple[Peer, ...] = ()
-    """Nodes that take second copies of outputs."""
+
+    @property
+    def armed_lease_ms(self) -> int:
+        """For how long an executor that was heard of may start what is armed: what remains of a lease that the next
+        leader counts from its first moment, while the one before goes on answering. 0: a lease is too short for it.
+        """
+        return max(0, self.lease_ms - round(self.deposed_s * 1000))
+
+    @property
+    def ahead_us(self) -> int:
+        """How far ahead is decided. An executor that dies may have its attempts back before they are late."""
+        return min(round(self.ahead_s * 1e6), self.lease_ms * 1000 // 3, self.armed_lease_ms * 1000 // 2)
+
+    @property
+    def herd_ahead_us(self) -> int:
+        """How far ahead of a herd is decided, which takes longer."""
+        longest_us = min(MAX_AHEAD_US, self.lease_ms * 1000 // 2, self.armed_lease_ms * 1000 * 3 // 4)
+        return longest_us if self.ahead_us else 0
+
+    @property
+    def heartbeat_interval_ms(self) -> int:
+        """How often an executor says that it is there: two may get lost within its lease."""
+        return min(1_000, self.lease_ms // 3)

@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from itertools import islice
 
-from raftsched.core.rows import be64, parse_notice_key
-from raftsched.internal.v1 import command_pb2 as pb
+from raftsched_proto.internal.v1 import command_pb2 as pb
+
+from raftsched.core.state.rows import be64, parse_notice_key
 from raftsched.ports import Fate, Reader, Table
 from raftsched.scheduler.proposer import Proposer
 from raftsched.scheduler.settings import SchedulerSettings

@@ -12,11 +12,11 @@ import os
 from pathlib import Path
 
 from raftsched.ports import StoreRefused
+from raftsched.store import formats
 
-FORMAT_VERSION = 2
 ADVICE_TO_REPLACE = (
-    "Restore the directory from a backup, or wipe all of it while every other node is up and healthy, "
-    "so that they send this node everything."
+    "Restore the directory from a backup, or wipe all of it while every other node is up and healthy: "
+    "the leader then takes this node in anew, and sends it everything."
 )
 _FORMAT_TITLE = "raftsched store"
 _DATA, _NEW_DATA = "data.mdb", "new.mdb"
@@ -32,9 +32,12 @@ class StoreDirectory:
     def __init__(self, path: Path) -> None:
         """Make the directory if need be, and lock it.
 
-        Raises StoreRefused: it holds files of others, has a newer format, is in use, or cannot be written.
+        Raises StoreRefused: it holds files of others, has too old a format, is in use, or cannot be written.
+        NodeOutdated: it has a newer format.
         """
         self.path = path
+        self.format = min(formats.STEPS)
+        """As the file says."""
         self.ended_cleanly = True
         """Whether the last process that had the store open closed it; also when there was none."""
         self.was_only_killed = False
@@ -70,15 +73,15 @@ class StoreDirectory:
         os.pwrite(self._lock, f"{_where(self._lock, self.data)}\n".encode(), os.fstat(self._lock).st_size)
 
     def mark_complete(self) -> None:
-        """Write the format file."""
+        """Write the format file: the newest format from now on."""
         new = self.path / _NEW_FORMAT
         with new.open("w", encoding="ascii") as file:
-            file.write(f"{_FORMAT_TITLE}\nformat {FORMAT_VERSION}\n")
+            file.write(f"{_FORMAT_TITLE}\nformat {formats.FORMAT_VERSION}\n")
             file.flush()
             os.fsync(file.fileno())
         new.rename(self.path / _FORMAT)
         self._sync()
-        self.complete = True
+        self.complete, self.format = True, formats.FORMAT_VERSION
 
     def close(self, *, clean: bool = False) -> None:
         """Let others use it. Clean: the data need no more than the usual checks at the next start."""
@@ -101,12 +104,8 @@ class StoreDirectory:
                 f"{self.path / _FORMAT} is not the format file of a raftsched store; nothing was changed. "
                 "Choose another data directory, or restore this one."
             )
-        if int(number) != FORMAT_VERSION:
-            which = "or a later one" if int(number) > FORMAT_VERSION else "or choose a new data directory"
-            raise StoreRefused(
-                f"{self.path} has store format {number}, this version reads format {FORMAT_VERSION}; "
-                f"nothing was changed. Start the version of raftsched that wrote it, {which}."
-            )
+        self.format = int(number)
+        formats.check_format(self.path, self.format)
         return True
 
     def _check_no_foreign_files(self) -> None:

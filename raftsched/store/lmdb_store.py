@@ -18,9 +18,11 @@ import structlog
 from lmdb import verify
 
 from raftsched.ports import STATE_TABLES, StoreFailed, StoreRefused, Table
+from raftsched.store import formats
 from raftsched.store.checksums import OWN_SEED, SEEDS, SIZE_BYTES, intact, sealed
 from raftsched.store.directory import ADVICE_TO_REPLACE, StoreDirectory
 from raftsched.store.lmdb_batch import Cursor, Database, LmdbBatch, LmdbReader, Transaction
+from raftsched.store.place import place_of
 
 DEFAULT_MAX_SIZE_BYTES = 64 << 30
 ENGINE = 0
@@ -37,6 +39,7 @@ _SWEEP_ROWS = 5_000
 OWN = b"store"
 """The database that says which generation of the state tables is live."""
 _LIVE = b"live"
+_FORMAT = b"format"
 _DAMAGE = (
     lmdb.NotFoundError,
     lmdb.InvalidError,
@@ -84,7 +87,8 @@ class LmdbStore:
     def __init__(self, path: Path, *, max_size_bytes: int = DEFAULT_MAX_SIZE_BYTES) -> None:
         """Open the store, or make it where there is an empty directory or none.
 
-        Raises StoreRefused: the directory is in use, of a newer format, corrupt, or holds files of others.
+        Raises StoreRefused: the directory is in use, corrupt, or holds files of others. NodeOutdated: it has a newer
+        format. An older one is brought up to date.
         """
         self._max_size_bytes = max_size_bytes
         self._batch: LmdbBatch | None = None
@@ -196,6 +200,10 @@ class LmdbStore:
         """See ports.Store."""
         return (self._env.info()["last_pgno"] + 1) * self._page_bytes
 
+    def place(self) -> str:
+        """Where the directory is: see place.py."""
+        return place_of(self._directory.data)
+
     def close(self) -> None:
         """See ports.Store."""
         self.rollback()
@@ -227,6 +235,9 @@ class LmdbStore:
                 if size < self.size_bytes() and not checked:
                     _check_structure(directory.data)
                     checked = True
+                if directory.complete and directory.format != formats.FORMAT_VERSION:
+                    # Before the data: an older version shall not take them for its own half-way.
+                    directory.mark_complete()
                 self._open_tables()
             except BaseException:
                 self._env.close()
@@ -240,7 +251,9 @@ class LmdbStore:
     def _create(self) -> None:
         self._directory.remove_new_data()
         with self._open_environment(self._directory.new_data) as env, env.begin(write=True) as txn:
-            txn.put(_LIVE, sealed(OWN_SEED, _LIVE, b"0"), db=env.open_db(OWN, txn))
+            own = env.open_db(OWN, txn)
+            txn.put(_LIVE, sealed(OWN_SEED, _LIVE, b"0"), db=own)
+            _put_format(txn, own)
         self._directory.adopt_new_data()
 
     def _open_environment(self, path: Path) -> lmdb.Environment:
@@ -265,11 +278,21 @@ class LmdbStore:
             )
             for dbs in self._generations:
                 _check_ends(LmdbReader(txn, dbs, lambda error: error))
+            self._migrate(txn)
         self._file_bytes = 0
         self._grow_file()
         while self._sweeping:
             with env.begin(write=True) as txn:
                 self._sweeping = self._sweep(txn)
+
+    def _migrate(self, txn: Transaction) -> None:
+        """Bring an older format up to date, in one transaction."""
+        number = _stored_format(txn, self._own)
+        formats.check_format(self._directory.path, number)
+        if number < formats.FORMAT_VERSION:
+            _log.info("bringing the data directory up to date", format=number, to=formats.FORMAT_VERSION)
+            formats.migrate(number, LmdbBatch(txn, self._generations[self._live], self._explained))
+            _put_format(txn, self._own)
 
     def _sweep(self, txn: Transaction) -> bool:
         """Empty a table that is not live, or make it smaller; whether there was one with rows."""
@@ -393,6 +416,20 @@ class LmdbStore:
             return live_generation(txn, self._own)
         except lmdb.Error as error:
             raise self._explained(error) from error
+
+
+def _put_format(txn: Transaction, own: Database) -> None:
+    txn.put(_FORMAT, sealed(OWN_SEED, _FORMAT, b"%d" % formats.FORMAT_VERSION), db=own)
+
+
+def _stored_format(txn: Transaction, own: Database) -> int:
+    """The format that the data have. Raises lmdb.CorruptedError."""
+    stored = txn.get(_FORMAT, None, own)
+    if stored is None:
+        return min(formats.STEPS)
+    if not intact(OWN_SEED, _FORMAT, stored):
+        raise lmdb.CorruptedError("the row that says which format the data have is not what was written")
+    return int(stored[:-SIZE_BYTES])
 
 
 def _delete_rows(cursor: Cursor, limit: int) -> None:

@@ -42,7 +42,7 @@ class _Rows:
 _Tables = dict[Table, _Rows]
 
 
-class _Reader:
+class _MemoryReader:
     """A view of some tables, until it is over."""
 
     def __init__(self, tables: _Tables) -> None:
@@ -81,7 +81,7 @@ class _Reader:
         return self.tables[table]
 
 
-class _Batch(_Reader):
+class _Batch(_MemoryReader):
     """Writes in place, and keeps what it takes to undo them."""
 
     def __init__(self, store: "MemoryStore", tables: _Tables) -> None:
@@ -112,7 +112,7 @@ class _Batch(_Reader):
         self.dirty = True
 
 
-class _Staging:
+class _MemoryStaging:
     """A second set of state tables."""
 
     def __init__(self, store: "MemoryStore") -> None:
@@ -148,8 +148,8 @@ class MemoryStore:
         """An empty store."""
         self._committed = _empty(tuple(Table))
         self._batch: _Batch | None = None
-        self._staging: _Staging | None = None
-        self._views: list[_Reader] = []
+        self._staging: _MemoryStaging | None = None
+        self._views: list[_MemoryReader] = []
         self._failure = ""
         self.fail_next_commit = False
         """Let the next commit that has something to write raise StoreFailed, as a disk would."""
@@ -201,12 +201,12 @@ class MemoryStore:
             self._staging = None
 
     @contextmanager
-    def read(self) -> Iterator[_Reader]:
+    def read(self) -> Iterator[_MemoryReader]:
         """See ports.Store."""
         tables = dict(self._committed)
         if self._batch is not None and self._batch.undo:
             _take_back(tables, self._batch.undo)
-        view = _Reader(tables)
+        view = _MemoryReader(tables)
         self._views.append(view)
         try:
             yield view
@@ -214,14 +214,14 @@ class MemoryStore:
             view.tables = None
             self._views = [other for other in self._views if other is not view]
 
-    def stage(self) -> _Staging:
+    def stage(self) -> _MemoryStaging:
         """See ports.Store."""
         self.refuse_after_failure()
         if self._batch is not None:
             if self._batch.installed:
                 raise RuntimeError("a staging is installed but not committed; commit before the next one")
             self._batch.staged = self._batch.dirty = True
-        self._staging = _Staging(self)
+        self._staging = _MemoryStaging(self)
         return self._staging
 
     def size_bytes(self) -> int:
@@ -256,24 +256,24 @@ class MemoryStore:
                     view.tables[table] = rows.copy()
                     break
 
-    def _write_staging(self, staging: _Staging) -> None:
+    def _write_staging(self, staging: _MemoryStaging) -> None:
         self._check_current(staging)
         if self._batch is not None:
             self._batch.staged = self._batch.dirty = True
 
-    def _check_current(self, staging: _Staging) -> None:
+    def _check_current(self, staging: _MemoryStaging) -> None:
         self.refuse_after_failure()
         if staging is not self._staging or (self._batch is not None and self._batch.installed):
             raise RuntimeError("the staging is over: installed, discarded, replaced by a later one, or rolled back")
 
-    def _install(self, staging: _Staging) -> None:
+    def _install(self, staging: _MemoryStaging) -> None:
         self._check_current(staging)
         batch = self.batch()
         assert batch.tables is not None
         batch.tables = batch.tables | staging.tables
         batch.installed = batch.dirty = True
 
-    def _discard(self, staging: _Staging) -> None:
+    def _discard(self, staging: _MemoryStaging) -> None:
         if staging is self._staging:
             if self._batch is not None and self._batch.installed:
                 raise RuntimeError("the staging is installed; roll the batch back to be rid of it")

@@ -24,6 +24,7 @@ DEFAULT_BASE_PORT = 7101
 HTTP_PORT_OFFSET = 1000
 READY_S = 60.0
 STOP_S = 20.0
+FOUNDER = "n1"
 CLI = environment.VENV / "bin" / "raftsched"
 
 
@@ -55,6 +56,8 @@ class Cluster:
             peers,
             "--data-dir",
             str(self.directory / id_),
+            # It may stay: n1 founds nothing unless the directories of all nodes are empty.
+            *(["--found"] if id_ == FOUNDER else []),
         ]
         self.nodes[id_].start([str(CLI), "node", *arguments], self.directory)
 
@@ -67,10 +70,15 @@ class Cluster:
                     fail(f"{id_} ended while it started. Its last words:\n\n{self.nodes[id_].last_lines()}")
             seen = self.status()
             roles = {node.get("id"): node.get("role") for node in seen.get("nodes", [])}
-            if "LEADER" in roles.values() and all(roles.get(id_) in ("LEADER", "FOLLOWER") for id_ in started):
+            votes = {node.get("id") for node in seen.get("nodes", []) if node.get("votes")}
+            serve = all(roles.get(id_) in ("LEADER", "FOLLOWER") and id_ in votes for id_ in started)
+            if "LEADER" in roles.values() and serve:
                 return
             if time.monotonic() > deadline:
-                last = ", ".join(f"{id_} {role}" for id_, role in roles.items()) or seen.get("error")
+                states = [
+                    f"{node.get('id')} {node.get('role')} {node.get('problem', '')}" for node in seen.get("nodes", [])
+                ]
+                last = "\n".join(states) or seen.get("error")
                 fail(
                     f"The cluster was not ready within {READY_S:.0f} s. Its last answer:\n{last}\n"
                     f"Its processes go on. See ./scripts/cluster logs{self.flags()}"

@@ -17,7 +17,7 @@ VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 STAMP = VENV / "raftsched-stamp.json"
 REQUIREMENTS = {name: ROOT / "requirements" / f"{name}.txt" for name in ("runtime", "dev")}
-PACKAGES = (ROOT / "client", ROOT)
+PACKAGES = (ROOT / "proto", ROOT / "client", ROOT)
 
 
 def prepare(kind: str = "runtime") -> Path:

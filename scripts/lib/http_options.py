@@ -1,4 +1,4 @@
-"""Takes the options of google.api out of a descriptor set: generated code must not need that package at run time.
+"""Takes the options of google.api, and our own, out of a descriptor set: generated code must not need them at run time.
 
     http_options.py IN OUT TABLE
 
@@ -25,7 +25,7 @@ from google.protobuf.descriptor_pb2 import (
 )
 
 PUBLIC = "raftsched.v1"
-_OPTIONS = "google/api/"
+_OPTIONS = ("google/api/", "raftsched/options/")
 _MESSAGES, _ENUMS, _SERVICES = 4, 5, 6
 _FIELDS, _VALUES, _METHODS = 2, 2, 2
 _NESTED_MESSAGES, _NESTED_ENUMS = 3, 4
@@ -41,7 +41,7 @@ def main(source: str, stripped: str, table: str) -> None:
     content = {
         "routes": {name: rule for file in public for name, rule in _routes(file)},
         "outputs": [name for file in public for message in file.message_type for name in _outputs(file, message)],
-        "comments": {name: comment for file in public for name, comment in _comments(file)},
+        "comments": {name: comment for file in public for name, comment in comments(file)},
     }
     Path(table).write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     kept = FileDescriptorSet(file=[_stripped(file) for file in files.file if not file.name.startswith(_OPTIONS)])
@@ -72,7 +72,8 @@ def _outputs(file: FileDescriptorProto, message: DescriptorProto) -> Iterator[st
             yield f"{file.package}.{message.name}.{field.name}"
 
 
-def _comments(file: FileDescriptorProto) -> Iterator[tuple[str, str]]:
+def comments(file: FileDescriptorProto) -> Iterator[tuple[str, str]]:
+    """The full name of each declaration that has a comment, and the comment on one line."""
     said = {tuple(place.path): place.leading_comments for place in file.source_code_info.location}
     for path, name in _named(file):
         text = " ".join(line.strip() for line in said.get(path, "").strip().splitlines())
@@ -115,6 +116,8 @@ def _stripped(file: FileDescriptorProto) -> FileDescriptorProto:
     kept = [name for name in file.dependency if not name.startswith(_OPTIONS)]
     del file.dependency[:]
     file.dependency.extend(kept)
+    # Nothing here knows the file that declares ours.
+    file.DiscardUnknownFields()
     for service in file.service:
         for method in service.method:
             method.options.ClearExtension(annotations_pb2.http)
@@ -122,6 +125,10 @@ def _stripped(file: FileDescriptorProto) -> FileDescriptorProto:
                 method.ClearField("options")
     for message in file.message_type:
         _strip_message(message)
+    for enum in file.enum_type:
+        for value in enum.value:
+            if not value.options.ByteSize():
+                value.ClearField("options")
     return file
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import lmdb
 from raftsched_client import Client, NotFoundError
-from raftsched_client.v1 import execution_pb2
+from raftsched_proto.v1 import execution_pb2
 
-from tests.chaos.workload import AT_MOST_ONCE, Observed
+from tests.chaos.workload import AT_MOST_ONCE, PAUSED, Observed
 from tests.support.cluster import eventually
 from tests.support.history import (
     assert_each_decided_once,
@@ -23,6 +23,8 @@ from tests.support.history import (
 from tests.support.linearizable import BudgetExceeded, describe, is_linearizable
 
 ENDED = execution_pb2.EXECUTION_STATE_SUCCEEDED
+EARLY_S = 0.5
+"""What docs/consensus.md promises: no clock that is wrong has anything start earlier before its time."""
 _LEDGER_WITHIN_S = 30.0
 
 
@@ -68,6 +70,7 @@ def judge(client: Client, observed: Observed, ground_truth: Path) -> Verdict:
         lambda: check_one_time(client, observed),
         lambda: check_executions(executions),
         lambda: check_runs(runs, executions),
+        lambda: check_starts(runs, executions, observed),
     ]
     for check in checks:
         verdict.violations += check()
@@ -172,10 +175,33 @@ def check_runs(runs: list[Ran], executions: list[execution_pb2.Execution]) -> It
     if ghosts:
         yield f"{len(ghosts)} executions ran and have no record: {[starts[id_] for id_ in ghosts[:3]]}"
     for id_, execution in known.items():
-        commanded = execution.task.startswith(("cmd-", AT_MOST_ONCE, "single-"))
+        commanded = execution.task.startswith(("cmd-", AT_MOST_ONCE, PAUSED, "single-"))
         ran = any(run.attempt == execution.attempt for run in starts[id_])
         if commanded and execution.state == ENDED and not ran:
             yield f"{execution.task} {id_} attempt {execution.attempt} succeeded and never ran: {starts[id_]}"
+
+
+def check_starts(runs: list[Ran], executions: list[execution_pb2.Execution], observed: Observed) -> Iterable[str]:
+    """What started noted itself when: nothing before its time, nothing for a later time after an answered pause."""
+    known = {each.id: each for each in executions}
+    pauses: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    for task, since_s, until_s in observed.pauses:
+        pauses[task].append((since_s, until_s))
+    first_s: dict[str, float] = {}
+    for run in sorted(runs, key=lambda run: run.time_s):
+        execution = known.get(run.execution_id)
+        if first_s.setdefault(run.execution_id, run.time_s) < run.time_s:
+            # What had started may be tried again.
+            continue
+        if execution is None or execution.trigger != execution_pb2.TRIGGER_SCHEDULE:
+            continue
+        nominal_s = execution.nominal_time.ToMicroseconds() / 1e6
+        if run.time_s < nominal_s - EARLY_S:
+            yield f"{run.task} {run.execution_id} started {nominal_s - run.time_s:.3f} s before its time"
+        for since_s, until_s in pauses[run.task]:
+            if since_s < run.time_s < until_s and nominal_s > since_s + EARLY_S:
+                late_s = run.time_s - since_s
+                yield f"{run.task} {run.execution_id} started {late_s:.3f} s after a pause of the task was answered"
 
 
 def compare_tables(directories: Iterable[Path]) -> list[str]:

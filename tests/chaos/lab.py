@@ -11,18 +11,12 @@ from pathlib import Path
 
 from tests.chaos.network import Loopback, Namespaces, Network, why_no_namespaces
 from tests.support.cluster import Cluster, Process
+from tests.support.faketime import WallClock, shared_memory, why_no_faketime
 from tests.support.ports import free_ports
 
-_FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
-_SHARED_MEMORY, _FAKETIME_SHARED = Path("/dev/shm"), "*faketime_*"
 _TMPFS_MIB = 384
 _EXTRA_EXECUTORS = 2
 FULL_MARK = "filler"
-
-
-def why_no_clock_steps() -> str:
-    """Empty when libfaketime is there."""
-    return "" if Path(_FAKETIME).exists() else "libfaketime is missing (package faketime)"
 
 
 def why_no_small_disk() -> str:
@@ -65,7 +59,8 @@ class Lab(Cluster):
         self.network: Network = Namespaces(ids) if network else Loopback(ids, free_ports(nodes))
         self.addresses = self.network.addresses
         self._clocks = clocks
-        self._shared_before = set(_SHARED_MEMORY.glob(_FAKETIME_SHARED))
+        self._clock_of: dict[str, WallClock] = {}
+        self._shared_before = shared_memory()
         self.small_disk = directory / ids[-1] if small_disk else None
         peers = ",".join(f"{id_}={address}" for id_, address in self.addresses.items())
         self.nodes: dict[str, Process] = {
@@ -104,12 +99,12 @@ class Lab(Cluster):
         self.network.close()
         if self._clocks:
             # Of processes that were killed.
-            for left in set(_SHARED_MEMORY.glob(_FAKETIME_SHARED)) - self._shared_before:
+            for left in shared_memory() - self._shared_before:
                 left.unlink(missing_ok=True)
 
     def step_clock(self, id_: str, by_s: float) -> None:
         """Set the wall clock of a node apart from that of the machine."""
-        self._clock_file(id_).write_text(f"{by_s:+.3f}\n")
+        self._clock_of[id_].step_to(by_s)
 
     def fill_disk(self) -> None:
         """Leave no byte on the small file system."""
@@ -150,17 +145,8 @@ class Lab(Cluster):
     def _clock_variables(self, id_: str) -> dict[str, str]:
         if not self._clocks:
             return {}
-        self.step_clock(id_, 0)
-        return {
-            "LD_PRELOAD": _FAKETIME,
-            "FAKETIME_TIMESTAMP_FILE": str(self._clock_file(id_)),
-            "FAKETIME_CACHE_DURATION": "1",
-            "FAKETIME_DISABLE_SHM": "1",
-            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-        }
-
-    def _clock_file(self, id_: str) -> Path:
-        return self.directory / f"{id_}.clock"
+        clock = self._clock_of[id_] = WallClock(self.directory / f"{id_}.clock")
+        return clock.variables
 
     def _keep_small_disk(self) -> None:
         """Copy what the small file system holds, so that it can be looked at after a failure."""
@@ -173,5 +159,5 @@ class Lab(Cluster):
 
 def missing_abilities() -> dict[str, str]:
     """What this machine cannot do, and why."""
-    reasons = {"network": why_no_namespaces(), "clocks": why_no_clock_steps(), "small_disk": why_no_small_disk()}
+    reasons = {"network": why_no_namespaces(), "clocks": why_no_faketime(), "small_disk": why_no_small_disk()}
     return {name: reason for name, reason in reasons.items() if reason}

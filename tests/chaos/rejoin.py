@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from raftsched_client import Client
-from raftsched_client.v1 import cluster_pb2
+from raftsched_proto.v1 import cluster_pb2
 
 from tests.chaos.lab import Lab
 from tests.chaos.network import Namespaces, why_no_namespaces

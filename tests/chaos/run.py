@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from raftsched_client import Client, RaftschedError
-from raftsched_client.v1 import execution_pb2
+from raftsched_proto.v1 import execution_pb2
 
 from tests.chaos import faults
 from tests.chaos.checks import Verdict, check_progress, compare_tables, judge
@@ -22,6 +22,7 @@ _TWO_AT_ONCE = 0.25
 _RECOVER_WITHIN_S = 60.0
 _END_WITHIN_S = 90.0
 _UNENDED = [
+    execution_pb2.EXECUTION_STATE_ARMED,
     execution_pb2.EXECUTION_STATE_PENDING,
     execution_pb2.EXECUTION_STATE_ASSIGNED,
     execution_pb2.EXECUTION_STATE_RUNNING,

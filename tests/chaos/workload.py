@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from raftsched_client import AlreadyExistsError, Client, NotFoundError, RaftschedError, task
-from raftsched_client.v1 import task_pb2
+from raftsched_proto.v1 import task_pb2
 
 from tests.chaos.lab import Lab
 from tests.support.cluster import eventually
@@ -25,7 +25,9 @@ from tests.support.linearizable import FOREVER, Call, End, Kind
 FAR = datetime(2100, 1, 1, tzinfo=UTC)
 AT_MOST_ONCE = "amo-"
 """Tasks whose name begins so run at most once."""
-_NOOPS, _COMMANDS, _SLOW = 80, 12, 4
+PAUSED = "paused-"
+"""Tasks whose name begins so fire every second, and are paused and resumed all the time."""
+_NOOPS, _COMMANDS, _SLOW, _PAUSED_TASKS = 80, 12, 4, 4
 _KEYS_AT_ONCE = 3
 _CALLS_PER_KEY = 50
 """A register retires after so many calls: the search of the checker grows with the length of a history."""
@@ -43,6 +45,9 @@ class Observed:
     one_time: dict[str, datetime] = field(default_factory=dict)
     recurring: dict[str, tuple[datetime, int]] = field(default_factory=dict)
     """Name -> first nominal time, seconds between two."""
+    pauses: list[tuple[str, float, float]] = field(default_factory=list)
+    """Of a task: when a client was told that it is paused, and when one asked next to have it resumed, in seconds since
+    the Unix epoch by a clock that no fault touches."""
     problems: list[str] = field(default_factory=list)
     """Answers that no client should get, whatever fails."""
 
@@ -62,7 +67,7 @@ class Workload:
         self._numbers = itertools.count()
         self._lock = threading.Lock()
         self.observed = Observed()
-        everywhere = [self._register_all, self._one_time, lambda dice: self._registers(dice, "")]
+        everywhere = [self._register_all, self._one_time, self._pauses, lambda dice: self._registers(dice, "")]
         pinned = [lambda dice, id_=id_: self._registers(dice, id_) for id_ in list(lab.nodes)[:3]]
         self._threads = [
             threading.Thread(target=self._guarded, args=(work, number), daemon=True)
@@ -78,7 +83,7 @@ class Workload:
     def __exit__(self, *_: object) -> None:
         self._stop.set()
         for thread in self._threads:
-            thread.join(30)
+            thread.join(90)
             if thread.is_alive():
                 self.observed.problems.append("a client call did not end within its deadline")
 
@@ -99,6 +104,8 @@ class Workload:
                 slow = number < _SLOW
                 every_s = dice.choice([10, 15]) if slow else dice.choice([3, 5, 10])
                 definitions.append(self._recurring(name, first, every_s, shell=self._script(3 if slow else 0)))
+        paused = (f"{PAUSED}{number:03}" for number in range(_PAUSED_TASKS))
+        definitions += [self._recurring(name, first, 1, shell=self._script(0)) for name in paused]
         with self._lab.client() as client:
             eventually(lambda: self._all_created(client, definitions), what="the registration of the recurring tasks")
             self._begin_after_registration(client)
@@ -124,8 +131,9 @@ class Workload:
 
     def _script(self, sleep_s: int) -> str:
         """Appends one line with one write: what runs, its attempt, its token, where and when."""
+        # The clock of the machine, whatever is made of that of the executor.
         line = "$RAFTSCHED_TASK $RAFTSCHED_EXECUTION_ID $RAFTSCHED_ATTEMPT $RAFTSCHED_FENCING_TOKEN"
-        script = f'date "+{line} $RAFTSCHED_EXECUTOR_ID %s.%N" >> {self._truth}'
+        script = f'env -u LD_PRELOAD date "+{line} $RAFTSCHED_EXECUTOR_ID %s.%N" >> {self._truth}'
         return f"{script}; sleep {sleep_s}" if sleep_s else f"exec {script}"
 
     # The clients
@@ -149,6 +157,21 @@ class Workload:
                 with contextlib.suppress(RaftschedError):
                     client.create_task(task(name, at=at, shell=self._script(0), delivery=delivery, misfire="one"))
                     self.observed.one_time[name] = at
+
+    def _pauses(self, dice: random.Random) -> None:
+        """Pauses one task after the other at any moment, and has it resumed a few seconds later."""
+        with self._lab.client(timeout=3 * _CALL_TIMEOUT_S) as client:
+            for number in self._until_stopped(dice):
+                name = f"{PAUSED}{number % _PAUSED_TASKS:03}"
+                told_s = None
+                with contextlib.suppress(RaftschedError):
+                    client.pause_task(name)
+                    told_s = time.time()
+                self._stop.wait(dice.uniform(0.5, 4.0))
+                if told_s is not None:
+                    self.observed.pauses.append((name, told_s, time.time()))
+                eventually(lambda name=name: _is_resumed(client, name), within_s=60, what=f"{name} to be resumed")
+                self._stop.wait(dice.uniform(0.5, 2.0))
 
     def _registers(self, dice: random.Random, node: str) -> None:
         """Reads and writes tasks, through one node only or through all."""
@@ -190,6 +213,14 @@ class Workload:
         while not self._stop.wait(dice.uniform(0.2, 1.8) * pause_s):
             yield number
             number += 1
+
+
+def _is_resumed(client: Client, name: str) -> bool:
+    try:
+        client.resume_task(name)
+    except RaftschedError:
+        return False
+    return True
 
 
 def _perform(client: Client, kind: Kind, name: str, value: str) -> str | None:

@@ -18,6 +18,11 @@ interface Member {
   process?: ChildProcess;
 }
 
+interface Status {
+  leaderId?: string;
+  nodes?: { votes?: boolean }[];
+}
+
 /** Three real nodes on this machine, on free ports, with their data in a directory that is removed at the end. */
 export class Cluster {
   private readonly directory = mkdtempSync(join(tmpdir(), 'raftsched-e2e-'));
@@ -32,11 +37,7 @@ export class Cluster {
       }),
     );
     for (const member of cluster.members) cluster.run(member.id);
-    await until(
-      async () => (await cluster.leader()) !== '',
-      READY_MS,
-      () => cluster.logs(),
-    );
+    await cluster.settled();
     return cluster;
   }
 
@@ -44,14 +45,16 @@ export class Cluster {
     return this.members.map((member) => member.id);
   }
 
-  /** Wait until all nodes run and answer, and one leads. */
+  /** Wait until all nodes run, answer and vote, and one leads. */
   async settled(): Promise<void> {
     for (const member of this.members) if (!member.process) this.run(member.id);
     await until(
       async () => {
         const answers = this.members.map((member) => this.status(member));
-        const leaders = new Set((await Promise.all(answers)).map((status) => status?.leaderId ?? ''));
-        return leaders.size === 1 && !leaders.has('');
+        const seen = await Promise.all(answers);
+        const leaders = new Set(seen.map((status) => status?.leaderId ?? ''));
+        const voters = seen[0]?.nodes?.filter((node) => node.votes).length;
+        return leaders.size === 1 && !leaders.has('') && voters === this.members.length;
       },
       READY_MS,
       () => this.logs(),
@@ -107,10 +110,10 @@ export class Cluster {
   }
 
   /** What a node says of the cluster; undefined when it does not run. */
-  private async status(member: Member): Promise<{ leaderId?: string } | undefined> {
+  private async status(member: Member): Promise<Status | undefined> {
     try {
       const response = await fetch(`${this.url(member.id)}/v1/cluster`, { signal: AbortSignal.timeout(3000) });
-      return (await response.json()) as { leaderId?: string };
+      return (await response.json()) as Status;
     } catch {
       return undefined;
     }
@@ -129,7 +132,8 @@ export class Cluster {
     const options = ['--id', id, '--listen', `127.0.0.1:${String(member.grpc)}`, '--peers', peers];
     const started = spawn(
       join(dirname(PYTHON), 'raftsched'),
-      ['node', ...options, '--data-dir', join(this.directory, id)],
+      // As the start script does: the founder may keep the flag.
+      ['node', ...options, '--data-dir', join(this.directory, id), ...(id === 'n1' ? ['--found'] : [])],
       {
         cwd: this.directory,
         env: { ...process.env, RAFTSCHED_HTTP_LISTEN: `127.0.0.1:${String(member.http)}` },

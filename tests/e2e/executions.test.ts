@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import type { Request } from 'playwright-core';
 import { Gate, shell, SLOW_MS, useSession } from './session.ts';
 
@@ -88,10 +89,44 @@ test('the ledger tells what was decided', async () => {
 test('an execution that was tried again shows each attempt', async () => {
   const s = session();
   const retry = { maxAttempts: 2, initialBackoff: '0.1s' };
-  await s.task('tried-twice', { retry, action: shell('test "$RAFTSCHED_ATTEMPT" = 2 || exit 5') });
+  const script = 'echo "words of attempt $RAFTSCHED_ATTEMPT"; test "$RAFTSCHED_ATTEMPT" = 2 || exit 5';
+  await s.task('tried-twice', { retry, action: shell(script) });
   const id = await s.run('tried-twice');
   await s.open(`/executions/${id}`);
   const attempts = s.page.getByRole('table', { name: 'Attempts' });
   await attempts.getByText('exit 5').waitFor();
+  await attempts.getByText('words of attempt 1').waitFor();
+  await s.page.getByText('words of attempt 2').waitFor();
   await s.page.getByRole('list', { name: 'Timing' }).getByText('Wait before attempt 2').waitFor();
+});
+
+test('output is downloaded as a file, and copied without its colours', async () => {
+  const s = session();
+  await s.task('writes', { action: shell(String.raw`printf '\033[31mred\033[0m\nplain\n'`) });
+  const id = await s.run('writes');
+  await s.open(`/executions/${id}`);
+  await s.page.getByRole('log', { name: 'Output' }).getByText('plain').waitFor();
+  const downloading = s.page.waitForEvent('download');
+  await s.page.getByRole('link', { name: 'Download' }).click();
+  const download = await downloading;
+  expect(download.suggestedFilename()).toBe(`writes-${id}.txt`);
+  expect(readFileSync(await download.path(), 'utf8')).toBe('\u001b[31mred\u001b[0m\nplain\n');
+  await s.context.grantPermissions(['clipboard-read', 'clipboard-write']);
+  await s.button('Copy').click();
+  await s.button('Copied').waitFor();
+  expect((await s.page.evaluate(() => navigator.clipboard.readText())).trimEnd()).toBe('red\nplain');
+});
+
+test('on a narrow screen a list of executions keeps the reason', async () => {
+  const s = session();
+  await s.task('narrow.failure', { action: shell('exit 9') });
+  await s.run('narrow.failure');
+  await s.page.setViewportSize({ width: 390, height: 800 });
+  try {
+    await s.open('/executions?task=narrow.failure');
+    const table = s.page.getByRole('table', { name: 'Executions' });
+    await table.getByText('exit 9').filter({ visible: true }).waitFor();
+  } finally {
+    await s.page.setViewportSize({ width: 1280, height: 800 });
+  }
 });

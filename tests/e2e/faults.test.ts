@@ -84,6 +84,61 @@ test('the page says when its node is gone and goes on when it is back, without a
   await s.seen('Live');
 });
 
+test('the page leads to the same page of another node when its own is gone', async () => {
+  await whole();
+  const follower = await cluster.follower();
+  await s.move(cluster.url(follower));
+  await s.task('seen-elsewhere');
+  await s.open('/tasks/seen-elsewhere?tab=ledger');
+  await s.heading('seen-elsewhere');
+  const leader = await cluster.leader();
+  await s.seen(`Leader ${leader}`);
+  await cluster.kill(follower);
+  await s.seen('Reconnecting');
+  expect(await s.text(`Leader ${leader}`).count()).toBe(0);
+  s.base = cluster.url(leader);
+  await s.page.getByRole('link', { name: `${leader} at ${new URL(s.base).host}` }).click();
+  await s.page.waitForURL(`${s.base}/tasks/seen-elsewhere?tab=ledger`);
+  await s.heading('seen-elsewhere');
+  await s.seen('Live');
+  s.troubles.length = 0;
+  cluster.run(follower);
+});
+
+test('without a majority the page names the missing nodes and says that what it shows may be old', async () => {
+  await whole();
+  const [left = '', ...missing] = cluster.ids();
+  await s.move(cluster.url(left));
+  await s.task('read-without-a-majority');
+  await s.open('/tasks/read-without-a-majority');
+  await s.heading('read-without-a-majority');
+  for (const id of missing) await cluster.kill(id);
+  try {
+    const banner = s.page.getByRole('status').filter({ hasText: 'There is no majority' });
+    await banner.getByText(`Missing: ${missing.join(', ')}`).waitFor({ timeout: SLOW_MS });
+    await banner.getByText(/may be old/).waitFor();
+    await s.page.getByText('No majority', { exact: true }).waitFor();
+    await s.page.reload();
+    await s.heading('read-without-a-majority');
+    await s.open('/cluster');
+    await s.page.getByText('Unreachable').first().waitFor();
+    const words = await s.page.locator('body').innerText();
+    expect(words).not.toMatch(/UNAVAILABLE|AioRpc|ipv4:|grpc_status|errno/i);
+  } finally {
+    for (const id of missing) cluster.run(id);
+  }
+});
+
+test('the cluster page says how far the clock of each node is from the agreed time', async () => {
+  await whole();
+  await s.open('/cluster');
+  const rows = s.page.getByRole('table', { name: 'Clocks' }).getByRole('row');
+  for (const id of cluster.ids()) {
+    const row = rows.filter({ hasText: id }).filter({ hasText: /Clock (as agreed|\d+ ms (ahead|behind))/ });
+    await row.filter({ hasText: 'Yes' }).first().waitFor({ timeout: SLOW_MS });
+  }
+});
+
 test('the page outlives its node when another is reachable at the same address', async () => {
   await whole();
   const [one = '', other = ''] = cluster.ids();

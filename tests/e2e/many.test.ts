@@ -88,7 +88,7 @@ test('a table of 100,000 tasks is opened, filtered, sorted and paged, a page of 
   await s.page.getByText(`${TASKS.toLocaleString('en')} registered`).waitFor({ timeout: SLOW_MS });
   await step('next page', () => s.button('Next').click(), PAGE * 100);
   await step('back', () => s.button('Back').click(), 0);
-  await step('filter by name', () => s.field('Name begins with').fill('svc-42.job-0042'), 4242);
+  await step('filter by name', () => s.field('Name contains').fill('svc-42.job-0042'), 4242);
   expect(await s.page.locator('tbody tr').count()).toBe(1);
   await step('no filter', () => s.open('/tasks'), 0);
   await step('sort by name, down', () => s.button('Name').click(), TASKS - 1);

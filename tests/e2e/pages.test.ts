@@ -18,6 +18,7 @@ const PATHS = [
     '/tasks?prefix=none',
   ],
   ...['', '/edit', '?tab=ledger', '?tab=changes'].map((rest) => `/tasks/${NAME}${rest}`),
+  ...['/tasks/accessible-waiting', '/executions/WAITING', '/tasks?needs=failing'],
   ...['/executions/ID', '/logs?q=red', '/logs?kind=task_change'],
 ];
 const LOOKS = [
@@ -27,6 +28,7 @@ const LOOKS = [
   ['light', 390],
 ] as const;
 let id = '';
+let waiting = '';
 
 beforeAll(async () => {
   const s = session();
@@ -36,10 +38,12 @@ beforeAll(async () => {
   await s.call('POST', '/v1/groups', { name: 'accessible-group', maxRunning: 3, maxStarts: 10 });
   await s.call('POST', '/v1/calendars', { name: 'accessible-calendar', exclusions: [{ date: '2030-12-25' }] });
   id = await s.run(NAME);
+  await s.task('accessible-waiting', { executorLabels: { place: 'nowhere' } });
+  waiting = String((await s.call('POST', '/v1/tasks/accessible-waiting:run')).id);
 });
 
 test.each(PATHS)('%s has no serious fault for assistive technology, light or dark, wide or narrow', async (path) => {
-  const page = await fresh(path.replace('ID', id));
+  const page = await fresh(path.replace('WAITING', waiting).replace('ID', id));
   expect(await faultsInAllLooks(page)).toEqual([]);
   await page.context().close();
 });
@@ -66,6 +70,22 @@ test.each(OVERLAYS)('a %s over %s, by %j, has no such fault', async (role, path,
     await page.getByRole('button', exact).or(page.getByRole('menuitem', exact)).first().click();
   }
   await page.getByRole(role as 'dialog' | 'menu').waitFor();
+  expect(await faultsInAllLooks(page)).toEqual([]);
+  await page.context().close();
+});
+
+test('the form has no such fault when all that is folded is open and some of it is wrong', async () => {
+  const page = await fresh(`/tasks/${NAME}/edit`);
+  for (const summary of await page.locator('form summary').all()) await summary.click();
+  await page.getByLabel('Jitter').fill('soon');
+  await page.getByLabel('Time limit').fill('later');
+  await page.getByRole('button', { name: 'Save' }).click();
+  await page.waitForSelector('[data-field=jitter] [aria-invalid=true]');
+  await page.getByRole('link', { name: 'Groups' }).click();
+  await page.getByRole('dialog').waitFor();
+  expect(await faultsInAllLooks(page)).toEqual([]);
+  await page.getByRole('button', { name: 'Go on editing' }).click();
+  await page.getByRole('dialog').waitFor({ state: 'detached' });
   expect(await faultsInAllLooks(page)).toEqual([]);
   await page.context().close();
 });

@@ -30,6 +30,28 @@ test('a recurring task is registered, and runs again and again', async () => {
   await ended.nth(2).waitFor({ timeout: SLOW_MS });
 });
 
+test('a description is shown as Markdown, and it and the owner are edited', async () => {
+  const s = session();
+  await s.open('/register');
+  await s.field('Name').fill('described');
+  await s.unfold('What it is for');
+  await s.field('Description').fill('# Reminders\n\n**When it fails** <b id="injected">call</b>');
+  await s.field('Owner').fill('Team Billing');
+  await s.field('Command line').fill('true');
+  await s.button('Register').click();
+  await s.heading('described');
+  await s.page.locator('.markdown strong', { hasText: 'When it fails' }).waitFor();
+  await s.seen('Team Billing');
+  expect(await s.page.locator('#injected').count()).toBe(0);
+  await s.open('/tasks/described/edit');
+  await s.unfold('What it is for');
+  await s.field('Owner').fill('Team Collections');
+  await s.field('Description').fill('');
+  await s.button('Save').click();
+  await s.seen('Team Collections');
+  expect(await s.page.locator('.markdown').count()).toBe(0);
+});
+
 test('the cron editor says the expression in words and shows the next ten fires of the server', async () => {
   const s = session();
   await s.open('/register');
@@ -66,6 +88,7 @@ test('what the server refuses stands beside its field', async () => {
   await s.open('/register');
   await s.field('Name').fill('not a name');
   await s.field('Command line').fill('true');
+  await s.unfold('Where it runs');
   await s.field('Priority').fill('99');
   await s.button('Register').click();
   await s.seen(/is not a task name/);
@@ -81,6 +104,9 @@ test('every policy of the form reaches the task and comes back when it is edited
   await s.field('Name').fill('with-policies');
   await s.text('HTTP').click();
   await s.field('URL').fill('http://127.0.0.1:9/');
+  await s.unfold('When runs overlap');
+  await s.unfold('When it is late');
+  await s.unfold('When it fails');
   await s.field('Overlap').click();
   await s.page.getByRole('option', { name: 'Queue' }).click();
   await s.field('Open at once').fill('2');
@@ -95,6 +121,8 @@ test('every policy of the form reaches the task and comes back when it is edited
   expect(task).toMatchObject({ overlapPolicy: 'OVERLAP_POLICY_QUEUE', maxRunning: 2, maxQueued: 3, jitter: '5s' });
   expect(task).toMatchObject({ startDeadline: '60s', retry: { maxAttempts: 4 } });
   await s.open('/tasks/with-policies/edit');
+  await s.unfold('When runs overlap');
+  await s.unfold('When it fails');
   expect(await s.field('Waiting at most').inputValue()).toBe('3');
   expect(await s.field('Attempts in all').inputValue()).toBe('4');
   await s.page.getByRole('switch', { name: 'Try again when an attempt fails' }).click();
@@ -112,6 +140,9 @@ test('days that are left out, a group and notifications reach the task and come 
   await s.open('/register');
   await s.field('Name').fill('told-of');
   await s.field('Cron expression').fill('0 9 * * *');
+  await s.unfold('More of the schedule');
+  await s.unfold('Notifications');
+  await s.unfold('Where it runs');
   await s.field('Calendars').fill('closed');
   await s.page.getByRole('option', { name: 'closed-days' }).click();
   await s.field('Leaves out').fill('2030-12-24..2030-12-26 holidays\n2031-01-01');
@@ -142,6 +173,9 @@ test('days that are left out, a group and notifications reach the task and come 
   });
   await s.seen('2030-12-24..2030-12-26 holidays');
   await s.open('/tasks/told-of/edit');
+  await s.unfold('More of the schedule');
+  await s.unfold('Notifications');
+  await s.unfold('Where it runs');
   expect(await s.field('Leaves out').inputValue()).toBe('2030-12-24..2030-12-26 holidays\n2031-01-01');
   expect(await s.field('Group').inputValue()).toBe('shared-database');
   await s.field('Leaves out').fill('2030-13-24');
@@ -172,11 +206,13 @@ test('a task is edited, and a change by somebody else in between is not overwrit
   const s = session();
   await s.task('to-edit', { labels: { team: 'e2e' }, action: shell('true') });
   await s.open('/tasks/to-edit/edit');
+  await s.unfold('When it fails');
   await s.field('Time limit').fill('90s');
   await s.button('Save').click();
   await s.heading('to-edit');
   await s.seen('1 min 30 s');
   await s.open('/tasks/to-edit/edit');
+  await s.unfold('When it fails');
   await s.field('Time limit').fill('2m');
   await s.call('PATCH', '/v1/tasks/to-edit?updateMask=labels', { name: 'to-edit', labels: { team: 'other' } });
   await s.button('Save').click();
@@ -230,4 +266,116 @@ test('a recurrence rule is previewed and registered', async () => {
   await s.field('Command line').fill('true');
   await s.button('Register').click();
   await s.heading('last-friday');
+});
+
+test('what most need is at hand, and a folded section says what is set in it and opens when it is wrong', async () => {
+  const s = session();
+  await s.open('/register');
+  await s.heading('New task');
+  const height = await s.page.evaluate(() => document.documentElement.scrollHeight);
+  expect(height).toBeLessThan(1500);
+  expect(await s.field('Jitter').isVisible()).toBe(false);
+  await s.unfold('When it is late');
+  await s.field('Jitter').fill('soon');
+  await s.page.locator('summary', { hasText: 'When it is late' }).click();
+  await s.page.locator('summary').getByText('Jitter: soon').waitFor();
+  await s.field('Jitter').waitFor({ state: 'hidden' });
+  await s.field('Name').fill('folded');
+  await s.field('Command line').fill('true');
+  await s.button('Register').click();
+  await s.page.waitForSelector('[data-field=jitter] [aria-invalid=true]');
+});
+
+test('what the schedule would be refused for stands at its field before it is sent', async () => {
+  const s = session();
+  await s.open('/register');
+  await s.field('Cron expression').fill('61 * * * *');
+  const field = s.page.locator('[data-field="schedule.cron.expression"]');
+  await field.locator('[aria-invalid=true]').waitFor();
+  await field
+    .getByText(/minute/)
+    .last()
+    .waitFor();
+  await s.field('Cron expression').fill('6 * * * *');
+  await field.locator('[aria-invalid=true]').waitFor({ state: 'detached' });
+});
+
+test('a task that no executor may run is warned of before it is registered, and after', async () => {
+  const s = session();
+  await s.open('/register');
+  await s.field('Name').fill('warned');
+  await s.field('Command line').fill('true');
+  await s.unfold('Where it runs');
+  await s.button('Add executor label').click();
+  await s.field('Executor label key 1').fill('place');
+  await s.field('Executor label value 1').fill('nowhere');
+  const warning = /no connected executor carries/i;
+  await s.page.locator('[data-field=executorLabels]').getByText(warning).waitFor();
+  await s.button('Register').click();
+  await s.heading('warned');
+  const told = s.page.getByRole('alert').filter({ hasText: 'Registered warned, but look' });
+  await told.getByText(warning).waitFor();
+  await s.page.getByText('This may not be meant').waitFor();
+});
+
+test('a half-typed form is not thrown away without a question', async () => {
+  const s = session();
+  await s.open('/tasks');
+  await s.page.getByRole('link', { name: 'New task' }).click();
+  await s.heading('New task');
+  await s.field('Name').fill('half-typed');
+  const question = s.page.getByRole('dialog', { name: 'Throw away what you typed?' });
+  await s.page.getByRole('link', { name: 'Groups' }).click();
+  await question.getByRole('button', { name: 'Go on editing' }).click();
+  await question.waitFor({ state: 'detached' });
+  await s.page.goBack();
+  await question.getByRole('button', { name: 'Go on editing' }).click();
+  await question.waitFor({ state: 'detached' });
+  expect(await s.field('Name').inputValue()).toBe('half-typed');
+  const asked = s.page.waitForEvent('dialog');
+  const reload = s.page.reload();
+  const dialog = await asked;
+  expect(dialog.type()).toBe('beforeunload');
+  await dialog.accept();
+  await reload;
+  await s.field('Name').fill('half-typed again');
+  await s.page.getByRole('link', { name: 'Groups' }).click();
+  await question.getByRole('button', { name: 'Throw away' }).click();
+  await s.heading('Groups');
+});
+
+test('a dialog with something typed is not closed by a click beside it, or Escape, without a question', async () => {
+  const s = session();
+  await s.open('/groups');
+  await s.button('New group').click();
+  const dialog = s.page.getByRole('dialog', { name: 'New group' });
+  await dialog.getByLabel('Name').fill('half-typed');
+  const question = s.page.getByRole('dialog', { name: 'Throw away what you typed?' });
+  await s.page.mouse.click(5, 400);
+  await question.getByRole('button', { name: 'Go on editing' }).click();
+  await question.waitFor({ state: 'detached' });
+  expect(await dialog.getByLabel('Name').inputValue()).toBe('half-typed');
+  await dialog.getByLabel('Name').press('Escape');
+  await question.getByRole('button', { name: 'Throw away' }).click();
+  await dialog.waitFor({ state: 'detached' });
+  await s.button('New group').click();
+  expect(await dialog.getByLabel('Name').inputValue()).toBe('');
+  await s.page.mouse.click(5, 400);
+  await dialog.waitFor({ state: 'detached' });
+});
+
+test('on a narrow screen the button that registers is in view from the beginning', async () => {
+  const s = session();
+  await s.page.setViewportSize({ width: 390, height: 800 });
+  try {
+    await s.open('/register');
+    await s.field('Name').fill('from-a-phone');
+    const box = await s.button('Register').boundingBox();
+    expect((box?.y ?? Infinity) + (box?.height ?? 0)).toBeLessThanOrEqual(800);
+    await s.field('Command line').fill('true');
+    await s.button('Register').click();
+    await s.heading('from-a-phone');
+  } finally {
+    await s.page.setViewportSize({ width: 1280, height: 800 });
+  }
 });

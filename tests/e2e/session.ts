@@ -81,6 +81,16 @@ export class Session {
     return this.page.getByLabel(new RegExp(`^${literal}( \\*)?$`)).first();
   }
 
+  /** Open what is folded under a title. */
+  async unfold(title: string): Promise<void> {
+    const fold = this.page
+      .locator('details', { has: this.page.locator(':scope > summary', { hasText: title }) })
+      .last();
+    await fold.waitFor();
+    if (!(await fold.evaluate((element) => (element as HTMLDetailsElement).open)))
+      await fold.locator('> summary').click();
+  }
+
   heading(name: string): Promise<void> {
     return this.page.getByRole('heading', { level: 1, name, exact: true }).waitFor({ timeout: SLOW_MS });
   }

@@ -22,11 +22,11 @@ test('a filter of tasks is in the address and survives a reload', async () => {
   await s.task('other.one', { labels: { colour: 'red' } });
   await s.open('/tasks?label=colour%3Dred');
   await s.page.getByRole('link', { name: 'other.one' }).waitFor();
-  await s.field('Name begins with').fill('filtered.');
-  await s.page.waitForURL(/prefix=filtered/);
+  await s.field('Name contains').fill('ERED.o');
+  await s.page.waitForURL(/search=ERED/);
   await s.page.getByRole('link', { name: 'other.one' }).waitFor({ state: 'detached' });
   await s.page.reload();
-  expect(await s.field('Name begins with').inputValue()).toBe('filtered.');
+  expect(await s.field('Name contains').inputValue()).toBe('ERED.o');
   await s.page.getByRole('link', { name: 'filtered.one' }).waitFor();
 });
 
@@ -93,6 +93,16 @@ test('a long list is paged, forward and back', async () => {
   expect(await s.page.getByRole('link', { name: 'paged.49' }).count()).toBe(0);
   await s.button('Back').click();
   await s.page.getByRole('link', { name: 'paged.00' }).waitFor();
+});
+
+test('a run that was started by hand is reached from what says that it started', async () => {
+  const s = session();
+  await s.task('started.by.hand');
+  await s.open('/tasks/started.by.hand');
+  await s.button('Run now').click();
+  await s.page.getByRole('link', { name: 'Show the run' }).click();
+  await s.page.waitForURL(/\/executions\/[0-9A-Z]{26}$/);
+  await s.heading('started.by.hand');
 });
 
 test('a task is deleted after a question', async () => {

@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 import pytest
 from raftsched_client import Client, Task
-from raftsched_client.v1 import task_pb2
+from raftsched_proto.v1 import task_pb2
 
-from raftsched.api.validate import INPUT_FIELDS
+from raftsched.cli.files.taskfile import OUTPUT_ONLY
 from raftsched.cli.main import run
-from raftsched.cli.taskfile import OUTPUT_ONLY
+from raftsched.definitions.task import INPUT_FIELDS
 from tests.support.api_cluster import ApiCluster, on_cluster
 
 
@@ -51,6 +51,10 @@ async def tasks_of(cluster: ApiCluster) -> dict[str, Task]:
 TASKS = """
 tasks:
 - name: nightly
+  owner: Team Data
+  description: |
+    # Backup
+    **When it fails** call.
   labels: {team: data}
   schedule: {cron: {expression: "30 2 * * *", timeZone: Europe/Berlin}, startTime: 2026-01-01T00:00:00+01:00}
   action: {command: {argv: [backup, 8080, true], stdin: {text: "two\\nlines"}, env: {PORT: 8080}}}
@@ -132,6 +136,29 @@ async def test_files_are_applied_once_and_then_nothing_is_left_to_do(
         name: task.etag for name, task in found.items()
     }
     assert await cli("diff", "-f", "tasks.yaml") == Ended(0, "", "")
+
+
+@on_cluster()
+async def test_what_a_schedule_may_not_mean_is_said_as_it_is_registered_and_changed(
+    cluster: ApiCluster, files: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cli = cli_of(cluster, capsys)
+    text = "name: t\nschedule: {cron: {expression: '*/90 * * * *'}}\naction: {noop: {}}\n"
+    (files / "t.yaml").write_text(text)
+    said = (
+        "warning: t: schedule.cron.expression: minute field '*/90': a step of 90 is longer than 0 to 59: only 0 is left"
+    )
+    for arguments in (
+        ("simulate", "t.yaml"),
+        ("apply", "-f", "t.yaml"),
+        ("task", "show", "t"),
+        ("task", "create", "u", "--cron", "*/90 * * * *", "--noop"),
+    ):
+        ended = await cli(*arguments)
+        assert ended.code == 0
+        assert said.replace("t:", f"{'u' if 'u' in arguments else 't'}:", 1) in ended.err
+    (files / "t.yaml").write_text(text.replace("90", "91"))
+    assert "*/91" in (await cli("apply", "-f", "t.yaml")).err
 
 
 @on_cluster()
@@ -235,7 +262,7 @@ async def test_directory_of_several_formats_is_one_set(
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("name: t\nschedul: {}\n", "t.yaml:2: task 1 (t): there is no key 'schedul'; known are name, uid, labels"),
+        ("name: t\nschedul: {}\n", "t.yaml:2: task 1 (t): there is no key 'schedul'; known are name, uid, "),
         (
             "- name: a\n- name: t\n  action:\n    http:\n      uri: x\n",
             "t.yaml:5: task 2 (t): action.http: there is no key",

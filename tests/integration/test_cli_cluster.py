@@ -25,7 +25,7 @@ from raftsched_client import (
     task,
     to_datetime,
 )
-from raftsched_client.v1.execution_pb2 import EXECUTION_STATE_SUCCEEDED
+from raftsched_proto.v1.execution_pb2 import EXECUTION_STATE_SUCCEEDED
 
 from tests.support.cluster import Cluster, eventually
 
@@ -173,16 +173,16 @@ def test_run_and_wait_gives_the_result_as_exit_code(cluster, client):
     assert ended.stdout.startswith("FAILED (exit code 3)")
 
 
-def test_bad_input_is_refused_by_field(cluster, client):
-    for arguments, field in (
-        (["--cron", "99 * * * *"], "task.schedule.cron.expression"),
-        (["--cron", "@daily", "--zone", "Moon/Crater"], "task.schedule.cron.time_zone"),
-        (["--at", "2020-01-01T00:00:00Z"], "task.schedule.at"),
-        (["--every", "10ms"], "task.schedule.interval.every"),
+def test_bad_input_is_refused_by_option_and_field(cluster, client):
+    for arguments, option in (
+        (["--cron", "99 * * * *"], "--cron"),
+        (["--cron", "@daily", "--zone", "Moon/Crater"], "--zone"),
+        (["--at", "2020-01-01T00:00:00Z"], "--at"),
+        (["--every", "10ms"], "--every"),
     ):
         ended = run(cluster, "task", "create", "bad-input", *arguments, "--noop")
         assert ended.returncode == 2
-        assert ended.stderr.startswith(f"error: {field}: ")
+        assert ended.stderr.startswith(f"error: {option}: ")
     with pytest.raises(InvalidArgumentError) as raised:
         client.create_task(task("no spaces", cron="0 0 30 2 *", noop=True))
     assert {v.field for v in raised.value.field_violations} == {"task.name", "task.schedule.cron.expression"}
@@ -358,5 +358,42 @@ def test_without_quorum_writes_fail_as_such_and_stale_reads_go_on(tmp_path):
             assert alone.get_task("lonely", stale=True).name == "lonely"
         ended = run(cluster, "task", "run", "lonely", "--timeout", "3s")
         assert ended.returncode in (5, 6)
-        assert ended.stderr.startswith("error: no node served the call within 3 s")
+        (last,) = (line for line in ended.stderr.splitlines() if line.startswith("error: "))
+        assert last.startswith(("error: no node served the call within 3 s", "error: there is no majority of nodes"))
+        assert all(cluster.addresses[id_] in ended.stderr for id_ in others)
         assert done(cluster, "status").count("UNREACHABLE") == 2
+
+
+FREEZE = """\
+BEGIN:VCALENDAR
+BEGIN:VEVENT
+UID:1
+SUMMARY:Freeze
+DTSTART;TZID=Europe/Berlin:20401027T220000
+DTEND;TZID=Europe/Berlin:20401028T060000
+END:VEVENT
+BEGIN:VEVENT
+UID:2
+SUMMARY:Lost
+DTSTART;TZID=Atlantis:20401027T220000
+DURATION:PT1H
+END:VEVENT
+END:VCALENDAR
+"""
+
+
+def test_a_task_leaves_out_an_imported_freeze_over_a_clock_change(cluster: Cluster, client: Client) -> None:
+    refused = run(cluster, "calendar", "import", "night", "-", "--years", "2040", "--strict", stdin=FREEZE)
+    assert (refused.returncode, [each.name for each in client.list_calendars() if each.name == "night"]) == (2, [])
+    ended = run(cluster, "calendar", "import", "night", "-", "--years", "2040", stdin=FREEZE)
+    assert ended.returncode == 1
+    assert "Lost (UID 2): its time zone 'Atlantis' is neither defined in the file nor known" in ended.stderr
+    (window,) = client.get_calendar("night").exclusions
+    assert window.end_time.ToJsonString() == "2040-10-28T05:00:00Z"
+    begin = datetime(2040, 10, 27, 12, tzinfo=UTC)
+    made = client.create_task(
+        task("after-freeze", cron="30 5,6 * * *", zone="Europe/Berlin", start=begin, calendars=["night"], noop=True)
+    )
+    assert to_datetime(made.next_fire_time) == datetime(2040, 10, 28, 5, 30, tzinfo=UTC)
+    client.delete_task("after-freeze")
+    client.delete_calendar("night")

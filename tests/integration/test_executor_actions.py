@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import importlib
 import os
+import resource
 import signal
 import threading
 import time
@@ -12,13 +13,15 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
-from raftsched_client.v1 import task_pb2
+from raftsched_proto.v1 import task_pb2
 
 from raftsched.clock import SystemClock
-from raftsched.core import ids
-from raftsched.core.model import ExecutionState
+from raftsched.core.state import ids
+from raftsched.core.state.model import ExecutionState
+from raftsched.executor.actions import process
 from raftsched.executor.actions.base import AttemptContext, Result
 from raftsched.executor.actions.command import CommandRunner
 from raftsched.executor.actions.http import HttpRunner
@@ -266,6 +269,113 @@ def test_what_a_program_leaves_behind_does_not_hold_up_its_end() -> None:
                 os.kill(pid, signal.SIGKILL)
 
 
+def test_program_that_ends_well_when_it_is_stopped_shows_no_exit_code_of_success() -> None:
+    script = "trap 'exit 0' TERM; echo up; while :; do sleep 0.01; done"
+    result, _ = command(script, shell=True, stopper=after_output(b"up"))
+    assert result == Result(ExecutionState.TIMED_OUT, error="stopped")
+
+
+def test_program_whose_exit_status_nobody_knows_is_no_success() -> None:
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        result, _ = command("exit 7", shell=True)
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+    assert (result.state, result.exit_code) == (ExecutionState.FAILED, None)
+    assert "how it ended is not known" in result.error
+
+
+def test_command_waits_for_files_that_something_else_uses_for_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    refused = 0
+    real = process.start
+
+    def counted(*args: Any) -> process.Started:
+        nonlocal refused
+        try:
+            return real(*args)
+        except OSError:
+            refused += 1
+            raise
+
+    before, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    monkeypatch.setattr(process, "start", counted)
+
+    async def stop(_: AttemptContext) -> None:
+        # The lowest number that is free, whatever this process was started with.
+        os.close(free := os.dup(0))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (free, hard))
+        await until(lambda: refused >= 2)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (before, hard))
+
+    try:
+        result, output = command("echo", "here", stopper=stop)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (before, hard))
+    assert result == Result(ExecutionState.SUCCEEDED, exit_code=0)
+    assert output.tail() == b"here\n"
+
+
+def test_command_leads_a_session_without_a_terminal_and_reads_nothing() -> None:
+    _, output = command("cut -d' ' -f6,7 /proc/$$/stat; echo $$; readlink /proc/self/fd/0", shell=True)
+    session, terminal, pid, stdin = output.tail().split()
+    assert (session, terminal, stdin) == (pid, b"0", b"/dev/null")
+
+
+def test_command_gets_no_settings_of_its_executor_and_nothing_that_is_meant_for_it_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hidden = {
+        "RAFTSCHED_HISTORY__SINKS": "authorization=Bearer x",
+        "RAFTSCHED_PARENT_EXECUTION_ID": "of the job that started the executor",
+        "RAFTSCHED_DATA_DIR": "/srv",
+        "NOTIFY_SOCKET": "/run/systemd/notify",
+        "WATCHDOG_USEC": "1",
+        "LISTEN_FDS": "1",
+    }
+    passed_on = {
+        "RAFTSCHED_ENDPOINTS": "n1:7101",
+        "LANG": "de_DE.UTF-8",
+        "TZ": "Europe/Berlin",
+        "PATH": os.environ["PATH"],
+    }
+    for name, value in {**hidden, **passed_on}.items():
+        monkeypatch.setenv(name, value)
+    _, output = command("env")
+    seen = dict(line.split("=", 1) for line in output.tail(KEPT_BYTES).decode().splitlines() if "=" in line)
+    assert not hidden.keys() & seen.keys()
+    assert passed_on.items() <= seen.items()
+
+
+def test_command_has_the_umask_the_directory_and_the_limits_of_its_executor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)
+    mask = os.umask(0o027)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (500, files[1]))
+    try:
+        _, output = command("umask; pwd; ulimit -n", shell=True)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, files)
+        os.umask(mask)
+    assert output.tail().decode().split() == ["0027", str(tmp_path.resolve()), "500"]
+
+
+def test_command_is_not_protected_from_the_kernel_as_its_executor_is() -> None:
+    own = Path("/proc/self/oom_score_adj")
+    before = own.read_text()
+    try:
+        own.write_text("-500")
+    except PermissionError:
+        pytest.skip("only root may protect a process from the out-of-memory killer")
+    try:
+        # It is set right after the start.
+        result, _ = command('while [ "$(cat /proc/$$/oom_score_adj)" != 0 ]; do sleep 0.02; done', shell=True)
+    finally:
+        own.write_text(before)
+    assert result.state == ExecutionState.SUCCEEDED
+
+
 def test_many_commands_at_once_leave_no_descriptor_behind_and_the_loop_running() -> None:
     async def main() -> list[Result]:
         runner = CommandRunner(SystemClock(), 5.0)
@@ -441,6 +551,13 @@ def test_header_that_is_none_is_a_failure_of_the_attempt(target: tuple[str, type
     result, _ = request(target[0], headers={"X-Bad": "a\r\nX-Injected: 1"})
     assert result.state == ExecutionState.FAILED
     assert target[1].seen == []
+
+
+def test_header_beyond_ascii_is_sent_in_utf_8(target: tuple[str, type[Target]]) -> None:
+    result, _ = request(target[0], headers={"X-Size": "größe \U0001f600"})
+    assert result.state == ExecutionState.SUCCEEDED
+    # http.server reads headers as Latin-1, byte by byte.
+    assert target[1].seen[0][2]["X-Size"].encode("latin-1").decode() == "größe \U0001f600"
 
 
 def test_stopped_request_is_given_up(target: tuple[str, type[Target]]) -> None:

@@ -8,16 +8,20 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import grpc
 import pytest
-from raftsched_client.v1 import task_pb2
+from raftsched_proto.internal.v1 import executor_pb2 as pb
+from raftsched_proto.internal.v1 import output_pb2_grpc
+from raftsched_proto.v1 import task_pb2
 
 from raftsched.clock import SystemClock
-from raftsched.core.model import ExecutionState
+from raftsched.core.state.model import ExecutionState
 from raftsched.executor.agent import ExecutorAgent
-from raftsched.executor.journal import Journal
+from raftsched.executor.attempt_journal import AttemptJournal
 from raftsched.executor.output import REPORTED_BYTES
 from raftsched.executor.settings import ExecutorSettings
-from raftsched.internal.v1 import executor_pb2 as pb
+from raftsched.outputs.files import OutputFiles
+from raftsched.outputs.service import OutputCopyService
 from raftsched.ports import StoreFailed, StoreRefused
 from tests.support.fake_leader import FakeLeader, assignment, command, key_of, noop, run, script
 
@@ -79,11 +83,50 @@ def test_attempts_of_every_kind_are_run_and_reported(tmp_path: Path) -> None:
             for number, (_, state) in enumerate(actions):
                 assert (await leader.end_of(key_of(number))).state == state
             end = await leader.end_of(key_of(0))
-            assert (end.exit_code, end.output_tail, end.output_size_bytes) == (4, b"hello\n", 6)
-            assert 0 < end.start_us <= end.end_us
-            assert not end.HasField("http_status")
-            assert "does not know the kind" in leader.ends[key_of(4)][0].error
-            assert "deleted" in leader.ends[key_of(5)][0].error
+            assert (end.result.exit_code, end.result.output_tail, end.result.output_size_bytes) == (4, b"hello\n", 6)
+            assert 0 < end.result.start_us <= end.result.end_us
+            assert not end.result.HasField("http_status")
+            assert "does not know the kind" in leader.ends[key_of(4)][0].result.error
+            assert "deleted" in leader.ends[key_of(5)][0].result.error
+
+    run(test)
+
+
+@pytest.mark.parametrize("knew_it_at_the_welcome", [True, False])
+@pytest.mark.parametrize("wrong_by_us", [86_400_000_000, -86_400_000_000])
+def test_times_are_reported_by_the_leaders_clock_however_wrong_the_executors_is(
+    tmp_path: Path, wrong_by_us: int, knew_it_at_the_welcome: bool
+) -> None:
+    """A leader that knew no time yet when it was asked says it with what it assigns."""
+
+    class Wrong(SystemClock):
+        def now_us(self) -> int:
+            return super().now_us() + wrong_by_us
+
+    async def test() -> None:
+        async with FakeLeader() as leader:
+            leader.answers_heartbeats = knew_it_at_the_welcome
+            if knew_it_at_the_welcome:
+                leader.now_us = SystemClock().now_us
+            agent = ExecutorAgent(ExecutorSettings(tmp_path), [leader.address], Wrong())
+            await agent.start()
+            try:
+                await leader.connected()
+                leader.now_us = SystemClock().now_us
+                begun_us = leader.now_us()
+                leader.assign(assignment(key_of(1), noop()), assignment(key_of(2), script("sleep 0.3")))
+                for key in (key_of(1), key_of(2)):
+                    end = await leader.end_of(key)
+                    # As far as the way there and back tells, which is short beside a day on any machine.
+                    assert (
+                        begun_us - 60_000_000
+                        <= end.result.start_us
+                        <= end.result.end_us
+                        <= leader.now_us() + 60_000_000
+                    )
+                assert end.result.end_us - end.result.start_us >= 300_000
+            finally:
+                await agent.stop()
 
     run(test)
 
@@ -122,7 +165,7 @@ def test_time_limit_is_kept(tmp_path: Path) -> None:
             await leader.connected()
             leader.assign(assignment(key_of(1), script("sleep 100"), time_limit_us=100_000))
             end = await leader.end_of(key_of(1))
-            assert (end.state, end.error) == (ExecutionState.TIMED_OUT, "the time limit of 0.1 s has passed")
+            assert (end.state, end.result.error) == (ExecutionState.TIMED_OUT, "the time limit of 100 ms has passed")
 
     run(test)
 
@@ -178,7 +221,7 @@ def test_newer_attempt_kills_the_older_before_it_starts(tmp_path: Path) -> None:
             leader.assign(assignment(key_of(1, 2), script(f"echo newer >> {evidence}; sleep 0.2")))
             assert (await leader.end_of(key_of(1, 2))).state == ExecutionState.SUCCEEDED
             assert lines(evidence)[-1] == "newer"
-            assert key_of(1, 1) not in leader.ends
+            assert (await leader.end_of(key_of(1, 1))).state == ExecutionState.LOST
 
     run(test)
 
@@ -191,10 +234,43 @@ def test_cancel_ends_running_and_waiting_attempts(tmp_path: Path) -> None:
             await leader.until(lambda: leader.running)
             leader.cancel(key_of(2), key_of(9))
             end = await leader.end_of(key_of(2))
-            assert (end.state, end.error, end.start_us) == (ExecutionState.CANCELLED, "cancelled", 0)
+            assert (end.state, end.result.error, end.result.start_us) == (ExecutionState.CANCELLED, "cancelled", 0)
             leader.cancel(key_of(1))
             end = await leader.end_of(key_of(1))
-            assert (end.state, end.exit_code) == (ExecutionState.CANCELLED, -15)
+            assert (end.state, end.result.exit_code) == (ExecutionState.CANCELLED, -15)
+
+    run(test)
+
+
+class CopyNode:
+    """A node that takes second copies of outputs."""
+
+    def __init__(self, directory: Path) -> None:
+        self.files = OutputFiles(
+            directory, keep_s=3600, max_bytes=1 << 30, now_us=SystemClock().now_us, monotonic=SystemClock().monotonic
+        )
+        self._server = grpc.aio.server()
+        service = OutputCopyService(self.files, (directory,))
+        output_pb2_grpc.add_OutputCopyServiceServicer_to_server(service, self._server)
+        self.address = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
+
+    async def __aenter__(self) -> "CopyNode":
+        await self._server.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._server.stop(None)
+
+
+def test_a_node_that_is_named_while_the_executor_is_connected_gets_copies(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with FakeLeader() as leader, executor(tmp_path / "e", leader), CopyNode(tmp_path / "copies") as node:
+            await leader.connected()
+            named = pb.CopyNodes(nodes=[pb.CopyNode(id="n4", address=node.address)])
+            leader.send(pb.ConnectResponse(copy_nodes=named))
+            leader.assign(assignment(key_of(1), script(f"head -c {2 * REPORTED_BYTES} /dev/zero")))
+            end = await leader.end_of(key_of(1))
+            await leader.until(lambda: node.files.load(key_of(1), end.result.output_sha256) is not None)
 
     run(test)
 
@@ -212,14 +288,14 @@ def test_output_can_be_followed_and_read_after_the_end(tmp_path: Path) -> None:
             assert (part.offset, part.data) == (6, b"")
             go.touch()
             end = await leader.end_of(key_of(1))
-            assert len(end.output_tail) == REPORTED_BYTES
+            assert len(end.result.output_tail) == REPORTED_BYTES
             part = await leader.fetch(key_of(1), 6)
             assert part.ended
             assert part.offset == 6
-            assert len(part.data) == end.output_size_bytes - 6
+            assert len(part.data) == end.result.output_size_bytes - 6
             assert part.data.endswith(b"30000\nlast\n")
-            assert end.output_sha256 == hashlib.sha256(b"first\n" + part.data).digest()
-            assert end.output_stored_bytes == end.output_size_bytes
+            assert end.result.output_sha256 == hashlib.sha256(b"first\n" + part.data).digest()
+            assert end.result.output_stored_bytes == end.result.output_size_bytes
             assert not (await leader.fetch(key_of(2))).found
 
     run(test)
@@ -268,7 +344,7 @@ def test_report_is_sent_until_it_is_acknowledged(tmp_path: Path) -> None:
 
 def test_report_that_a_living_leader_dropped_is_sent_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def test() -> None:
-        monkeypatch.setattr("raftsched.executor.session._RESEND_S", 0.1)
+        monkeypatch.setattr("raftsched.executor.leader_session._RESEND_S", 0.1)
         async with FakeLeader(lease_ms=200) as leader, executor(tmp_path, leader):
             await leader.connected()
             leader.acknowledges = False
@@ -279,24 +355,29 @@ def test_report_that_a_living_leader_dropped_is_sent_again(tmp_path: Path, monke
     run(test)
 
 
-def test_revoked_attempt_is_killed_and_forgotten(tmp_path: Path) -> None:
+def test_revoked_attempts_are_killed_and_told_with_what_they_wrote(tmp_path: Path) -> None:
     async def test() -> None:
         async with FakeLeader() as leader, executor(tmp_path, leader) as agent:
             await leader.connected()
             leader.acknowledges = False
-            leader.assign(assignment(key_of(1), script("sleep 1000")), assignment(key_of(2), noop()))
+            leader.assign(assignment(key_of(1), script("echo half; sleep 1000")), assignment(key_of(2), noop()))
             await leader.until(lambda: leader.running and leader.ends)
+            await leader.first_output(key_of(1))
             leader.revoked = [key_of(1), key_of(2), key_of(3)]
             leader.hang_up()
             await leader.connected(2)
-            await leader.until(lambda: agent.slots_used == 0)
+            taken = await leader.end_of(key_of(1))
+            assert (taken.state, taken.result.output_tail) == (ExecutionState.LOST, b"half\n")
+            assert agent.slots_used == 0
+            # Each is told until it is known to be in the log, and then forgotten.
+            await leader.until(lambda: len(leader.ends[key_of(2)]) > 1)
+            leader.acknowledge(key_of(1), key_of(2))
             leader.assign(assignment(key_of(4), noop()))
             await leader.end_of(key_of(4))
             leader.revoked = []
             leader.hang_up()
             hello = await leader.connected(3)
             assert {(held.execution_id, held.attempt) for held in hello.held} == {key_of(4)}
-            assert key_of(1) not in leader.ends
 
     run(test)
 
@@ -417,15 +498,15 @@ def test_at_most_once_attempts_are_on_the_disk_before_they_run(tmp_path: Path, m
     async def test() -> None:
         evidence = tmp_path / "evidence"
         seen: list[list[str]] = []
-        sync = Journal.sync
+        sync = AttemptJournal.sync
 
-        def watched(journal: Journal) -> None:
+        def watched(journal: AttemptJournal) -> None:
             seen.append(lines(evidence))
             sync(journal)
 
         async with FakeLeader() as leader, executor(tmp_path / "data", leader):
             await leader.connected()
-            monkeypatch.setattr(Journal, "sync", watched)
+            monkeypatch.setattr(AttemptJournal, "sync", watched)
             leader.assign(assignment(key_of(1), appending(evidence, "first")))
             await leader.end_of(key_of(1))
             assert seen == []
@@ -445,7 +526,7 @@ def test_attempt_of_a_deleted_task_may_be_cancelled_while_the_journal_is_synced(
 
         async with FakeLeader() as leader, executor(tmp_path, leader) as agent:
             await leader.connected()
-            monkeypatch.setattr(Journal, "sync", lambda journal: synced.wait(20))
+            monkeypatch.setattr(AttemptJournal, "sync", lambda journal: synced.wait(20))
             leader.assign(assignment(key_of(1), None, at_most_once=True))
             leader.cancel(key_of(1))
             assert (await leader.end_of(key_of(1))).state == ExecutionState.CANCELLED
@@ -453,6 +534,37 @@ def test_attempt_of_a_deleted_task_may_be_cancelled_while_the_journal_is_synced(
             leader.assign(assignment(key_of(2), noop()))
             await leader.end_of(key_of(2))
             assert agent.leader_address == leader.address
+
+    run(test)
+
+
+@pytest.mark.parametrize("ends", ["stop", "drain"])
+def test_an_executor_that_ends_gives_back_what_is_armed_and_sees_that_it_is_read(tmp_path: Path, ends: str) -> None:
+    async def test() -> None:
+        async with FakeLeader() as leader, executor(tmp_path, leader) as agent:
+            leader.now_us = lambda: 1_700_000_000_000_000
+            await leader.connected()
+            leader.assign(assignment(key_of(1), noop(), start_us=1_800_000_000_000_000))
+            # It has taken the assignment when it answers what was sent behind it.
+            await leader.fetch(key_of(1))
+            await getattr(agent, ends)()
+            [given_back] = leader.ends[key_of(1)]
+            assert (given_back.state, given_back.fencing_token) == (ExecutionState.PENDING, 10)
+
+    run(test)
+
+
+def test_an_executor_says_what_is_armed_when_it_connects_again(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with FakeLeader() as leader, executor(tmp_path, leader):
+            first = await leader.connected()
+            assert (first.arms, list(first.armed)) == (True, [])
+            leader.assign(assignment(key_of(1), noop(), start_us=1_800_000_000_000_000))
+            await leader.fetch(key_of(1))
+            leader.hang_up()
+            again = await leader.connected(2)
+            assert [(key.execution_id, key.attempt) for key in again.armed] == [key_of(1)]
+            assert not again.held
 
     run(test)
 
@@ -466,7 +578,7 @@ def test_drain_finishes_what_was_accepted_and_leaves_nothing_behind(tmp_path: Pa
             draining = asyncio.create_task(agent.drain())
             await leader.until(lambda: any(beat.draining for beat in leader.heartbeats))
             assert await draining
-            assert [leader.ends[key_of(number)][0].output_tail for number in range(3)] == [b"done\n"] * 3
+            assert [leader.ends[key_of(number)][0].result.output_tail for number in range(3)] == [b"done\n"] * 3
             await agent.wait()
         async with FakeLeader() as leader, executor(tmp_path, leader):
             assert not (await leader.connected()).held
@@ -520,8 +632,8 @@ def test_stop_kills_at_once_and_the_attempts_are_reported_lost_later(tmp_path: P
             async with executor(tmp_path, leader):
                 ends = [await leader.end_of(key_of(number)) for number in (1, 2)]
             assert [end.state for end in ends] == [ExecutionState.LOST] * 2
-            assert ends[0].output_tail == b"up\n"
-            assert ends[1].start_us == 0
+            assert ends[0].result.output_tail == b"up\n"
+            assert ends[1].result.start_us == 0
 
     run(test)
 

@@ -1,20 +1,26 @@
 """Containers, through a real socket and the docker library, on an engine that keeps state and runs processes."""
 
 import asyncio
+import hmac
+import json
+import os
+import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from raftsched_client.v1 import task_pb2
+from raftsched_proto.v1 import task_pb2
 
-from raftsched.core import ids
-from raftsched.core.model import ExecutionState
+from raftsched.core.state import ids
+from raftsched.core.state.model import ExecutionState
 from raftsched.executor.actions.base import AttemptContext, Result
 from raftsched.executor.actions.container import ContainerRunner
+from raftsched.executor.leftovers import Marks
 from raftsched.executor.output import Output
-from tests.support.action_bench import EXECUTION_ID, EXECUTOR_ID, Stopper, new_context, perform
-from tests.support.container_engine import Engine, serving
+from tests.support.action_bench import EXECUTION_ID, EXECUTOR_ID, SECRET, Stopper, new_context, perform
+from tests.support.container_engine import Container, Engine, serving
+from tests.support.proxies import Trap
 
 PULL = task_pb2.PullPolicy
 
@@ -92,6 +98,33 @@ def test_container_over_its_memory_limit_says_so(engine: tuple[str, Engine]) -> 
     assert result.error == "killed: it needed more memory than its limit"
 
 
+def test_no_failure_has_the_exit_code_of_success(engine: tuple[str, Engine]) -> None:
+    socket, state = engine
+
+    def at_up(change: Callable[[Container], None]) -> Stopper:
+        async def stop(context: AttemptContext) -> None:
+            while b"up" not in context.output.tail():  # noqa: ASYNC110 - what is awaited happens elsewhere
+                await asyncio.sleep(0.005)
+            change(state.created[-1])
+            state.created[-1].signal(signal.SIGUSR1)
+
+        return stop
+
+    ends_well = "trap 'exit 0' USR1 TERM; echo up; while :; do sleep 0.01; done"
+    killed_in_it, _ = container(
+        socket, "sh", "-c", ends_well, stopper=at_up(lambda each: setattr(each, "out_of_memory", True))
+    )
+    lost, _ = container(
+        socket, "sh", "-c", ends_well, stopper=at_up(lambda each: setattr(each, "trouble", "it is gone"))
+    )
+    late, _ = container(socket, "sh", "-c", ends_well, stopper=after_output(b"up"))
+    assert killed_in_it == Result(
+        ExecutionState.FAILED, error="a process in it was killed: it needed more memory than its limit"
+    )
+    assert lost == Result(ExecutionState.FAILED, error="the container engine failed: it is gone")
+    assert late == Result(ExecutionState.TIMED_OUT, error="stopped")
+
+
 @pytest.mark.parametrize(
     ("image", "policy", "pulls", "error"),
     [
@@ -142,22 +175,58 @@ def test_container_that_ignores_term_is_killed(engine: tuple[str, Engine]) -> No
     assert state.containers == {}
 
 
-def test_containers_of_an_executor_that_was_killed_are_removed_by_its_next_attempt(engine: tuple[str, Engine]) -> None:
+def made_by(pid: int, started: int, secret: bytes = SECRET) -> str:
+    """The mark of a container that a process with this pid and start time made."""
+    boot, namespace = Marks(EXECUTOR_ID, secret).of((EXECUTION_ID, 3)).split(".")[:2]
+    said = f"{boot}.{namespace}.{pid}.{started}.{ids.to_text(EXECUTION_ID)}.1"
+    proof = hmac.digest(secret, f"{said} {EXECUTOR_ID}".encode(), "sha256").hex()[:32]
+    return f"{said}.{proof}"
+
+
+def test_only_containers_of_an_executor_that_is_gone_are_removed_by_the_next_attempt(
+    engine: tuple[str, Engine],
+) -> None:
     socket, state = engine
+    living = int(Path(f"/proc/{os.getppid()}/stat").read_text().rpartition(")")[2].split()[19])
+    marks = {
+        "left": made_by(1, 4_000_000_000),
+        "of a process that lives, whose directory ours is a copy of": made_by(os.getppid(), living),
+        "with a proof that is none": made_by(1, 4_000_000_000, b"of another directory"),
+        "without a mark": "",
+    }
 
     async def main() -> None:
         runner = ContainerRunner(socket, 5.0)
         client = runner.client(5)
-        for owner in (EXECUTOR_ID, "another"):
-            labels = {"raftsched.executor-id": owner}
-            client.containers.create("local/tool:1", ["sleep", "100"], name=owner, labels=labels).start()
+        for name, mark in marks.items():
+            labels = {"raftsched.executor-id": EXECUTOR_ID, "raftsched.process-mark": mark}
+            client.containers.create("local/tool:1", ["sleep", "100"], name=name, labels=labels).start()
+        other = {"raftsched.executor-id": "another", "raftsched.process-mark": marks["left"]}
+        client.containers.create("local/tool:1", ["sleep", "100"], name="of another executor", labels=other).start()
         client.close()
         action = task_pb2.Action(container=task_pb2.ContainerAction(image="local/tool:1", command=["true"]))
         result = await runner.run(action, new_context())
         assert result.state == ExecutionState.SUCCEEDED
 
     asyncio.run(main())
-    assert [each.name for each in state.containers.values()] == ["another"]
+    kept = {each.name for each in state.containers.values()}
+    assert kept == {*marks, "of another executor"} - {"left"}
+
+
+@pytest.mark.parametrize("tcp", [False, True])
+def test_no_proxy_and_no_netrc_of_the_environment_is_used(
+    tmp_path: Path, tcp: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving(tmp_path, tcp=tcp) as (socket, state), Trap().serving() as trap:
+        for name, value in trap.variables(tmp_path).items():
+            monkeypatch.setenv(name, value)
+        (tmp_path / "config.json").write_text(json.dumps({"proxies": {"default": {"httpProxy": trap.url}}}))
+        monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+        result, output = container(socket, "env")
+        assert result.state == ExecutionState.SUCCEEDED
+        assert b"proxy" not in output.tail().lower()
+        assert state.authorizations == []
+        assert trap.connections == 0
 
 
 def test_engine_that_is_not_there_is_named() -> None:

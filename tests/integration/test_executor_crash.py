@@ -2,14 +2,15 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
-from raftsched.core.model import ExecutionState
+from raftsched.core.state.model import ExecutionState
 from tests.support import executor_process
 from tests.support.fake_leader import FakeLeader, assignment, key_of, noop, run, script
 from tests.support.processes import alive
@@ -70,7 +71,7 @@ def test_attempts_of_a_killed_executor_are_lost_and_not_run_again(tmp_path: Path
             assert hello.executor_id == first.executor_id
             assert hello.incarnation != first.incarnation
             assert {(held.execution_id, held.attempt) for held in hello.held} == {key_of(1), key_of(2), key_of(3)}
-            assert (end.state, end.error) == (ExecutionState.LOST, "the executor restarted while it ran")
+            assert (end.state, end.result.error) == (ExecutionState.LOST, "the executor restarted while it ran")
             assert {report.state for report in leader.ends[key_of(2)]} == {ExecutionState.SUCCEEDED}
             assert sorted(words(evidence)) == ["again", "one", "two"]
 
@@ -116,6 +117,85 @@ def test_processes_of_another_executor_with_the_same_execution_ids_are_left_alon
             assert (await other.end_of(key_of(1))).state == ExecutionState.CANCELLED
 
     run(test)
+
+
+def test_an_executor_on_a_copy_of_a_directory_ends_nothing_of_the_original(tmp_path: Path) -> None:
+    async def test() -> None:
+        pids, go = tmp_path / "pids", tmp_path / "go"
+        wait = f"while [ ! -e {go} ]; do sleep 0.05; done; exit 5"
+        text = f"setsid sh -c 'echo $$ >> {pids}; exec sleep 1000' & echo $$ >> {pids}; {wait}"
+        async with FakeLeader() as one, FakeLeader() as other, process(tmp_path / "data", one):
+            await one.connected()
+            one.assign(assignment(key_of(1), script(text)))
+            await one.until(lambda: len(words(pids)) == 2)
+            shutil.copytree(tmp_path / "data", tmp_path / "copy")
+            async with process(tmp_path / "copy", other):
+                # All that a predecessor left has been ended when it says that the attempt is lost.
+                assert (await other.end_of(key_of(1))).state == ExecutionState.LOST
+                assert which_live(pids) == [True, True]
+            go.touch()
+            end = await one.end_of(key_of(1))
+            assert (end.state, end.result.exit_code) == (ExecutionState.FAILED, 5)
+        for word in words(pids):
+            with suppress(ProcessLookupError):
+                os.kill(int(word), signal.SIGKILL)
+
+    run(test)
+
+
+def test_a_process_that_only_claims_to_be_of_an_attempt_is_left_alone(tmp_path: Path) -> None:
+    async def test() -> None:
+        pids, seen = tmp_path / "pids", tmp_path / "environment"
+        text = f"env > {seen}; echo $$ >> {pids}; exec sleep 1000"
+        async with FakeLeader() as leader:
+            async with process(tmp_path / "data", leader) as executor:
+                await leader.connected()
+                leader.assign(assignment(key_of(1), script(text)))
+                await leader.until(lambda: len(words(pids)) == 1)
+                await kill(executor)
+            variables = dict(line.split("=", 1) for line in seen.read_text().splitlines() if "=" in line)
+            mark = variables["RAFTSCHED_PROCESS_MARK"]
+            variables["RAFTSCHED_PROCESS_MARK"] = mark[:-4] + "".join(reversed(mark[-4:])) + "0"
+            claims = await asyncio.create_subprocess_exec("sleep", "1000", env=variables)
+            try:
+                async with process(tmp_path / "data", leader):
+                    assert (await leader.end_of(key_of(1))).state == ExecutionState.LOST
+                assert which_live(pids) == [False]
+                assert alive(claims.pid)
+            finally:
+                claims.kill()
+                await claims.wait()
+
+    run(test)
+
+
+def test_programs_inherit_no_signals_from_who_started_their_executor(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with FakeLeader() as leader:
+            executor = await asyncio.create_subprocess_exec(
+                "raftsched", "executor", "--join", leader.address, "--data-dir", str(tmp_path / "data"),
+                preexec_fn=_ignore_and_block,
+                env={"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
+            )  # fmt: skip
+            try:
+                await leader.connected()
+                text = "grep -E '^Sig(Blk|Ign)' /proc/self/status; env | grep ^LC_; exit 7"
+                leader.assign(assignment(key_of(1), script(text)))
+                end = await leader.end_of(key_of(1))
+            finally:
+                executor.kill()
+                await executor.wait()
+        assert end.result.exit_code == 7, "with SIGCHLD ignored nobody knows how a program ended"
+        assert end.result.output_tail.split() == [b"SigBlk:", b"0" * 16, b"SigIgn:", b"0" * 16]
+
+    run(test)
+
+
+def _ignore_and_block() -> None:
+    """As nohup, a shell's background and careless parents leave it."""
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGCHLD, signal.SIGUSR1, signal.SIGALRM):
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGUSR2, signal.SIGCHLD))
 
 
 def test_what_was_acknowledged_before_a_kill_is_not_reported_as_lost_when_it_is_assigned_again(tmp_path: Path) -> None:
@@ -183,7 +263,7 @@ def test_sigterm_drains_the_process(tmp_path: Path) -> None:
             await leader.until(lambda: any(beat.draining for beat in leader.heartbeats))
             go.touch()
             assert await executor.wait() == 0
-            assert leader.ends[key_of(1)][0].output_tail == b"finished\n"
+            assert leader.ends[key_of(1)][0].result.output_tail == b"finished\n"
 
     run(test)
 

@@ -15,10 +15,10 @@ import grpc
 import pytest
 from google.protobuf import descriptor_pb2
 from grpc_reflection.v1alpha import reflection
-from raftsched_client.v1 import cluster_pb2, cluster_pb2_grpc, task_pb2
+from raftsched_proto.v1 import cluster_pb2, cluster_pb2_grpc, task_pb2
 
-from raftsched.core import ids
-from raftsched.core.model import ExecutionState
+from raftsched.core.state import ids
+from raftsched.core.state.model import ExecutionState
 from raftsched.executor.actions.base import AttemptContext, Result
 from raftsched.executor.actions.grpc_call import GrpcRunner
 from raftsched.executor.actions.grpc_schema import SchemaError, by_reflection
@@ -121,8 +121,8 @@ def descriptor_set() -> bytes:
     def add(file: object) -> None:
         for dependency in file.dependencies:
             add(dependency)
-        proto = found.setdefault(file.name, descriptor_pb2.FileDescriptorProto())
-        file.CopyToProto(proto)
+        if file.name not in found:
+            file.CopyToProto(found.setdefault(file.name, descriptor_pb2.FileDescriptorProto()))
 
     add(cluster_pb2.DESCRIPTOR)
     return descriptor_pb2.FileDescriptorSet(file=found.values()).SerializeToString()

@@ -9,20 +9,22 @@ import threading
 import zipfile
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import boto3
 import httpx
 import pytest
 from moto.server import ThreadedMotoServer
-from raftsched_client.v1 import task_pb2
+from raftsched_proto.v1 import task_pb2
 
-from raftsched.core import ids
-from raftsched.core.model import ExecutionState
+from raftsched.core.state import ids
+from raftsched.core.state.model import ExecutionState
 from raftsched.executor.actions.aws_lambda import LambdaRunner
 from raftsched.executor.actions.base import Result
 from raftsched.executor.output import Output
 from tests.support.action_bench import DEADLINE_S, EXECUTION_ID, Stopper, new_context, perform
+from tests.support.proxies import Trap
 
 REGION = "eu-central-1"
 LARGEST_RESPONSE_BYTES = 6_000_000
@@ -206,6 +208,16 @@ def test_stopped_attempt_ends_at_once_while_the_function_may_run_on(endpoint: An
         await runner.close()
 
     asyncio.run(main())
+
+
+def test_no_proxy_of_the_environment_is_used(cloud: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer_next(cloud, '"done"')
+    with Trap().serving() as trap, monkeypatch.context() as changed:
+        for name, value in trap.variables(tmp_path).items():
+            changed.setenv(name, value)
+        result, output = invoke()
+        assert (result.state, output.tail()) == (ExecutionState.SUCCEEDED, b'"done"')
+        assert trap.connections == 0
 
 
 def test_missing_credentials_are_named(endpoint: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from raftsched_client import task
-from raftsched_client.v1 import cluster_pb2, execution_pb2
+from raftsched_proto.v1 import cluster_pb2, execution_pb2
 
 from tests.support.cluster import Cluster, Process, eventually
 

@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from raftsched_client.v1 import task_pb2
+from raftsched_proto.v1 import task_pb2
 
 from raftsched.clock import SystemClock
-from raftsched.core.model import ExecutionState
+from raftsched.core.state.model import ExecutionState
 from raftsched.executor.agent import ExecutorAgent
 from raftsched.executor.settings import ExecutorSettings
 from tests.support.fake_leader import FakeLeader, assignment, key_of, run, task_state
@@ -71,12 +71,12 @@ def test_kind_of_another_distribution_is_run(installed: None, tmp_path: Path, mo
             )
             ends = [await leader.end_of(key_of(number)) for number in (1, 2, 3, 4, 5)]
             await agent.stop()
-        assert ends[0].output_tail == b'[[7, "***"]]'
-        assert ends[1].error == "no such column: nonsense"
+        assert ends[0].result.output_tail == b'[[7, "***"]]'
+        assert ends[1].result.error == "no such column: nonsense"
         assert ends[2].state == task_state("TIMED_OUT")
-        assert ends[3].error == "not started: the secret 'absent' is unknown on this executor"
-        assert "does not know the kind of action 'absent'; it knows" in ends[4].error
-        assert "sqlite" in ends[4].error
+        assert ends[3].result.error == "not started: the secret 'absent' is unknown on this executor"
+        assert "does not know the kind of action 'absent'; it knows" in ends[4].result.error
+        assert "sqlite" in ends[4].result.error
         assert [each.state for each in ends].count(ExecutionState.FAILED) == 3
 
     run(test)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from raftsched_client import RaftschedError, task
-from raftsched_client.v1 import execution_pb2
+from raftsched_proto.v1 import execution_pb2
 
 from tests.support.cluster import Cluster, eventually
 from tests.support.history import (

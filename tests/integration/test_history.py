@@ -7,8 +7,8 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from raftsched_client import Client, RaftschedError, task
-from raftsched_client.v1 import history_pb2
+from raftsched_client import Client, RaftschedError, Task, task
+from raftsched_proto.v1 import history_pb2
 
 from tests.support.cluster import Cluster, eventually
 
@@ -67,11 +67,13 @@ def test_every_node_finds_what_ran_and_what_was_changed(cluster):
     with cluster.client() as client:
         runs = run_some(client, "job", 3, "connection refused")
         client.pause_task("job")
+        client.update_task(Task(name="job", owner="Team A", description="Why"), ["description", "owner"])
         all_find(cluster, '"connection refused" NOT accepted', runs)
         for node in cluster.nodes:
             eventually(
                 lambda node=node: (
-                    [change.changed_fields for change in client_changes(cluster, node, "job")] == [["paused"], []]
+                    [change.changed_fields for change in client_changes(cluster, node, "job")]
+                    == [["description", "owner"], ["paused"], []]
                 ),
                 what=f"changes on {node}",
             )

@@ -6,7 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from raftsched_client import task
-from raftsched_client.v1 import history_pb2
+from raftsched_proto.v1 import history_pb2
 
 from tests.support.cluster import Cluster, eventually
 from tests.support.sinks import Receiver, problems, run_all, sinks

@@ -10,10 +10,12 @@ from pathlib import Path
 import grpc
 import pytest
 from raftsched_client import Client, task
-from raftsched_client.v1 import cluster_pb2, execution_pb2
+from raftsched_proto.internal.v1 import executor_pb2 as xpb
+from raftsched_proto.internal.v1 import raft_pb2 as rpb
+from raftsched_proto.internal.v1.attempt_pb2 import AttemptResult
+from raftsched_proto.v1 import cluster_pb2, execution_pb2
 
-from raftsched.internal.v1 import executor_pb2 as xpb
-from raftsched.internal.v1 import raft_pb2 as rpb
+from raftsched.consensus.protocol import PROTOCOLS
 from tests.support.cluster import Cluster, eventually
 
 FAR = datetime(2100, 1, 1, tzinfo=UTC)
@@ -110,9 +112,28 @@ class Stream:
 
 def greeting(cluster: Cluster, sender: str, recipient: str, **wrong: object) -> rpb.RaftGreeting:
     right: dict[str, object] = {
-        "cluster_id": "raftsched", "sender_id": sender, "recipient_id": recipient, "protocol_version": 1,
+        "cluster_id": "raftsched", "sender_id": sender, "recipient_id": recipient,
+        "protocol_version": PROTOCOLS.newest, "directory": directory(cluster, sender, recipient),
     }  # fmt: skip
     return rpb.RaftGreeting(**{**right, **wrong})
+
+
+def directory(cluster: Cluster, id_: str, other: str) -> rpb.DataDirectory:
+    """What the node shows to whoever dials it in the name of another, and so what an impostor can learn."""
+    if id_ == other:
+        return rpb.DataDirectory()
+    first = rpb.RaftGreeting(
+        cluster_id="raftsched", sender_id=other, recipient_id=id_, protocol_version=PROTOCOLS.newest
+    )
+    with grpc.insecure_channel(cluster.addresses[id_]) as channel:
+        call = channel.stream_stream(
+            EXCHANGE,
+            request_serializer=rpb.ExchangeRequest.SerializeToString,
+            response_deserializer=rpb.ExchangeResponse.FromString,
+        )
+        answer: rpb.ExchangeResponse = next(call(iter([rpb.ExchangeRequest(greeting=first)]), timeout=30))
+        assert answer.refused, "it has no directory that the node knows"
+        return answer.greeting.directory
 
 
 def both_roles(cluster: Cluster) -> list[tuple[str, str]]:
@@ -129,17 +150,18 @@ def both_roles(cluster: Cluster) -> list[tuple[str, str]]:
         {"recipient_id": "n9"},
         {"sender_id": "n9"},
         {"sender_id": ""},
-        {"protocol_version": 2},
+        {"protocol_version": 1},
+        {"directory": rpb.DataDirectory(cluster_identity="00" * 16, incarnation="11" * 16)},
     ],
 )
 def test_a_stranger_is_refused_before_it_can_say_anything(cluster: Cluster, wrong: dict[str, object]) -> None:
     for recipient, sender in both_roles(cluster):
         hello = greeting(cluster, sender, recipient, **wrong)
-        vote = rpb.RaftMessage(group_id=1, term=1 << 40, request_vote=rpb.RequestVote(last_index=1 << 40))
+        vote = rpb.RaftMessage(shard_id=1, term=1 << 40, request_vote=rpb.RequestVote(last_index=1 << 40))
         message = rpb.ExchangeRequest(greeting=hello, messages=[vote]).SerializeToString()
         address = cluster.addresses[recipient]
         assert Stream(address, EXCHANGE).say(message) is grpc.StatusCode.FAILED_PRECONDITION
-        fetch = rpb.FetchSnapshotRequest(greeting=hello, group_id=1).SerializeToString()
+        fetch = rpb.FetchSnapshotRequest(greeting=hello, shard_id=1).SerializeToString()
         assert fetch_snapshot(address, fetch) is grpc.StatusCode.FAILED_PRECONDITION
 
 
@@ -151,7 +173,7 @@ def test_a_node_does_not_talk_to_itself(cluster: Cluster) -> None:
 
 def test_a_snapshot_of_an_unknown_group_is_not_found(cluster: Cluster) -> None:
     recipient, sender = both_roles(cluster)[0]
-    request = rpb.FetchSnapshotRequest(greeting=greeting(cluster, sender, recipient), group_id=99)
+    request = rpb.FetchSnapshotRequest(greeting=greeting(cluster, sender, recipient), shard_id=99)
     code = fetch_snapshot(cluster.addresses[recipient], request.SerializeToString())
     assert code is grpc.StatusCode.NOT_FOUND
 
@@ -169,12 +191,12 @@ def fetch_snapshot(address: str, request: bytes) -> grpc.StatusCode:
 def malformed(dice: random.Random) -> rpb.RaftMessage | bytes:
     """A message that no peer of ours sends; its term is never one that a node would follow."""
     choices: list[Callable[[], rpb.RaftMessage | bytes]] = [
-        lambda: rpb.RaftMessage(group_id=1, term=HUGE, vote=rpb.Vote(granted=True)),
-        lambda: rpb.RaftMessage(group_id=1, term=0),
-        lambda: rpb.RaftMessage(group_id=dice.randrange(2, 1 << 60), term=1, timeout_now=rpb.TimeoutNow()),
-        lambda: rpb.RaftMessage(group_id=1, term=0, append_reply=rpb.AppendReply(result=dice.randrange(4, 90))),
-        lambda: rpb.RaftMessage(group_id=1, term=0, append_entries=rpb.AppendEntries(prev_index=HUGE)),
-        lambda: rpb.RaftMessage(group_id=1, term=0, request_vote=rpb.RequestVote(last_index=HUGE, last_term=HUGE)),
+        lambda: rpb.RaftMessage(shard_id=1, term=HUGE, vote=rpb.Vote(granted=True)),
+        lambda: rpb.RaftMessage(shard_id=1, term=0),
+        lambda: rpb.RaftMessage(shard_id=dice.randrange(2, 1 << 60), term=1, timeout_now=rpb.TimeoutNow()),
+        lambda: rpb.RaftMessage(shard_id=1, term=0, append_reply=rpb.AppendReply(result=dice.randrange(4, 90))),
+        lambda: rpb.RaftMessage(shard_id=1, term=0, append_entries=rpb.AppendEntries(prev_index=HUGE)),
+        lambda: rpb.RaftMessage(shard_id=1, term=0, request_vote=rpb.RequestVote(last_index=HUGE, last_term=HUGE)),
         lambda: b"\x12" + dice.randbytes(dice.randrange(1, 60)),
         lambda: dice.randbytes(dice.randrange(1, 200)),
     ]
@@ -208,7 +230,7 @@ def test_a_message_over_the_limit_ends_the_stream_unread(cluster: Cluster) -> No
 
 def past(dice: random.Random, term: int) -> rpb.RaftMessage:
     """A well-formed message of a term that is over, as a replay or a very late link brings it."""
-    message = rpb.RaftMessage(group_id=1, term=dice.randrange(0, term))
+    message = rpb.RaftMessage(shard_id=1, term=dice.randrange(0, term))
     number = lambda: dice.choice([0, 1, 2, dice.randrange(1, 50), dice.randrange(1, 1 << 61)])  # noqa: E731
     entries = [rpb.RaftEntry(term=1, data=dice.randbytes(dice.randrange(0, 40))) for _ in range(dice.randrange(5))]
     kinds: list[Callable[[], object]] = [
@@ -276,11 +298,13 @@ def executor_message(dice: random.Random) -> bytes:
             execution_id=dice.randbytes(dice.choice([0, 1, 15, 16, 17, 600])), attempt=dice.randint(-5, 5)
         ),
         state=dice.choice([0, 3, 4, 5, 8, 99, -1]),
-        start_us=dice.choice([0, -1, HUGE]),
-        end_us=dice.choice([0, -HUGE, HUGE]),
-        error="x" * dice.choice([0, 10, 100_000]),
-        output_tail=bytes(dice.choice([0, 5_000, 1_000_000])),
-        output_size_bytes=dice.choice([-1, HUGE]),
+        result=AttemptResult(
+            start_us=dice.choice([0, -1, HUGE]),
+            end_us=dice.choice([0, -HUGE, HUGE]),
+            error="x" * dice.choice([0, 10, 100_000]),
+            output_tail=bytes(dice.choice([0, 5_000, 1_000_000])),
+            output_size_bytes=dice.choice([-1, HUGE]),
+        ),
     )
     messages = [
         xpb.ConnectRequest(reports=xpb.Reports(items=[report] * dice.randint(0, 3))),
@@ -345,7 +369,7 @@ def test_reports_of_the_attempts_of_others_change_nothing(cluster: Cluster) -> N
             xpb.AttemptReport(
                 key=xpb.AttemptKey(execution_id=_bytes_of(each.id), attempt=each.attempt + step),
                 state=state,
-                error="forged",
+                result=AttemptResult(error="forged"),
             )
             for each in client.list_executions()
             for step in (-1, 0, 1)
@@ -357,7 +381,8 @@ def test_reports_of_the_attempts_of_others_change_nothing(cluster: Cluster) -> N
 
 
 def test_a_report_that_no_command_could_hold_does_not_stop_the_leader(cluster: Cluster) -> None:
-    item = xpb.AttemptReport(key=xpb.AttemptKey(execution_id=ENTITY_ID, attempt=1), state=5, error="x" * (6 << 20))
+    huge = AttemptResult(error="x" * (6 << 20))
+    item = xpb.AttemptReport(key=xpb.AttemptKey(execution_id=ENTITY_ID, attempt=1), state=5, result=huge)
     report = xpb.ConnectRequest(reports=xpb.Reports(items=[item])).SerializeToString()
     Stream(cluster.addresses[cluster.leader()], CONNECT).say(hello(), report)
     forget_hostile(cluster)

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from raftsched_client import Client, notifications, task
-from raftsched_client.v1 import execution_pb2
+from raftsched_proto.v1 import execution_pb2
 
 from raftsched.cli.main import run
 from tests.support.cluster import Cluster, eventually
@@ -82,7 +82,10 @@ def subjects(hook: Any, kind: str) -> set[str]:
 
 def test_failure_is_told_signed_and_with_secrets_that_are_not_stored(cluster: Cluster, hook: Any) -> None:
     told = notifications(
-        hook.url + "/${secret:hook}", on=["failure"], signing_secret="hook.key", headers={"X-Key": "k ${secret:hook}"}
+        hook.url + "/${secret:hook}",
+        on=["failure"],
+        signing_secret="hook.key",
+        headers={"X-Key": "k ${secret:hook} größe"},
     )
     with cluster.client() as client:
         client.create_task(task("t", at=FAR, shell="exit 3", notifications=told))
@@ -92,7 +95,7 @@ def test_failure_is_told_signed_and_with_secrets_that_are_not_stored(cluster: Cl
     path, headers, body = hook.seen[0]
     event = json.loads(body)
     assert path == "/hook/hidden/way"
-    assert headers["x-key"] == "k hidden/way"
+    assert headers["x-key"].encode("latin-1").decode() == "k hidden/way größe"
     assert headers["content-type"].startswith("application/cloudevents+json")
     assert headers["webhook-id"] == event["id"] == f"{execution.id}-failure"
     signed = f"{event['id']}.{headers['webhook-timestamp']}.".encode() + body

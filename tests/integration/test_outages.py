@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from raftsched_client import Client, Execution, task
-from raftsched_client.v1 import execution_pb2
+from raftsched_proto.v1 import execution_pb2
 
 from tests.support.cluster import STATUS_S, Cluster, Process, eventually
 from tests.support.outage import Outage, account, check, suffer

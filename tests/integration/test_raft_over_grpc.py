@@ -1,4 +1,4 @@
-"""Raft groups over real gRPC on real LMDB, three nodes in one event loop."""
+"""shards over real gRPC on real LMDB, three nodes in one event loop."""
 
 import asyncio
 import contextlib
@@ -7,14 +7,16 @@ from pathlib import Path
 
 import grpc
 import pytest
+from raftsched_proto.internal.v1 import raft_pb2 as pb
+from raftsched_proto.internal.v1 import raft_pb2_grpc as rpc
 
 from raftsched.clock import SystemClock
-from raftsched.consensus.driver import GroupDriver
-from raftsched.consensus.group import RaftGroup
+from raftsched.consensus.driver import NodeDriver
+from raftsched.consensus.protocol import PROTOCOLS
 from raftsched.consensus.settings import MIB, Settings
+from raftsched.consensus.shard import RaftShard
 from raftsched.consensus.transport import MAX_REQUEST_BYTES, RaftTransport
-from raftsched.internal.v1 import raft_pb2 as pb
-from raftsched.internal.v1 import raft_pb2_grpc as rpc
+from raftsched.node.members import KnownMembers
 from raftsched.ports import Fate, Peer, Role, Table
 from raftsched.store.lmdb_store import LmdbStore
 from tests.support.ports import free_ports
@@ -36,6 +38,9 @@ class Counter:
         self.store.batch().put(Table.TASKS, index.to_bytes(8, "big"), command[:100])
         return command[:10]
 
+    def founded(self, shard_id: int) -> None:
+        """Nothing follows from it."""
+
     def committed(self) -> None:
         """Nobody waits for it."""
 
@@ -50,9 +55,9 @@ class Node:
         clock = SystemClock()
         self.store = LmdbStore(directory / peer.id)
         self.machine = Counter(self.store)
-        self.transport = RaftTransport(cluster_id=CLUSTER, node=peer, peers=peers, clock=clock)
-        self.group = RaftGroup(
-            group_id=1,
+        self.transport = RaftTransport(cluster_id=CLUSTER, node=peer, members=KnownMembers(peers), clock=clock)
+        self.shard = RaftShard(
+            shard_id=1,
             node=peer,
             peers=peers,
             store=self.store,
@@ -62,9 +67,8 @@ class Node:
             send=lambda peer_id, message: self.transport.send(1, peer_id, message),
             settings=settings,
         )
-        self.driver = GroupDriver(
-            self.group, transport=self.transport, store=self.store, clock=clock, settings=settings
-        )
+        self.driver = NodeDriver(transport=self.transport, store=self.store, clock=clock, settings=settings)
+        self.driver.add(self.shard)
         options = [("grpc.max_receive_message_length", MAX_REQUEST_BYTES), ("grpc.so_reuseport", 0)]
         self.server = grpc.aio.server(options=options)
         self.transport.add_to_server(self.server)
@@ -89,12 +93,12 @@ class Node:
 
     async def propose(self, command: bytes) -> Fate:
         ended: asyncio.Future[Fate] = asyncio.get_running_loop().create_future()
-        self.group.propose(command, lambda fate, outcome: ended.set_result(fate))
+        self.shard.propose(command, lambda fate, outcome: ended.set_result(fate))
         return await ended
 
     async def read(self) -> Fate:
         ended: asyncio.Future[Fate] = asyncio.get_running_loop().create_future()
-        self.group.read_barrier(ended.set_result)
+        self.shard.read_barrier(ended.set_result)
         return await ended
 
 
@@ -120,7 +124,7 @@ class Trio:
 
     async def leader(self) -> Node:
         def found() -> Node | None:
-            return next((node for node in self.nodes.values() if node.group.status().role is Role.LEADER), None)
+            return next((node for node in self.nodes.values() if node.shard.status().role is Role.LEADER), None)
 
         await eventually(lambda: found() is not None)
         node = found()
@@ -133,8 +137,8 @@ class Trio:
             await asyncio.sleep(0.01)
 
     def agree(self) -> bool:
-        """In what they know of the group, and in what is on their disks."""
-        statuses = [node.group.status() for node in self.nodes.values()]
+        """In what they know of the shard, and in what is on their disks."""
+        statuses = [node.shard.status() for node in self.nodes.values()]
         known = {(status.term, status.leader_id, status.commit_index, status.applied_index) for status in statuses}
         return len(known) == 1 and len({tuple(node.commands()) for node in self.nodes.values()}) == 1
 
@@ -189,7 +193,7 @@ def test_another_leads_when_the_leader_goes_and_it_catches_up_when_it_comes_back
     async def scenario() -> None:
         async with trio(tmp_path) as three:
             await three.propose(b"before")
-            gone = (await three.leader()).group._node_id
+            gone = (await three.leader()).shard._node_id
             await three.stop(gone)
             await three.propose(b"meanwhile")
             await three.start(gone)
@@ -237,16 +241,21 @@ def test_leadership_is_handed_over(tmp_path: Path) -> None:
             await three.propose(b"x")
             leader = await three.leader()
             ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-            leader.group.transfer_leadership("", ended.set_result)
+            leader.shard.transfer_leadership("", ended.set_result)
             assert await asyncio.wait_for(ended, DEADLINE_S) == ""
-            assert leader.group.status().role is Role.FOLLOWER
+            assert leader.shard.status().role is Role.FOLLOWER
             await three.propose(b"y")
 
     asyncio.run(scenario())
 
 
 def greeting(**changes: object) -> pb.RaftGreeting:
-    fields = {"cluster_id": CLUSTER, "sender_id": "b", "recipient_id": "a", "protocol_version": 1} | changes
+    fields = {
+        "cluster_id": CLUSTER,
+        "sender_id": "b",
+        "recipient_id": "a",
+        "protocol_version": PROTOCOLS.newest,
+    } | changes
     return pb.RaftGreeting(**fields)
 
 
@@ -257,7 +266,8 @@ def greeting(**changes: object) -> pb.RaftGreeting:
         ({"recipient_id": "b"}, "this is node 'a'"),
         ({"sender_id": "x"}, "no peer 'x'"),
         ({"sender_id": "a"}, "no peer 'a'"),
-        ({"protocol_version": 2}, "protocol"),
+        ({"protocol_version": 1}, f"this node speaks {PROTOCOLS}, the caller protocol 1"),
+        ({"protocol_version": 9, "oldest_protocol_version": 8}, "the caller protocols 8 to 9"),
     ],
 )
 def test_who_does_not_belong_is_refused(tmp_path: Path, changes: dict[str, object], reason: str) -> None:
@@ -268,8 +278,23 @@ def test_who_does_not_belong_is_refused(tmp_path: Path, changes: dict[str, objec
             await call.write(pb.ExchangeRequest(greeting=greeting(**changes)))
             assert await call.code() is grpc.StatusCode.FAILED_PRECONDITION
             assert reason in str(await call.details())
-            fetch = stub.FetchSnapshot(pb.FetchSnapshotRequest(greeting=greeting(**changes), group_id=1))
+            fetch = stub.FetchSnapshot(pb.FetchSnapshotRequest(greeting=greeting(**changes), shard_id=1))
             assert await fetch.code() is grpc.StatusCode.FAILED_PRECONDITION
+
+    asyncio.run(scenario())
+
+
+def test_who_speaks_newer_protocols_too_is_answered(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with trio(tmp_path) as three, grpc.aio.insecure_channel(three.peers[0].address) as channel:
+            await three.stop("b")
+            call = rpc.RaftServiceStub(channel).Exchange()
+            newer = greeting(oldest_protocol_version=PROTOCOLS.oldest, protocol_version=PROTOCOLS.newest + 3)
+            await call.write(pb.ExchangeRequest(greeting=newer))
+            answer = await asyncio.wait_for(call.read(), DEADLINE_S)
+            assert isinstance(answer, pb.ExchangeResponse)
+            assert not answer.refused
+            call.cancel()
 
     asyncio.run(scenario())
 
@@ -280,7 +305,7 @@ def test_nonsense_ends_the_stream_and_hurts_nobody(tmp_path: Path) -> None:
             await three.propose(b"before")
             # It would dial anew, and so end the stream of whoever speaks in its name.
             await three.stop("b")
-            for nonsense in (pb.RaftMessage(group_id=9, term=1), pb.RaftMessage(group_id=1, term=1)):
+            for nonsense in (pb.RaftMessage(shard_id=9, term=1), pb.RaftMessage(shard_id=1, term=1)):
                 call = rpc.RaftServiceStub(channel).Exchange()
                 await call.write(pb.ExchangeRequest(greeting=greeting()))
                 await call.read()

@@ -36,7 +36,7 @@ def test_a_port_in_use_is_refused(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        assert "port is in use" in start_refused(tmp_path, *options(tmp_path, taken.getsockname()[1]))
+        assert "port is in use" in start_refused(tmp_path, *options(tmp_path, taken.getsockname()[1]), "--found")
 
 
 def test_an_unknown_key_in_the_file_is_refused(tmp_path: Path) -> None:

@@ -59,6 +59,18 @@ def ended(http: httpx.Client, execution: str) -> dict[str, Any]:
     return eventually(read, what=f"the end of {execution}") or {}
 
 
+def test_a_description_and_an_owner_are_set_changed_taken_away_and_bounded(http: httpx.Client, task: str) -> None:
+    path = f"/v1/tasks/{task}"
+    changed = http.patch(path, json={"description": "# Why\n*this*", "owner": "Team A"}).json()
+    assert (changed["description"], changed["owner"]) == ("# Why\n*this*", "Team A")
+    assert http.patch(path, json={"owner": ""}).json()["owner"] == ""
+    assert http.get(path).json()["description"] == "# Why\n*this*"
+    refused = problem(http.patch(path, json={"description": "a" * 4097}), 400, "INVALID_FIELDS")
+    assert [each["field"] for each in refused["violations"]] == ["description"]
+    properties = http.get("/openapi.json").json()["components"]["schemas"]["Task"]["properties"]
+    assert "Markdown" in properties["description"]["description"]
+
+
 def test_a_task_is_registered_read_changed_and_deleted(http: httpx.Client) -> None:
     created = http.post("/v1/tasks", json={"name": "life", "labels": {"team": "a"}, **NOOP})
     assert (created.status_code, created.headers["location"]) == (201, "/v1/tasks/life")
@@ -200,6 +212,7 @@ def test_a_preview_tells_the_times_or_the_field(http: httpx.Client) -> None:
     assert http.post("/v1/schedules:preview", json=body).json() == {
         "nominalTimes": ["2030-01-02T09:00:00Z"],
         "problems": [],
+        "warnings": [],
     }
     body["schedule"] = {"cron": {"expression": "99 * * * *"}}
     assert http.post("/v1/schedules:preview", json=body).json()["problems"][0]["field"] == "schedule.cron.expression"
@@ -302,11 +315,11 @@ def test_head_is_get_without_the_body(http: httpx.Client, task: str) -> None:
     [
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
         b"GET /v1/tasks HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
-        b"GET /v1/tasks HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 400_000 + b"\r\n\r\n",
-        b"POST /v1/tasks HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n",
-        b"POST /v1/tasks HTTP/1.1\r\nHost: a\r\nContent-Length: 1e3\r\n\r\n",
-        b"POST /v1/tasks HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n",
-        b"POST /v1/tasks HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n",
+        b"GET /v1/tasks HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 400_000 + b"\r\n\r\n",
+        b"POST /v1/tasks HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n",
+        b"POST /v1/tasks HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1e3\r\n\r\n",
+        b"POST /v1/tasks HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n",
+        b"POST /v1/tasks HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: gzip\r\n\r\n",
     ],
 )
 def test_what_is_no_http_is_refused(cluster: Cluster, raw: bytes) -> None:

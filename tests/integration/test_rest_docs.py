@@ -4,8 +4,11 @@ import os
 import re
 import subprocess
 from collections.abc import Iterator
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
+
+from raftsched_client import task
 
 from tests.support.cluster import Cluster, eventually
 
@@ -45,6 +48,11 @@ def test_each_example_answers_what_the_page_says(tmp_path: Path) -> None:
     assert found[0][0].startswith(ADDRESS)
     script = "".join(f"{command}\necho; echo '{MARK}'\n" for command, _ in found)
     with Cluster(tmp_path, 3, http=True) as cluster:
+        with cluster.client() as client:
+            nowhere = task("probe", every=timedelta(hours=1), noop=True, executor_labels={"zone": "nowhere"})
+            eventually(
+                lambda: client.create_task(nowhere, validate_only=True).warnings, what="a leader that is not new"
+            )
         # Ports of tests are free ones; all else is what the page prints.
         script = script.replace(ADDRESS, f"API=http://{cluster.http_addresses['n2']}\n")
         variables = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}

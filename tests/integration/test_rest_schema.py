@@ -26,6 +26,7 @@ def url(tmp_path: Path) -> Iterator[str]:
     grpc_port, http_port = free_ports(2)
     variables = {"RAFTSCHED_HTTP_LISTEN": f"127.0.0.1:{http_port}", "RAFTSCHED_EXECUTOR__SLOTS": "0"}
     arguments = ["node", "--id", "n1", "--listen", f"127.0.0.1:{grpc_port}", "--data-dir", str(tmp_path / "n1")]
+    arguments.append("--found")
     process = Process(arguments, tmp_path / "n1.log", variables)
     process.start()
     try:

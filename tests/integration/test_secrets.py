@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from raftsched_client import Client, Execution, GrpcAction, HttpAction, task
-from raftsched_client.v1 import execution_pb2
+from raftsched_proto.v1 import execution_pb2
 
 from tests.support.cluster import Cluster, eventually
 

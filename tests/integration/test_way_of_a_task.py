@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from raftsched_client import AlreadyExistsError, ConflictError, InvalidArgumentError, NotFoundError, task
-from raftsched_client.v1 import execution_pb2, task_pb2
+from raftsched_proto.v1 import execution_pb2, task_pb2
 
 from tests.support.cluster import Cluster, eventually
 from tests.support.history import assert_each_decided_once, interval_times, nominal
@@ -164,7 +164,8 @@ def test_a_paused_task_skips_its_nominal_times_and_says_so(cluster: Cluster) -> 
             what="a fire after the pause",
         )
         skipped = [e for e in entries if e.decision == execution_pb2.DECISION_SKIPPED]
-        assert [e.reason for e in skipped] == ["the task was paused"]
+        # What was armed is in an entry of its own.
+        assert {e.reason for e in skipped} == {"the task was paused"}
         assert_each_decided_once("pausable", entries, interval_times(nominal(entries[0]), nominal(entries[-1]), 1))
         client.delete_task("pausable")
 

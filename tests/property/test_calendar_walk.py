@@ -4,12 +4,12 @@ import asyncio
 
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from raftsched_client.v1 import calendar_pb2, task_pb2
+from raftsched_proto.internal.v1 import command_pb2 as pb
+from raftsched_proto.v1 import calendar_pb2, task_pb2
 
-from raftsched.api.calendar_change import plan_update
+from raftsched.api.calendars.change import plan_update
 from raftsched.core.machine import ABORTED, COMMAND_VERSION
 from raftsched.core.machine.calendar_uses import find_calendar
-from raftsched.internal.v1 import command_pb2 as pb
 from tests.property.test_ledger_walk import NAME, policies
 from tests.unit.scheduler.test_scheduler import SECOND_US, START_US, World
 

@@ -3,13 +3,13 @@
 from google.protobuf.duration_pb2 import Duration
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from raftsched_client.v1 import task_pb2
+from raftsched_proto.internal.v1 import command_pb2 as pb
+from raftsched_proto.v1 import task_pb2
 
-from raftsched.api.task_change import plan_change
+from raftsched.api.tasks.change import plan_change
 from raftsched.core.machine import COMMAND_VERSION
-from raftsched.core.model import Decision, ExecutionState, OverlapPolicy, Placement, Trigger
-from raftsched.core.rows import decode_cursor
-from raftsched.internal.v1 import command_pb2 as pb
+from raftsched.core.state.model import Decision, ExecutionState, OverlapPolicy, Placement, Trigger
+from raftsched.core.state.rows import decode_cursor
 from raftsched.ports import Table
 from tests.unit.scheduler.test_scheduler import SECOND_US, START_US, World
 

@@ -9,18 +9,18 @@ from google.protobuf.descriptor import FieldDescriptor as Field
 from google.protobuf.message import Message
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from raftsched_proto.internal.v1 import command_pb2 as pb
 
-from raftsched.core import ids
 from raftsched.core.machine import COMMAND_VERSION, apply
-from raftsched.internal.v1 import command_pb2 as pb
-from raftsched.ports import STATE_TABLES, Store
+from raftsched.core.state import ids
+from raftsched.ports import STATE_TABLES, NodeOutdated, Store
 from raftsched.store.lmdb_store import LmdbStore
 from raftsched.store.memory_store import MemoryStore
 
 NOW_US = 1_800_000_000_000_000
 TIMES = [0, NOW_US, NOW_US + 1, NOW_US + 1_000_000]
-# What the first registrations of a log that begins at index 1 are given.
-UIDS = [16_384, 16_385, 2 * 16_384]
+# What the first registrations of a log are given.
+UIDS = [1, 2, 3]
 IDS = [ids.execution_id(uid, 1, time_us) for uid in UIDS for time_us in TIMES]
 
 
@@ -105,7 +105,12 @@ def fires() -> list[bytes]:
     for name, uid, executor_id in (("a", UIDS[0], "e1"), ("b", UIDS[1], "")):
         command = pb.Command(version=COMMAND_VERSION, now_us=NOW_US, leader_id="n1", term=1)
         item = command.fire.items.add(
-            task=name, uid=uid, generation=1, expected_next_us=NOW_US, next_us=NOW_US + 1_000_000
+            task=name,
+            uid=uid,
+            generation=1,
+            expected_revision=1,
+            expected_next_us=NOW_US,
+            next_us=NOW_US + 1_000_000,
         )
         item.decided.add(nominal_us=NOW_US, last_nominal_us=NOW_US, count=1, decision=1, executor_id=executor_id)
         logs.append(command.SerializeToString())
@@ -118,7 +123,12 @@ START = [registration(), *fires()]
 def run(store: Store, log: list[bytes]) -> list[bytes]:
     outcomes = []
     for index, entry in enumerate(START + log, 1):
-        outcomes.append(apply(store.batch(), index, entry).outcome.SerializeToString(deterministic=True))
+        try:
+            outcomes.append(apply(store.batch(), index, entry).outcome.SerializeToString(deterministic=True))
+        except NodeOutdated:
+            # Fields that there are not yet: the node stops before it takes anything of the entry.
+            assert not store.commit()
+            break
         store.commit()
     return outcomes
 
@@ -129,7 +139,7 @@ def dump(store: Store) -> dict[str, list[tuple[bytes, bytes]]]:
 
 
 @given(st.lists(st.binary(max_size=200), max_size=5))
-def test_random_bytes_never_raise(log: list[bytes]) -> None:
+def test_random_bytes_raise_nothing_but_that_the_node_is_outdated(log: list[bytes]) -> None:
     run(MemoryStore(), log)
 
 
@@ -154,8 +164,8 @@ def test_both_stores_hold_the_same_rows_after_the_same_log(log: list[bytes]) -> 
 
 _OTHER_PROCESS = """
 import hashlib
-from raftsched.core.machine import COMMAND_VERSION, apply
-from raftsched.internal.v1 import command_pb2 as pb
+from raftsched.core.machine import (COMMAND_VERSION, apply)
+from raftsched_proto.internal.v1 import command_pb2 as pb
 from raftsched.ports import STATE_TABLES
 from raftsched.store.memory_store import MemoryStore
 command = pb.Command(version=COMMAND_VERSION, now_us=1)

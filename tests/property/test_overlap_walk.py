@@ -5,8 +5,8 @@ from collections import Counter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raftsched.core.model import Decision, ExecutionState, OverlapPolicy, Trigger
-from raftsched.core.rows import ExecutionRow, LedgerRow, parse_ledger_key
+from raftsched.core.state.model import Decision, ExecutionState, OverlapPolicy, Trigger
+from raftsched.core.state.rows import ExecutionRow, LedgerRow, parse_ledger_key
 from raftsched.ports import Table
 from tests.unit.core.test_machine_backfill import backfill
 from tests.unit.core.test_machine_policies import Fixture

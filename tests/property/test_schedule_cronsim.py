@@ -8,9 +8,9 @@ from cronsim import CronSim
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from raftsched.core.model import SECOND_US, Cron, Schedule
-from raftsched.core.schedule import fires
-from raftsched.core.zone import stretch_at
+from raftsched.core.state.model import SECOND_US, Cron, Schedule
+from raftsched.core.times.schedule import fires
+from raftsched.core.times.zone import stretch_at
 
 DAY_S = 86_400
 # Both hemispheres, midnight, an offset given up for good, and none at all. Not Lord Howe: cronsim lets `30 * * * *` run

@@ -5,10 +5,10 @@ import re
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from raftsched.core.command_name import name_of
-from raftsched.core.crontab import LineKind, parse, split_percent
-from raftsched.core.model import Cron, Schedule
-from raftsched.core.schedule import validate
+from raftsched.cli.files.command_name import name_of
+from raftsched.cli.files.crontab import LineKind, parse, split_percent
+from raftsched.core.state.model import Cron, Schedule
+from raftsched.core.times.schedule import validate
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 

@@ -5,9 +5,9 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raftsched.core.model import SECOND_US, At, Cron, Cursor, Decision, Interval, MisfirePolicy, Schedule, Task
-from raftsched.core.policy import Decided, decide, give_up
-from raftsched.core.schedule import MAX_COUNT, fires, next_fire
+from raftsched.core.policy.due import Decided, decide, give_up
+from raftsched.core.state.model import SECOND_US, At, Cron, Cursor, Decision, Interval, MisfirePolicy, Schedule, Task
+from raftsched.core.times.schedule import MAX_COUNT, fires, next_fire
 
 START_US = 1_772_900_000 * SECOND_US  # 2026-03-07, a day before the clocks change in New York
 HOUR_US = 3600 * SECOND_US

@@ -9,12 +9,23 @@ from croniter import croniter
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from raftsched.core.cron import CronError, parse
-from raftsched.core.cron_hash import resolve
-from raftsched.core.exclusion import Exclusion, Exclusions
-from raftsched.core.model import SECOND_US, At, Cron, FoldPolicy, GapPolicy, Interval, Kind, Rrule, Schedule, Union
-from raftsched.core.schedule import MAX_TIME_US, ScheduleError, fires, last_fire, next_fire, validate
-from raftsched.core.zone import is_known, stretch_at
+from raftsched.core.state.model import (
+    SECOND_US,
+    At,
+    Cron,
+    FoldPolicy,
+    GapPolicy,
+    Interval,
+    Kind,
+    Rrule,
+    Schedule,
+    Union,
+)
+from raftsched.core.times.cron import CronError, parse
+from raftsched.core.times.cron_hash import resolve
+from raftsched.core.times.exclusion import Exclusion, Exclusions
+from raftsched.core.times.schedule import MAX_TIME_US, ScheduleError, fires, last_fire, next_fire, validate
+from raftsched.core.times.zone import is_known, stretch_at
 
 MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86400
 MAX_CLOCK_CHANGE_S = 3 * HOUR_S

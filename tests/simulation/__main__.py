@@ -1,6 +1,6 @@
 """Runs simulation seeds: python -m tests.simulation --seeds 100 --jobs 2, or --seed 7 --trace.
 
-Profile ``everything`` and those that begin with ``system-`` run the whole system; the others the Raft group alone, with
+Profile ``everything`` and those that begin with ``system-`` run the whole system; the others the shard alone, with
 more of what can go wrong in it.
 """
 
@@ -19,7 +19,7 @@ from tests.simulation.system.faults import SYSTEM_PROFILES
 from tests.simulation.system.run import simulate_system
 from tests.simulation.trace import readable
 
-GROUP_PROFILES = {"consensus" if name == "everything" else name: name for name in (*PROFILES, REJOIN, DEAF)}
+SHARD_PROFILES = {"consensus" if name == "everything" else name: name for name in (*PROFILES, REJOIN, DEAF)}
 """By the name on the command line."""
 
 
@@ -28,7 +28,7 @@ def run_seed(seed: int, *, profile: str, nodes: int) -> Result:
     if profile in SYSTEM_PROFILES:
         result = simulate_system(seed, profile=profile, nodes=nodes)
     else:
-        result = simulate(seed, profile=GROUP_PROFILES[profile], nodes=nodes)
+        result = simulate(seed, profile=SHARD_PROFILES[profile], nodes=nodes)
     result.profile = profile
     return result
 
@@ -41,7 +41,7 @@ def main() -> int:
     which.add_argument("--seed", type=int, help="run this one")
     which.add_argument("--seeds", type=int, default=20, help="run so many")
     parser.add_argument("--first", type=int, default=0, help="the first of them")
-    parser.add_argument("--profile", choices=[*SYSTEM_PROFILES, *GROUP_PROFILES], default="everything")
+    parser.add_argument("--profile", choices=[*SYSTEM_PROFILES, *SHARD_PROFILES], default="everything")
     parser.add_argument("--nodes", type=int, choices=(1, 2, 3, 4, 5), default=3)
     parser.add_argument("--jobs", type=int, default=1, help="processes that share the seeds")
     parser.add_argument("--trace", action="store_true", help="print every event")

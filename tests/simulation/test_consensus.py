@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.simulation.consensus import schedules
+from tests.simulation.consensus.disks import DISK_SCHEDULES
 from tests.simulation.consensus.faults import PROFILES
 from tests.simulation.consensus.run import DEAF, REJOIN, Result, simulate
 
@@ -20,10 +21,13 @@ RUNS = [
     *((profile, 3, seed) for profile in (REJOIN, DEAF) for seed in range(4)),
     # A leader that is cut off still counts on entries that the next leader has overwritten, and harms nobody.
     ("everything", 5, 10085),
-    # The only voter of a group applies an entry, and its disk then refuses it.
+    # The only voter of a shard applies an entry, and its disk then refuses it.
     ("members and everything", 3, 1002),
     ("members and everything", 3, 1098),
     *(("members and everything", 5, seed) for seed in range(4)),
+    *(("disks", 5, seed) for seed in range(4)),
+    *(("founding", 5, seed) for seed in range(2)),
+    *(("founding", 1, seed) for seed in range(2)),
 ]
 
 
@@ -37,7 +41,7 @@ def test_no_promise_is_broken(profile: str, nodes: int, seed: int) -> None:
     assert not result.violation, explain(result)
 
 
-@pytest.mark.parametrize("schedule", schedules.SCHEDULES, ids=lambda schedule: schedule.__name__)
+@pytest.mark.parametrize("schedule", [*schedules.SCHEDULES, *DISK_SCHEDULES], ids=lambda schedule: schedule.__name__)
 def test_no_promise_is_broken_on_schedule(schedule: Callable[[], None]) -> None:
     schedule()
 

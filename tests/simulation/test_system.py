@@ -26,6 +26,7 @@ RUNS = [
     *(("everything", 3, seed) for seed in range(1_000, 1_150)),
     *(("everything", 5, seed) for seed in range(1_000, 1_050)),
     *(("everything", nodes, seed) for nodes in (1, 2) for seed in range(4)),
+    *(("clocks", nodes, seed) for nodes in (1, 2, 5) for seed in range(4)),
     *((profile, 3, seed) for profile in SYSTEM_PROFILES if profile != "everything" for seed in range(8)),
     *FOUND.values(),
 ]
@@ -35,6 +36,12 @@ TROUBLE = (
     *("executor kills", "power losses", "executor pauses", "executor disk errors", "stream breaks", "line cuts"),
     *("wall clock steps", "commits reported as failed", "disk errors"),
 )
+
+
+CLOCK_TROUBLE = {
+    "clocks": ("clock steps", "clock slews", "clocks wrong for good", "executor clock steps", "suspends", "kills"),
+    "clocks-together": ("glitches of a majority", "leap seconds"),
+}
 
 
 def explain(result: Result) -> str:
@@ -60,6 +67,24 @@ def test_the_seeds_meet_every_kind_of_trouble() -> None:
                 facts[name] = facts.get(name, 0) + count
     for name in TROUBLE:
         assert facts[name] > 0, f"no seed has met: {name}"
+
+
+def test_the_seeds_meet_nodes_that_are_too_old() -> None:
+    met = Counter[str]()
+    names = ("upgrades", "downgrades", "outdated nodes that stopped")
+    for seed in range(6):
+        facts = simulate_system(seed, profile="versions").facts
+        met.update({name: int(str(facts.get(name, 0))) for name in names})
+    assert all(met[name] for name in names), met
+
+
+@pytest.mark.parametrize("profile", CLOCK_TROUBLE)
+def test_the_seeds_meet_every_kind_of_wrong_clock(profile: str) -> None:
+    met = Counter[str]()
+    for seed in range(6):
+        facts = simulate_system(seed, profile=profile).facts
+        met.update({name: int(str(facts.get(name, 0))) for name in (*CLOCK_TROUBLE[profile], "held against true time")})
+    assert all(met.values()), met
 
 
 def test_the_seeds_meet_tasks_of_all_kinds() -> None:

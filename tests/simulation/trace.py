@@ -1,9 +1,9 @@
 """Events of a run as lines that can be read."""
 
 from google.protobuf.message import DecodeError
+from raftsched_proto.internal.v1 import command_pb2 as pb
 
 from raftsched.consensus.messages import AppendEntries
-from raftsched.internal.v1 import command_pb2 as pb
 
 
 def readable(event: tuple[object, ...]) -> str:

@@ -5,15 +5,17 @@ import hashlib
 import os
 from collections.abc import Awaitable, Callable
 
-from raftsched_client.v1 import task_pb2
+from raftsched_proto.v1 import task_pb2
 
-from raftsched.core import ids
+from raftsched.core.state import ids
 from raftsched.executor.actions.base import AttemptContext, Result, Runner, StopSignal
+from raftsched.executor.leftovers import Marks
 from raftsched.executor.output import Output
 
 EXECUTION_ID = ids.execution_id(7, 1, 1_700_000_000_250_000)
 EXECUTOR_ID = f"e{os.getpid()}"
 """Tests that run beside this one must not end each other's processes."""
+SECRET = b"of the directory of these tests"
 DEADLINE_S = 60.0
 _SPAN = hashlib.sha256(EXECUTION_ID + (3).to_bytes(4, "big")).hexdigest()[:16]
 TRACEPARENT = f"00-{EXECUTION_ID.hex()}-{_SPAN}-01"
@@ -29,6 +31,7 @@ def new_context(time_limit_us: int = 0) -> AttemptContext:
         fencing_token=42,
         stop=StopSignal(asyncio.get_running_loop()),
         time_limit_us=time_limit_us,
+        marks=Marks(EXECUTOR_ID, SECRET),
     )
 
 

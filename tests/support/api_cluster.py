@@ -1,4 +1,4 @@
-"""Nodes that serve the API over real sockets on a real Raft group, and fire nothing: what a test writes stays put."""
+"""Nodes that serve the API over real sockets on a real shard, and fire nothing: what a test writes stays put."""
 
 import asyncio
 import functools
@@ -11,7 +11,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import grpc
-from raftsched_client.v1 import (
+from raftsched_proto.internal.v1 import command_pb2 as pb
+from raftsched_proto.v1 import (
     calendar_pb2_grpc,
     cluster_pb2_grpc,
     error_pb2,
@@ -20,18 +21,21 @@ from raftsched_client.v1 import (
     task_pb2_grpc,
 )
 
-from raftsched.api.context import ApiContext, OutputChunk
-from raftsched.api.server import ApiServer
+from raftsched.api.context import ApiContext
+from raftsched.api.door.server import ApiServer
 from raftsched.clock import SystemClock
-from raftsched.consensus.driver import GroupDriver
-from raftsched.consensus.group import RaftGroup
+from raftsched.commands.gate import Gate
+from raftsched.consensus.cluster_time import ClusterTime
+from raftsched.consensus.driver import NodeDriver
 from raftsched.consensus.settings import Settings
+from raftsched.consensus.shard import RaftShard
 from raftsched.consensus.transport import RaftTransport
 from raftsched.core.machine import COMMAND_VERSION
-from raftsched.core.rows import ExecutionRow
-from raftsched.internal.v1 import command_pb2 as pb
-from raftsched.ports import Fate, GroupStatus, Log, Peer, Role, Store
-from raftsched.replica import Replica
+from raftsched.core.state.rows import ExecutionRow
+from raftsched.node.members import KnownMembers
+from raftsched.node.replica import Replica
+from raftsched.outputs.sources import OutputChunk
+from raftsched.ports import Fate, Log, Peer, Role, ShardStatus, Store
 from raftsched.store.lmdb_store import LmdbStore
 from tests.support.ports import free_ports
 
@@ -68,17 +72,27 @@ class Caller:
 class ApiNode:
     """A Raft member with a public API and without a scheduler."""
 
-    def __init__(self, me: Peer, members: tuple[Peer, ...], store: Store, log: Log | None = None) -> None:
+    def __init__(
+        self,
+        me: Peer,
+        named: tuple[Peer, ...],
+        store: Store,
+        log: Log | None = None,
+        *,
+        voters: tuple[Peer, ...] | None = None,
+    ) -> None:
+        """``named`` are the peers of its settings, and the first voters unless these are given."""
         self.me = me
         self.store = store
         self.output = ScriptedOutput()
         clock = SystemClock()
         replica = Replica(store, me.id)
-        self._transport = RaftTransport(cluster_id="test", node=me, peers=members, clock=clock)
-        self.group = RaftGroup(
-            group_id=1,
+        members = KnownMembers(named)
+        self._transport = RaftTransport(cluster_id="test", node=me, members=members, clock=clock)
+        self.shard = RaftShard(
+            shard_id=1,
             node=me,
-            peers=members,
+            peers=named if voters is None else voters,
             store=store,
             clock=clock,
             machine=replica,
@@ -86,16 +100,22 @@ class ApiNode:
             send=lambda peer_id, message: self._transport.send(1, peer_id, message),
             settings=SETTINGS,
         )
-        self._driver = GroupDriver(self.group, transport=self._transport, store=store, clock=clock, settings=SETTINGS)
+        self.shard.on_members = members.take
+        self.time = ClusterTime(clock, me.id, lambda: self.shard.voter_ids)
+        self._transport.on_clock = self.time.heard
+        self._driver = NodeDriver(transport=self._transport, store=store, clock=clock, settings=SETTINGS)
+        self._driver.add(self.shard)
         self.api = ApiContext(
             node_id=me.id,
             cluster_id="test",
             members=members,
-            log=log or self.group,
+            log=log or self.shard,
             store=store,
-            clock=clock,
+            clock=self.time,
+            gate=Gate(lambda: replica.cluster_version),
             output=self.output,
             version="1.2.3",
+            http_address=f"{me.id}.example:80",
             tzdata_version="2026a",
         )
         replica.listen(lambda executions, _tasks: self.api.feed.publish(executions))
@@ -122,14 +142,14 @@ class ApiNode:
 
     @property
     def leads(self) -> bool:
-        return self.group.status().role is Role.LEADER
+        return self.shard.status().role is Role.LEADER
 
     async def apply(self, command: pb.Command) -> pb.Outcome:
         """Put a command into the log, as the scheduler would."""
         done: asyncio.Future[tuple[Fate, bytes]] = asyncio.get_running_loop().create_future()
         command.version = COMMAND_VERSION
         command.now_us = command.now_us or self.api.clock.now_us()
-        self.group.propose(command.SerializeToString(), lambda fate, outcome: done.set_result((fate, outcome)))
+        self.shard.propose(command.SerializeToString(), lambda fate, outcome: done.set_result((fate, outcome)))
         fate, outcome = await asyncio.wait_for(done, DEADLINE_S)
         assert fate is Fate.DONE, fate
         return pb.Outcome.FromString(outcome)
@@ -167,7 +187,7 @@ class ApiCluster:
 
 @asynccontextmanager
 async def api_cluster(size: int = 1, log: Log | None = None) -> AsyncIterator[ApiCluster]:
-    """Start the nodes and wait until all of them know the leader, unless ``log`` replaces the Raft group."""
+    """Start the nodes and wait until all of them know the leader, unless ``log`` replaces the shard."""
     addresses = [f"127.0.0.1:{port}" for port in free_ports(size)]
     members = tuple(Peer(f"n{number}", address) for number, address in enumerate(addresses, 1))
     with TemporaryDirectory() as directory:
@@ -184,7 +204,7 @@ async def api_cluster(size: int = 1, log: Log | None = None) -> AsyncIterator[Ap
 
 
 def _ready(cluster: ApiCluster) -> bool:
-    statuses = [node.group.status() for node in cluster.nodes]
+    statuses = [node.shard.status() for node in cluster.nodes]
     leaders = [node for node in cluster.nodes if node.leads]
     if len(leaders) != 1 or any(status.leader_id != leaders[0].me.id for status in statuses):
         return False
@@ -297,5 +317,5 @@ class ScriptedLog:
     def transfer_leadership(self, peer_id: str, done: Callable[[str], None]) -> None:
         asyncio.get_running_loop().call_soon(done, f"{peer_id or 'nobody'} has not caught up")
 
-    def status(self) -> GroupStatus:
-        return GroupStatus(self.role, 5, self.leader_id, 10, 10, 1, 10, 1000, ())
+    def status(self) -> ShardStatus:
+        return ShardStatus(self.role, 5, self.leader_id, 10, 10, 1, 10, 1000, ())

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Self, TypeVar
 
 from raftsched_client import Client, RaftschedError
-from raftsched_client.v1 import cluster_pb2
+from raftsched_proto.v1 import cluster_pb2
 
 from tests.support.ports import free_ports
 
@@ -61,12 +61,13 @@ class Process:
     def running(self) -> bool:
         return self._child is not None and self._child.poll() is None
 
-    def start(self) -> None:
+    def start(self, *more: str) -> None:
+        """Begin, with more flags this once."""
         assert not self.running
         environment = {key: value for key, value in os.environ.items() if not key.startswith("RAFTSCHED_")}
         with self.log.open("ab") as out:
             self._child = subprocess.Popen(
-                [sys.executable, "-m", "raftsched.cli.main", *self._arguments],
+                [sys.executable, "-m", "raftsched.cli.main", *self._arguments, *more],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.STDOUT,
@@ -110,7 +111,9 @@ class Cluster:
 
     def _arguments(self, id_: str, address: str, peers: str, options: tuple[str, ...]) -> list[str]:
         where = ["--id", id_, "--listen", address, "--peers", peers, "--data-dir", str(self.directory / id_)]
-        return ["node", *where, "--log-format", "json", *options]
+        # As the start script does: it may stay, since nothing is founded beside data.
+        founds = ["--found"] if id_ == "n1" else []
+        return ["node", *where, *founds, "--log-format", "json", *options]
 
     def __enter__(self) -> Self:
         self.start()
@@ -141,7 +144,8 @@ class Cluster:
         followers = roles.count(cluster_pb2.FOLLOWER)
         # An executor that has gone is shown, without its node, until its lease has run out.
         connected = {each.node_id for each in status.executors}
-        return bool(status.leader_id) and followers == len(self.nodes) - 1 and connected >= self.nodes.keys()
+        voting = all(node.votes for node in status.nodes)
+        return bool(status.leader_id) and voting and followers == len(self.nodes) - 1 and connected >= self.nodes.keys()
 
     def leader(self) -> str:
         with self.client() as client:

@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from socketserver import ThreadingMixIn, UnixStreamServer
+from socketserver import TCPServer, ThreadingMixIn, UnixStreamServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -33,6 +33,8 @@ class Container:
     changed: threading.Condition = field(default_factory=threading.Condition)
     over: bool = False
     out_of_memory: bool = False
+    trouble: str = ""
+    """What the engine says of the end besides its exit code."""
 
     @property
     def exit_code(self) -> int:
@@ -86,6 +88,8 @@ class Engine:
         self.containers: dict[str, Container] = {}
         self.created: list[Container] = []
         self.stops: list[int] = []
+        self.authorizations: list[str] = []
+        """Headers that no caller should send."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -99,6 +103,7 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
     def _handle(self) -> None:
+        self.engine.authorizations.extend(self.headers.get_all("authorization", ()))
         parts = urlsplit(self.path)
         query = {key: values[0] for key, values in parse_qs(parts.query).items()}
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
@@ -165,7 +170,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._logs(container)
         elif verb == "wait":
             container.wait()
-            self._answer(200, {"StatusCode": container.exit_code})
+            error = {"Error": {"Message": container.trouble}} if container.trouble else {}
+            self._answer(200, {"StatusCode": container.exit_code, **error})
         elif verb == "stop":
             self.engine.stops.append(int(query["t"]))
             container.signal(signal.SIGTERM)
@@ -183,7 +189,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _inspected(self, container: Container) -> dict[str, Any]:
         state = {"OOMKilled": container.out_of_memory, "Running": not container.over}
-        return {"Id": container.id, "Name": f"/{container.name}", "Config": {"Tty": False}, "State": state}
+        return {
+            "Id": container.id,
+            "Name": f"/{container.name}",
+            "Config": {"Tty": False, "Labels": container.config["Labels"]},
+            "State": state,
+        }
 
     def _logs(self, container: Container) -> None:
         """Frames of the multiplexed stream: stream number, three zeros, length, data."""
@@ -214,23 +225,33 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(data)
 
 
-class _Server(ThreadingMixIn, UnixStreamServer):
+class _Quiet(ThreadingMixIn):
     daemon_threads = True
 
     def handle_error(self, *_: object) -> None:
         """A client that hangs up is no error of the engine."""
 
 
+class _UnixServer(_Quiet, UnixStreamServer):
+    pass
+
+
+class _TcpServer(_Quiet, TCPServer):
+    pass
+
+
 @contextmanager
-def serving(directory: Path) -> Iterator[tuple[str, Engine]]:
-    """The address of a new engine, and its state."""
+def serving(directory: Path, *, tcp: bool = False) -> Iterator[tuple[str, Engine]]:
+    """The address of a new engine, on a socket in the directory or on a port, and its state."""
     engine = Engine()
+    handler = type("Handler", (_Handler,), {"engine": engine})
     path = directory / "engine.sock"
-    server = _Server(str(path), type("Handler", (_Handler,), {"engine": engine}))
+    server: TCPServer = _TcpServer(("127.0.0.1", 0), handler) if tcp else _UnixServer(str(path), handler)
+    address = f"tcp://127.0.0.1:{server.server_address[1]}" if tcp else f"unix://{path}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
-        yield f"unix://{path}", engine
+        yield address, engine
     finally:
         for container in engine.created:
             container.signal(signal.SIGKILL)

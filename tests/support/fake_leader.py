@@ -4,11 +4,11 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import grpc
-from raftsched_client.v1 import task_pb2
+from raftsched_proto.internal.v1 import executor_pb2 as pb
+from raftsched_proto.internal.v1 import executor_pb2_grpc as pb_grpc
+from raftsched_proto.v1 import task_pb2
 
-from raftsched.core import ids
-from raftsched.internal.v1 import executor_pb2 as pb
-from raftsched.internal.v1 import executor_pb2_grpc as pb_grpc
+from raftsched.core.state import ids
 
 Key = tuple[bytes, int]
 
@@ -51,6 +51,8 @@ class FakeLeader(pb_grpc.ExecutorServiceServicer):
         """An executor leaves a leader that is silent for ``lease_ms``, as this process may be on a busy machine."""
         self.lease_ms = lease_ms
         self.heartbeat_ms = heartbeat_ms
+        self.now_us: Callable[[], int] = lambda: 0
+        """The time that it says; 0: it says none, as a leader of an older version."""
         self.acknowledges = True
         self.answers_heartbeats = True
         self.redirect: str | None = None
@@ -99,6 +101,7 @@ class FakeLeader(pb_grpc.ExecutorServiceServicer):
             return
         queue = self._queue = asyncio.Queue()
         welcome = pb.Welcome(term=1, lease_ms=self.lease_ms, heartbeat_interval_ms=self.heartbeat_ms)
+        welcome.now_us, welcome.armed_lease_ms = self.now_us(), self.lease_ms
         welcome.revoked.extend(pb.AttemptKey(execution_id=key[0], attempt=key[1]) for key in self.revoked)
         yield pb.ConnectResponse(welcome=welcome)
         self.hellos.append(first.hello)
@@ -118,7 +121,8 @@ class FakeLeader(pb_grpc.ExecutorServiceServicer):
             if request.HasField("heartbeat"):
                 self.heartbeats.append(request.heartbeat)
                 if self.answers_heartbeats:
-                    queue.put_nowait(pb.ConnectResponse(heartbeat=request.heartbeat))
+                    answer = pb.Heartbeat(sequence=request.heartbeat.sequence, now_us=self.now_us())
+                    queue.put_nowait(pb.ConnectResponse(heartbeat=answer))
             elif request.HasField("output"):
                 self.outputs[request.output.call] = request.output
             elif request.HasField("reports"):
@@ -147,7 +151,7 @@ class FakeLeader(pb_grpc.ExecutorServiceServicer):
         self._queue.put_nowait(None)
 
     def assign(self, *items: pb.Assignment) -> None:
-        self.send(pb.ConnectResponse(assignments=pb.Assignments(items=items)))
+        self.send(pb.ConnectResponse(assignments=pb.Assignments(items=items, now_us=self.now_us())))
 
     def cancel(self, *keys: Key) -> None:
         self.send(pb.ConnectResponse(cancel=pb.Cancel(keys=_pack(keys))))
@@ -191,7 +195,7 @@ class FakeLeader(pb_grpc.ExecutorServiceServicer):
 
 
 def task_state(name: str) -> int:
-    from raftsched_client.v1 import execution_pb2
+    from raftsched_proto.v1 import execution_pb2
 
     return execution_pb2.ExecutionState.Value(f"EXECUTION_STATE_{name}")
 

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
-from raftsched_client.v1 import execution_pb2
+from raftsched_proto.v1 import execution_pb2
 
 RAN = execution_pb2.DECISION_RAN
 

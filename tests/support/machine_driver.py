@@ -2,11 +2,14 @@
 
 from typing import Any
 
-from raftsched_client.v1 import task_pb2
+from raftsched_proto.internal.v1 import command_pb2 as pb
+from raftsched_proto.v1 import task_pb2
 
 from raftsched.core.machine import COMMAND_VERSION, Applied, apply
-from raftsched.core.model import Decision
-from raftsched.internal.v1 import command_pb2 as pb
+from raftsched.core.machine.numbers import found
+from raftsched.core.state.lifecycle import may_follow
+from raftsched.core.state.model import Decision, ExecutionState
+from raftsched.core.state.rows import ExecutionRow
 from raftsched.ports import STATE_TABLES, Store, Table
 
 SECOND = 1_000_000
@@ -15,19 +18,34 @@ SECOND = 1_000_000
 class MachineDriver:
     """A state machine, its log index and its clock."""
 
-    def __init__(self, store: Store, *, now_us: int) -> None:
+    def __init__(self, store: Store, *, now_us: int, shard_id: int = 1) -> None:
         self.store = store
+        found(store.batch(), shard_id)
+        store.commit()
         self.now_us = now_us
         self.index = 0
+        self.transitions: set[tuple[ExecutionState, ExecutionState]] = set()
+        """Those that executions have made."""
 
     def command(self, request_id: str = "") -> pb.Command:
         return pb.Command(version=COMMAND_VERSION, now_us=self.now_us, leader_id="n1", term=7, request_id=request_id)
 
     def apply_bytes(self, data: bytes) -> Applied:
         self.index += 1
+        before = self.rows(Table.EXECUTIONS)
         applied = apply(self.store.batch(), self.index, data)
         self.store.commit()
+        self._check_transitions(before, applied)
         return applied
+
+    def _check_transitions(self, before: dict[bytes, bytes], applied: Applied) -> None:
+        """An execution goes only where the table of transitions lets it, whatever the command."""
+        for execution_id, row in applied.executions:
+            old = ExecutionRow.FromString(before.get(execution_id, b""))
+            if old.state and old.state != row.state:
+                state, successor = ExecutionState(old.state), ExecutionState(row.state)
+                assert may_follow(state, successor), f"{state.name} -> {successor.name}"
+                self.transitions.add((state, successor))
 
     def apply(self, command: pb.Command) -> pb.Outcome:
         return self.apply_bytes(command.SerializeToString()).outcome
@@ -64,12 +82,15 @@ class MachineDriver:
         next_us: int,
         executor_id: str = "",
         delivery: int = 1,
+        revision: int | None = None,
     ) -> Applied:
+        """Fire as a leader does that saw this revision of the task; None: the one that it has."""
         command = self.command()
         item = command.fire.items.add(
             task=name,
             uid=uid,
             generation=generation,
+            expected_revision=self.revision(name) if revision is None else revision,
             expected_next_us=nominal_us,
             next_us=next_us,
             delivery=delivery,
@@ -82,6 +103,10 @@ class MachineDriver:
             executor_id=executor_id,
         )
         return self.apply_bytes(command.SerializeToString())
+
+    def revision(self, name: str) -> int:
+        """Of a task as it stands; 0: there is none."""
+        return pb.TaskRow.FromString(self.rows(Table.TASKS).get(name.encode(), b"")).revision
 
     def get(self, table: Table, key: bytes) -> bytes:
         with self.store.read() as reader:

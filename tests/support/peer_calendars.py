@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 from google.protobuf import empty_pb2
 from google.protobuf.message import Message
-from raftsched_client.v1 import calendar_pb2, calendar_pb2_grpc
+from raftsched_proto.v1 import calendar_pb2, calendar_pb2_grpc
 
 
 class Answers(Protocol):

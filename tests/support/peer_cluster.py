@@ -16,7 +16,7 @@ import grpc
 from google.protobuf import any_pb2, empty_pb2
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
-from raftsched_client.v1 import (
+from raftsched_proto.v1 import (
     calendar_pb2,
     calendar_pb2_grpc,
     cluster_pb2,
@@ -31,7 +31,7 @@ from raftsched_client.v1 import (
     task_pb2,
     task_pb2_grpc,
 )
-from raftsched_client.v1.error_pb2 import BadRequest, ErrorInfo, ErrorStatus, FieldViolation, RetryInfo
+from raftsched_proto.v1.error_pb2 import BadRequest, ErrorInfo, ErrorStatus, FieldViolation, RetryInfo
 
 from tests.support.peer_calendars import CalendarNode
 from tests.support.peer_groups import GroupNode
@@ -122,6 +122,7 @@ class Cluster:
     logs: list[history_pb2.LogRecord] = field(default_factory=list)
     counted: history_pb2.CountLogsResponse = field(default_factory=history_pb2.CountLogsResponse)
     changes: list[history_pb2.TaskChange] = field(default_factory=list)
+    repairs: list[cluster_pb2.CursorRepair] = field(default_factory=list)
     outcomes: dict[str, Message] = field(default_factory=dict)
     received: list[Received] = field(default_factory=list)
     watchers: list[asyncio.Queue[execution_pb2.WatchExecutionsResponse | Refusal | None]] = field(default_factory=list)
@@ -297,6 +298,7 @@ class Node(
         def wanted(task: task_pb2.Task) -> bool:
             return (
                 task.name.startswith(request.name_prefix)
+                and request.name_contains.lower() in task.name.lower()
                 and all(k in task.labels and (not v or task.labels[k] == v) for k, v in request.labels.items())
                 and request.state in (0, task.state)
             )
@@ -386,6 +388,23 @@ class Node(
         act = lambda: execution_pb2.GetExecutionResponse(execution=self._execution(request.id))  # noqa: E731
         return await self._answer(context, request, "GetExecution", act)
 
+    async def ListAttempts(self, request, context):
+        def act() -> Message:
+            execution = self._execution(request.id)
+            last = execution_pb2.Attempt(
+                attempt=execution.attempt,
+                state=execution.state,
+                executor_id=execution.executor_id,
+                output_tail=execution.output_tail,
+                output_size_bytes=execution.output_size_bytes,
+            )
+            if execution.HasField("exit_code"):
+                last.exit_code = execution.exit_code
+            page, token = self._page([*execution.past_attempts, last], request)
+            return execution_pb2.ListAttemptsResponse(attempts=page, next_page_token=token)
+
+        return await self._answer(context, request, "ListAttempts", act)
+
     async def ListExecutions(self, request, context):
         def wanted(execution: execution_pb2.Execution) -> bool:
             nominal = execution.nominal_time.ToNanoseconds()
@@ -427,6 +446,8 @@ class Node(
         if request.id not in self.cluster.executions:
             await context.abort(grpc.StatusCode.NOT_FOUND, f"there is no execution {request.id!r}")
         for piece in list(self.cluster.outputs.get(request.id, [])):
+            if request.attempt not in (0, piece.attempt):
+                continue
             yield piece
             if fault.error:
                 await context.abort(fault.error.code, fault.error.message, fault.error.metadata())
@@ -447,6 +468,14 @@ class Node(
             return execution_pb2.ListLedgerResponse(entries=page, next_page_token=token)
 
         return await self._answer(context, request, "ListLedger", act)
+
+    async def ListLedgers(self, request, context):
+        def act() -> Message:
+            found = [e for e in self.cluster.ledger if request.first_task <= e.task <= (request.last_task or "~")]
+            page, token = self._page(sorted(found, key=lambda e: (e.task, e.nominal_time.ToNanoseconds())), request)
+            return execution_pb2.ListLedgersResponse(entries=page, next_page_token=token)
+
+        return await self._answer(context, request, "ListLedgers", act)
 
     async def SearchLogs(self, request, context):
         def act() -> Message:
@@ -487,6 +516,16 @@ class Node(
     async def TransferLeadership(self, request, context):
         act = lambda: cluster_pb2.TransferLeadershipResponse(leader_id=request.node_id or "n2")  # noqa: E731
         return await self._answer(context, request, "TransferLeadership", act)
+
+    async def ConfirmClock(self, request, context):
+        return await self._answer(context, request, "ConfirmClock", cluster_pb2.ConfirmClockResponse)
+
+    async def RepairCursors(self, request, context):
+        def act() -> Message:
+            page, token = self._page(self.cluster.repairs, request)
+            return cluster_pb2.RepairCursorsResponse(repairs=page, next_page_token=token)
+
+        return await self._answer(context, request, "RepairCursors", act)
 
     async def _begin_stream(self, context: Any, request: Message, method: str, late: bool = False) -> Fault:
         fault = await self.cluster.begin(self.number, context, method, request)

@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 from google.protobuf import empty_pb2
 from google.protobuf.message import Message
-from raftsched_client.v1 import group_pb2, group_pb2_grpc, task_pb2
+from raftsched_proto.v1 import group_pb2, group_pb2_grpc, task_pb2
 
 
 class Answers(Protocol):

@@ -1,9 +1,9 @@
-"""One real Raft group with made-up peers: the test speaks for them, on a clock that it moves."""
+"""One real shard with made-up peers: the test speaks for them, on a clock that it moves."""
 
 from collections.abc import Sequence
 from typing import TypeVar
 
-from raftsched.consensus.group import RaftGroup
+from raftsched.consensus.directory import Directory
 from raftsched.consensus.journal import Journal
 from raftsched.consensus.messages import (
     COMMAND,
@@ -11,12 +11,13 @@ from raftsched.consensus.messages import (
     AppendEntries,
     AppendReply,
     AppendResult,
-    Entry,
+    LogEntry,
     Message,
     PreVoteReply,
     Vote,
 )
 from raftsched.consensus.settings import Settings
+from raftsched.consensus.shard import RaftShard
 from raftsched.consensus.snapshot import encode_index
 from raftsched.ports import Fate, Peer, Role, Table
 from raftsched.store.memory_store import MemoryStore
@@ -62,6 +63,7 @@ class ListMachine:
     def __init__(self, store: MemoryStore) -> None:
         self.store = store
         self.commands: list[bytes] = []
+        self.founded_calls: list[int] = []
         self.committed_calls = 0
         self.restored_calls = 0
 
@@ -69,6 +71,9 @@ class ListMachine:
         self.commands.append(command)
         self.store.batch().put(Table.TASKS, b"%08d" % index, command)
         return b"done " + command
+
+    def founded(self, shard_id: int) -> None:
+        self.founded_calls.append(shard_id)
 
     def committed(self) -> None:
         self.committed_calls += 1
@@ -78,7 +83,7 @@ class ListMachine:
 
 
 class Bench:
-    """Node a of the group a, b, c (or more), with what it sent and what it told."""
+    """Node a of the shard a, b, c (or more), with what it sent and what it told."""
 
     def __init__(self, peers: str = "bc", settings: Settings | None = None) -> None:
         self.clock = ManualClock()
@@ -89,6 +94,9 @@ class Bench:
         self.leadership: list[int | None] = []
         self.fates: list[Fate] = []
         self.outcomes: list[bytes] = []
+        self.directory: Directory | None = None
+        """None: the shard is from before there were identities."""
+        self.takes_in = False
 
     def log(self, *terms: int, term: int | None = None, committed: int = 1, applied: int = 1) -> "Bench":
         """Entries 2, 3, ... of these terms are on the disk before the start, and the node was in ``term``."""
@@ -105,8 +113,8 @@ class Bench:
 
     def start(self) -> "Bench":
         self.machine = ListMachine(self.store)
-        self.group = RaftGroup(
-            group_id=1,
+        self.shard = RaftShard(
+            shard_id=1,
             node=Peer("a", ""),
             peers=tuple(Peer(peer_id, "") for peer_id in "a" + self.peers),
             store=self.store,
@@ -115,10 +123,12 @@ class Bench:
             on_leadership=self.leadership.append,
             send=lambda peer_id, message: self.sent.append((peer_id, message)),
             settings=self.settings,
+            directory=self.directory,
+            takes_in=self.takes_in,
         )
         for peer_id in self.peers:
-            self.group.peer_connected(peer_id)
-        self.group.tick()
+            self.shard.peer_connected(peer_id)
+        self.shard.tick()
         return self
 
     def restart(self) -> "Bench":
@@ -129,11 +139,11 @@ class Bench:
 
     @property
     def role(self) -> Role:
-        return self.group.status().role
+        return self.shard.status().role
 
     @property
     def term(self) -> int:
-        return self.group.status().term
+        return self.shard.status().term
 
     @property
     def terms(self) -> list[int]:
@@ -145,19 +155,19 @@ class Bench:
     def tick(self) -> list[tuple[str, Message]]:
         """One step; what it sent."""
         self.sent.clear()
-        self.group.tick()
+        self.shard.tick()
         return list(self.sent)
 
     def hear(self, peer_id: str, *messages: Message) -> list[tuple[str, Message]]:
         """The peer says this; what the node sends in that step."""
         for message in messages:
-            assert self.group.receive(peer_id, message)
+            assert self.shard.receive(peer_id, message)
         return self.tick()
 
     def wait(self, seconds: float) -> list[tuple[str, Message]]:
         """Let time pass, with all the ticks that are due; what was sent meanwhile."""
         end, sent = self.clock.now + seconds, []
-        while (due := self.group.next_wakeup()) <= end:
+        while (due := self.shard.next_wakeup()) <= end:
             self.clock.now = max(self.clock.now, due) + 1e-6
             sent += self.tick()
         self.clock.now = max(end, self.clock.now)
@@ -167,7 +177,7 @@ class Bench:
         self.wait(ELECTION_TIMEOUT_S)
         for peer_id in self.peers:
             self.hear(peer_id, PreVoteReply(self.term, self.term + 1, granted=True))
-            if self.role is Role.CANDIDATE and not self.group._guard.elections.asks_for_pre_votes:
+            if self.role is Role.CANDIDATE and not self.shard._guard.elections.asks_for_pre_votes:
                 return
         raise AssertionError("not a candidate")
 
@@ -185,7 +195,7 @@ class Bench:
         for _ in range(20):
             appends = [(peer_id, m) for peer_id, m in self.wait(1.5 * HEARTBEAT_S) if isinstance(m, AppendEntries)]
             for peer_id, append in appends:
-                self.group.receive(peer_id, accept(append))
+                self.shard.receive(peer_id, accept(append))
             if all(not append.entries for _, append in appends):
                 self.tick()
                 return
@@ -196,10 +206,10 @@ class Bench:
             self.fates.append(fate)
             self.outcomes.append(outcome)
 
-        self.group.propose(command, done)
+        self.shard.propose(command, done)
 
     def read(self) -> None:
-        self.group.read_barrier(self.fates.append)
+        self.shard.read_barrier(self.fates.append)
 
 
 def accept(append: AppendEntries) -> AppendReply:
@@ -217,7 +227,7 @@ def append(
 ) -> AppendEntries:
     """An append of a leader: entries of these terms after prev (index, term)."""
     entries = tuple(
-        Entry(COMMAND + b"entry %d of term %d" % (index, entry_term), index, entry_term)
+        LogEntry(COMMAND + b"entry %d of term %d" % (index, entry_term), index, entry_term)
         for index, entry_term in enumerate(terms, start=prev[0] + 1)
     )
     return AppendEntries(term, *prev, entries, commit, epoch=5, round=9, oldest=oldest)

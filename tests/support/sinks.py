@@ -30,6 +30,8 @@ class Receiver:
         """The status that it answers; 0: it takes them."""
         self.refused = 0
         self.bodies: list[bytes] = []
+        self.paths: set[str] = set()
+        self.authorizations: list[str] = []
         self.lock = threading.Lock()
         receiver = self
 
@@ -37,6 +39,8 @@ class Receiver:
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["content-length"]))
                 with receiver.lock:
+                    receiver.paths.add(self.path)
+                    receiver.authorizations.extend(self.headers.get_all("authorization", ()))
                     status = receiver.refuses or 200
                     receiver.refused += bool(receiver.refuses)
                     if not receiver.refuses:

@@ -132,6 +132,13 @@ const tasks = [
     ...team('security'),
   },
   {
+    name: 'waits.train-model',
+    schedule: every(300),
+    action: shell('echo trained'),
+    executorLabels: { gpu: 'yes' },
+    ...team('research'),
+  },
+  {
     name: 'paused.newsletter',
     schedule: cron('0 9 * * tue'),
     action: shell('echo sent'),

@@ -5,10 +5,11 @@ import { MantineProvider } from '@mantine/core';
 import { ModalsProvider } from '@mantine/modals';
 import { Notifications } from '@mantine/notifications';
 import { QueryClient, QueryClientProvider } from '@tanstack/react-query';
-import { StrictMode } from 'react';
+import { StrictMode, type ReactElement } from 'react';
 import { createRoot } from 'react-dom/client';
 import { createBrowserRouter, RouterProvider } from 'react-router';
 import { Problem } from './api/problem.ts';
+import { DialogHost } from './components/dialog.tsx';
 import { Layout } from './components/Layout.tsx';
 import { CalendarsPage } from './pages/Calendars.tsx';
 import { ClusterPage } from './pages/Cluster.tsx';
@@ -21,6 +22,7 @@ import { OverviewPage } from './pages/Overview.tsx';
 import { TaskPage } from './pages/Task.tsx';
 import { EditTaskPage, NewTaskPage } from './pages/TaskForm.tsx';
 import { TasksPage } from './pages/Tasks.tsx';
+import { PATHS, type Path } from './routes.ts';
 import { theme } from './theme.ts';
 
 const client = new QueryClient({
@@ -35,23 +37,24 @@ const client = new QueryClient({
   },
 });
 
+const pages: Record<Path, ReactElement> = {
+  '/': <OverviewPage />,
+  '/tasks': <TasksPage />,
+  '/register': <NewTaskPage />,
+  '/tasks/:name': <TaskPage />,
+  '/tasks/:name/edit': <EditTaskPage />,
+  '/executions': <ExecutionsPage />,
+  '/executions/:id': <ExecutionPage />,
+  '/logs': <LogsPage />,
+  '/groups': <GroupsPage />,
+  '/calendars': <CalendarsPage />,
+  '/cluster': <ClusterPage />,
+};
+
 const router = createBrowserRouter([
   {
     element: <Layout />,
-    children: [
-      { path: '/', element: <OverviewPage /> },
-      { path: '/tasks', element: <TasksPage /> },
-      { path: '/register', element: <NewTaskPage /> },
-      { path: '/tasks/:name', element: <TaskPage /> },
-      { path: '/tasks/:name/edit', element: <EditTaskPage /> },
-      { path: '/executions', element: <ExecutionsPage /> },
-      { path: '/executions/:id', element: <ExecutionPage /> },
-      { path: '/logs', element: <LogsPage /> },
-      { path: '/groups', element: <GroupsPage /> },
-      { path: '/calendars', element: <CalendarsPage /> },
-      { path: '/cluster', element: <ClusterPage /> },
-      { path: '*', element: <NotFoundPage /> },
-    ],
+    children: [...PATHS.map((path) => ({ path, element: pages[path] })), { path: '*', element: <NotFoundPage /> }],
   },
 ]);
 
@@ -63,6 +66,7 @@ createRoot(root).render(
       <QueryClientProvider client={client}>
         <ModalsProvider>
           <Notifications position="bottom-right" />
+          <DialogHost />
           <RouterProvider router={router} />
         </ModalsProvider>
       </QueryClientProvider>

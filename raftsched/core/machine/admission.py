@@ -1,19 +1,16 @@
 """Whether a nominal time that is to run starts, waits or is skipped."""
 
-from raftsched.core import ids, overlap
+from raftsched_proto.internal.v1 import command_pb2 as pb
+
 from raftsched.core.machine.context import Context
 from raftsched.core.machine.ending import cancel
 from raftsched.core.machine.ledger import expiry_reason
-from raftsched.core.machine.placement import (
-    find_execution,
-    set_deadline,
-    start,
-    write_execution,
-)
+from raftsched.core.machine.placement import find_execution, set_deadline, start, write_execution
 from raftsched.core.machine.queueing import enter_open, open_executions, queued_executions
-from raftsched.core.model import Decision, ExecutionState, OverlapPolicy
-from raftsched.core.rows import ExecutionRow, queue_key
-from raftsched.internal.v1 import command_pb2 as pb
+from raftsched.core.policy import overlap
+from raftsched.core.state import ids
+from raftsched.core.state.model import Decision, ExecutionState, OverlapPolicy
+from raftsched.core.state.rows import ExecutionRow, queue_key
 from raftsched.ports import Table
 
 

@@ -1,17 +1,18 @@
 """Commands about the attempts of executions: who gets them, what executors said, and what follows."""
 
-from raftsched.core import retry
-from raftsched.core.lifecycle import MAX_ATTEMPTS, may_follow
+from raftsched_proto.internal.v1 import command_pb2 as pb
+from raftsched_proto.internal.v1.attempt_pb2 import AttemptResult
+
+from raftsched.core.machine import arming
 from raftsched.core.machine.context import Context
 from raftsched.core.machine.ending import end, end_expired, end_lost
 from raftsched.core.machine.placement import find_execution, place, put_off, take_out, write_execution
-from raftsched.core.model import Delivery, ExecutionState
-from raftsched.core.rows import ExecutionRow, retry_from_proto, timer_key
-from raftsched.internal.v1 import command_pb2 as pb
+from raftsched.core.policy import retry
+from raftsched.core.state import past_attempts
+from raftsched.core.state.lifecycle import MAX_ATTEMPTS, may_follow
+from raftsched.core.state.model import ACTIVE_STATES, Delivery, ExecutionState
+from raftsched.core.state.rows import ExecutionRow, retry_from_proto, timer_key
 from raftsched.ports import Table
-
-MAX_PAST_ATTEMPTS = 10
-"""How many attempts before the current one an execution remembers."""
 
 
 def assign(context: Context, body: pb.Assign) -> pb.Outcome:
@@ -31,6 +32,9 @@ def report(context: Context, body: pb.Report) -> pb.Outcome:
     """Take what executors said about their current attempts; what is not news is dropped."""
     for item in body.items:
         row = find_execution(context, item.id)
+        if row is not None and _is_given_up(row, item):
+            _take_late(context, item, row)
+            continue
         if row is None or row.attempt != item.attempt or row.executor_id != item.executor_id:
             continue
         if item.output_copy_node_id:
@@ -41,31 +45,30 @@ def report(context: Context, body: pb.Report) -> pb.Outcome:
             state = ExecutionState(item.state)
         except ValueError:
             continue
+        if state is ExecutionState.PENDING:
+            arming.give_back(context, item, row)
+            continue
         is_news = state is ExecutionState.RUNNING or state.ended
         if not is_news or not may_follow(ExecutionState(row.state), state):
             continue
-        if state == ExecutionState.LOST:
-            _vanished(context, item.id, row, item.error)
-        else:
-            _take_report(context, item, row, state)
+        _take_report(context, item, row, state)
     return pb.Outcome()
 
 
 def _take_report(context: Context, item: pb.Report.Item, row: ExecutionRow, state: ExecutionState) -> None:
-    row.start_us = item.start_us
+    now_us = context.command.now_us
+    if row.withdrawn:
+        arming.started(row)
+    # An executor that was started anew does not know when what it lost had started.
+    start_us = _within(item.result.start_us, row.fire_us, now_us) or row.result.start_us
     if state.ended:
-        row.end_us = item.end_us
-        # The executor does not know why it was told to cancel.
-        if state != ExecutionState.CANCELLED or not row.error:
-            row.error = item.error
-        row.output_tail = item.output_tail
-        row.output_size_bytes = item.output_size_bytes
-        row.output_sha256 = item.output_sha256
-        row.output_stored_bytes = item.output_stored_bytes
-        if item.HasField("exit_code"):
-            row.exit_code = item.exit_code
-        if item.HasField("http_status"):
-            row.http_status = item.http_status
+        _take_result(item, row, state)
+        row.result.end_us = _within(item.result.end_us, start_us or row.fire_us, now_us)
+    row.result.start_us = start_us
+    if state == ExecutionState.LOST:
+        row.told = True
+        _vanished(context, item.id, row, item.result.error)
+    elif state.ended:
         wait_us = _wait_us(context, item, row, state)
         if wait_us:
             _again(context, item.id, row, state, context.command.now_us + wait_us)
@@ -76,13 +79,45 @@ def _take_report(context: Context, item: pb.Report.Item, row: ExecutionRow, stat
         write_execution(context, item.id, row)
 
 
+def _is_given_up(row: ExecutionRow, item: pb.Report.Item) -> bool:
+    """Whether the attempt was taken from its executor, or is over and followed by another."""
+    if item.output_copy_node_id:
+        return False
+    is_lost = row.state == ExecutionState.LOST and item.attempt == row.attempt
+    return is_lost or 0 < item.attempt < row.attempt
+
+
+def _take_late(context: Context, item: pb.Report.Item, row: ExecutionRow) -> None:
+    """What an executor says of an attempt that was taken from it is kept for the record; it decides nothing."""
+    is_end = item.state in set(ExecutionState) and ExecutionState(item.state).ended
+    if not is_end:
+        return
+    start_us = _within(item.result.start_us, row.fire_us, context.command.now_us)
+    if past_attempts.learn(context.batch, row, item, start_us):
+        write_execution(context, item.id, row)
+
+
+def _within(reported_us: int, low_us: int, high_us: int) -> int:
+    """A time that an executor reported, which cannot be before its execution was decided, nor to come; 0 stays so."""
+    return max(low_us, min(reported_us, high_us)) if reported_us else 0
+
+
+def _take_result(item: pb.Report.Item, row: ExecutionRow, state: ExecutionState) -> None:
+    reason = row.result.error
+    row.result.CopyFrom(item.result)
+    if state == ExecutionState.CANCELLED and reason:
+        # The executor does not know why it was told to cancel.
+        row.result.error = reason
+
+
 def _wait_us(context: Context, item: pb.Report.Item, row: ExecutionRow, state: ExecutionState) -> int:
     """How long the next attempt waits after one that ended so; 0: none follows."""
     if state not in retry.RETRIED_STATES or row.cancel_requested:
         return 0
     policy = _retry_policy(context, row)
-    exit_code = row.exit_code if row.HasField("exit_code") else None
-    http_status = row.http_status if row.HasField("http_status") else None
+    result = row.result
+    exit_code = result.exit_code if result.HasField("exit_code") else None
+    http_status = result.http_status if result.HasField("http_status") else None
     if policy is None or not retry.follows(policy, row.attempt, state, exit_code, http_status):
         return 0
     return retry.backoff_us(policy, row.attempt, item.jitter_ppm)
@@ -97,34 +132,12 @@ def _retry_policy(context: Context, row: ExecutionRow) -> retry.RetryPolicy | No
 
 def _again(context: Context, execution_id: bytes, row: ExecutionRow, ended: ExecutionState, due_us: int) -> None:
     """Let the next attempt follow one that ended, at ``due_us``, or as soon as may be when that is 0."""
-    past = row.past_attempts.add(
-        attempt=row.attempt,
-        state=ended,
-        executor_id=row.executor_id,
-        start_us=row.start_us,
-        end_us=row.end_us or context.command.now_us,
-        error=row.error,
-    )
-    if row.HasField("exit_code"):
-        past.exit_code = row.exit_code
-    if row.HasField("http_status"):
-        past.http_status = row.http_status
-    del row.past_attempts[:-MAX_PAST_ATTEMPTS]
+    past_attempts.remember(context.batch, execution_id, row, ended, context.command.now_us)
     take_out(context, execution_id, row)
     row.attempt += 1
     row.start_by_us = 0
-    for field_name in (
-        "start_us",
-        "end_us",
-        "exit_code",
-        "http_status",
-        "executor_id",
-        "output_tail",
-        "output_size_bytes",
-        "output_sha256",
-        "output_stored_bytes",
-        "output_copy_node_id",
-    ):
+    row.result.CopyFrom(AttemptResult(error=row.result.error))
+    for field_name in ("executor_id", "output_copy_node_id", "told", "withdrawn"):
         row.ClearField(field_name)
     if due_us:
         put_off(context, execution_id, row, due_us)
@@ -138,14 +151,16 @@ def expire(context: Context, body: pb.Expire) -> pb.Outcome:
         row = find_execution(context, item.id)
         if row is None or row.attempt != item.expected_attempt:
             continue
-        if row.state in (ExecutionState.ASSIGNED, ExecutionState.RUNNING):
+        if row.state in ACTIVE_STATES:
             _vanished(context, item.id, row, item.reason)
     return pb.Outcome()
 
 
 def _vanished(context: Context, execution_id: bytes, row: ExecutionRow, reason: str) -> None:
     """The executor of the current attempt is gone, and nobody can tell how far it got."""
-    row.error = reason
+    if row.withdrawn and not row.cancel_requested and arming.vanished(context, execution_id, row, reason):
+        return
+    row.result.error = reason
     if row.cancel_requested:
         end(context, execution_id, row, ExecutionState.CANCELLED)
     elif row.delivery == Delivery.AT_MOST_ONCE or _vanished_too_often(context, row):

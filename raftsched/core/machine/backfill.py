@@ -6,7 +6,8 @@ as others end: a backfill goes on under whichever leader, and there is nothing t
 
 from itertools import islice
 
-from raftsched.core import ids, overlap
+from raftsched_proto.internal.v1 import command_pb2 as pb
+
 from raftsched.core.machine.context import (
     ABORTED,
     FAILED_PRECONDITION,
@@ -19,10 +20,11 @@ from raftsched.core.machine.ledger import write_ledger
 from raftsched.core.machine.placement import new_execution, write_execution
 from raftsched.core.machine.queueing import promote
 from raftsched.core.machine.terms import terms_of
-from raftsched.core.model import Decision, ExecutionState, OverlapPolicy, Trigger
-from raftsched.core.overlap import MAX_BACKFILLS
-from raftsched.core.rows import backfill_open_key, backfill_queue_key, be64
-from raftsched.internal.v1 import command_pb2 as pb
+from raftsched.core.policy import overlap
+from raftsched.core.policy.overlap import MAX_BACKFILLS
+from raftsched.core.state import ids
+from raftsched.core.state.model import Decision, ExecutionState, OverlapPolicy, Trigger
+from raftsched.core.state.rows import backfill_open_key, backfill_queue_key, be64
 from raftsched.ports import Table
 
 

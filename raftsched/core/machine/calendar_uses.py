@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
-from raftsched_client.v1 import task_pb2
+from raftsched_proto.internal.v1 import command_pb2 as pb
+from raftsched_proto.v1 import task_pb2
 
 from raftsched.core.machine.context import ABORTED, INVALID_ARGUMENT, RESOURCE_EXHAUSTED, Context, rejected
-from raftsched.core.rows import be64, calendar_names, calendar_use_key
-from raftsched.internal.v1 import command_pb2 as pb
+from raftsched.core.state.rows import be64, calendar_names, calendar_use_key
 from raftsched.ports import Reader, Table
 
 MAX_USES = 10_000

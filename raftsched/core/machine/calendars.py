@@ -7,7 +7,8 @@ the tasks has changed since.
 
 from itertools import zip_longest
 
-from raftsched_client.v1 import calendar_pb2
+from raftsched_proto.internal.v1 import command_pb2 as pb
+from raftsched_proto.v1 import calendar_pb2
 
 from raftsched.core.machine.calendar_uses import find_calendar, users_of
 from raftsched.core.machine.context import (
@@ -22,9 +23,8 @@ from raftsched.core.machine.context import (
 )
 from raftsched.core.machine.tasks import keep_change, set_cursor, write_task
 from raftsched.core.machine.terms import due_us
-from raftsched.core.model import Cursor
-from raftsched.core.rows import decode_cursor, due_key
-from raftsched.internal.v1 import command_pb2 as pb
+from raftsched.core.state.model import Cursor
+from raftsched.core.state.rows import decode_cursor, due_key
 from raftsched.ports import Table
 
 MAX_CALENDARS = 1_000
@@ -101,5 +101,5 @@ def _move(context: Context, row: pb.TaskRow, cursor: Cursor, next_us: int) -> No
     task.generation += 1
     task.update_time.FromMicroseconds(context.command.now_us)
     write_task(context, name, task, row.uid)
-    set_cursor(context, name, row.uid, task.generation, next_us, cursor.last_us, due_us(task, next_us))
+    set_cursor(context, name, row.uid, context.index, next_us, cursor.last_us, due_us(task, next_us))
     context.applied.tasks.append(task.name)

@@ -8,18 +8,18 @@ that the root's task reaches is decided exactly once: it runs, or is skipped and
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from raftsched_client.v1 import policy_pb2, task_pb2
+from raftsched_proto.internal.v1 import command_pb2 as pb
+from raftsched_proto.v1 import policy_pb2, task_pb2
 
-from raftsched.core import ids
-from raftsched.core.chain import Arrival, Parent, unmet
 from raftsched.core.machine.admission import admit
 from raftsched.core.machine.context import INVALID_ARGUMENT, Context, rejected
 from raftsched.core.machine.ledger import write_ledger
 from raftsched.core.machine.placement import find_execution, new_execution
 from raftsched.core.machine.terms import terms_of
-from raftsched.core.model import Decision, Trigger
-from raftsched.core.rows import ExecutionRow, child_key, round_key
-from raftsched.internal.v1 import command_pb2 as pb
+from raftsched.core.policy.chain import Arrival, Parent, unmet
+from raftsched.core.state import ids
+from raftsched.core.state.model import Decision, Trigger
+from raftsched.core.state.rows import ExecutionRow, child_key, round_key
 from raftsched.ports import Table
 
 MAX_PARENTS = 32

@@ -2,29 +2,28 @@
 
 from dataclasses import dataclass, field
 
-from raftsched.core.rows import ExecutionRow
-from raftsched.core.state_check import Step
-from raftsched.internal.v1 import command_pb2 as pb
+from raftsched_proto.internal.v1 import command_pb2 as pb
+
+from raftsched.core.machine.hashing import CheckStep
+from raftsched.core.state.rows import ExecutionRow
 from raftsched.ports import Batch, Table
 
 # google.rpc.Code
-OK, INVALID_ARGUMENT, NOT_FOUND, ALREADY_EXISTS, FAILED_PRECONDITION, ABORTED, UNIMPLEMENTED = 0, 3, 5, 6, 9, 10, 12
+OK, INVALID_ARGUMENT, NOT_FOUND, ALREADY_EXISTS, FAILED_PRECONDITION, ABORTED = 0, 3, 5, 6, 9, 10
 RESOURCE_EXHAUSTED = 8
 
 
 @dataclass(slots=True)
 class Applied:
-    """What one command did: its outcome, the executions that it changed, as they are after it, and the names of the
-    tasks whose definition it changed.
-    """
-
     """What one command did: its outcome, and what it changed, as it is after it."""
 
     outcome: pb.Outcome
     executions: list[tuple[bytes, ExecutionRow]] = field(default_factory=list)
     tasks: list[str] = field(default_factory=list)
-    step: Step | None = None
+    step: CheckStep | None = None
     """Of the comparison of the nodes' tables, if it was one."""
+    cluster_version: int = 0
+    """To which it was raised; 0: it was not."""
     ledger: list[bytes] = field(default_factory=list)
     """Keys of the ledger entries that stand for no execution that runs or ran."""
 
@@ -38,7 +37,13 @@ class Context:
     command: pb.Command
     applied: Applied
     ended: list[tuple[bytes, ExecutionRow]] = field(default_factory=list)
-    """Executions that the command has ended so far."""
+    """Executions that the command has ended so far, and what runs after which is to be decided."""
+    ended_ids: set[bytes] = field(default_factory=set)
+    """All executions that the command has ended."""
+    tokens: int = 0
+    """How many fencing tokens the command has given."""
+    first_token: int = 0
+    """The first of them."""
 
 
 def rejected(code: int, message: str, field_name: str = "") -> pb.Outcome:

@@ -1,8 +1,8 @@
 """Commands that make a task fire: its schedule, or somebody who asked for a run."""
 
-from raftsched_client.v1 import policy_pb2
+from raftsched_proto.internal.v1 import command_pb2 as pb
+from raftsched_proto.v1 import policy_pb2
 
-from raftsched.core import ids, overlap
 from raftsched.core.machine.admission import admit, begin
 from raftsched.core.machine.context import FAILED_PRECONDITION, NOT_FOUND, Context, rejected, required
 from raftsched.core.machine.ledger import write_ledger
@@ -10,9 +10,10 @@ from raftsched.core.machine.placement import new_execution
 from raftsched.core.machine.queueing import enter_open
 from raftsched.core.machine.tasks import resume, set_cursor
 from raftsched.core.machine.terms import terms_of
-from raftsched.core.model import Decision, OverlapPolicy, Trigger
-from raftsched.core.rows import be64, decode_cursor, due_key, due_value
-from raftsched.internal.v1 import command_pb2 as pb
+from raftsched.core.policy import overlap
+from raftsched.core.state import ids
+from raftsched.core.state.model import Decision, OverlapPolicy, Trigger
+from raftsched.core.state.rows import be64, decode_cursor, due_key, due_value
 from raftsched.ports import Table
 
 
@@ -24,22 +25,25 @@ def fire(context: Context, body: pb.Fire) -> pb.Outcome:
 
 
 def _fire_one(context: Context, item: pb.Fire.Item) -> None:
-    """Decide nominal times of one task, if its cursor still stands where the proposer saw it.
+    """Decide nominal times of one task, if it and its cursor still are what the proposer saw.
 
-    The due row is the guard: it goes away when the task is paused, changed, deleted or fired by somebody else.
+    The due row is the guard: it goes away when the task is paused, deleted or fired by somebody else, and names another
+    revision when it is changed.
     """
     batch, name, decisions = context.batch, item.task.encode(), item.decided
     key = due_key(item.resume_us or item.expected_next_us, name)
-    if batch.get(Table.DUE, key) != due_value(item.uid, item.generation) or not (decisions or item.resume_us):
+    if batch.get(Table.DUE, key) != due_value(item.uid, item.expected_revision) or not (decisions or item.resume_us):
         return
     batch.delete(Table.DUE, key)
+    revision = item.expected_revision
     if item.resume_us:
         resume(context, item)
+        revision = context.index
     if decisions:
         last_us = decisions[-1].last_nominal_us
     else:
         last_us = decode_cursor(required(batch, Table.CURSORS, name)).last_us
-    set_cursor(context, name, item.uid, item.generation, item.next_us, last_us, item.next_us)
+    set_cursor(context, name, item.uid, revision, item.next_us, last_us, item.next_us)
     for decided in decisions:
         execution_id = ids.execution_id(item.uid, item.generation, decided.nominal_us)
         if decided.decision == Decision.RAN:

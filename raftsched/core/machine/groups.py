@@ -1,6 +1,7 @@
 """Groups: limits that several tasks share, held where the log gives an attempt to an executor, on every node alike."""
 
-from raftsched_client.v1 import group_pb2, task_pb2
+from raftsched_proto.internal.v1 import command_pb2 as pb
+from raftsched_proto.v1 import group_pb2, task_pb2
 
 from raftsched.core.machine.context import (
     ALREADY_EXISTS,
@@ -11,8 +12,7 @@ from raftsched.core.machine.context import (
     Context,
     rejected,
 )
-from raftsched.core.rows import group_start_key, parse_group_start, timestamp_us
-from raftsched.internal.v1 import command_pb2 as pb
+from raftsched.core.state.rows import group_start_key, parse_group_start, timestamp_us
 from raftsched.ports import Table
 
 MAX_GROUPS = 1_000

@@ -2,14 +2,18 @@
 
 from collections.abc import Sequence
 
+from raftsched_proto.internal.v1 import command_pb2 as pb
+
 from raftsched.core.machine.context import Context
-from raftsched.core.model import SECOND_US, Decision, Trigger
-from raftsched.core.rows import ExecutionRow, LedgerRow, ledger_key
-from raftsched.internal.v1 import command_pb2 as pb
+from raftsched.core.state.model import SECOND_US, Decision, Trigger
+from raftsched.core.state.rows import ExecutionRow, LedgerRow, ledger_key
+from raftsched.core.times.spans import in_words
 from raftsched.ports import Table
 
 _MAX_REASON_CHARACTERS = 1_000
 """From here on a reason grows no longer: many executions of one nominal time may have one each."""
+_EXPONENT_US = 1_000_000 * SECOND_US
+"""From here on so many seconds would be written with an exponent."""
 
 
 def write_ledger(
@@ -52,11 +56,16 @@ def write_ledger(
 
 def expiry_reason(row: ExecutionRow) -> str:
     """Why an execution with a start deadline never started, or one that is pinned did not go on."""
-    deadline_s = (row.start_by_us - row.nominal_us) / SECOND_US
+    deadline = _in_words(row.start_by_us - row.nominal_us)
     if row.pinned_executor_id:
-        by = f"until {deadline_s:g} s after its nominal time"
+        by = f"until {deadline} after its nominal time"
         return f"could not be given to the executor {row.pinned_executor_id} {by}: it was gone, or had no room"
-    return f"could not be given to an executor within its start deadline of {deadline_s:g} s"
+    return f"could not be given to an executor within its start deadline of {deadline}"
+
+
+def _in_words(length_us: int) -> str:
+    """All nodes must write the same text, those of an earlier version too, which had it in seconds."""
+    return f"{length_us / SECOND_US:g} s" if length_us < _EXPONENT_US else in_words(length_us)
 
 
 def amend_ledger(context: Context, execution_id: bytes, row: ExecutionRow, decision: Decision, reason: str) -> None:

@@ -4,14 +4,16 @@ Notices arise in the entry that they tell of, so that no change of leaders can l
 later entry takes them out.
 """
 
-from raftsched_client.v1 import notification_pb2
+from raftsched_proto.internal.v1 import command_pb2 as pb
+from raftsched_proto.internal.v1.attempt_pb2 import AttemptResult
+from raftsched_proto.v1 import notification_pb2
 
 from raftsched.core.machine.context import Context
 from raftsched.core.machine.placement import find_execution
-from raftsched.core.model import Decision, ExecutionState, Trigger
-from raftsched.core.rows import ExecutionRow, LedgerRow, notice_key, parse_ledger_key, timestamp_us
-from raftsched.core.wellformed import MAX_US
-from raftsched.internal.v1 import command_pb2 as pb
+from raftsched.core.machine.wellformed import MAX_US
+from raftsched.core.state.model import Decision, ExecutionState, Trigger
+from raftsched.core.state.past_attempts import first_start_us, without_output
+from raftsched.core.state.rows import ExecutionRow, LedgerRow, notice_key, parse_ledger_key, timestamp_us
 from raftsched.ports import Reader, Table
 
 MAX_NOTICES = 100_000
@@ -29,7 +31,7 @@ _OF_SKIPPED = (notification_pb2.OCCASION_SKIPPED, notification_pb2.OCCASION_MISS
 """What a skipped nominal time is told as: the first of these that is wanted."""
 _LATE_SLACK_US = 1_000_000
 """A start is reported a moment after it: whether one was late is looked at a little later."""
-_NOT_STARTED = (ExecutionState.PENDING, ExecutionState.ASSIGNED)
+_NOT_STARTED = (ExecutionState.PENDING, ExecutionState.ARMED, ExecutionState.ASSIGNED)
 
 
 def note(context: Context) -> None:
@@ -54,7 +56,8 @@ def _note_execution(context: Context, execution_id: bytes, row: ExecutionRow) ->
         and not state.ended
     ):
         _watch(context, execution_id, row, wanted)
-    occasion = _OF_STATE.get(state)
+    # What comes to be known of an execution later is no second end.
+    occasion = _OF_STATE.get(state) if execution_id in context.ended_ids else None
     if occasion is not None and occasion in wanted.occasions:
         _put(context, execution_id, _notice(row, occasion, wanted))
 
@@ -85,7 +88,7 @@ def _note_skipped(context: Context, key: bytes) -> None:
         nominal_us=nominal_us,
         last_nominal_us=entry.last_nominal_us,
         count=entry.count,
-        error=entry.reason[:_MAX_ERROR_CHARACTERS],
+        result=AttemptResult(error=entry.reason[:_MAX_ERROR_CHARACTERS]),
         notifications=wanted,
     )
     _put(context, execution_id, notice)
@@ -110,10 +113,9 @@ def check_watches(context: Context, body: pb.CheckWatches) -> pb.Outcome:
 def _is_so(row: ExecutionRow, occasion: int, due_us: int) -> bool:
     state = ExecutionState(row.state)
     if occasion == notification_pb2.OCCASION_MISSING:
-        return state != ExecutionState.SUCCEEDED or row.end_us > due_us
-    if row.past_attempts or not row.start_us:
-        return not row.past_attempts and state in _NOT_STARTED
-    return row.start_us > due_us - _LATE_SLACK_US
+        return state != ExecutionState.SUCCEEDED or row.result.end_us > due_us
+    start_us = first_start_us(row)
+    return start_us > due_us - _LATE_SLACK_US if start_us else state in _NOT_STARTED
 
 
 def settle_notices(context: Context, body: pb.SettleNotices) -> pb.Outcome:
@@ -144,17 +146,14 @@ def _notice(row: ExecutionRow, occasion: int, wanted: notification_pb2.Notificat
         nominal_us=row.nominal_us,
         last_nominal_us=row.nominal_us,
         count=1,
-        error=row.error[:_MAX_ERROR_CHARACTERS],
         state=row.state,
         attempt=row.attempt,
         executor_id=row.executor_id,
-        start_us=row.start_us,
-        end_us=row.end_us,
+        first_start_us=first_start_us(row),
+        result=without_output(row.result),
         notifications=wanted,
     )
-    for field in ("exit_code", "http_status"):
-        if row.HasField(field):
-            setattr(notice, field, getattr(row, field))
+    notice.result.error = notice.result.error[:_MAX_ERROR_CHARACTERS]
     return notice
 
 

@@ -1,9 +1,12 @@
 """Where an execution stands: its row, and the index that its state and its fields put it in."""
 
+from raftsched_proto.internal.v1 import command_pb2 as pb
+
 from raftsched.core.machine.context import Context
 from raftsched.core.machine.groups import acquire, release
-from raftsched.core.model import SECOND_US, Delivery, ExecutionState, Trigger
-from raftsched.core.rows import (
+from raftsched.core.machine.numbers import next_token
+from raftsched.core.state.model import SECOND_US, Delivery, ExecutionState, Trigger
+from raftsched.core.state.rows import (
     ExecutionRow,
     active_value,
     backfill_queue_key,
@@ -12,7 +15,6 @@ from raftsched.core.rows import (
     rank_key,
     timer_key,
 )
-from raftsched.internal.v1 import command_pb2 as pb
 from raftsched.ports import Table
 
 PIN_WAIT_US = 600 * SECOND_US
@@ -63,8 +65,7 @@ def place(context: Context, execution_id: bytes, row: ExecutionRow, executor_id:
     if executor_id and (not row.group or acquire(context, row.group, execution_id)):
         row.state = ExecutionState.ASSIGNED
         row.executor_id = executor_id
-        # Log indexes only rise, so that a later attempt always has the higher token.
-        row.fencing_token = context.index
+        row.fencing_token = next_token(context)
         context.batch.put(Table.ACTIVE, execution_id, active_value(row.attempt, executor_id))
     else:
         row.state = ExecutionState.PENDING
@@ -86,10 +87,21 @@ def place(context: Context, execution_id: bytes, row: ExecutionRow, executor_id:
 
 def start(context: Context, execution_id: bytes, row: ExecutionRow, decided: pb.Fire.Decided) -> None:
     """Place a new execution, now or when its decision says."""
-    if decided.start_us > context.command.now_us:
+    if decided.armed and row.nominal_us > context.command.now_us:
+        _arm(context, execution_id, row, decided.executor_id)
+    elif decided.start_us > context.command.now_us:
         put_off(context, execution_id, row, decided.start_us)
     else:
         place(context, execution_id, row, decided.executor_id)
+
+
+def _arm(context: Context, execution_id: bytes, row: ExecutionRow, executor_id: str) -> None:
+    """Give a new execution to an executor that starts it at its nominal time."""
+    row.state = ExecutionState.ARMED
+    row.executor_id = executor_id
+    row.fencing_token = next_token(context)
+    context.batch.put(Table.ACTIVE, execution_id, active_value(row.attempt, executor_id))
+    write_execution(context, execution_id, row)
 
 
 def put_off(context: Context, execution_id: bytes, row: ExecutionRow, due_us: int) -> None:

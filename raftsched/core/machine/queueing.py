@@ -2,10 +2,10 @@
 
 from itertools import islice
 
-from raftsched.core import overlap
 from raftsched.core.machine.context import Context
 from raftsched.core.machine.placement import find_execution, place, take_out
-from raftsched.core.rows import ExecutionRow, backfill_open_key, backfill_queue_key, be64, open_key, queue_key
+from raftsched.core.policy import overlap
+from raftsched.core.state.rows import ExecutionRow, backfill_open_key, backfill_queue_key, be64, open_key, queue_key
 from raftsched.ports import Table
 
 

@@ -1,11 +1,13 @@
 """The command that removes what is no longer kept."""
 
+from raftsched_proto.internal.v1 import command_pb2 as pb
+
 from raftsched.core.machine.chains import retire_rounds
 from raftsched.core.machine.context import Context
 from raftsched.core.machine.placement import find_execution
-from raftsched.core.model import ExecutionState
-from raftsched.core.rows import failure_key
-from raftsched.internal.v1 import command_pb2 as pb
+from raftsched.core.state import past_attempts
+from raftsched.core.state.model import ExecutionState
+from raftsched.core.state.rows import RETENTION_TIME_KEY, be64, failure_key
 from raftsched.ports import Table
 
 
@@ -15,6 +17,7 @@ def retire(context: Context, body: pb.Retire) -> pb.Outcome:
     for execution_id in body.execution_ids:
         row = find_execution(context, execution_id)
         if row is not None and ExecutionState(row.state).ended:
+            past_attempts.forget(batch, execution_id, row)
             batch.delete(Table.EXECUTIONS, execution_id)
             batch.delete(Table.FAILURES, failure_key(row.state, execution_id))
     for key in body.ledger_keys:
@@ -24,5 +27,7 @@ def retire(context: Context, body: pb.Retire) -> pb.Outcome:
     for key in body.request_expiry_keys:
         batch.delete(Table.REQUEST_EXPIRY, key)
         batch.delete(Table.REQUESTS, key[8:])
+    if body.time_us:
+        batch.put(Table.META, RETENTION_TIME_KEY, be64(body.time_us))
     retire_rounds(context, iter(body.round_keys))
     return pb.Outcome()

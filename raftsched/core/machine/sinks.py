@@ -1,8 +1,9 @@
 """The command of the shipping of the history."""
 
+from raftsched_proto.internal.v1 import command_pb2 as pb
+
 from raftsched.core.machine.context import Context
-from raftsched.core.rows import be64
-from raftsched.internal.v1 import command_pb2 as pb
+from raftsched.core.state.rows import be64
 from raftsched.ports import Table
 
 

@@ -1,14 +1,10 @@
 """Commands that register, replace and delete tasks."""
 
-from raftsched_client.v1 import task_pb2
+from raftsched_proto.internal.v1 import command_pb2 as pb
+from raftsched_proto.v1 import task_pb2
 
-from raftsched.core import ids
-from raftsched.core.machine.calendar_uses import (
-    calendars_moved,
-    check_calendars,
-    leave_calendars,
-    use_calendars,
-)
+from raftsched.core.machine.arming import PAUSED, decide_kept, withdraw
+from raftsched.core.machine.calendar_uses import calendars_moved, check_calendars, leave_calendars, use_calendars
 from raftsched.core.machine.chains import check_parents, children_of, give_up_rounds, link, unlink
 from raftsched.core.machine.context import (
     ABORTED,
@@ -22,18 +18,18 @@ from raftsched.core.machine.context import (
 )
 from raftsched.core.machine.groups import check_group, regroup
 from raftsched.core.machine.ledger import write_ledger
+from raftsched.core.machine.numbers import take_uids
 from raftsched.core.machine.terms import due_us, terms_of
-from raftsched.core.model import Decision, Trigger
-from raftsched.core.rows import decode_cursor, due_key, due_value, encode_cursor, task_change_key
-from raftsched.core.wellformed import is_definition
-from raftsched.internal.v1 import command_pb2 as pb
+from raftsched.core.machine.wellformed import is_definition
+from raftsched.core.state import ids
+from raftsched.core.state.model import Decision, Trigger
+from raftsched.core.state.rows import decode_cursor, due_key, due_value, encode_cursor, task_change_key
 from raftsched.ports import Table
 
 MAX_BATCH_TASKS = 10_000
 MAX_TASK_CHANGES = 100
 """Replaced definitions and deletions that are kept of one task name."""
 MAX_INT64 = (1 << 63) - 1
-_UIDS_PER_ENTRY = 16_384
 
 
 def register_tasks(context: Context, body: pb.RegisterTasks) -> pb.Outcome:
@@ -44,8 +40,8 @@ def register_tasks(context: Context, body: pb.RegisterTasks) -> pb.Outcome:
         if moved := calendars_moved(context, item.task.schedule, item.calendars_revision):
             return moved
     outcome = pb.Outcome()
-    for position, item in enumerate(body.items):
-        outcome.results.append(_register(context, item, context.index * _UIDS_PER_ENTRY + position))
+    for item, uid in zip(body.items, take_uids(context, len(body.items)), strict=True):
+        outcome.results.append(_register(context, item, uid))
     return outcome
 
 
@@ -62,7 +58,7 @@ def _register(context: Context, item: pb.RegisterTasks.Item, uid: int) -> pb.Out
     task.create_time.FromMicroseconds(context.command.now_us)
     task.update_time.CopyFrom(task.create_time)
     write_task(context, name, task, uid)
-    set_cursor(context, name, uid, 1, item.next_us, 0, due_us(task, item.next_us))
+    set_cursor(context, name, uid, context.index, item.next_us, 0, due_us(task, item.next_us))
     link(context, task)
     regroup(context, "", task.group)
     use_calendars(context, task)
@@ -88,13 +84,11 @@ def keep_change(context: Context, row: pb.TaskRow) -> None:
     batch.put(Table.TASK_CHANGES, task_change_key(name, row.revision), value)
 
 
-def set_cursor(
-    context: Context, name: bytes, uid: int, generation: int, next_us: int, last_us: int, due_us: int
-) -> None:
-    """Move the cursor of a task, and make it due at ``due_us`` (0: never)."""
+def set_cursor(context: Context, name: bytes, uid: int, revision: int, next_us: int, last_us: int, due_us: int) -> None:
+    """Move the cursor of a task, and make it due at ``due_us`` (0: never), on the terms of that revision."""
     context.batch.put(Table.CURSORS, name, encode_cursor(next_us, last_us))
     if due_us:
-        context.batch.put(Table.DUE, due_key(due_us, name), due_value(uid, generation))
+        context.batch.put(Table.DUE, due_key(due_us, name), due_value(uid, revision))
 
 
 def resume(context: Context, item: pb.Fire.Item) -> None:
@@ -144,9 +138,21 @@ def replace_task(context: Context, body: pb.ReplaceTask) -> pb.Outcome:
             _give_up(context, row, next_us, body)
             last_us = body.skipped_last_us
         next_us = body.next_us
-    set_cursor(context, name, row.uid, task.generation, next_us, last_us, due_us(task, next_us))
+    set_cursor(context, name, row.uid, context.index, next_us, last_us, due_us(task, next_us))
     context.applied.tasks.append(task.name)
-    return pb.Outcome(uid=row.uid)
+    if body.schedule_changed:
+        decide_kept(context, pb.TaskRow(task=task, uid=row.uid), body.kept_us)
+    return pb.Outcome(uid=row.uid, withdrawn=_withdraw(context, row.uid, body))
+
+
+def _withdraw(context: Context, uid: int, body: pb.ReplaceTask) -> list[bytes]:
+    """Withdraw what was decided ahead on the terms before."""
+    changed = pb.TaskRow(task=body.task, uid=uid)
+    if body.task.paused:
+        return withdraw(context, changed, PAUSED)
+    if body.schedule_changed:
+        return withdraw(context, changed, "the schedule was replaced", frozenset(body.kept_us))
+    return withdraw(context, changed, "", None)
 
 
 def _give_up(context: Context, row: pb.TaskRow, first_us: int, body: pb.ReplaceTask) -> None:
@@ -201,4 +207,4 @@ def delete_task(context: Context, body: pb.DeleteTask) -> pb.Outcome:
         execution_id = ids.execution_id(row.uid, row.task.generation, cursor.next_us)
         write_ledger(context, terms_of(row), execution_id, lapsed, Trigger.SCHEDULE)
     context.applied.tasks.append(body.name)
-    return pb.Outcome(uid=row.uid)
+    return pb.Outcome(uid=row.uid, withdrawn=withdraw(context, row, "the task was deleted"))

@@ -1,12 +1,12 @@
 """The terms that a task fires on, from its row: as a leader stamps them into a Fire, where no leader did."""
 
-from raftsched_client.v1 import task_pb2
+from raftsched_proto.internal.v1 import command_pb2 as pb
+from raftsched_proto.v1 import task_pb2
 
-from raftsched.core import overlap
-from raftsched.core.model import HIGHEST_PRIORITY, Delivery, MisfirePolicy, OverlapPolicy
-from raftsched.core.rows import timestamp_us
-from raftsched.core.wellformed import MAX_US
-from raftsched.internal.v1 import command_pb2 as pb
+from raftsched.core.machine.wellformed import MAX_US
+from raftsched.core.policy import overlap
+from raftsched.core.state.model import HIGHEST_PRIORITY, Delivery, MisfirePolicy, OverlapPolicy
+from raftsched.core.state.rows import timestamp_us
 
 
 def terms_of(row: pb.TaskRow) -> pb.Fire.Item:

@@ -5,9 +5,9 @@ import json
 import threading
 from typing import Any
 
-from raftsched_client.v1 import task_pb2
+from raftsched_proto.v1 import task_pb2
 
-from raftsched.core.model import ExecutionState
+from raftsched.core.state.model import ExecutionState
 from raftsched.executor.actions import identity
 from raftsched.executor.actions.base import AttemptContext, Result, Surroundings, first_of
 from raftsched.executor.actions.threads import in_thread, released
@@ -87,6 +87,8 @@ class LambdaRunner:
                         retries={"total_max_attempts": 1},
                         max_pool_connections=self._connections,
                         tcp_keepalive=True,
+                        # Not those of the environment.
+                        proxies={},
                     ),
                 )
             return self._clients[region]

@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Protocol, TypeVar
 
-from raftsched_client.v1 import task_pb2
+from raftsched_proto.v1 import task_pb2
 
-from raftsched.core import ids
-from raftsched.core.model import ExecutionState
+from raftsched.core.state import ids
+from raftsched.core.state.model import ExecutionState
+from raftsched.executor.leftovers import Marks
 from raftsched.executor.output import Output
 from raftsched.executor.settings import ExecutorSettings
 from raftsched.ports import Clock
@@ -76,6 +77,13 @@ class AttemptContext:
     """0: none. ``stop`` is requested when it has passed."""
     parent_execution_ids: tuple[bytes, ...] = ()
     """Of an execution that a chain made: those that it runs after."""
+    marks: Marks | None = None
+    """Make the marks of this executor's processes; None: they have none, and are not found where they moved away."""
+
+    @property
+    def process_mark(self) -> str:
+        """What the processes of this attempt are known by; "" when they are not."""
+        return "" if self.marks is None else self.marks.of((self.execution_id, self.attempt))
 
     @property
     def execution_id_text(self) -> str:

@@ -11,7 +11,7 @@ ENTRY_POINT_GROUP = "raftsched.callables"
 Exposed = Callable[..., object]
 
 
-class Refused(Exception):
+class CallableRefused(Exception):
     """The callable is not exposed or does not exist, or the arguments are not a JSON object. Nothing was called."""
 
 
@@ -31,12 +31,12 @@ class Callables:
         return self._known.get(name)
 
     def find(self, name: str) -> Exposed:
-        """Import and return the callable. Raises Refused, or whatever its module raises when imported."""
+        """Import and return the callable. Raises CallableRefused, or whatever its module raises when imported."""
         found = self._known.get(name)
         if found is None:
             found = self._import(name) if ":" in name else self._load(name)
             if not callable(found):
-                raise Refused(f"{name} is not callable")
+                raise CallableRefused(f"{name} is not callable")
             self._known[name] = found
         return found
 
@@ -45,7 +45,7 @@ class Callables:
             self._points = {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
         point = self._points.get(name)
         if point is None:
-            raise Refused(
+            raise CallableRefused(
                 f"{name!r} is no entry point of the group {ENTRY_POINT_GROUP} on this executor; "
                 "a callable of the allow-list is named package.module:function"
             )
@@ -56,14 +56,19 @@ class Callables:
         module_name, _, function = name.partition(":")
         listed = name in self._allow
         if not listed and not (f"{module_name}:*" in self._allow and not function.startswith("_")):
-            raise Refused(f"{name} is not in python_allow of this executor")
+            raise CallableRefused(f"{name} is not in python_allow of this executor")
         found: Exposed | None = getattr(importlib.import_module(module_name), function, None)
         if found is None:
-            raise Refused(f"the module {module_name} has no {function!r}")
+            raise CallableRefused(f"the module {module_name} has no {function!r}")
         # A wildcard exposes what the module defines, not what it happens to import.
         if not listed and getattr(found, "__module__", None) != module_name:
-            raise Refused(f"{name} is defined elsewhere, so {module_name}:* in python_allow does not expose it")
+            raise CallableRefused(f"{name} is defined elsewhere, so {module_name}:* in python_allow does not expose it")
         return found
+
+
+def exposed_names(allow: Sequence[str]) -> list[str]:
+    """What tasks may name: entry points and the allow-list, in order. Reads what is installed; imports nothing."""
+    return sorted({*allow, *(point.name for point in entry_points(group=ENTRY_POINT_GROUP))})
 
 
 def is_async(function: Exposed) -> bool:
@@ -72,11 +77,11 @@ def is_async(function: Exposed) -> bool:
 
 
 def arguments(kwargs_json: str) -> dict[str, object]:
-    """The keyword arguments. Raises Refused when the text is not a JSON object."""
+    """The keyword arguments. Raises CallableRefused when the text is not a JSON object."""
     try:
         kwargs = json.loads(kwargs_json or "{}")
     except ValueError as error:
-        raise Refused(f"kwargs_json is not JSON: {error}") from None
+        raise CallableRefused(f"kwargs_json is not JSON: {error}") from None
     if not isinstance(kwargs, dict):
-        raise Refused("kwargs_json is not a JSON object")
+        raise CallableRefused("kwargs_json is not a JSON object")
     return kwargs

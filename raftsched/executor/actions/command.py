@@ -1,23 +1,28 @@
 """Runs programs."""
 
 import asyncio
+import errno
 import os
 import signal
 from concurrent.futures import ThreadPoolExecutor
 
-from raftsched_client.v1 import task_pb2
+from raftsched_proto.v1 import task_pb2
 
-from raftsched.core.model import ExecutionState
-from raftsched.executor import leftovers
+from raftsched.core.state.model import ExecutionState
+from raftsched.executor import inherited, leftovers
 from raftsched.executor.actions import process
 from raftsched.executor.actions.base import AttemptContext, Result, Surroundings, first_of
+from raftsched.executor.actions.drain import Drain
 from raftsched.executor.actions.identity import environment
-from raftsched.executor.secrets import hide_from_children
 from raftsched.ports import Clock
 
 _SPAWN_THREADS = 2
 """Starting a program takes about a millisecond, most of it outside the interpreter lock: two threads keep two cores
 busy and the event loop free."""
+_FULL = (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM)
+"""Nothing was started, because something else takes all files, processes or memory: often for a moment only."""
+_FULL_PATIENCE_S = 10.0
+_FULL_PAUSE_S = 0.1
 
 
 def create(surroundings: Surroundings) -> "CommandRunner":
@@ -28,15 +33,16 @@ def create(surroundings: Surroundings) -> "CommandRunner":
 class CommandRunner:
     """Runs commands as subprocesses, each in a session of its own.
 
-    An attempt ends when its program exits. Processes that the program leaves behind run on, as under cron, but what
-    they write is no longer taken. At the time limit and when cancelled, all that it started is ended: its process
+    An attempt ends when its program exits. Processes that the program leaves behind run on, as under cron; what they
+    write is read on and dropped. At the time limit and when cancelled, all that it started is ended: its process
     group, and what moved to a session of its own.
     """
 
     def __init__(self, clock: Clock, kill_grace_s: float) -> None:
         self._clock = clock
         self._kill_grace_s = kill_grace_s
-        self._environment = hide_from_children(os.environ)
+        self._environment = inherited.for_programs(os.environ)
+        self._drain = Drain()
         self._spawners = ThreadPoolExecutor(_SPAWN_THREADS, thread_name_prefix="spawn")
 
     async def run(self, action: task_pb2.Action, context: AttemptContext) -> Result:
@@ -45,44 +51,80 @@ class CommandRunner:
         if not command.argv:
             return Result(ExecutionState.FAILED, error="the command has no argv: nothing was started")
         try:
-            started = await asyncio.get_running_loop().run_in_executor(self._spawners, self._start, command, context)
+            started = await self._started(command, context)
         except (OSError, ValueError) as error:
             return Result(ExecutionState.FAILED, error=_start_error(command, error))
+        if started is None:
+            return context.stop.requested.result()
         child = process.Child(started, context.output, self._clock)
         if await first_of(child.exited, context.stop):
-            child.release()
+            output_fd = child.release()
+            if output_fd is not None:
+                await asyncio.to_thread(self._drain.take, output_fd)
             return _result(child.exited.result())
         await self._end(child, context)
-        child.release()
+        output_fd = child.release()
+        if output_fd is not None:
+            # What is out of our reach and writes on is told so by SIGPIPE.
+            os.close(output_fd)
         stopped = context.stop.requested.result()
-        return Result(stopped.state, exit_code=child.exited.result(), error=stopped.error)
+        return Result(stopped.state, exit_code=_code_of_stopped(child.exited.result()), error=stopped.error)
+
+    async def _started(self, command: task_pb2.CommandAction, context: AttemptContext) -> process.Started | None:
+        """Start it, if need be when there is room; None when it shall stop before. Raises OSError, ValueError."""
+        loop = asyncio.get_running_loop()
+        until_s = self._clock.monotonic() + _FULL_PATIENCE_S
+        while True:
+            try:
+                return await loop.run_in_executor(self._spawners, self._start, command, context)
+            except OSError as error:
+                if error.errno not in _FULL or self._clock.monotonic() >= until_s:
+                    raise
+            await asyncio.wait((context.stop.requested,), timeout=_FULL_PAUSE_S)
+            if context.stop.requested.done():
+                return None
 
     async def _end(self, child: process.Child, context: AttemptContext) -> None:
-        attempts = [(context.execution_id, context.attempt)]
-        elsewhere = asyncio.ensure_future(
-            leftovers.end(context.executor_id, attempts, self._kill_grace_s, apart_from_group=child.group)
-        )
+        mark = context.process_mark
+        if not mark:
+            await child.terminate(self._kill_grace_s, context.stop.forced)
+            return
+        elsewhere = asyncio.ensure_future(leftovers.end(mark, self._kill_grace_s, apart_from_group=child.group))
         try:
             await child.terminate(self._kill_grace_s, context.stop.forced)
             await asyncio.wait((elsewhere, context.stop.forced), return_when=asyncio.FIRST_COMPLETED)
         finally:
             elsewhere.cancel()
         # Also what moved out of the group meanwhile. The grace is over for all.
-        await leftovers.end(context.executor_id, attempts, grace_s=0)
+        await leftovers.end(mark, grace_s=0)
 
     def _start(self, command: task_pb2.CommandAction, context: AttemptContext) -> process.Started:
         argv = list(command.argv)
         if command.shell:
             argv = ["/bin/sh", "-c", argv[0], "sh", *argv[1:]]
-        env = {**self._environment, **command.env, **environment(context)}
+        env = {
+            **self._environment,
+            **command.env,
+            **environment(context),
+            leftovers.VARIABLE: context.process_mark,
+        }
         return process.start(argv, env, command.working_directory, command.stdin)
 
     async def close(self) -> None:
-        """Let go of the threads."""
+        """Let go of the threads. What was left behind runs on."""
         self._spawners.shutdown(wait=False)
+        self._drain.close()
 
 
-def _result(code: int) -> Result:
+def _code_of_stopped(code: int | None) -> int | None:
+    """The exit code to show of an attempt that was ended early: none where it would say that all went well."""
+    return code or None
+
+
+def _result(code: int | None) -> Result:
+    if code is None:
+        error = "how it ended is not known: something else in the executor's process has collected its exit status"
+        return Result(ExecutionState.FAILED, error=error)
     if code == 0:
         return Result(ExecutionState.SUCCEEDED, exit_code=0)
     if code > 0:

@@ -4,11 +4,13 @@ import asyncio
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cache
 from typing import Any
 
-from raftsched_client.v1 import task_pb2
+import structlog
+from raftsched_proto.v1 import task_pb2
 
-from raftsched.core.model import ExecutionState
+from raftsched.core.state.model import ExecutionState
 from raftsched.executor.actions import identity
 from raftsched.executor.actions.base import AttemptContext, Result, Surroundings, first_of
 from raftsched.executor.actions.threads import in_thread, released
@@ -16,7 +18,9 @@ from raftsched.executor.actions.threads import in_thread, released
 _CONTROL_TIMEOUT_S = 60
 _PULL_TIMEOUT_S = 3600
 _EXECUTOR_LABEL = "raftsched.executor-id"
+_MARK_LABEL = "raftsched.process-mark"
 _KILLED = 128
+_log = structlog.get_logger(__name__)
 _MISSING = "not started: this executor lacks the docker library: install raftsched[container] there"
 
 
@@ -55,26 +59,47 @@ class ContainerRunner:
             error = f"{stopped.error}; the container engine has not ended the container"
             return Result(stopped.state, error=error, busy=released(work))
         code = None if work.exception() else work.result().exit_code
-        return Result(stopped.state, exit_code=code, error=stopped.error)
+        return Result(stopped.state, exit_code=code or None, error=stopped.error)
 
     def client(self, timeout_s: float | None) -> Any:
         """A connection to the engine. Raises ImportError, docker.errors.DockerException."""
-        import docker
+        from docker.utils import kwargs_from_env
 
-        if self._socket:
-            return docker.DockerClient(base_url=self._socket, version="auto", timeout=timeout_s)
-        return docker.from_env(version="auto", timeout=timeout_s)
+        where = {"base_url": self._socket} if self._socket else kwargs_from_env()
+        return _client_class()(version="auto", timeout=timeout_s, **where)
 
-    def sweep(self, client: Any, executor_id: str) -> None:
-        """Remove the containers of an executor that was killed while they ran, once."""
+    def sweep(self, client: Any, context: AttemptContext) -> None:
+        """Remove, once, the containers that this executor left when it was killed."""
         with self._lock:
             if not self._swept:
-                for left in client.containers.list(all=True, filters={"label": f"{_EXECUTOR_LABEL}={executor_id}"}):
-                    left.remove(force=True)
+                of_ours = {"label": f"{_EXECUTOR_LABEL}={context.executor_id}"}
+                for left in client.containers.list(all=True, filters=of_ours):
+                    if _is_left(left.labels.get(_MARK_LABEL, ""), context):
+                        left.remove(force=True)
+                    else:
+                        _log.warning(
+                            "left alone: a container whose executor is not known to have ended", name=left.name
+                        )
                 self._swept = True
 
     async def close(self) -> None:
         """Nothing is kept between runs."""
+
+
+@cache
+def _client_class() -> Any:
+    """A client that takes no proxies and no ~/.netrc from its surroundings, as requests does. Raises ImportError."""
+    import docker
+
+    class Api(docker.APIClient):  # type: ignore[misc]  # has no annotations
+        # It makes requests while it is made, and requests sets what it finds unless this cannot be set.
+        trust_env = property(lambda _: False, lambda _self, _value: None)
+
+    class Client(docker.DockerClient):  # type: ignore[misc]  # has no annotations
+        def __init__(self, **where: object) -> None:
+            self.api = Api(**where)
+
+    return Client
 
 
 class _Run:
@@ -101,7 +126,7 @@ class _Run:
         except DockerException as error:
             return Result(ExecutionState.FAILED, error=f"not started: the container engine cannot be reached: {error}")
         try:
-            self._runner.sweep(client, self._context.executor_id)
+            self._runner.sweep(client, self._context)
             return self._live(client)
         except (DockerException, RequestException) as error:
             started = "the container engine failed" if self._container else "not started"
@@ -124,11 +149,12 @@ class _Run:
         try:
             for chunk in follower.containers.get(container.id).logs(stream=True, follow=True):
                 self._write(chunk)
-            code = int(follower.api.wait(container.id, timeout=None)["StatusCode"])
+            ended = follower.api.wait(container.id, timeout=None)
         finally:
             follower.close()
         container.reload()
-        return _judge(code, container.attrs["State"].get("OOMKilled", False))
+        trouble = (ended.get("Error") or {}).get("Message", "")
+        return _judge(int(ended["StatusCode"]), container.attrs["State"].get("OOMKilled", False), trouble)
 
     def _fetch_image(self, client: Any) -> None:
         from docker.errors import ImageNotFound
@@ -183,6 +209,12 @@ class _Run:
             container.remove(force=True, v=True)
 
 
+def _is_left(mark: str, context: AttemptContext) -> bool:
+    """Whether a container is one that an executor with this directory started, which is gone."""
+    marks = context.marks
+    return marks is not None and marks.key_of(mark) is not None and marks.is_left_elsewhere(mark)
+
+
 def _options(action: task_pb2.ContainerAction, context: AttemptContext) -> dict[str, Any]:
     options: dict[str, Any] = {
         "name": f"raftsched-{context.execution_id_text}-{context.attempt}",
@@ -190,11 +222,14 @@ def _options(action: task_pb2.ContainerAction, context: AttemptContext) -> dict[
         "environment": {**action.env, **identity.environment(context)},
         "labels": {
             _EXECUTOR_LABEL: context.executor_id,
+            _MARK_LABEL: context.process_mark,
             "raftsched.task": context.task,
             "raftsched.execution-id": context.execution_id_text,
             "raftsched.attempt": str(context.attempt),
         },
         "detach": True,
+        # Not what a ~/.docker/config.json of the executor says.
+        "use_config_proxy": False,
     }
     if action.entrypoint:
         options["entrypoint"] = list(action.entrypoint)
@@ -208,10 +243,16 @@ def _options(action: task_pb2.ContainerAction, context: AttemptContext) -> dict[
     return {**options, **{name: value for name, value in named.items() if value}}
 
 
-def _judge(code: int, out_of_memory: bool) -> Result:
+def _judge(code: int, out_of_memory: bool, trouble: str) -> Result:
+    """``trouble``: what the engine says went wrong while it waited for the end."""
     if out_of_memory:
-        return Result(ExecutionState.FAILED, exit_code=code, error="killed: it needed more memory than its limit")
-    if code == 0:
+        error = "killed: it needed more memory than its limit"
+        if code == 0:
+            error = "a process in it was killed: it needed more memory than its limit"
+    elif trouble:
+        error = f"the container engine failed: {trouble}"
+    elif code == 0:
         return Result(ExecutionState.SUCCEEDED, exit_code=0)
-    error = f"exit code {code}" + (f" (killed by signal {code - _KILLED})" if code > _KILLED else "")
-    return Result(ExecutionState.FAILED, exit_code=code, error=error)
+    else:
+        error = f"exit code {code}" + (f" (killed by signal {code - _KILLED})" if code > _KILLED else "")
+    return Result(ExecutionState.FAILED, exit_code=code or None, error=error)

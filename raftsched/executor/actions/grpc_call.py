@@ -7,12 +7,13 @@ from pathlib import Path
 import grpc
 from google.protobuf import json_format
 from google.protobuf.message import DecodeError, Message
-from raftsched_client.v1 import task_pb2
+from raftsched_proto.v1 import task_pb2
 
-from raftsched.core.model import ExecutionState
+from raftsched.core.state.model import ExecutionState
 from raftsched.executor.actions import identity
 from raftsched.executor.actions.base import AttemptContext, Result, Surroundings, first_of
 from raftsched.executor.actions.grpc_schema import Method, SchemaError, by_descriptor_set, by_reflection
+from raftsched.net.dial import dial
 
 _MAX_RESPONSE_BYTES = 16 * 1024 * 1024
 _CLOSE_TO_LIMIT = 0.95
@@ -32,7 +33,6 @@ class GrpcRunner:
     def __init__(self, version: str) -> None:
         self._options = [
             ("grpc.use_local_subchannel_pool", 1),
-            ("grpc.enable_http_proxy", 0),
             ("grpc.enable_retries", 0),
             ("grpc.max_receive_message_length", _MAX_RESPONSE_BYTES),
             ("grpc.primary_user_agent", f"raftsched/{version}" if version else "raftsched"),
@@ -78,9 +78,9 @@ class GrpcRunner:
 
     async def _open(self, action: task_pb2.GrpcAction) -> grpc.aio.Channel:
         if not action.tls:
-            return grpc.aio.insecure_channel(action.target, options=self._options)
+            return dial(action.target, self._options)
         credentials = grpc.ssl_channel_credentials(root_certificates=await asyncio.to_thread(_authorities))
-        return grpc.aio.secure_channel(action.target, credentials, options=self._options)
+        return dial(action.target, self._options, credentials=credentials)
 
     async def close(self) -> None:
         """Nothing is kept between runs."""

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import httpx
-from raftsched_client.v1 import task_pb2
+from raftsched_proto.v1 import task_pb2
 
-from raftsched.core.model import ExecutionState
+from raftsched.core.state.model import ExecutionState
 from raftsched.executor.actions import identity
 from raftsched.executor.actions.base import AttemptContext, Result, Surroundings, first_of
 
@@ -88,7 +88,8 @@ class HttpRunner:
 
 
 def _headers(action: task_pb2.HttpAction, context: AttemptContext) -> httpx.Headers:
-    headers = httpx.Headers(dict(action.headers))
+    # As bytes: of texts, httpx takes ASCII only. What is beyond it is opaque to HTTP (RFC 9110, 5.5); as curl sends it.
+    headers = httpx.Headers({name.encode(): value.encode() for name, value in action.headers.items()})
     headers.update(identity.headers(context))
     return headers
 

@@ -3,9 +3,10 @@
 It needs no slot, no asyncio task and no time, so the executor ends it while it accepts it.
 """
 
-from raftsched.core.model import ExecutionState
+from raftsched.core.state.model import ExecutionState
 from raftsched.executor.actions.base import Result
 
+KIND = "noop"
 RESULT = Result(ExecutionState.SUCCEEDED)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
+from raftsched.executor import inherited
 from raftsched.executor.output import Output
 from raftsched.ports import Clock
 
@@ -21,7 +22,8 @@ class Started:
     """A program that runs, and the descriptors that belong to us."""
 
     process: subprocess.Popen[bytes]
-    pid_fd: int
+    pid_fd: int | None
+    """None: it has ended, and somebody else knows how."""
     output_fd: int
     """Reads what the program writes to its standard output and standard error."""
 
@@ -48,8 +50,13 @@ def start(argv: list[str], env: Mapping[str, str], directory: str, stdin: bytes)
                 cwd=directory or None,
                 start_new_session=True,
             )
+        inherited.unprotect(process.pid)
         try:
             return Started(process, os.pidfd_open(process.pid), output_fd)
+        except ProcessLookupError:
+            # It has ended, and its status has been collected.
+            process.returncode = -1
+            return Started(process, None, output_fd)
         except OSError:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
@@ -91,9 +98,12 @@ class Child:
         self._started = started
         self._output = output
         self._clock = clock
-        self.exited: asyncio.Future[int] = self._loop.create_future()
-        """The exit code; negative: killed by that signal."""
-        self._loop.add_reader(started.pid_fd, self._on_exit)
+        self.exited: asyncio.Future[int | None] = self._loop.create_future()
+        """The exit code; negative: killed by that signal; None: it has ended, and nobody knows how."""
+        if started.pid_fd is None:
+            self.exited.set_result(None)
+        else:
+            self._loop.add_reader(started.pid_fd, self._on_exit, started.pid_fd)
         self._loop.add_reader(started.output_fd, self._on_output)
 
     @property
@@ -101,12 +111,19 @@ class Child:
         """The id of its process group."""
         return self._started.process.pid
 
-    def _on_exit(self) -> None:
-        code = self._started.process.poll()
-        if code is None:
-            return
-        self._loop.remove_reader(self._started.pid_fd)
-        os.close(self._started.pid_fd)
+    def _on_exit(self, pid_fd: int) -> None:
+        # Not Popen.poll: it takes a program whose status somebody else has collected for one that succeeded.
+        try:
+            status = os.waitid(os.P_PIDFD, pid_fd, os.WEXITED | os.WNOHANG)
+            if status is None:
+                return
+            code = status.si_status if status.si_code == os.CLD_EXITED else -status.si_status
+        except ChildProcessError:
+            code = None
+        # It is collected: Popen has nothing left to wait for.
+        self._started.process.returncode = -1 if code is None else code
+        self._loop.remove_reader(pid_fd)
+        os.close(pid_fd)
         self.exited.set_result(code)
 
     def _on_output(self) -> None:
@@ -119,17 +136,19 @@ class Child:
         self._output.write(data)
         return bool(data)
 
-    def release(self) -> None:
-        """Take what the program wrote before it exited, and let go of its output.
+    def release(self) -> int | None:
+        """Take what the program wrote before it exited.
 
-        Processes that it left behind and that still write are told so by SIGPIPE; they are not waited for.
+        Returns the descriptor of its output, which is the caller's from now on, where processes that it left behind may
+        write more; None at the end of it.
         """
         self._loop.remove_reader(self._started.output_fd)
         with suppress(BlockingIOError):
             for _ in range(_DRAIN_READS):
                 if not self._read():
-                    break
-        os.close(self._started.output_fd)
+                    os.close(self._started.output_fd)
+                    return None
+        return self._started.output_fd
 
     async def terminate(self, grace_s: float, forced: "asyncio.Future[None]") -> None:
         """End the whole process group: TERM, then KILL when the grace is over or ``forced`` is done.

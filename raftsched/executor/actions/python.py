@@ -8,11 +8,11 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
-from raftsched_client.v1 import task_pb2
+from raftsched_proto.v1 import task_pb2
 
-from raftsched.core.model import ExecutionState
+from raftsched.core.state.model import ExecutionState
 from raftsched.executor.actions.base import AttemptContext, Result, Surroundings, first_of
-from raftsched.executor.actions.callables import Callables, Exposed, Refused, arguments, is_async
+from raftsched.executor.actions.callables import CallableRefused, Callables, Exposed, arguments, is_async
 from raftsched.executor.context import RunContext, raftsched_context
 
 _CLOSE_S = 1.0
@@ -195,7 +195,7 @@ def _text(value: object) -> bytes:
 
 def _failure(error: BaseException) -> _Outcome:
     reason = "".join(traceback.format_exception_only(error)).strip()
-    if isinstance(error, Refused):
+    if isinstance(error, CallableRefused):
         return _Outcome(Result(ExecutionState.FAILED, error=f"nothing was called: {error}"), b"")
     # The first frame is this file's.
     report = traceback.format_exception(type(error), error, error.__traceback__ and error.__traceback__.tb_next)

@@ -4,7 +4,7 @@ from importlib.metadata import entry_points
 
 import structlog
 
-from raftsched.executor.actions.base import Runner, Surroundings
+from raftsched.executor.actions.base import Runner, RunnerFactory, Surroundings
 
 ENTRY_POINT_GROUP = "raftsched.actions"
 EXTENSION = "extension"
@@ -28,7 +28,8 @@ class Runners:
                 _log.warning("kind of action left out: its name is taken", kind=point.name, value=point.value)
                 continue
             try:
-                self._runners[point.name] = point.load()(surroundings)
+                make: RunnerFactory = point.load()
+                self._runners[point.name] = make(surroundings)
             except Exception as error:  # noqa: BLE001 - an extension of others must not keep the executor from starting
                 self._problems[point.name] = f"{type(error).__name__}: {error}"
                 _log.error("kind of action not available", kind=point.name, value=point.value, reason=f"{error}")
@@ -41,6 +42,11 @@ class Runners:
     def get(self, kind: str) -> Runner | None:
         """The runner of that kind, or None."""
         return self._runners.get(kind)
+
+    @property
+    def kinds(self) -> list[str]:
+        """The kinds that there are runners of, in order."""
+        return sorted(self._runners)
 
     def why_not(self, kind: str) -> str:
         """Why there is no runner of that kind, for whoever registered the task."""

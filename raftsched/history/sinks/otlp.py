@@ -4,6 +4,7 @@ from raftsched.history.settings import SinkSettings
 from raftsched.history.sinks.base import Document, SinkFailed, SinkRefused
 
 try:
+    import requests
     from opentelemetry._logs import LogRecord, SeverityNumber
     from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
     from opentelemetry.sdk._logs import ReadableLogRecord
@@ -20,7 +21,12 @@ class OtlpSink:
 
     def __init__(self, settings: SinkSettings) -> None:
         self._target = settings.target
-        self._exporter = OTLPLogExporter(endpoint=settings.target, headers=settings.headers, timeout=_TIMEOUT_S)
+        session = requests.Session()
+        # No proxies and no ~/.netrc of who started the node.
+        session.trust_env = False
+        self._exporter = OTLPLogExporter(
+            endpoint=settings.target, headers=settings.headers, timeout=_TIMEOUT_S, session=session
+        )
         self._resource = Resource.create({"service.name": "raftsched"})
 
     def send(self, documents: list[Document]) -> int:

@@ -1,14 +1,15 @@
-"""What must hold of a Raft group, checked on what reaches the disks, the network, the state machines and the clients.
+"""What must hold of a shard, checked on what reaches the disks, the network, the state machines and the clients.
 
 Nothing here asks the code under test what it believes, except for its role, term and commit index.
 """
 
 from dataclasses import dataclass, field
 
+from raftsched_proto.internal.v1.raft_pb2 import OwnDirectory, ShardMembers
+
 from raftsched.consensus.messages import CONFIG, AppendEntries, AppendReply, AppendResult, Message, RequestVote, Vote
-from raftsched.internal.v1.raft_pb2 import GroupMembers
 from raftsched.ports import Role, Table
-from tests.simulation.consensus.member import Member, Members
+from tests.simulation.consensus.member import CHAIN_KEY, Member, Members
 from tests.simulation.consensus.network import Network
 from tests.simulation.consensus.world import Violation, World
 
@@ -22,8 +23,11 @@ class _Platter:
     log: dict[int, tuple[int, bytes]] = field(default_factory=dict)
     term: int = 0
     vote: str = ""
+    incarnation: str = ""
+    stale: bool = False
+    """It may lack what it acknowledged, and has yet to be told from the one before."""
     configs: dict[int, bytes] = field(default_factory=dict)
-    """Entries of the log that hold the members of the group."""
+    """Entries of the log that hold the members of the shard."""
 
     @property
     def base(self) -> int:
@@ -53,9 +57,13 @@ class Checks:
         self._world = world
         self._network = network
         self._members = members
-        self._first = tuple(members if first is None else first)
+        self._first = dict.fromkeys(members if first is None else first, ("", True))
+        self._chains: dict[int, bytes] = {}
+        """What the tables said of all that was applied up to an entry."""
         self._no_contact_s = 1.1 * election_timeout_max_s + _NO_CONTACT_SLACK_S
         self._platters = {node_id: _Platter() for node_id in members}
+        self._graves: dict[tuple[str, str], _Platter] = {}
+        """What was on disks that were lost, by node and directory."""
         self._entries: dict[tuple[int, int], bytes] = {}
         self._before: dict[tuple[int, int], int] = {}
         self._leaders: dict[int, str] = {}
@@ -65,7 +73,7 @@ class Checks:
         """Match indexes of nodes that have lost their disk, until the leader learns of it."""
         self.committed: dict[int, tuple[int, bytes, int]] = {}
         self.last_committed = 1
-        self._voters_since: dict[str, tuple[str, ...]] = {}
+        self._voters_since: dict[str, dict[str, str]] = {}
         self._voters_at: dict[str, float] = {}
         self._seen_commit = dict.fromkeys(members, (0, 1))
         self._applied: dict[int, bytes] = {}
@@ -88,11 +96,33 @@ class Checks:
         member.on_send = self._on_send
         member.on_leadership = self.on_leadership
 
-    def disk_lost(self, member: Member) -> None:
-        """The node has a new disk, and knows nothing."""
+    def _remembers(self, node_id: str, incarnation: str) -> bool:
+        platter = self._platters[node_id]
+        return platter.incarnation == incarnation and not platter.stale
+
+    def may_forget(self, member: Member) -> bool:
+        """Whether all members that may be in force keep a majority without the disk of this node."""
+        for each in self._members.values():
+            voters = {} if self._platters[each.id].last <= 1 else self._voters(each)
+            remember = [
+                node_id for node_id, named in voters.items() if node_id != member.id and self._remembers(node_id, named)
+            ]
+            if voters and member.id in voters and len(remember) <= len(voters) // 2:
+                return False
+        return True
+
+    def disk_changed(self, member: Member) -> None:
+        """The node has another disk, and is another server: what the one before had said binds it no more."""
+        lost = self._platters[member.id]
+        if not lost.stale:
+            self._graves[member.id, lost.incarnation] = lost
         self._platters[member.id] = _Platter()
+        with member.disk.read() as view:
+            rows = [(table, key, value) for table in (Table.LOG, Table.RAFT) for key, value in view.scan(table)]
+        self._read_rows(member, [(table, key, value) for table, key, value in rows])
+        self._platters[member.id].stale = True
         for other in self._members.values():
-            links = other.group.status().links if other.group is not None else ()
+            links = other.shard.status().links if other.shard is not None else ()
             self._outdated |= {
                 (other.id, link.peer_id): link.match_index for link in links if link.peer_id == member.id
             }
@@ -101,6 +131,19 @@ class Checks:
 
     def _on_commit(self, member: Member, rows: list[tuple[Table, bytes, bytes | None]]) -> None:
         self._applied |= self._applying.pop((member.id, member.incarnation), {})
+        platter, written = self._read_rows(member, rows)
+        for index in written:
+            self._check_matching(member, platter, index)
+        self._check_tables(member)
+
+    def _check_tables(self, member: Member) -> None:
+        """Who has applied the same entries has the same tables: they hold a hash over all commands in their order."""
+        with member.disk.read() as view:
+            applied, chain = view.get(Table.META, b"applied_index"), view.get(Table.META, CHAIN_KEY) or b""
+        if applied is not None and self._chains.setdefault(int.from_bytes(applied, "big"), chain) != chain:
+            raise Violation(f"tables: {member.id} has others at {int.from_bytes(applied, 'big')} than another node had")
+
+    def _read_rows(self, member: Member, rows: list[tuple[Table, bytes, bytes | None]]) -> tuple[_Platter, list[int]]:
         platter = self._platters[member.id]
         written = []
         for table, key, value in rows:
@@ -116,8 +159,11 @@ class Checks:
                         platter.configs[index] = value[9:]
             elif key == b"state" and value is not None:
                 platter.term, platter.vote = int.from_bytes(value[:8], "big"), value[8:].decode()
-        for index in written:
-            self._check_matching(member, platter, index)
+            elif key == b"directory" and value is not None:
+                incarnation = OwnDirectory.FromString(value).directory.incarnation
+                platter.stale = platter.stale and incarnation == platter.incarnation
+                platter.incarnation = incarnation
+        return platter, written
 
     def _check_matching(self, member: Member, platter: _Platter, index: int) -> None:
         """Log Matching: one index and term, one command, and one entry before it (Raft 5.3)."""
@@ -133,31 +179,34 @@ class Checks:
 
     def _after_begin(self, member: Member) -> None:
         """What a leader has sent early must not make it count on its own disk early."""
-        assert member.group is not None
-        if member.group.role is Role.LEADER and len(self._voters(member)) > 1:
-            self._check_before_commit(member, member.group.commit_index)
+        assert member.shard is not None
+        if member.shard.role is Role.LEADER and len(self._voters(member)) > 1:
+            self._check_before_commit(member, member.shard.commit_index)
 
     def _check_before_commit(self, member: Member, commit_index: int) -> None:
         """Within a step of a leader. A change of the members that it began is looked at when it is on the disk."""
-        assert member.group is not None
-        if set(self._voters(member)) == set(member.group.status().voters):
-            self._check_commits(member, commit_index, member.group.term, leads=True)
+        assert member.shard is not None
+        if set(self._voters(member)) == set(member.shard.status().voters):
+            self._check_commits(member, commit_index, member.shard.term, leads=True)
 
     def _after_tick(self, member: Member) -> None:
-        assert member.group is not None
-        term, leads = member.group.term, member.group.role is Role.LEADER
+        assert member.shard is not None
+        term, leads = member.shard.term, member.shard.role is Role.LEADER
         platter = self._platters[member.id]
         if term < platter.term:
             raise Violation(f"term: {member.id} is in term {term}, its disk in {platter.term}")
         if leads:
             self._check_leader(member, term, platter)
             self._check_contact(member, term)
-            for link in member.group.status().links:
+            for link in member.shard.status().links:
                 self._check_match(member, term, link.peer_id, link.match_index)
-        self._check_commits(member, member.group.commit_index, term, leads=leads)
+        self._check_commits(member, member.shard.commit_index, term, leads=leads)
 
     def _check_leader(self, member: Member, term: int, platter: _Platter) -> None:
         """Election Safety and Leader Completeness (Raft 5.2, 5.4)."""
+        named = self._voters(member).get(member.id)
+        if named not in ("", platter.incarnation):
+            raise Violation(f"leader: {member.id} leads with a directory that the members do not name")
         if self._leaders.setdefault(term, member.id) != member.id:
             raise Violation(f"election safety: {self._leaders[term]} and {member.id} lead in term {term}")
         if self._led_since.get(member.id, (0, 0, 0.0))[:2] == (member.incarnation, term):
@@ -195,6 +244,9 @@ class Checks:
             return
         self._outdated.pop((member.id, peer_id), None)
         platter, own = self._platters[peer_id], self._platters[member.id]
+        if platter.stale or (platter.incarnation and platter.incarnation != self._named(member).get(peer_id)):
+            # It counts on a server that is no more.
+            return
         if platter.term > term:
             return
         if match_index and match_index > platter.last:
@@ -215,16 +267,31 @@ class Checks:
             known = self.committed.setdefault(index, (entry_term, data, term))
             if known[:2] != (entry_term, data):
                 raise Violation(f"state machine safety: {member.id} commits another entry at {index}")
-            voters = self._voters(member) if leads else ()
-            holders = sum(self._platters[node_id].holds(index, entry_term) for node_id in voters)
+            voters = self._voters(member) if leads else {}
+            holders = sum(self._is_on_disk(node_id, named, index, entry_term) for node_id, named in voters.items())
             if leads and holders < len(voters) // 2 + 1:
                 where = f"{holders} disks of the voters {', '.join(voters)}"
                 raise Violation(f"durability: {member.id} commits {index}, which is on {where}")
             self.last_committed = max(self.last_committed, index)
         self._seen_commit[member.id] = (member.incarnation, commit_index)
 
-    def _voters(self, member: Member) -> tuple[str, ...]:
-        """By the last members on the disk of the node: in its log, or else in its state."""
+    def _is_on_disk(self, node_id: str, incarnation: str, index: int, term: int) -> bool:
+        """Whether the directory that the members name holds the entry."""
+        platter = self._platters[node_id]
+        if platter.stale or platter.incarnation not in ("", incarnation):
+            # It may have acknowledged the entry in its last moment, as any server that then dies for ever.
+            platter = self._graves.get((node_id, incarnation), _Platter())
+        return platter.holds(index, term)
+
+    def _voters(self, member: Member) -> dict[str, str]:
+        """Those of its members that elect and commit, with their directories."""
+        return {node_id: named for node_id, (named, votes) in self._members_of(member).items() if votes}
+
+    def _named(self, member: Member) -> dict[str, str]:
+        return {node_id: named for node_id, (named, _) in self._members_of(member).items()}
+
+    def _members_of(self, member: Member) -> dict[str, tuple[str, bool]]:
+        """Directory of each, and whether it votes, by what is on the disk of the node: in its log, or in its state."""
         configs = self._platters[member.id].configs
         row = None
         if member.disk.has_changed_members:
@@ -235,7 +302,7 @@ class Checks:
             row = bytes(8) + configs[max(configs)]
         if row is None:
             return self._first
-        return tuple(each.id for each in GroupMembers.FromString(row[8:]).members if each.votes)
+        return {each.id: (each.incarnation, each.votes) for each in ShardMembers.FromString(row[8:]).members}
 
     def _on_apply(self, member: Member, index: int, command: bytes) -> None:
         """State Machine Safety; and no command twice or left out."""
@@ -282,10 +349,10 @@ class Checks:
 
     def on_leadership(self, member: Member, term: int | None) -> None:
         """Who is told that it leads has applied all that earlier leaders committed."""
-        assert member.group is not None
+        assert member.shard is not None
         if term is None:
             return
-        applied = member.group.status().applied_index
+        applied = member.shard.status().applied_index
         missing = [i for i, (_, _, commit_term) in self.committed.items() if commit_term < term and i > applied]
         if missing:
             raise Violation(f"leadership: {member.id} is told of {term}, and has not applied {missing[0]}")

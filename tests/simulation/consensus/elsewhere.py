@@ -16,6 +16,21 @@ class Elsewhere:
 _UNIT = "tests/unit/consensus"
 ELSEWHERE = [
     Elsewhere(
+        "clusters of different foundings refuse each other",
+        "the checkers hold one cluster against its own past, and a second one beside it is a violation by itself",
+        f"{_UNIT}/test_doorway.py::test_a_directory_of_another_founding_is_refused_with_both_identities",
+    ),
+    Elsewhere(
+        "a leader finds out who lacks what it acknowledged",
+        "a second line for disks that are rolled back with no start since: it helps only while that leader leads",
+        f"{_UNIT}/test_doorway.py::test_who_lacks_what_it_acknowledged_is_cut_and_told",
+    ),
+    Elsewhere(
+        "a voter knows the entry that named it",
+        "costs only liveness in a moment: its vote counts by the members of who asks",
+        f"{_UNIT}/test_admission.py::test_a_learner_is_made_a_voter_once_it_has_caught_up",
+    ),
+    Elsewhere(
         "a committed entry is never cut; the node stops",
         "the conflict check keeps any append that would do it away; met only when another guard is off",
         f"{_UNIT}/test_replication.py::test_never_gives_up_a_committed_entry",
@@ -54,7 +69,7 @@ ELSEWHERE = [
     Elsewhere(
         "a state machine or a callback that raises",
         "the simulated ones do not raise: the first ends the node, the second hurts nobody else",
-        f"{_UNIT}/test_group.py::test_a_callback_that_raises_hurts_nobody_else",
+        f"{_UNIT}/test_shard.py::test_a_callback_that_raises_hurts_nobody_else",
     ),
     Elsewhere(
         "a snapshot is one moment, checked, and installed in one commit",

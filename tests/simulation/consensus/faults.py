@@ -1,11 +1,14 @@
 """What goes wrong in a run, and when."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from raftsched.consensus.membership import Change, ChangeKind
-from raftsched.ports import Peer
-from tests.simulation.consensus.member import Member, Members
+from raftsched_proto.internal.v1.raft_pb2 import DataDirectory, OwnDirectory
+
+from raftsched.consensus.membership import ChangeKind, MemberChange
+from raftsched.ports import Table
+from tests.simulation.consensus.checks import Checks
+from tests.simulation.consensus.member import Disk, Member, Members
 from tests.simulation.consensus.network import Network
 from tests.simulation.consensus.world import World
 
@@ -28,9 +31,29 @@ class Profile:
     restart_storms_s: float = 0.0
     transfers_s: float = 0.0
     member_changes_s: float = 0.0
+    disk_losses_s: float = 0.0
+    """Of disks that are not needed: those that remember keep a majority."""
+    old_copies_s: float = 0.0
+    founds: bool = False
+    """The run begins with empty disks, one of which founds."""
     late_s: float = 1.0
     base_delays_s: tuple[float, ...] = (0.0002, 0.002, 0.02)
 
+
+_DISKS = Profile(
+    disk_losses_s=2.5,
+    old_copies_s=2.5,
+    resets_s=2,
+    cuts_s=6,
+    partitions_s=8,
+    kills_s=6,
+    leader_kills_s=6,
+    pauses_s=10,
+    disk_errors_s=20,
+    restart_storms_s=12,
+    transfers_s=10,
+    late_s=3.0,
+)
 
 PROFILES = {
     "calm": Profile(),
@@ -56,6 +79,8 @@ PROFILES = {
         transfers_s=8,
         late_s=3.0,
     ),
+    "disks": _DISKS,
+    "founding": replace(_DISKS, founds=True),
     "everything": Profile(
         resets_s=1.5,
         cuts_s=6,
@@ -75,7 +100,13 @@ PROFILES = {
 class Faults:
     """Draws faults until it is told to stop, then repairs everything."""
 
-    def __init__(self, world: World, network: Network, members: Members, profile: Profile) -> None:
+    def __init__(
+        self, world: World, network: Network, members: Members, profile: Profile, checks: Checks | None = None
+    ) -> None:
+        """``checks`` say which disks may be lost; None: none is."""
+        assert checks is not None or not (profile.disk_losses_s or profile.old_copies_s)
+        self._checks = checks
+        self._copies: dict[str, list[Disk]] = {node_id: [] for node_id in members}
         self._world = world
         self._network = network
         self._members = members
@@ -100,6 +131,9 @@ class Faults:
         self._repeat(profile.pauses_s, self._pause)
         self._repeat(profile.disk_errors_s, self._disk_error)
         self._repeat(profile.restart_storms_s, self._restart_all)
+        self._repeat(profile.disk_losses_s, self._lose_disk)
+        self._repeat(profile.old_copies_s / 2, self._copy_disk)
+        self._repeat(profile.old_copies_s, self._restore_copy)
         if profile.candidate_kills:
             for member in self._members.values():
                 member.on_candidacy = self._kill_candidate
@@ -201,25 +235,32 @@ class Faults:
         self._later(0.05, self._profile.longest_pause_s, member.resume)
 
     def _transfer(self) -> None:
-        group = self._leader().group
-        if group is not None:
+        shard = self._leader().shard
+        if shard is not None:
             self._count("transfers")
-            group.transfer_leadership("", lambda problem: None)
+            shard.transfer_leadership("", lambda problem: None)
 
     def _change_members(self) -> None:
         """Ask a leader for a change that makes sense to it; now and then for two at once."""
-        group = self._leader().group
-        if group is None:
+        shard = self._leader().shard
+        if shard is None:
             return
         for _ in range(self._random.choice([1, 1, 2])):
-            status = group.status()
-            outside = [id_ for id_ in self._members if id_ not in status.voters + status.learners]
-            changes = [Change(ChangeKind.ADD_LEARNER, Peer(node_id, "")) for node_id in outside]
-            changes += [Change(ChangeKind.PROMOTE, Peer(node_id, "")) for node_id in status.learners] * 2
-            changes += [Change(ChangeKind.REMOVE, Peer(node_id, "")) for node_id in status.voters + status.learners[:1]]
+            status = shard.status()
+            # Who is down has shown no directory.
+            up = [id_ for id_, member in self._members.items() if not member.is_down()]
+            outside = [id_ for id_ in up if id_ not in status.voters + status.learners]
+            changes = [MemberChange(ChangeKind.ADD_LEARNER, self._members[node_id].peer()) for node_id in outside]
+            changes += [
+                MemberChange(ChangeKind.PROMOTE, self._members[node_id].peer()) for node_id in status.learners
+            ] * 2
+            changes += [
+                MemberChange(ChangeKind.REMOVE, self._members[node_id].peer())
+                for node_id in status.voters + status.learners[:1]
+            ]
             change = self._random.choice(changes)
             self._world.note("asks", change.kind.name, change.peer.id)
-            group.change_members(change, self._changed)
+            shard.change_members(change, self._changed)
 
     def _changed(self, problem: str) -> None:
         self._world.note("change", problem)
@@ -229,5 +270,65 @@ class Faults:
         self._count("disk errors")
         self._any().disk.fail_next_commit = True
 
+    def _lose_disk(self) -> None:
+        member = self._any()
+        if not self._may_forget(member):
+            self._count("disks that were needed")
+            return
+        self._count("disks lost")
+        # A service file in which the flag was left.
+        member.founds = member.founds or self._random.random() < 0.5
+        self._replace_disk(member, Disk(), in_place=False)
+
+    def _may_forget(self, member: Member) -> bool:
+        return self._checks is not None and self._checks.may_forget(member)
+
+    def _copy_disk(self) -> None:
+        member = self._any()
+        self._copies[member.id] = [*self._copies[member.id][-3:], member.disk.copy()]
+
+    def _restore_copy(self) -> None:
+        member = self._any()
+        if not self._copies[member.id] or not self._may_forget(member):
+            return
+        copy = self._random.choice(self._copies[member.id])
+        in_place = self._random.random() < 0.5 and self._others_remember(member, copy)
+        copied = copy.copy()
+        if in_place:
+            self._count("disks rolled back")
+        self._count("old copies")
+        self._replace_disk(member, copied, in_place=in_place)
+
+    def _others_remember(self, member: Member, copy: Disk) -> bool:
+        """Whether all others have on their disks that this one was started after the copy was made."""
+        starts = _starts(copy, OWN_ROW)
+        return starts > 0 and all(
+            _starts(other.disk, PEER_ROW + member.id.encode(), _incarnation(copy)) > starts
+            for other in self._members.values()
+            if other is not member
+        )
+
+    def _replace_disk(self, member: Member, disk: Disk, *, in_place: bool) -> None:
+        member.change_disk(disk, in_place=in_place)
+        if self._checks is not None:
+            self._checks.disk_changed(member)
+        self._later(0.01, 4, member.start)
+
     def _later(self, low_s: float, high_s: float, action: Callable[[], None]) -> None:
         self._world.after(self._random.uniform(low_s, high_s), action)
+
+
+OWN_ROW, PEER_ROW = b"directory", b"directory of "
+
+
+def _incarnation(disk: Disk) -> str:
+    with disk.read() as view:
+        return OwnDirectory.FromString(view.get(Table.RAFT, OWN_ROW) or b"").directory.incarnation
+
+
+def _starts(disk: Disk, key: bytes, incarnation: str = "") -> int:
+    """By the row of a directory's own, or of a peer's; 0 when it is of another incarnation."""
+    with disk.read() as view:
+        row = view.get(Table.RAFT, key) or b""
+    found = OwnDirectory.FromString(row).directory if key == OWN_ROW else DataDirectory.FromString(row)
+    return found.starts if incarnation in ("", found.incarnation) else 0

@@ -1,6 +1,6 @@
 """Each guard switched off, one at a time: what the simulation must find then.
 
-A checker that nothing can fail proves nothing. Some guards only keep the group lively or quick; their rows say so, and
+A checker that nothing can fail proves nothing. Some guards only keep the shard lively or quick; their rows say so, and
 which test holds them.
 """
 
@@ -9,20 +9,21 @@ from dataclasses import dataclass
 
 import pytest
 
-from raftsched.consensus import guard, pending, replicator
+from raftsched.consensus import doorway, guard, pending, replicator, shard
 from raftsched.consensus.applier import Applier
 from raftsched.consensus.changes import MemberChanges
+from raftsched.consensus.directory import Card, Directory
 from raftsched.consensus.elections import Elections
 from raftsched.consensus.engine import Engine
-from raftsched.consensus.group import RaftGroup
 from raftsched.consensus.guard import Guard
 from raftsched.consensus.journal import Journal
 from raftsched.consensus.matching import Accepted, Rejected
-from raftsched.consensus.membership import Change, Membership
+from raftsched.consensus.membership import MemberChange, Membership
 from raftsched.consensus.messages import AppendEntries, AppendReply, Message, Vote
 from raftsched.consensus.replicator import Replicator
+from raftsched.consensus.shard import RaftShard
 from raftsched.ports import Fate, Role
-from tests.simulation.consensus import schedules
+from tests.simulation.consensus import disks, member, schedules
 
 Patch = pytest.MonkeyPatch
 
@@ -53,11 +54,11 @@ def cut_at_prev_index(patch: Patch) -> None:
 def replies_of_any_term_and_probe(patch: Patch) -> None:
     receive = Guard.receive
 
-    def receive_any(self: Guard, peer_id: str, message: object) -> None:
+    def receive_any(self: Guard, peer_id: str, message: object, card: Card) -> None:
         if isinstance(message, AppendReply) and message.term < self.engine.term:
             self.replicator.on_reply(peer_id, message)
         else:
-            receive(self, peer_id, message)
+            receive(self, peer_id, message, card)
 
     patch.setattr(Guard, "receive", receive_any)
     one_epoch(patch)
@@ -122,7 +123,7 @@ def _remember_only(self: Journal, term: int, vote: str | None) -> None:
 
 
 def send_before_commit(patch: Patch) -> None:
-    patch.setattr(RaftGroup, "_send_appends", lambda self: self._send_all())
+    patch.setattr(RaftShard, "_send_appends", lambda self: self._send_all())
 
 
 def commit_beyond_what_is_verified(patch: Patch) -> None:
@@ -130,35 +131,35 @@ def commit_beyond_what_is_verified(patch: Patch) -> None:
 
 
 def done_when_appended(patch: Patch) -> None:
-    append_waiting = pending.Proposals.append_waiting
+    append_waiting = pending.PendingProposals.append_waiting
 
-    def done_at_once(self: pending.Proposals, term: int, append: Callable[[bytes], int]) -> None:
+    def done_at_once(self: pending.PendingProposals, term: int, append: Callable[[bytes], int]) -> None:
         append_waiting(self, term, append)
         for proposal in self._appended:
             if not proposal.over:
                 proposal.over = True
                 self._end(proposal.done, Fate.DONE, proposal.index.to_bytes(8, "big"))
 
-    patch.setattr(pending.Proposals, "append_waiting", done_at_once)
+    patch.setattr(pending.PendingProposals, "append_waiting", done_at_once)
 
 
 def lost_counts_as_refused(patch: Patch) -> None:
-    def lose(self: pending.Proposals) -> None:
+    def lose(self: pending.PendingProposals) -> None:
         for proposal in self._appended:
             self._forget(proposal.size_bytes)
             self._end(proposal.done, Fate.NOT_LEADER)
         self._appended.clear()
 
-    patch.setattr(pending.Proposals, "lose", lose)
+    patch.setattr(pending.PendingProposals, "lose", lose)
 
 
 def nobody_is_answered(patch: Patch) -> None:
-    def forget(self: pending.Proposals) -> None:
+    def forget(self: pending.PendingProposals) -> None:
         for proposal in self._appended:
             self._forget(proposal.size_bytes)
         self._appended.clear()
 
-    patch.setattr(pending.Proposals, "lose", forget)
+    patch.setattr(pending.PendingProposals, "lose", forget)
 
 
 def reads_without_a_round(patch: Patch) -> None:
@@ -166,20 +167,20 @@ def reads_without_a_round(patch: Patch) -> None:
 
 
 def reads_before_the_own_no_op(patch: Patch) -> None:
-    def begin(self: RaftGroup) -> None:
+    def begin(self: RaftShard) -> None:
         if self._reads.waits:
             self._reads.begin(self._guard.replicator.begin_round(), self._engine.commit_index)
 
-    patch.setattr(RaftGroup, "_begin_reads", begin)
+    patch.setattr(RaftShard, "_begin_reads", begin)
 
 
 def leadership_before_the_own_no_op(patch: Patch) -> None:
-    def announce(self: RaftGroup) -> None:
+    def announce(self: RaftShard) -> None:
         if self._leads_in is not None and not self._announced:
             self._announced = True
             self._on_leadership(self._leads_in)
 
-    patch.setattr(RaftGroup, "_announce_leadership", announce)
+    patch.setattr(RaftShard, "_announce_leadership", announce)
 
 
 def applied_index_is_not_restored(patch: Patch) -> None:
@@ -187,7 +188,7 @@ def applied_index_is_not_restored(patch: Patch) -> None:
 
 
 def snapshot_goes_back(patch: Patch) -> None:
-    def take(self: RaftGroup) -> None:
+    def take(self: RaftShard) -> None:
         receiver, self._received_snapshot = self._received_snapshot, None
         if receiver is not None:
             self.snapshot_source = ""
@@ -197,7 +198,7 @@ def snapshot_goes_back(patch: Patch) -> None:
             self._applier.installed(receiver.header.index)
             self._journal.dirty = True
 
-    patch.setattr(RaftGroup, "_take_snapshot", take)
+    patch.setattr(RaftShard, "_take_snapshot", take)
 
 
 def entries_as_large_as_the_batch(patch: Patch) -> None:
@@ -212,19 +213,19 @@ def entries_as_large_as_the_batch(patch: Patch) -> None:
 
 
 def refuse_while_entries_are_not_committed(patch: Patch) -> None:
-    def is_behind(self: RaftGroup) -> bool:
+    def is_behind(self: RaftShard) -> bool:
         return self._journal.bytes_after(self._applier.index) > self._settings.max_unapplied_bytes
 
-    patch.setattr(RaftGroup, "_is_behind", is_behind)
+    patch.setattr(RaftShard, "_is_behind", is_behind)
 
 
 def speak_for_a_term_that_is_over(patch: Patch) -> None:
-    def send_all(self: RaftGroup) -> None:
+    def send_all(self: RaftShard) -> None:
         for peer_id, message in self._guard.outbox:
             self._send(peer_id, message)
         self._guard.outbox.clear()
 
-    patch.setattr(RaftGroup, "_send_all", send_all)
+    patch.setattr(RaftShard, "_send_all", send_all)
 
 
 def match_index_never_falls(patch: Patch) -> None:
@@ -244,7 +245,7 @@ def learners_count_at_once(patch: Patch) -> None:
 def two_changes_in_flight(patch: Patch) -> None:
     change_problem = MemberChanges._problem
 
-    def problem(self: MemberChanges, change: Change) -> str:
+    def problem(self: MemberChanges, change: MemberChange) -> str:
         index, self._membership.index = self._membership.index, 0
         try:
             return change_problem(self, change)
@@ -255,7 +256,7 @@ def two_changes_in_flight(patch: Patch) -> None:
 
 
 def change_before_the_own_no_op(patch: Patch) -> None:
-    patch.setattr(RaftGroup, "_knows_what_is_committed", lambda self: True)
+    patch.setattr(RaftShard, "_knows_what_is_committed", lambda self: True)
 
 
 def members_stay_when_their_entry_is_cut(patch: Patch) -> None:
@@ -271,29 +272,96 @@ def members_stay_when_their_entry_is_cut(patch: Patch) -> None:
 
 
 def commit_told_before_it_is_durable(patch: Patch) -> None:
-    patch.setattr(RaftGroup, "_durable_index", property(lambda self: 1 << 60, lambda self, index: None), raising=False)
+    patch.setattr(RaftShard, "_durable_index", property(lambda self: 1 << 60, lambda self, index: None), raising=False)
 
 
 def own_disk_counts_before_its_commit(patch: Patch) -> None:
     """Acknowledgements are taken while the commit of a step is under way, and followers told what they commit."""
-    receive = RaftGroup.receive
+    receive = RaftShard.receive
 
-    def receive_at_once(self: RaftGroup, peer_id: str, message: Message) -> bool:
+    def receive_at_once(self: RaftShard, peer_id: str, message: Message, card: Card) -> bool:
         engine = self._engine
         if not self._committing or engine.role is not Role.LEADER or message.term != engine.term:
-            return receive(self, peer_id, message)
+            return receive(self, peer_id, message, card)
         commit_index = engine.commit_index
-        self._guard.receive(peer_id, message)
+        self._guard.receive(peer_id, message, card)
         self._guard.tick()
         if engine.commit_index > commit_index:
             last, term = self._journal.last_index, self._journal.last_term
             self._send(peer_id, AppendEntries(engine.term, last, term, (), engine.commit_index, 0, 0, oldest=False))
         return True
 
-    patch.setattr(RaftGroup, "receive", receive_at_once)
+    patch.setattr(RaftShard, "receive", receive_at_once)
+
+
+def answers_of_any_directory_count(patch: Patch) -> None:
+    patch.setattr(Guard, "_counts", lambda self, peer_id, message, card: True)
+
+
+def any_directory_stands(patch: Patch) -> None:
+    set_may_stand = Elections.set_may_stand
+    patch.setattr(Elections, "set_may_stand", lambda self, may_stand: set_may_stand(self, True))
+
+
+def what_another_directory_held_counts_on(patch: Patch) -> None:
+    patch.setattr(Replicator, "forget", lambda self, peer_id: None)
+
+
+def found_without_asking(patch: Patch) -> None:
+    patch.setattr(shard, "founding_problem", lambda node_id, wanted, answers: "")
+
+
+def votes_belong_to_ids(patch: Patch) -> None:
+    patch.setattr(member, "open_directory", lambda store, clock, **_: Directory())
+
+
+def copies_are_not_told(patch: Patch) -> None:
+    opened = member.open_directory
+    patch.setattr(member, "open_directory", lambda *given, copied, **more: opened(*given, copied="", **more))
+
+
+def starts_are_not_remembered(patch: Patch) -> None:
+    patch.setattr(doorway, "has_forgotten", lambda known, shown: False)
 
 
 MUTATIONS = [
+    Mutation(
+        "a vote belongs to a directory",
+        votes_belong_to_ids,
+        ("election safety", "state machine safety", "leader completeness", "tables"),
+        schedule=disks.wiped_majority,
+    ),
+    Mutation(
+        "founding asks all others",
+        found_without_asking,
+        ("state machine safety", "log matching", "tables"),
+        schedule=disks.wiped_majority,
+    ),
+    Mutation(
+        "a copy is another server",
+        copies_are_not_told,
+        ("leader completeness", "state machine safety"),
+        schedule=disks.voter_of_yesterday,
+    ),
+    Mutation(
+        "others remember starts",
+        starts_are_not_remembered,
+        ("leader completeness", "state machine safety"),
+        schedule=disks.voter_that_was_rolled_back,
+    ),
+    Mutation(
+        "answers of another directory do not count",
+        answers_of_any_directory_count,
+        ("durability", "match index", "leader completeness", "state machine safety", "check quorum"),
+        profile="disks",
+    ),
+    Mutation("only the named directory stands", any_directory_stands, ("leader",), profile="disks"),
+    Mutation(
+        "what another directory held is forgotten",
+        what_another_directory_held_counts_on,
+        ("match index", "durability"),
+        profile="disks",
+    ),
     Mutation(
         "the only voter tells learners after its commit",
         commit_told_before_it_is_durable,
@@ -321,7 +389,12 @@ MUTATIONS = [
         ("leader completeness",),
         schedule=schedules.members_are_cut_from_the_log,
     ),
-    Mutation("conflict check before truncation", cut_at_prev_index, ("commit index", "acknowledged"), profile="resets"),
+    Mutation(
+        "conflict check before truncation",
+        cut_at_prev_index,
+        ("commit index", "acknowledged", "IndexError"),
+        profile="resets",
+    ),
     Mutation("term on replies", replies_of_any_term_and_probe, ("match",), schedule=schedules.earlier_leadership),
     Mutation("epoch on replies", one_epoch, ("no convergence",), schedule=schedules.disk_lost),
     Mutation("match index falls", match_index_never_falls, ("no convergence",), schedule=schedules.disk_lost),
@@ -346,7 +419,7 @@ MUTATIONS = [
     Mutation("read index round", reads_without_a_round, ("stale read",), profile="partitions"),
     Mutation("read index after the own no-op", reads_before_the_own_no_op, ("stale read",)),
     Mutation("leadership after the own no-op", leadership_before_the_own_no_op, ("leadership",)),
-    Mutation("applied index restored", applied_index_is_not_restored, ("no convergence", "apply")),
+    Mutation("applied index restored", applied_index_is_not_restored, ("no convergence", "apply", "tables")),
     Mutation(
         "snapshots never go back", snapshot_goes_back, ("commit", "Index"), schedule=schedules.snapshot_comes_late
     ),

@@ -1,12 +1,15 @@
-"""One seed, one run: faults for a while, then peace, in which the group must converge."""
+"""One seed, one run: faults for a while, then peace, in which the shard must converge."""
 
 import hashlib
 from dataclasses import dataclass, field
+
+import structlog
 
 from raftsched.consensus.settings import Settings
 from raftsched.ports import STATE_TABLES, Fate, Role
 from tests.simulation.consensus.checks import Checks
 from tests.simulation.consensus.faults import PROFILES, Faults
+from tests.simulation.consensus.founding import found_together
 from tests.simulation.consensus.member import Member, Members
 from tests.simulation.consensus.network import Network
 from tests.simulation.consensus.workload import Workload
@@ -36,7 +39,8 @@ class Result:
 class Simulation:
     """The parts of one run."""
 
-    def __init__(self, seed: int, profile: str, nodes: int) -> None:
+    def __init__(self, seed: int, profile: str, nodes: int, *, old: bool = False) -> None:
+        """``old``: directories from before there were identities."""
         self.world = World(seed)
         self.settings = _settings(self.world, near=max(PROFILES[profile].base_delays_s) < 0.05)
         first = ["a", "b", "c", "d", "e"][:nodes]
@@ -48,9 +52,16 @@ class Simulation:
             self.members[node_id] = Member(self.world, self.network, node_id, first, self.settings, self.members)
         self.network.stations.update(self.members)
         self.checks = Checks(self.world, self.network, self.members, self.settings.election_timeout_max_s, first)
+        for member in self.members.values():
+            member.knows_directories = not old
+            member.takes_in = not PROFILES[profile].member_changes_s and not old
+        if PROFILES[profile].founds:
+            self.members["a"].founds = True
+        elif not old:
+            found_together(self.world, [self.members[node_id] for node_id in first])
         interval_s = self.world.random("load").choice([0.01, 0.03, 0.1])
         self.workload = Workload(self.world, self.members, self.settings, interval_s)
-        self.faults = Faults(self.world, self.network, self.members, PROFILES[profile])
+        self.faults = Faults(self.world, self.network, self.members, PROFILES[profile], self.checks)
 
     def start(self) -> None:
         for member in self.members.values():
@@ -76,8 +87,8 @@ class Simulation:
             raise Violation(f"after convergence the leader answers {last.fate}")
         self.world.run_until(self.world.now + 8.0)
         if not self._agree() or self._leader() is not leader:
-            raise Violation(f"the group does not stay converged: {self._states()}")
-        self.workload.check_end(self._in_group(leader))
+            raise Violation(f"the shard does not stay converged: {self._states()}")
+        self.workload.check_end(self._in_shard(leader))
 
     def _leader(self) -> Member | None:
         return next((member for member in self.members.values() if member.announced is not None), None)
@@ -86,25 +97,27 @@ class Simulation:
         leader = self._leader()
         if leader is None or sum(m.role is Role.LEADER for m in self.members.values()) != 1:
             return False
-        inside = self._in_group(leader)
-        groups = [member.group for member in inside]
-        if any(group is None for group in groups):
+        inside = self._in_shard(leader)
+        shards = [member.shard for member in inside]
+        if any(shard is None for shard in shards):
             return False
-        statuses = [group.status() for group in groups if group is not None]
+        statuses = [shard.status() for shard in shards if shard is not None]
         heads = {(s.term, s.leader_id, s.commit_index, s.applied_index, s.last_index) for s in statuses}
         same = len(heads) == 1 and statuses[0].applied_index == statuses[0].last_index
         return same and len({_state(member) for member in inside}) == 1
 
-    def _in_group(self, leader: Member) -> list[Member]:
+    def _in_shard(self, leader: Member) -> list[Member]:
         """The members that the leader knows."""
-        assert leader.group is not None
-        status = leader.group.status()
+        assert leader.shard is not None
+        status = leader.shard.status()
         return [self.members[node_id] for node_id in (*status.voters, *status.learners)]
 
     def _states(self) -> str:
-        return "; ".join(f"{m.id}: {m.group.status() if m.group else 'down'}" for m in self.members.values())
+        return "; ".join(f"{m.id}: {m.shard.status() if m.shard else 'down'}" for m in self.members.values())
 
 
+_SILENT = 50
+"""CRITICAL, which nothing is."""
 REJOIN, DEAF = "rejoin", "deaf"
 """Instead of a profile: a follower that was cut off comes back; one does not hear the leader. Neither may depose it."""
 FAULT_S = 15.0
@@ -114,6 +127,9 @@ def simulate(seed: int, *, profile: str = "everything", nodes: int = 3) -> Resul
     """Run one seed to its end, or to the first violation."""
     result = Result(seed, profile, nodes)
     simulation = Simulation(seed, "calm" if profile in (REJOIN, DEAF) else profile, nodes)
+    logging = structlog.get_config()
+    # What nodes log of the faults that they meet is no news here.
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(_SILENT))
     try:
         simulation.start()
         if profile in (REJOIN, DEAF):
@@ -128,6 +144,8 @@ def simulate(seed: int, *, profile: str = "everything", nodes: int = 3) -> Resul
     except Exception as error:
         result.violation = f"{type(error).__name__}: {error}"
         result.facts["error"] = error
+    finally:
+        structlog.configure(**logging)
     workload, members = simulation.workload, simulation.members.values()
     result.trace = simulation.world.trace
     result.digest = hashlib.sha256(repr(result.trace).encode()).hexdigest()[:16]

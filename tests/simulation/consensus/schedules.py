@@ -2,20 +2,21 @@
 
 from collections.abc import Callable
 
-from raftsched.consensus.membership import Change, ChangeKind
+from raftsched.consensus.directory import Card
+from raftsched.consensus.membership import ChangeKind, MemberChange
 from raftsched.consensus.messages import AppendEntries, AppendReply, AppendResult, Message
 from raftsched.consensus.snapshot import SnapshotReceiver
-from raftsched.ports import Peer, Role
+from raftsched.ports import Role
 from tests.simulation.consensus.member import Member
 from tests.simulation.consensus.run import Simulation
 
 
 class Stage(Simulation):
-    """A calm group whose links and clients do only what the schedule says."""
+    """A calm shard whose links and clients do only what the schedule says."""
 
-    def __init__(self, nodes: int, profile: str = "calm") -> None:
-        """Of the profile, only the nodes that may join are there."""
-        super().__init__(7, profile, nodes)
+    def __init__(self, nodes: int, profile: str = "calm", *, old: bool = False) -> None:
+        """Of the profile, only the nodes that may join are there. ``old``: directories from before identities."""
+        super().__init__(7, profile, nodes, old=old)
         self.network.has_spikes = False
         for member in self.members.values():
             member.start()
@@ -61,10 +62,10 @@ class Stage(Simulation):
         kept: list[Message] = []
         deliver = target.deliver
 
-        def deliver_and_keep(sender_id: str, message: Message) -> None:
+        def deliver_and_keep(sender_id: str, message: Message, card: Card | None = None) -> None:
             if sender_id == source.id and isinstance(message, AppendReply) and message.result is AppendResult.ACCEPTED:
                 kept.append(message)
-            deliver(sender_id, message)
+            deliver(sender_id, message, card)
 
         target.deliver = deliver_and_keep
         return kept
@@ -72,8 +73,8 @@ class Stage(Simulation):
     def change(self, member: Member, kind: ChangeKind, node_id: str) -> list[str]:
         """Ask for a change of the members; what comes of it."""
         said: list[str] = []
-        assert member.group is not None
-        member.group.change_members(Change(kind, Peer(node_id, "")), said.append)
+        assert member.shard is not None
+        member.shard.change_members(MemberChange(kind, self.members[node_id].peer()), said.append)
         return said
 
     def make_learner(self, node_id: str) -> None:
@@ -83,9 +84,9 @@ class Stage(Simulation):
         self.wait(0.5)
 
     def hand_over(self, target: Member) -> None:
-        group = self.leader.group
-        assert group is not None
-        group.transfer_leadership(target.id, lambda problem: None)
+        shard = self.leader.shard
+        assert shard is not None
+        shard.transfer_leadership(target.id, lambda problem: None)
         self.wait_for(lambda: target.announced is not None)
 
 
@@ -96,7 +97,7 @@ def earlier_leadership() -> None:
     kept = stage.keep_acknowledgements(second, first)
     stage.cut([first, second])
     stage.propose(first, 8)
-    stage.wait_for(lambda: second.group is not None and second.group.status().last_index == _last(first))
+    stage.wait_for(lambda: second.shard is not None and second.shard.status().last_index == _last(first))
     stage.wait_for(lambda: any(member.announced is not None for member in others))
     stage.cut([first, second], cut=False)
     stage.wait_for(lambda: _last(first) == _last(others[0]) == _last(second))
@@ -123,25 +124,25 @@ def snapshot_comes_late() -> None:
             receiver.add(part)
     stage.propose(stage.leader, 3)
     stage.wait(0.5)
-    assert follower.group is not None
-    follower.group.install_snapshot(receiver)
+    assert follower.shard is not None
+    follower.shard.install_snapshot(receiver)
     stage.wait(0.5)
     stage.converge()
 
 
 def disk_lost() -> None:
     """Acknowledgements from before a follower lost its disk come after; the leader sends it everything anew."""
-    stage = Stage(3)
+    stage = Stage(3, old=True)
     leader, follower = stage.leader, stage.followers()[0]
     kept = stage.keep_acknowledgements(follower, leader)
     stage.propose(leader, 5)
     stage.wait(0.5)
     follower.lose_disk()
-    stage.checks.disk_lost(follower)
+    stage.checks.disk_changed(follower)
     deliver, old = leader.deliver, kept[:]
 
-    def deliver_and_repeat(sender_id: str, message: Message) -> None:
-        deliver(sender_id, message)
+    def deliver_and_repeat(sender_id: str, message: Message, card: Card | None = None) -> None:
+        deliver(sender_id, message, card)
         if isinstance(message, AppendReply) and message.result is AppendResult.REJECTED:
             for late in old:
                 deliver(sender_id, late)
@@ -154,6 +155,8 @@ def disk_lost() -> None:
 def won_and_lost_at_once() -> None:
     """A paused candidate finds on waking the votes that make it leader, and after them the leader of a later term."""
     stage = Stage(3)
+    # So that the one who votes for the candidate does so before it stands itself.
+    stage.network.base_delay_s = 0.0005
     stage.propose(stage.leader, 3)
     stage.wait(0.5)
     first = stage.leader
@@ -163,7 +166,7 @@ def won_and_lost_at_once() -> None:
     first.kill()
     stage.wait_for(lambda: bool(candidates))
     candidate = candidates[0]
-    stage.wait(0.004)
+    stage.wait(0.002)
     candidate.pause()
     first.start()
     stage.wait_for(lambda: any(member.announced is not None for member in stage.members.values()))
@@ -185,9 +188,9 @@ def change_in_the_first_moment() -> None:
     near, far = (member for member in others if member is not second)
     deliver = far.deliver
 
-    def deliver_no_entries(sender_id: str, message: Message) -> None:
+    def deliver_no_entries(sender_id: str, message: Message, card: Card | None = None) -> None:
         if not (sender_id == second.id and isinstance(message, AppendEntries)):
-            deliver(sender_id, message)
+            deliver(sender_id, message, card)
 
     far.deliver = deliver_no_entries
     stage.change(second, ChangeKind.REMOVE, first.id)
@@ -276,10 +279,10 @@ SCHEDULES = [
 
 
 def _term(member: Member) -> int:
-    assert member.group is not None
-    return member.group.status().term
+    assert member.shard is not None
+    return member.shard.status().term
 
 
 def _last(member: Member) -> int:
-    assert member.group is not None
-    return member.group.status().last_index
+    assert member.shard is not None
+    return member.shard.status().last_index

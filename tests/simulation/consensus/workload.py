@@ -43,7 +43,7 @@ class Workload:
         self._world.after(self._random.uniform(0, self._interval_s), self._step)
 
     def propose(self, member: Member, command: bytes) -> Operation:
-        assert member.group is not None
+        assert member.shard is not None
         operation = Operation(member, member.incarnation, self._world.now, command)
         self.operations.append(operation)
         self._open.append(operation)
@@ -54,12 +54,12 @@ class Workload:
                 operation.index = int.from_bytes(outcome, "big")
                 self.highest_done = max(self.highest_done, operation.index)
 
-        member.group.propose(command, done)
+        member.shard.propose(command, done)
         return operation
 
     def read(self, member: Member) -> Operation:
         """A read sees at least what was acknowledged to anyone before it began."""
-        assert member.group is not None
+        assert member.shard is not None
         operation = Operation(member, member.incarnation, self._world.now)
         must_see = self.highest_done
         self._open.append(operation)
@@ -73,7 +73,7 @@ class Workload:
                 if sees < must_see:
                     raise Violation(f"stale read: {member.id} answers at {sees}, {must_see} was acknowledged before")
 
-        member.group.read_barrier(done)
+        member.shard.read_barrier(done)
         return operation
 
     def check_end(self, members: list[Member]) -> None:
@@ -82,7 +82,7 @@ class Workload:
         for operation in self._open:
             member = operation.member
             late = self._world.now - max(operation.begun, member.resumed_at) > deadline_s
-            if operation.fate is None and member.incarnation == operation.incarnation and member.group and late:
+            if operation.fate is None and member.incarnation == operation.incarnation and member.shard and late:
                 raise Violation(f"no answer from {member.id} to what was asked at {operation.begun:.3f}")
         for member in members:
             with member.disk.read() as view:
@@ -111,7 +111,7 @@ class Workload:
             self.read(member)
 
     def _choose(self) -> Member | None:
-        up = [member for member in self._members.values() if member.group is not None and not member.paused]
+        up = [member for member in self._members.values() if member.shard is not None and not member.paused]
         leaders = [member for member in up if member.role is Role.LEADER]
         if leaders and self._random.random() < 0.9:
             return self._random.choice(leaders)
@@ -125,7 +125,7 @@ class Workload:
     def _answer(self, operation: Operation, fate: Fate) -> None:
         if operation.fate is not None:
             raise Violation(f"answered twice: {operation.fate}, then {fate}")
-        if operation.member.incarnation != operation.incarnation or operation.member.group is None:
+        if operation.member.incarnation != operation.incarnation or operation.member.shard is None:
             raise Violation("answered by a dead process")
         operation.fate = fate
         self.answered[fate] += 1

@@ -15,6 +15,8 @@ class World:
     def __init__(self, seed: int) -> None:
         self.seed = seed
         self.now = 0.0
+        self.largest_drift = 0.02
+        """Of the monotonic clocks of processes."""
         self.trace: list[tuple[object, ...]] = []
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._planned = 0
@@ -47,15 +49,28 @@ class NodeClock:
     def __init__(self, world: World, node_id: str, incarnation: int) -> None:
         self._world = world
         self._random = world.random(f"clock {node_id} {incarnation}")
-        self._rate = self._random.uniform(0.98, 1.02)
+        self._rate = self._random.uniform(1 - world.largest_drift, 1 + world.largest_drift)
         self._offset = self._random.uniform(0, 1e6)
         self.wall_error_us = 0
+        self._stood_still = 0.0
 
     def now_us(self) -> int:
         return 1_700_000_000_000_000 + int(self._world.now * 1e6) + self.wall_error_us
 
     def monotonic(self) -> float:
         return self._offset + self._world.now * self._rate
+
+    def stand_still(self, world_s: float) -> None:
+        """The machine was suspended for so long, which ``loop_time`` has not seen."""
+        self._stood_still += world_s * self._rate
+
+    def loop_time(self) -> float:
+        """What an event loop goes by: it does not count the time for which the machine was suspended."""
+        return self.monotonic() - self._stood_still
+
+    def world_time_of_loop(self, loop_time: float) -> float:
+        """When ``loop_time`` will show this, if the machine is not suspended."""
+        return self.world_time(loop_time + self._stood_still)
 
     def uniform(self, low: float, high: float) -> float:
         return self._random.uniform(low, high)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from raftsched_client.v1 import task_pb2
+from raftsched_proto.v1 import task_pb2
 
 SECOND = 1_000_000
 _FIELDS = ((0, 59), (0, 59), (0, 23))

@@ -3,8 +3,9 @@
 from collections import Counter, defaultdict
 from itertools import pairwise
 
-from raftsched.core import ids
-from raftsched.internal.v1 import command_pb2 as pb
+from raftsched_proto.internal.v1 import command_pb2 as pb
+
+from raftsched.core.state import ids
 from raftsched.ports import Reader, Table
 from tests.simulation.consensus.world import Violation
 from tests.simulation.system.clients import Observed
@@ -54,6 +55,7 @@ def check_tables(reader: Reader, log: LogChecks) -> None:
         group = pb.GroupRow.FromString(value)
         if group.running:
             raise Violation(f"end: all executions have ended, and the group {group.group.name} counts {group.running}")
+    _check_attempts_kept(reader, rows)
     expected = {key for key in state.executions if key not in state.retired}
     if rows.keys() != expected:
         raise Violation(f"end: {len(rows.keys() ^ expected)} executions are missing or nobody's")
@@ -65,6 +67,15 @@ def check_tables(reader: Reader, log: LogChecks) -> None:
     if names != state.tasks.keys():
         raise Violation(f"end: tasks on one side only: {sorted(names ^ state.tasks.keys())[:5]}")
     _check_decisions(log)
+
+
+def _check_attempts_kept(reader: Reader, rows: dict[bytes, pb.ExecutionRow]) -> None:
+    """Of each execution every attempt but the last, and of none that is gone."""
+    kept = Counter(key[:16] for key, _ in reader.scan(Table.ATTEMPTS))
+    expected = Counter({key: row.attempt - 1 for key, row in rows.items() if row.attempt > 1})
+    if kept != expected:
+        differing = [key.hex() for key in kept.keys() | expected.keys() if kept[key] != expected[key]]
+        raise Violation(f"attempts: those of {len(differing)} executions are missing or nobody's: {differing[:3]}")
 
 
 def _check_decisions(log: LogChecks) -> None:
@@ -83,7 +94,8 @@ def _check_decisions(log: LogChecks) -> None:
             raise Violation(f"ledger: {entry.task} ran at {entry.nominal}, and there is no execution")
         if row is not None and (entry.decision == DECIDED_LOST) != (row.state == LOST):
             raise Violation(f"ledger: {key.hex()} ended as {row.state}, and its entry says {entry.decision}")
-        if row is not None and entry.decision == SKIPPED and row.state != EXPIRED:
+        withdrawn = row is not None and row.state == CANCELLED and not row.result.start_us
+        if row is not None and entry.decision == SKIPPED and row.state != EXPIRED and not withdrawn:
             raise Violation(f"ledger: {entry.task} did not run at {entry.nominal}, and {key.hex()} is {row.state}")
         if row is not None and row.state == EXPIRED and not entry.expired and entry.trigger == SCHEDULE:
             raise Violation(f"ledger: {key.hex()} expired, and the entry does not say so")
@@ -128,7 +140,7 @@ def check_runs(ground: Ground, log: LogChecks) -> None:
         if len(set(by_attempt.values())) != len(by_attempt):
             raise Violation(f"fencing: two attempts of {what} have one token: {_shown(those)}")
     for key, row in log.state.executions.items():
-        is_command = row.state == SUCCEEDED and row.HasField("exit_code")
+        is_command = row.state == SUCCEEDED and row.result.HasField("exit_code")
         if is_command and not any(_succeeded(each, row.attempt) for each in starts[key]):
             raise Violation(f"report: {row.task} {key.hex()} succeeded, and never ran to its end")
 

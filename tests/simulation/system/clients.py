@@ -7,12 +7,14 @@ from typing import Any
 
 import grpc
 from google.protobuf.field_mask_pb2 import FieldMask
-from raftsched_client.v1 import execution_pb2, task_pb2
+from raftsched_proto.v1 import execution_pb2, task_pb2
 
-from raftsched.api.errors import NO_LEADER, NOT_LEADER, ApiError
+from raftsched.api.door.errors import NO_LEADER, NOT_LEADER, ApiError, refusal
+from raftsched.definitions.violations import Invalid
 from tests.simulation.consensus.world import Violation, World
 from tests.simulation.system.lines import Lines
 from tests.simulation.system.node import Node
+from tests.simulation.system.witness import Witness
 from tests.support.linearizable import FOREVER, Call, End, Kind
 
 CALL_TIMEOUT_S = 3.0
@@ -67,6 +69,7 @@ class Clients:
         self._random = world.random("clients")
         self._leader = ""
         self._requests = 0
+        self.witness: Witness | None = None
 
     def call(
         self, what: str, request: Request, then: Callable[[Operation], None] = lambda _: None, only: str = ""
@@ -99,7 +102,7 @@ class Clients:
                 self._world.after(delay_s, lambda: self._attempt(operation, only))
 
         def arrive() -> None:
-            if node.group is None or node.loop is None:
+            if node.shard is None or node.loop is None:
                 again(self._random.uniform(0.02, 0.3), doubtful=False)
             elif not self._lines.is_cut("clients", node.id) and self._random.random() > _LOST:
                 node.loop.create_task(operation.request(node)).add_done_callback(answer)
@@ -108,6 +111,9 @@ class Clients:
             if task.cancelled():
                 return
             error = task.exception()
+            if isinstance(error, Invalid):
+                # As the gateway tells it.
+                error = refusal(error)
             value = None if error is not None else task.result()
             if not self._lines.is_cut(node.id, "clients") and self._random.random() > _LOST:
                 delay = self._lines.delay(node.id, "clients")
@@ -143,8 +149,23 @@ class Clients:
 
     # The calls
 
+    def _moves(self, name: str, then: Callable[[Operation], None]) -> Callable[[Operation], None]:
+        """For a call after which the task may fire again."""
+        witness = self.witness
+        if witness is None:
+            return then
+        witness.asks_to_move(name)
+
+        def told(operation: Operation) -> None:
+            if operation.end in (End.OK, End.REFUSED):
+                witness.moved(name)
+            then(operation)
+
+        return told
+
     def create(self, task: task_pb2.Task, then: Callable[[Operation], None], only: str = "") -> None:
         request = task_pb2.CreateTaskRequest(task=task, request_id=self.request_id())
+        then = self._moves(task.name, then)
         self.call(f"create {task.name}", lambda node: node.tasks.CreateTask(request, _CONTEXT), then, only)
 
     def update(self, task: task_pb2.Task, paths: list[str], then: Callable[[Operation], None], only: str = "") -> None:
@@ -165,14 +186,26 @@ class Clients:
         id_ = self.request_id()
         if paused:
             stop = task_pb2.PauseTaskRequest(name=name, request_id=id_)
-            self.call(f"pause {name}", lambda node: node.tasks.PauseTask(stop, _CONTEXT))
+            self.call(f"pause {name}", lambda node: node.tasks.PauseTask(stop, _CONTEXT), self._paused(name))
         else:
             go_on = task_pb2.ResumeTaskRequest(name=name, request_id=id_)
-            self.call(f"resume {name}", lambda node: node.tasks.ResumeTask(go_on, _CONTEXT))
+            then = self._moves(name, lambda _: None)
+            self.call(f"resume {name}", lambda node: node.tasks.ResumeTask(go_on, _CONTEXT), then)
 
-    def run(self, name: str, then: Callable[[Operation], None]) -> None:
-        request = task_pb2.RunTaskRequest(name=name, request_id=self.request_id())
+    def _paused(self, name: str) -> Callable[[Operation], None]:
+        answered = self.witness.asks_to_pause(name) if self.witness is not None else None
+
+        def told(operation: Operation) -> None:
+            if operation.end is End.OK and answered is not None:
+                answered()
+
+        return told
+
+    def run(self, name: str, then: Callable[[Operation], None], request_id: str = "") -> str:
+        """Returns the request id, a new one unless it is given."""
+        request = task_pb2.RunTaskRequest(name=name, request_id=request_id or self.request_id())
         self.call(f"run {name}", lambda node: node.tasks.RunTask(request, _CONTEXT), then)
+        return request.request_id
 
     def cancel(self, id_: str, then: Callable[[Operation], None]) -> None:
         request = execution_pb2.CancelExecutionRequest(id=id_, request_id=self.request_id())

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from raftsched.executor.agent import ExecutorAgent
 from raftsched.executor.keys import AttemptKey
+from raftsched.executor.leftovers import Marks
 from raftsched.executor.machine import Machine
 from raftsched.executor.settings import ExecutorSettings
 from raftsched.ports import StoreFailed, StoreRefused
@@ -123,7 +124,7 @@ class Executor:
         self.incarnation += 1
         name = f"{self.machine} executor"
         if self.host is not None:
-            if self.host.loop is None or self.host.group is None:
+            if self.host.loop is None or self.host.shard is None:
                 return
             self._clock, self.loop = self.host.clock, self.host.loop
         else:
@@ -179,6 +180,14 @@ class Executor:
             self._world.note("resume", self.machine)
             self.loop.resume()
 
+    def resume_suspended(self, stood_still_s: float) -> None:
+        """The machine wakes: the clock that its event loop goes by has stood still."""
+        if self.host is not None:
+            self.host.resume_suspended(stood_still_s)
+        elif self.paused and self._clock is not None:
+            self._clock.stand_still(stood_still_s)
+            self.resume()
+
     def set_wall_error(self, error_us: int) -> None:
         self.wall_error_us = error_us
         if self.host is None and self._clock is not None:
@@ -222,8 +231,8 @@ class Executor:
         self._world.after(self._random.uniform(0.1, 1.0), start)
 
     async def _find_leader(self) -> str | None:
-        if self.host is not None and self.host.group is not None:
-            return self.host.group.status().leader_id or None
+        if self.host is not None and self.host.shard is not None:
+            return self.host.shard.status().leader_id or None
         self._turn += 1
         if self.prefers:
             return self.prefers
@@ -236,14 +245,14 @@ class Executor:
         if self._lines.is_cut(self.machine, address):
             self._world.after(GIVE_UP_S, lambda: connection.break_off(0.0))
             return connection
-        if node.group is None:
+        if node.shard is None:
             return None
         self._world.note("executor dials", self.machine, address)
         self.connections.append(connection)
         node.accept(connection)
         return connection
 
-    async def _end_leftovers(self, executor_id: str, attempts: Collection[AttemptKey], grace_s: float) -> None:
+    async def _end_leftovers(self, _marks: Marks, attempts: Collection[AttemptKey], grace_s: float) -> None:
         while left := self._ground.of(self.machine, attempts):
             await asyncio.sleep(self._random.uniform(0.01, 0.1))
             for process in left:

@@ -1,21 +1,24 @@
-"""What goes wrong in the whole system: what the Raft group meets, and executors, streams and wall clocks beside."""
+"""What goes wrong in the whole system: what the shard meets, and executors, streams and wall clocks beside."""
 
 from dataclasses import dataclass, replace
 from functools import partial
 
-from tests.simulation.consensus.faults import PROFILES, Faults, Profile
+from tests.simulation.consensus.faults import PROFILES, Profile
 from tests.simulation.consensus.network import Network
 from tests.simulation.consensus.world import World
+from tests.simulation.system.clocks import ClockFaults, ClockProfile
 from tests.simulation.system.executor import Executor
 from tests.simulation.system.lines import GIVE_UP_S, Lines
 from tests.simulation.system.node import Node
+from tests.simulation.system.truth import Truth
+from tests.simulation.system.upgrades import NEWER_PROGRAM, OLDER_PROGRAM
 
 
 @dataclass(frozen=True)
 class SystemProfile:
     """How often each kind of fault begins, in mean seconds between two; 0: never."""
 
-    group: Profile
+    shard: Profile
     executor_kills_s: float = 0.0
     power_losses_s: float = 0.0
     executor_pauses_s: float = 0.0
@@ -27,12 +30,16 @@ class SystemProfile:
     wall_steps_s: float = 0.0
     wall_drifts: bool = False
     half_commits_s: float = 0.0
+    clocks: ClockProfile | None = None
+    """Clocks are wrong by up to days, and what is done is held against true time."""
+    versions_s: float = 0.0
+    """Nodes begin with an older version, and change to a newer one and back."""
     related: bool = False
     """There are tasks of the less simple kinds too: chains, groups, backfills, one on every executor, exclusions."""
 
 
 _EVERYTHING = SystemProfile(
-    group=PROFILES["everything"],
+    shard=PROFILES["everything"],
     executor_kills_s=6,
     power_losses_s=10,
     executor_pauses_s=8,
@@ -47,9 +54,9 @@ _EVERYTHING = SystemProfile(
 )
 SYSTEM_PROFILES = {
     "everything": _EVERYTHING,
-    "system-calm": SystemProfile(group=PROFILES["calm"]),
+    "system-calm": SystemProfile(shard=PROFILES["calm"]),
     "system-executors": SystemProfile(
-        group=PROFILES["calm"],
+        shard=PROFILES["calm"],
         executor_kills_s=2,
         power_losses_s=4,
         executor_pauses_s=3,
@@ -58,16 +65,39 @@ SYSTEM_PROFILES = {
         line_cuts_s=3,
     ),
     "system-leaders": SystemProfile(
-        group=Profile(leader_kills_s=3, pauses_s=4, partitions_s=4, transfers_s=3, late_s=3.0), stream_breaks_s=3
+        shard=Profile(leader_kills_s=3, pauses_s=4, partitions_s=4, transfers_s=3, late_s=3.0), stream_breaks_s=3
     ),
     "system-related": replace(_EVERYTHING, related=True),
-    "system-clocks": SystemProfile(group=PROFILES["handovers"], wall_steps_s=1, wall_drifts=True),
+    "versions": replace(_EVERYTHING, versions_s=1.2),
+    "system-clocks": SystemProfile(shard=PROFILES["handovers"], wall_steps_s=1, wall_drifts=True),
+    "clocks": SystemProfile(
+        shard=Profile(
+            resets_s=2,
+            cuts_s=8,
+            partitions_s=10,
+            slow_links_s=8,
+            kills_s=8,
+            leader_kills_s=6,
+            restart_storms_s=25,
+            transfers_s=3,
+            late_s=1.0,
+        ),
+        executor_kills_s=10,
+        stream_breaks_s=4,
+        clocks=ClockProfile(steps_s=1.5, slews_s=6, executor_steps_s=3, suspends_s=6),
+    ),
+    "clocks-together": SystemProfile(
+        shard=Profile(resets_s=3, transfers_s=3, late_s=0.5),
+        stream_breaks_s=5,
+        clocks=ClockProfile(glitches_s=2, executor_steps_s=5, leaps=True),
+    ),
 }
 LONGEST_STEP_S = 12.0
 _MACHINE_SHARE = 0.3
+_UPGRADES = 0.8
 
 
-class SystemFaults(Faults):
+class SystemFaults(ClockFaults):
     """Draws faults of the whole system until it is told to stop, then repairs everything."""
 
     def __init__(
@@ -78,10 +108,9 @@ class SystemFaults(Faults):
         executors: list[Executor],
         lines: Lines,
         profile: SystemProfile,
+        truth: Truth | None,
     ) -> None:
-        super().__init__(world, network, dict(nodes), profile.group)
-        self._nodes = nodes
-        self._executors = executors
+        super().__init__(world, network, nodes, executors, profile.shard, profile.clocks, truth)
         self._lines = lines
         self._system = profile
         self._drift_ppm: dict[str, float] = {}
@@ -99,6 +128,7 @@ class SystemFaults(Faults):
         self._repeat(profile.client_cuts_s, self._cut_clients)
         self._repeat(profile.wall_steps_s, self._step_wall)
         self._repeat(profile.half_commits_s, self._half_commit)
+        self._repeat(profile.versions_s, self._change_version)
         self._repeat(0.5, self._lines.flush)
         if profile.wall_drifts:
             for machine in [*self._nodes.values(), *self._executors]:
@@ -112,12 +142,36 @@ class SystemFaults(Faults):
                 executor.set_wall_error(0)
         for node in self._nodes.values():
             node.disk.reports_failure_after_commit = False
-            node.set_wall_error(0)
+        self.set_clocks_right()
+        if self._system.versions_s:
+            self._upgrade_all()
         super().end()
         self._lines.flush()
         for executor in self._executors:
             executor.resume()
             executor.start()
+
+    def _change_version(self) -> None:
+        """Mostly to the newer one, and now and then back."""
+        node = self._nodes[self._any().id]
+        newer = self._random.random() < _UPGRADES
+        self._count("upgrades" if newer else "downgrades")
+        node.kill()
+        node.versions = NEWER_PROGRAM if newer else OLDER_PROGRAM
+        self._later(0.01, 1.0, node.start)
+
+    def stopped_outdated(self, node: Node) -> None:
+        """Whoever looks after it starts it again, or upgrades it."""
+        self._count("outdated nodes that stopped")
+        if self._stopped or self._random.random() < 0.5:
+            node.versions = NEWER_PROGRAM
+        self._later(0.05, 1.0, node.start)
+
+    def _upgrade_all(self) -> None:
+        for node in self._nodes.values():
+            if node.versions is not NEWER_PROGRAM:
+                node.kill()
+                node.versions = NEWER_PROGRAM
 
     def _any_executor(self) -> Executor:
         return self._random.choice(self._executors)

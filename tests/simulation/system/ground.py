@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
-from raftsched_client.v1 import task_pb2
+from raftsched_proto.v1 import task_pb2
 
-from raftsched.core.model import ExecutionState
+from raftsched.core.state.model import ExecutionState
 from raftsched.executor.actions.base import AttemptContext, Result, first_of
 from raftsched.executor.keys import AttemptKey
 from tests.simulation.consensus.world import World
@@ -45,6 +45,7 @@ class Ground:
     def __init__(self, world: World) -> None:
         self.processes: list[Process] = []
         self.power_losses: dict[str, int] = {}
+        self.on_start: Callable[[Process], None] = lambda _: None
         self._world = world
 
     def start(self, context: AttemptContext, action: task_pb2.Action, machine: str) -> Process:
@@ -63,6 +64,7 @@ class Ground:
             power_losses=self.power_losses.get(machine, 0),
         )
         self.processes.append(process)
+        self.on_start(process)
         self._world.note("runs", machine, context.task, context.execution_id_text, context.attempt)
         self._world.after(float(seconds), lambda: self._end(process))
         return process
@@ -122,6 +124,11 @@ class Commands:
     def get(self, kind: str) -> "Commands | None":
         """See RunnerSource."""
         return self if kind == "command" else None
+
+    @property
+    def kinds(self) -> list[str]:
+        """See RunnerSet."""
+        return ["command"]
 
     def why_not(self, kind: str) -> str:
         """See RunnerSource."""

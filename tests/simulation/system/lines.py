@@ -17,7 +17,7 @@ GIVE_UP_S = 8.0
 
 
 class Lines:
-    """Ways between machines that are not those of the Raft group."""
+    """Ways between machines that are not those of the shard."""
 
     def __init__(self, world: World, network: Network) -> None:
         self.world = world
@@ -29,7 +29,7 @@ class Lines:
         self._network = network
 
     def is_cut(self, source: str, target: str) -> bool:
-        """Whether nothing of the one reaches the other. Between nodes that is as for the Raft group."""
+        """Whether nothing of the one reaches the other. Between nodes that is as for the shard."""
         stream = self._network.streams.get((source, target))
         return (source, target) in self.cuts or (stream is not None and stream.cut)
 

@@ -58,7 +58,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
     # What asyncio asks of a loop
 
     def time(self) -> float:
-        return self._clock.monotonic()
+        return self._clock.loop_time()
 
     def call_soon(self, callback: Callable[..., object], *args: object, context: Context | None = None) -> _Handle:
         handle = _Handle(callback, args, context)
@@ -85,7 +85,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         if not self.over:
             self._planned += 1
             heapq.heappush(self._timers, (when, self._planned, handle))
-            self._plan(self._clock.world_time(when))
+            self._plan(self._clock.world_time_of_loop(when))
         return handle
 
     def create_future(self) -> asyncio.Future[Any]:
@@ -165,7 +165,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
             asyncio._set_running_loop(before)
         self._run_at = float("inf")
         if not self.over and self._timers:
-            self._plan(self._clock.world_time(self._timers[0][0]))
+            self._plan(self._clock.world_time_of_loop(self._timers[0][0]))
 
     def _run_ready(self) -> None:
         # A timer that the rounding of two clocks makes early by a hair is due.

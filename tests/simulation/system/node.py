@@ -1,4 +1,4 @@
-"""A simulated node: the real Raft group, state machine, scheduler service and API services in one process."""
+"""A simulated node: the real shard, state machine, scheduler service and API services in one process."""
 
 import asyncio
 import dataclasses
@@ -7,17 +7,25 @@ from contextlib import aclosing
 from typing import Any
 
 import grpc
-from raftsched_client.v1 import cluster_pb2
+from raftsched_proto.internal.v1 import executor_pb2 as xpb
+from raftsched_proto.v1 import cluster_pb2
 
-from raftsched.api.context import ApiContext, OutputChunk
-from raftsched.api.executions import ExecutionService
+from raftsched.api.context import ApiContext
+from raftsched.api.executions.feed import ExecutionFeed
+from raftsched.api.executions.service import ExecutionService
 from raftsched.api.groups import GroupService
-from raftsched.api.tasks import TaskService
+from raftsched.api.tasks.service import TaskService
+from raftsched.commands.envelope import Envelopes
+from raftsched.commands.gate import Gate
+from raftsched.commands.raising import VersionRaiser, older_than
+from raftsched.consensus.cluster_time import ClusterTime, Resumed
 from raftsched.consensus.settings import Settings
-from raftsched.core.rows import ExecutionRow
-from raftsched.internal.v1 import executor_pb2 as xpb
+from raftsched.consensus.snapshot import applied_index
+from raftsched.core.state.rows import ExecutionRow
+from raftsched.node.members import KnownMembers
+from raftsched.node.replica import Replica
+from raftsched.outputs.sources import OutputChunk
 from raftsched.ports import Peer, StoreFailed, Table
-from raftsched.replica import Replica
 from raftsched.scheduler.service import SchedulerService
 from raftsched.scheduler.settings import SchedulerSettings
 from tests.simulation.consensus.member import Member, Members
@@ -43,10 +51,16 @@ class Observed:
         batch = node.disk.batch()
         before = len(batch.undo)
         outcome = self._replica.apply(index, command)
-        node.on_applied(node, index, command, outcome, _writes(batch, before))
+        node.not_told.append((index, command, outcome, _writes(batch, before)))
+        if not node.is_alone:
+            node.tell(index)
         return outcome
 
+    def founded(self, shard_id: int) -> None:
+        self._replica.founded(shard_id)
+
     def committed(self) -> None:
+        self._node.tell()
         self._replica.committed()
 
     def restored(self) -> None:
@@ -97,39 +111,56 @@ class Node(Member):
         self.on_start: Callable[[], None] = lambda: None
         self.on_kill: Callable[[], None] = lambda: None
         self.wall_error_us = 0
+        self._remembered: tuple[int, float] | None = None
+        """The agreed time, and when that was: what the only node of a cluster writes down."""
         self.loop: VirtualLoop | None = None
         self.connections: list[Connection] = []
+        self.not_told: list[tuple[int, bytes, bytes, list[Write]]] = []
+        """What was applied by the only node of a cluster, which applies before anything is durable."""
         self._scheduler_settings = scheduler_settings
         self._replica: Replica | None = None
 
     def start(self) -> None:
-        if self.group is not None:
+        if self.shard is not None:
             return
         super().start()
-        assert self.group is not None
+        if self.shard is None:
+            return
         assert self._replica is not None
         self.clock.wall_error_us = self.wall_error_us
         loop = self.loop = VirtualLoop(self._world, self.clock, f"{self.id} {self.incarnation}")
-        group = self.group
-        addresses = {peer.id: peer.id for peer in self._peers}
+        shard = self.shard
+        time = self.time = ClusterTime(self.clock, self.id, lambda: shard.voter_ids, self._resumed())
+        loop.create_task(self._ask_clocks())
+        members = KnownMembers(Peer(peer.id, peer.id) for peer in self._peers)
+        replica = self._replica
+        gate = Gate(lambda: replica.cluster_version, self.versions, lambda version: older_than(version, shard.status()))
+        self.raiser = VersionRaiser(shard, Envelopes(shard, time, self.id, gate), gate, time)
+        loop.create_task(self.raiser.run()).add_done_callback(self._scheduler_ended)
         self.scheduler = SchedulerService(
-            log=group,
+            log=shard,
             store=self.disk,
-            clock=self.clock,
+            clock=time,
             node_id=self.id,
-            leader_address=lambda: addresses.get(group.status().leader_id, ""),
+            members=members,
             settings=self._scheduler_settings,
+            gate=gate,
         )
         self._replica.on_leadership = self.scheduler.lead
         self._replica.listen(self.scheduler.applied)
+        feed = ExecutionFeed()
+        self._replica.listen(lambda executions, _: feed.publish(executions))
         api = ApiContext(
             node_id=self.id,
             cluster_id="simulated",
-            members=tuple(Peer(peer.id, peer.id) for peer in self._peers),
-            log=group,
+            members=members,
+            log=shard,
             store=self.disk,
-            clock=self.clock,
+            clock=time,
+            gate=gate,
             output=_NoOutput(),
+            feed=feed,
+            lease_ms=self._scheduler_settings.lease_ms,
             executors=_no_executors,
         )
         self.tasks, self.executions = TaskService(api), ExecutionService(api)
@@ -138,19 +169,69 @@ class Node(Member):
         running.add_done_callback(self._scheduler_ended)
         self.on_start()
 
+    def _resumed(self) -> Resumed:
+        """As ``clock_memory.py`` has it of a machine that runs on."""
+        if self._remembered is None:
+            return Resumed()
+        then_us, then = self._remembered
+        return Resumed(now_us=then_us + int((self._world.now - then) * 1e6), not_before_us=then_us)
+
+    async def _ask_clocks(self) -> None:
+        """As the links of the transport do."""
+        while True:
+            for peer in self._peers:
+                if peer.id != self.id:
+                    self._network.ask_clock(self.id, peer.id, self.clock.monotonic())
+            await asyncio.sleep(1.0)
+
+    def link_changed(self, peer_id: str, connected: bool) -> None:
+        super().link_changed(peer_id, connected)
+        if connected:
+            self._network.ask_clock(self.id, peer_id, self.clock.monotonic())
+
+    def told_clock(self, peer_id: str, wall_us: int, asked_at_s: float) -> None:
+        assert self.loop is not None
+        self.loop.call_soon(self.time.heard, peer_id, wall_us, asked_at_s)
+
+    @property
+    def is_alone(self) -> bool:
+        return len(self._peers) == 1
+
+    def tell(self, up_to: int | None = None) -> None:
+        """Let the observer know what was applied; without the rest, which no disk has and nobody was told of."""
+        told, self.not_told = self.not_told, []
+        for index, command, outcome, writes in told:
+            if up_to is None or index <= up_to:
+                self.on_applied(self, index, command, outcome, writes)
+
     def make_machine(self) -> Observed:
-        self._replica = Replica(self.disk, self.id)
+        with self.disk.read() as reader:
+            # A commit that was reported as failed may have been made.
+            self.tell(applied_index(reader))
+        self._replica = Replica(self.disk, self.id, self.versions)
         return Observed(self, self._replica)
+
+    def cluster_version(self) -> int:
+        assert self._replica is not None
+        return self._replica.cluster_version
 
     def set_wall_error(self, error_us: int) -> None:
         """Step the wall clock of the machine; a restart of the process does not mend it."""
         self.wall_error_us = error_us
-        if self.group is not None:
+        if self.shard is not None:
             self.clock.wall_error_us = error_us
 
+    def resume_suspended(self, stood_still_s: float) -> None:
+        """The machine wakes: the clock that its event loop goes by has stood still."""
+        if self.paused:
+            self.clock.stand_still(stood_still_s)
+            self.resume()
+
     def kill(self) -> None:
-        if self.group is None:
+        if self.shard is None:
             return
+        if self.time.known:
+            self._remembered = self.time.now_us(), self._world.now
         super().kill()
         assert self.loop is not None
         self.loop.kill()
@@ -165,7 +246,7 @@ class Node(Member):
             self.loop.pause()
 
     def resume(self) -> None:
-        """What was waiting is done in any order: the group's step may come before or after that of the others."""
+        """What was waiting is done in any order: the shard's step may come before or after that of the others."""
         if not self.paused:
             return
         wakers = [super().resume, *([self.loop.resume] if self.loop is not None else [])]
@@ -202,6 +283,7 @@ class Node(Member):
         super()._leadership(term)
         assert self._replica is not None
         self._replica.on_leadership(term)
+        self.raiser.lead(term)
 
     def _scheduler_ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
@@ -227,7 +309,6 @@ def scheduler_settings(world: World) -> SchedulerSettings:
     return dataclasses.replace(
         SchedulerSettings(),
         lease_ms=lease_ms,
-        heartbeat_interval_ms=min(1_000, lease_ms // 3),
         fire_batch_items=draw.choice([2, 10, 500]),
         report_batch_items=draw.choice([2, 500]),
         pipeline_commands=draw.choice([1, 4]),

@@ -1,6 +1,6 @@
 """Tasks of the less simple kinds: chains, shared limits of groups, backfills, one on every executor, exclusions."""
 
-from raftsched_client.v1 import group_pb2, policy_pb2, task_pb2
+from raftsched_proto.v1 import group_pb2, policy_pb2, task_pb2
 
 from tests.simulation.consensus.world import World
 from tests.simulation.system.clients import Clients, Operation

@@ -2,29 +2,35 @@
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import structlog
+from raftsched_proto.internal.v1 import command_pb2 as pb
 
 from raftsched.consensus.settings import Settings
 from raftsched.executor.settings import ExecutorSettings
-from raftsched.internal.v1 import command_pb2 as pb
-from raftsched.ports import STATE_TABLES, Role
+from raftsched.ports import STATE_TABLES, NodeOutdated, Role
 from tests.simulation.consensus.checks import Checks
+from tests.simulation.consensus.founding import found_together
 from tests.simulation.consensus.member import Member, Members
 from tests.simulation.consensus.network import Network
 from tests.simulation.consensus.run import Result
 from tests.simulation.consensus.world import Violation, World
 from tests.simulation.system.checks import check_end, check_prompt
 from tests.simulation.system.clients import PATIENCE_S, Clients
+from tests.simulation.system.clocks import DRIFT
 from tests.simulation.system.executor import Executor
 from tests.simulation.system.faults import SYSTEM_PROFILES, SystemFaults
 from tests.simulation.system.ground import Ground
 from tests.simulation.system.leases import LeaseWatch
-from tests.simulation.system.ledger import SUCCEEDED, LogChecks
+from tests.simulation.system.ledger import LogChecks, has_ended, open_executions
 from tests.simulation.system.lines import Lines
 from tests.simulation.system.node import Node, Write, scheduler_settings
 from tests.simulation.system.related import Related
+from tests.simulation.system.truth import Truth
+from tests.simulation.system.upgrades import OLDER_PROGRAM, VersionWatch
+from tests.simulation.system.witness import CLOCK_ERROR_US, Witness
 from tests.simulation.system.workload import EPOCH_US, FAR_US, Workload
 
 FAULT_S = 14.0
@@ -43,32 +49,68 @@ class SystemSimulation:
 
     def __init__(self, seed: int, profile: str, nodes: int) -> None:
         world = self.world = World(seed)
+        clocks = SYSTEM_PROFILES[profile].clocks
+        if clocks is not None:
+            world.largest_drift = DRIFT
         ids = ["a", "b", "c", "d", "e"][:nodes]
         self.settings = _raft_settings(world)
         self.network = Network(world, ids)
         self.nodes: dict[str, Node] = {}
         members: Members = {}
         firing = scheduler_settings(world)
+        if clocks is not None:
+            # Nothing is to be deleted in such a run.
+            firing = replace(firing, keep_executions_count=1_000_000)
         for node_id in ids:
             node = Node(world, self.network, node_id, ids, self.settings, members, firing)
             self.nodes[node_id] = members[node_id] = node
         self.network.stations.update(members)
         self.checks = Checks(world, self.network, members, self.settings.election_timeout_max_s)
+        found_together(world, [*self.nodes.values()])
         self.leases = LeaseWatch(world, firing.lease_ms)
         self.log = LogChecks(self._on_taken_back)
+        self.truth = Truth(world, self.log) if clocks is not None else None
         for node in self.nodes.values():
             node.on_applied = self._on_applied
             node.on_heard = self._on_heard
             node.on_leadership = self._on_leadership
         self.ground = Ground(world)
+        self.witness = Witness(world, EPOCH_US, self.log, self._clock_error_us)
+        self.ground.on_start = self.witness.started
+        if self.truth is not None:
+            self.truth.quiet_from_s = FAULT_S + 2.0
         self.lines = Lines(world, self.network)
         self.executors = self.make_executors()
         self.clients = Clients(world, self.lines, self.nodes)
+        self.clients.witness = self.witness
         self.workload = Workload(world, self.clients, ids, FAULT_S + PEACE_S)
+        if clocks is not None:
+            self.workload.ask_again()
         self.related = Related(world, self.clients, self.workload) if SYSTEM_PROFILES[profile].related else None
         self.faults = SystemFaults(
-            world, self.network, self.nodes, self.executors, self.lines, SYSTEM_PROFILES[profile]
+            world, self.network, self.nodes, self.executors, self.lines, SYSTEM_PROFILES[profile], self.truth
         )
+        self.versions = VersionWatch()
+        if SYSTEM_PROFILES[profile].versions_s:
+            self._begin_older()
+
+    def _begin_older(self) -> None:
+        for node in self.nodes.values():
+            node.versions = OLDER_PROGRAM
+            node.on_outdated = self._on_outdated
+            node.on_apply = self._watched(node.on_apply)
+
+    def _watched(self, on_apply: Callable[[Member, int, bytes], None]) -> Callable[[Member, int, bytes], None]:
+        def take(member: Member, index: int, command: bytes) -> None:
+            self.versions.take(command)
+            on_apply(member, index, command)
+
+        return take
+
+    def _on_outdated(self, member: Member, error: NodeOutdated) -> None:
+        node = self.nodes[member.id]
+        self.versions.stopped(node, error)
+        self.faults.stopped_outdated(node)
 
     def make_executors(self) -> list[Executor]:
         """Pools of nodes, processes of their own, or both."""
@@ -87,6 +129,7 @@ class SystemSimulation:
             Path("/simulated"),
             slots=draw.choice([2, 8]),
             max_held=draw.choice([6, 20_000]),
+            max_armed=self.world.random("armed").choice([2, 50_000]),
             journal_rewrite_bytes=draw.choice([4096, 1 << 20]),
             kill_grace_s=0.2,
             name=machine,
@@ -96,6 +139,14 @@ class SystemSimulation:
 
     def _on_applied(self, node: Node, index: int, command: bytes, outcome: bytes, writes: list[Write]) -> None:
         self.log.take(node.id, index, command, outcome, writes)
+        if self.truth is not None:
+            self.truth.take(index, command, writes)
+
+    def _clock_error_us(self) -> float:
+        """Where nothing keeps the steps of clocks within what a majority can outvote, nothing is known."""
+        if self.truth is not None:
+            return self.truth.bound_us if self.truth.decides else float("inf")
+        return float("inf") if self.faults.counts.get("wall clock steps") else CLOCK_ERROR_US
 
     def _on_heard(self, node: Node, machine: str) -> None:
         if node.announced is not None:
@@ -153,17 +204,26 @@ class SystemSimulation:
         leader = next(node for node in self.nodes.values() if node.role is Role.LEADER)
         with leader.disk.read() as reader:
             check_end(reader, self.log, self.ground, self.clients.observed)
+        if self.truth is not None:
+            self._check_terms()
+            self.truth.check_records(self.ground)
         slots = sum(executor.settings.slots for executor in self.executors)
         check_prompt(self.ground, self.log, EPOCH_US, FAULT_S + 2.0, FAULT_S + PEACE_S, slots)
+
+    def _check_terms(self) -> None:
+        """Leaders do not hand over in a circle: each fault may cost some terms, and nothing else does."""
+        faults = sum(self.faults.counts.values())
+        if self.checks.last_term > 20 + 3 * faults:
+            raise Violation(f"leadership: {self.checks.last_term} terms in a run of {faults} faults")
 
     def _all_ended(self) -> bool:
         """Also what a client has asked for just before the end, for some seconds later, has come and gone."""
         state = self.log.state
         decided = all(not 0 < task.cursor < FAR_US or task.paused for task in state.tasks.values())
-        return decided and all(row.state >= SUCCEEDED for row in state.executions.values())
+        return decided and all(map(has_ended, state.executions.values()))
 
     def _agree(self) -> bool:
-        groups = [node.group for node in self.nodes.values() if node.group is not None]
+        groups = [node.shard for node in self.nodes.values() if node.shard is not None]
         if len(groups) < len(self.nodes) or sum(n.role is Role.LEADER for n in self.nodes.values()) != 1:
             return False
         statuses = [group.status() for group in groups]
@@ -179,11 +239,12 @@ class SystemSimulation:
             return f"no convergence: {self._states()}"
         state = self.log.state
         late = [task.name for task in state.tasks.values() if 0 < task.cursor < FAR_US and not task.paused]
-        left = [(row.task, row.state, row.attempt) for row in state.executions.values() if row.state < SUCCEEDED]
+        open_rows = [state.executions[key] for key in open_executions(state.executions.items())]
+        left = [(row.task, row.state, row.attempt) for row in open_rows]
         return f"end: undecided {late[:5]}, not ended {left[:5]}; {self._states()}"
 
     def _states(self) -> str:
-        return "; ".join(f"{n.id}: {n.group.status() if n.group else 'down'}" for n in self.nodes.values())
+        return "; ".join(f"{n.id}: {n.shard.status() if n.shard else 'down'}" for n in self.nodes.values())
 
 
 def simulate_system(
@@ -223,8 +284,13 @@ def simulate_system(
         "shared": sum(bool(row.group) for row in log.state.executions.values()),
         "executions": len(log.state.executions),
         "starts": len(simulation.ground.processes),
+        "armed": log.armed,
+        "withdrawn": log.withdrawn,
+        "pauses": simulation.witness.paused,
+        **({"held against true time": simulation.truth.looked_at} if simulation.truth is not None else {}),
         "snapshots": sum(node.installs for node in simulation.nodes.values()),
         **{f"calls {what}": count for what, count in sorted(simulation.clients.observed.ends.items())},
+        **({"raised to": simulation.versions.raised} if SYSTEM_PROFILES[profile].versions_s else {}),
         **simulation.faults.counts,
     }
     return result

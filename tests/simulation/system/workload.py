@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-from raftsched_client.v1 import policy_pb2, task_pb2
+from raftsched_proto.v1 import policy_pb2, task_pb2
 
 from tests.simulation.consensus.world import Violation, World
 from tests.simulation.system.clients import Clients, Operation, register_call
@@ -41,10 +41,12 @@ class Workload:
         self._nodes = nodes
         self.end_us = EPOCH_US + int(end_s * SECOND)
         self._random = world.random("workload")
+        self._asked: list[tuple[str, str, str]] = []
+        """Manual runs that were acknowledged: task, request id, execution id."""
         self._numbers = 0
         self._register_calls = 0
         self._interval_s = self._random.choice([0.05, 0.1, 0.2])
-        self._weights = {
+        self._weights: dict[Callable[[], None], float] = {
             self._register: 10,
             self._keep: 2,
             self._one_time: 3,
@@ -60,6 +62,10 @@ class Workload:
         for number in range(self._random.randint(5, 8)):
             self._world.after(0.1 * number, self._create_recurring)
         self._world.after(1.0, self._step)
+
+    def ask_again(self) -> None:
+        """Repeat requests for manual runs also long after they were answered."""
+        self._weights[self._run_again] = 2
 
     def stop(self) -> None:
         self.stopped = True
@@ -163,9 +169,21 @@ class Workload:
         def then(operation: Operation) -> None:
             if operation.end is End.OK:
                 self._clients.observed.runs.append(operation.value.execution.id)
+                self._asked.append((name, request_id, operation.value.execution.id))
 
         if name := self._any_recurring():
-            self._clients.run(name, then)
+            request_id = self._clients.run(name, then)
+
+    def _run_again(self) -> None:
+        if not self._asked:
+            return
+        name, request_id, execution_id = self._random.choice(self._asked)
+
+        def then(operation: Operation) -> None:
+            if operation.end is End.OK and operation.value.execution.id != execution_id:
+                raise Violation(f"request id: {request_id} was answered with a second execution of {name}")
+
+        self._clients.run(name, then, request_id)
 
     def _cancel(self) -> None:
         runs = self._clients.observed.runs

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import grpc
 import pytest
 from raftsched_client import Calendar, Exclusion, schedule
-from raftsched_client.v1 import calendar_pb2, task_pb2
+from raftsched_proto.v1 import calendar_pb2, task_pb2
 
 from tests.support.api_cluster import ApiCluster, on_cluster, refused
 from tests.unit.api.test_tasks import create, task
@@ -44,6 +44,10 @@ async def next_day(cluster: ApiCluster, name: str) -> int:
     [
         ("calendar.name", Calendar(name="-")),
         ("calendar.exclusions[1].date", holidays("2100-01-04", "2100-02-30")),
+        ("calendar.exclusions[0].date", holidays("2100-W01-1")),
+        ("calendar.exclusions[0].date", holidays("\uff12100-01-04")),
+        ("calendar.exclusions[0].date", holidays("1969-12-31")),
+        ("calendar.exclusions[0].date", holidays("9999-01-01")),
         ("calendar.exclusions", holidays(*["2100-01-04"] * 2001)),
         ("calendar", Calendar(name="c", exclusions=[Exclusion(date="2100-01-04", reason="r" * 190)] * 1999)),
     ],

@@ -1,8 +1,10 @@
 """Rows as public messages."""
 
+from raftsched_proto.internal.v1 import command_pb2 as pb
+from raftsched_proto.internal.v1.attempt_pb2 import AttemptResult
+
 from raftsched.api.convert import etag, public_execution, public_task, revision_of
-from raftsched.core.model import Cursor
-from raftsched.internal.v1 import command_pb2 as pb
+from raftsched.core.state.model import Cursor
 
 
 def test_an_etag_stands_for_its_revision() -> None:
@@ -12,7 +14,7 @@ def test_an_etag_stands_for_its_revision() -> None:
 
 
 def test_a_clock_far_off_the_mark_still_gives_an_answer() -> None:
-    row = pb.ExecutionRow(task="t", start_us=2**63 - 1, end_us=-(2**63))
+    row = pb.ExecutionRow(task="t", result=AttemptResult(start_us=2**63 - 1, end_us=-(2**63)))
     execution = public_execution(bytes(16), row)
     assert execution.start_time.ToDatetime().year == 9999
     assert not execution.HasField("end_time")

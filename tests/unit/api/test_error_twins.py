@@ -3,7 +3,7 @@
 from google.protobuf.duration_pb2 import Duration
 from google.rpc import error_details_pb2, status_pb2
 
-from raftsched.api import errors
+from raftsched.api.door import errors
 
 
 def decoded(error: errors.ApiError) -> status_pb2.Status:

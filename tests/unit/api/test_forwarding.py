@@ -5,9 +5,9 @@ import asyncio
 import grpc
 import pytest
 from raftsched_client import AsyncClient
-from raftsched_client.v1 import cluster_pb2, consistency_pb2, execution_pb2, task_pb2
+from raftsched_proto.v1 import cluster_pb2, consistency_pb2, execution_pb2, task_pb2
 
-from raftsched.api.forward import HOPS_KEY, MAX_HOPS
+from raftsched.api.door.forward import HOPS_KEY, MAX_HOPS
 from raftsched.ports import Role, Table
 from tests.support.api_cluster import ApiCluster, ApiNode, eventually, on_cluster, refused
 
@@ -114,7 +114,12 @@ async def test_without_a_quorum_nothing_is_done_and_the_caller_is_told(cluster: 
     await leader.stop()
     tasks = cluster.caller(lonely).tasks
     told = await refused(tasks.CreateTask(task_pb2.CreateTaskRequest(task=noop_task("t"))))
-    assert (told.code, told.info.reason, told.applied) == (grpc.StatusCode.UNAVAILABLE, "NO_LEADER", "no")
+    assert (told.code, told.info.reason, told.applied) == (grpc.StatusCode.UNAVAILABLE, "NO_MAJORITY", "no")
+    gone = sorted(node.me.id for node in (leader, other))
+    assert told.info.metadata["missing_nodes"] == ",".join(gone)
+    assert f"{lonely.me.id} reaches 1 of 3 nodes" in told.message
+    assert all(f"{node.me.id} at {node.me.address} (silent for " in told.message for node in (leader, other))
+    assert "--stale" in told.message
     assert told.retry.retry_delay.ToMilliseconds() > 0
 
 
@@ -128,7 +133,7 @@ async def test_calls_wait_out_an_election(cluster: ApiCluster) -> None:
         await tasks.CreateTask(task_pb2.CreateTaskRequest(task=noop_task(f"t{number}")), timeout=10)
     listed = await tasks.ListTasks(task_pb2.ListTasksRequest())
     assert [task.name for task in listed.tasks] == [f"t{number}" for number in range(5)]
-    assert {node.group.status().role for node in followers} == {Role.LEADER, Role.FOLLOWER}
+    assert {node.shard.status().role for node in followers} == {Role.LEADER, Role.FOLLOWER}
 
 
 @on_cluster(3)

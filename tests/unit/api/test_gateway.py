@@ -1,17 +1,24 @@
 """What callers are told when the log refuses, when a node fails, and when there is too much to do."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import cast
 
 import grpc
 import pytest
-from raftsched_client.v1 import cluster_pb2, execution_pb2, task_pb2
+from raftsched_proto.v1 import cluster_pb2, execution_pb2, task_pb2
 
-from raftsched.api import gateway, proposals
-from raftsched.api.errors import MAX_VIOLATIONS
-from raftsched.ports import Fate, Role
+from raftsched.api import proposals
+from raftsched.api.context import CallContext
+from raftsched.api.door import gateway
+from raftsched.api.door.actor import USER_KEY
+from raftsched.api.door.errors import MAX_VIOLATIONS, ApiError
+from raftsched.api.door.forward import HOPS_KEY
+from raftsched.commands.gate import NotYetAllowed
+from raftsched.ports import Fate, Role, ShardStatus, Table
 from tests.support.api_cluster import (
     ApiCluster,
+    ApiNode,
     ScriptedLog,
     api_cluster,
     eventually,
@@ -141,6 +148,41 @@ async def test_bytes_that_are_no_request_are_refused(cluster: ApiCluster) -> Non
 
 
 @on_cluster()
+async def test_a_field_that_the_node_does_not_know_is_refused_and_not_dropped(cluster: ApiCluster) -> None:
+    task = task_pb2.Task(name="t")
+    task.action.noop.SetInParent()
+    unknown = task.SerializeToString() + b"\xfa\x7f\x01x"
+    request = b"\x0a" + bytes([len(unknown)]) + unknown
+    for method in ("CreateTask", "BatchCreateTasks"):
+        told = await refused(cluster.caller().channel.unary_unary(f"/raftsched.v1.TaskService/{method}")(request))
+        assert (told.code, told.info.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "UNKNOWN_FIELD")
+        assert [path.rpartition(".")[2] for path in told.fields] == ["2047"]
+    with cluster.node.store.read() as reader:
+        assert not reader.count(Table.TASKS)
+
+
+@on_cluster()
+async def test_what_the_cluster_version_does_not_have_is_refused_with_the_reason(cluster: ApiCluster) -> None:
+    object.__setattr__(
+        cluster.node.api.gate, "check", lambda _command: _raise(NotYetAllowed("Command.x", 2, 1, ["n2", "n3"]))
+    )
+    task = task_pb2.Task(name="t")
+    task.action.noop.SetInParent()
+    task.schedule.interval.every.seconds = 60
+    told = await refused(cluster.caller().tasks.CreateTask(task_pb2.CreateTaskRequest(task=task)))
+    assert (told.code, told.info.reason, told.applied) == (
+        grpc.StatusCode.FAILED_PRECONDITION,
+        "CLUSTER_VERSION",
+        "no",
+    )
+    assert "n2 and n3 must be upgraded first" in told.message
+
+
+def _raise(error: Exception) -> None:
+    raise error
+
+
+@on_cluster()
 async def test_a_message_over_the_limit_is_refused(cluster: ApiCluster) -> None:
     task = task_pb2.Task(name="t")
     task.action.command.stdin = b"x" * (17 << 20)
@@ -188,6 +230,21 @@ def test_calls_beyond_the_bound_are_refused_and_the_others_go_on(monkeypatch: py
     on_log(log, test)
 
 
+def test_a_place_that_was_held_is_free_again_however_the_call_ended() -> None:
+    async def test() -> None:
+        bound = gateway._Bound(1, "streams are open")
+        for _ in range(3):
+            async with bound.place():
+                with pytest.raises(ApiError, match="1 streams are open"):
+                    async with bound.place():
+                        pass
+            with pytest.raises(ValueError, match="broke off"):
+                async with bound.place():
+                    raise ValueError("broke off")
+
+    asyncio.run(test())
+
+
 def test_a_write_whose_connection_breaks_may_have_been_applied_and_a_read_was_not() -> None:
     log = ScriptedLog(role=Role.FOLLOWER, leader_id="n2")
     arrived: list[str] = []
@@ -233,6 +290,113 @@ def test_a_leader_that_cannot_be_reached_was_not_asked() -> None:
         assert leader.me.address in told.message
 
     on_log(log, test, size=2)
+
+
+@pytest.mark.parametrize("streams", [False, True], ids=["call", "stream"])
+def test_a_field_that_only_the_leader_knows_is_passed_on_and_one_that_the_leader_does_not_know_refused(
+    streams: bool,
+) -> None:
+    """As during an upgrade, when some nodes know more than others."""
+    arrived: list[bytes] = []
+    method = "/raftsched.v1.ExecutionService/WatchExecutions" if streams else "/raftsched.v1.TaskService/RunTask"
+    request = b"\xfa\x7f\x01x"
+
+    class Newer(grpc.GenericRpcHandler):
+        """A leader that takes all that there is."""
+
+        def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
+            async def answer(data: bytes, _context: object) -> bytes:
+                arrived.append(data)
+                return b"taken"
+
+            async def answers(data: bytes, _context: object) -> AsyncIterator[bytes]:
+                arrived.append(data)
+                yield b"taken"
+
+            return (
+                grpc.unary_stream_rpc_method_handler(answers)
+                if streams
+                else grpc.unary_unary_rpc_method_handler(answer)
+            )
+
+    async def call(cluster: ApiCluster, node: ApiNode) -> bytes:
+        channel = cluster.caller(node).channel
+        return await (channel.unary_stream(method)(request).read() if streams else channel.unary_unary(method)(request))
+
+    async def passed_on(cluster: ApiCluster) -> None:
+        follower, leader = cluster.nodes
+        await leader.stop()
+        server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+        server.add_generic_rpc_handlers((Newer(),))
+        server.add_insecure_port(leader.me.address)
+        await server.start()
+        assert await call(cluster, follower) == b"taken"
+        assert arrived == [request]
+        await server.stop(0)
+
+    async def refused_here(cluster: ApiCluster) -> None:
+        told = await refused(call(cluster, cluster.node))
+        assert (told.code, told.info.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "UNKNOWN_FIELD")
+
+    on_log(ScriptedLog(role=Role.FOLLOWER, leader_id="n2"), passed_on, size=2)
+    on_cluster()(refused_here)()
+
+
+def test_a_node_passes_no_call_on_to_itself() -> None:
+    log = ScriptedLog(role=Role.FOLLOWER, leader_id="n1")
+
+    async def test(cluster: ApiCluster) -> None:
+        # One that was passed on does not wait for another leader.
+        told = await refused(cluster.caller().tasks.GetTask(GET, metadata=((HOPS_KEY, "1"),)))
+        assert (told.code, told.info.reason) == (grpc.StatusCode.UNAVAILABLE, "NOT_LEADER")
+        assert told.info.metadata["leader_address"] == cluster.nodes[0].me.address
+
+    on_log(log, test)
+
+
+def test_a_stream_waits_out_an_election() -> None:
+    class CountingLog(ScriptedLog):
+        statuses = 0
+
+        def status(self) -> ShardStatus:
+            self.statuses += 1
+            return super().status()
+
+    log = CountingLog(role=Role.FOLLOWER, leader_id="")
+
+    async def test(cluster: ApiCluster) -> None:
+        node = cluster.nodes[0]
+        watch = cluster.caller().executions.WatchExecutions(execution_pb2.WatchExecutionsRequest())
+        beginning = asyncio.create_task(watch.initial_metadata())
+        await eventually(lambda: log.statuses > 3)
+        assert not beginning.done()
+        log.role, log.leader_id = Role.LEADER, "n1"
+        await beginning
+        assert node.api.feed.watchers == 1
+        watch.cancel()
+
+    on_log(log, test)
+
+
+def test_a_change_carries_the_name_of_the_user_and_the_address() -> None:
+    log = ScriptedLog()
+
+    async def test(cluster: ApiCluster) -> None:
+        await refused(cluster.caller().tasks.RunTask(RUN, metadata=((USER_KEY, "ana"),)))
+        assert [command.actor for command in log.proposed] == ["ana@127.0.0.1"]
+
+    log.outcome.code = 5
+    on_log(log, test)
+
+
+def test_a_call_whose_end_the_library_has_told_is_not_ended_again() -> None:
+    async def test() -> None:
+        untouched = cast(CallContext, None)
+        with pytest.raises(grpc.aio.UsageError):
+            async with gateway._errors_told(untouched, "/raftsched.v1.TaskService/GetTask"):
+                raise grpc.aio.UsageError("the call is over")
+
+    asyncio.run(test())
 
 
 def test_a_hand_over_that_fails_says_why() -> None:

@@ -4,7 +4,7 @@ import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.field_mask_pb2 import FieldMask
-from raftsched_client.v1 import group_pb2, task_pb2
+from raftsched_proto.v1 import group_pb2, task_pb2
 
 from tests.support.api_cluster import ApiCluster, on_cluster, refused
 from tests.unit.api.test_tasks import create, interval, task

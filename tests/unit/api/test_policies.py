@@ -6,9 +6,9 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.timestamp_pb2 import Timestamp
-from raftsched_client.v1 import execution_pb2, policy_pb2, task_pb2
+from raftsched_proto.v1 import execution_pb2, policy_pb2, task_pb2
 
-from raftsched.api.validate import changed_task, new_task
+from raftsched.definitions.task import changed_task, new_task
 from tests.unit.api.test_validate import NOW_US, edited, refusal, valid
 
 Edit = Callable[[task_pb2.Task], object]

@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 import grpc
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
-from raftsched_client.v1 import task_pb2
+from raftsched_proto.v1 import task_pb2
 
-from raftsched.api.errors import ApiError
-from raftsched.api.preview import preview
+from raftsched.api.door.errors import ApiError
+from raftsched.api.tasks.preview import preview
 from raftsched.ports import Role
 from tests.support.api_cluster import ScriptedLog, api_cluster
 
@@ -94,3 +94,13 @@ def test_a_node_that_knows_no_leader_answers() -> None:
             return await cluster.caller().tasks.PreviewSchedule(cron("@daily"))
 
     assert len(asyncio.run(ask()).nominal_times) == 10
+
+
+def test_what_may_not_be_meant_is_said_beside_the_times() -> None:
+    response = preview(cron("*/90 * * * *", count=1), NOW_US)
+    assert hours(response) == ["2030-01-01T13:00:00Z"]
+    (warning,) = response.warnings
+    assert warning.field == "schedule.cron.expression"
+    assert warning.description == "minute field '*/90': a step of 90 is longer than 0 to 59: only 0 is left"
+    assert not preview(cron("0 * * * *"), NOW_US).warnings
+    assert not preview(cron("*/90 25 * * *"), NOW_US).warnings

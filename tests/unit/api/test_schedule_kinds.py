@@ -5,17 +5,17 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 from raftsched_client import schedule, task
-from raftsched_client.v1 import task_pb2
+from raftsched_proto.v1 import task_pb2
 
-from raftsched.api.errors import ApiError
-from raftsched.api.validate import changed_task, new_task
+from raftsched.definitions.task import changed_task, new_task
+from raftsched.definitions.violations import Invalid
 
 NOW_US = 1_777_932_000_000_000  # 2026-05-04T22:00:00Z
 UNION = "task.schedule.union.schedules"
 
 
 def refused(message: task_pb2.Task) -> list[str]:
-    with pytest.raises(ApiError) as error:
+    with pytest.raises(Invalid) as error:
         new_task(message, NOW_US)
     return [violation.field for violation in error.value.violations]
 

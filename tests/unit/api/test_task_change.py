@@ -1,13 +1,13 @@
 """What a changed definition means for the cursor of its task."""
 
 import pytest
-from raftsched_client.v1 import task_pb2
+from raftsched_proto.internal.v1 import command_pb2 as pb
+from raftsched_proto.v1 import task_pb2
 
-from raftsched.api.errors import ApiError
-from raftsched.api.task_change import plan_change
-from raftsched.api.validate import new_task
-from raftsched.core.model import Cursor
-from raftsched.internal.v1 import command_pb2 as pb
+from raftsched.api.tasks.change import plan_change
+from raftsched.core.state.model import Cursor
+from raftsched.definitions.task import new_task
+from raftsched.definitions.violations import Invalid
 
 SECOND = 1_000_000
 T0 = 1_800_000_000 * SECOND
@@ -34,6 +34,15 @@ def test_a_pause_leaves_the_cursor_where_it_is() -> None:
     body = plan_change(row(), Cursor(T0 + 10 * SECOND), wanted(paused=True), T0 + 99 * SECOND)
     assert body is not None
     assert (body.expected_revision, body.moves_cursor, body.schedule_changed) == (7, False, False)
+
+
+@pytest.mark.parametrize("paused", [False, True])
+def test_another_label_leaves_the_cursor_where_it_is(paused: bool) -> None:
+    changed = wanted(paused=paused)
+    changed.labels["team"] = "a"
+    body = plan_change(row(paused=paused), Cursor(T0 + 10 * SECOND), changed, T0 + 99 * SECOND)
+    assert body is not None
+    assert (body.moves_cursor, body.next_us, body.skipped_count) == (False, 0, 0)
 
 
 def test_a_resumption_gives_up_what_has_passed() -> None:
@@ -77,6 +86,6 @@ def test_a_finished_task_can_be_given_a_new_schedule() -> None:
 def test_a_new_schedule_that_has_ended_is_refused() -> None:
     ended = wanted()
     ended.schedule.end_time.FromMicroseconds(T0 + 15 * SECOND)
-    with pytest.raises(ApiError) as raised:
+    with pytest.raises(Invalid) as raised:
         plan_change(row(), Cursor(T0 + 20 * SECOND), ended, T0 + 30 * SECOND)
     assert [violation.field for violation in raised.value.violations] == ["task.schedule.end_time"]

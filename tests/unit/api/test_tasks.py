@@ -6,10 +6,10 @@ import grpc
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.timestamp_pb2 import Timestamp
-from raftsched_client.v1 import consistency_pb2, execution_pb2, policy_pb2, task_pb2
+from raftsched_proto.v1 import consistency_pb2, execution_pb2, policy_pb2, task_pb2
 
-from raftsched.core.model import Decision
-from raftsched.core.rows import LedgerRow
+from raftsched.core.state.model import Decision
+from raftsched.core.state.rows import LedgerRow
 from raftsched.ports import Table
 from tests.support.api_cluster import ApiCluster, eventually, on_cluster, refused
 
@@ -468,7 +468,7 @@ async def test_list_pages_in_order_of_names(cluster: ApiCluster) -> None:
 
 
 @on_cluster()
-async def test_list_filters_by_prefix_labels_and_state(cluster: ApiCluster) -> None:
+async def test_list_filters_by_parts_of_the_name_labels_and_state(cluster: ApiCluster) -> None:
     batch = [
         task("db.a", labels={"team": "db", "tier": "1"}),
         task("db.b", labels={"team": "db"}, paused=True),
@@ -478,6 +478,11 @@ async def test_list_filters_by_prefix_labels_and_state(cluster: ApiCluster) -> N
     await tasks.BatchCreateTasks(task_pb2.BatchCreateTasksRequest(tasks=batch))
     request = task_pb2.ListTasksRequest
     assert await names(cluster, request(name_prefix="db.")) == [["db.a", "db.b"]]
+    assert await names(cluster, request(name_contains="B.A")) == [["db.a", "web.a"]]
+    assert await names(cluster, request(name_contains="b.", name_prefix="w")) == [["web.a"]]
+    assert await names(cluster, request(name_contains="b.a", order_by="next_fire_time desc")) == [["web.a", "db.a"]]
+    assert await names(cluster, request(name_contains="ä")) == [[]]
+    assert list((await refused(tasks.ListTasks(request(name_contains="x" * 201)))).fields) == ["name_contains"]
     assert await names(cluster, request(labels={"team": "web"})) == [["web.a"]]
     assert await names(cluster, request(labels={"tier": ""})) == [["db.a"]]
     assert await names(cluster, request(state=task_pb2.TASK_STATE_PAUSED)) == [["db.b"]]

@@ -8,11 +8,11 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.timestamp_pb2 import Timestamp
-from raftsched_client.v1 import notification_pb2, policy_pb2, task_pb2
+from raftsched_proto.v1 import notification_pb2, policy_pb2, task_pb2
 
-from raftsched.api.errors import ApiError
-from raftsched.api.validate import INPUT_FIELDS, MUTABLE_FIELDS, changed_task, new_task
-from raftsched.core import references
+from raftsched.definitions import references
+from raftsched.definitions.task import INPUT_FIELDS, changed_task, new_task
+from raftsched.definitions.violations import Invalid
 
 SECOND = 1_000_000
 NOW_US = 1_800_000_000 * SECOND
@@ -33,7 +33,7 @@ def edited(edit: Edit) -> task_pb2.Task:
 
 
 def refusal(task: task_pb2.Task) -> dict[str, str]:
-    with pytest.raises(ApiError) as raised:
+    with pytest.raises(Invalid) as raised:
         new_task(task, NOW_US)
     return {violation.field: violation.description for violation in raised.value.violations}
 
@@ -205,6 +205,12 @@ REFUSED: list[tuple[str, Edit]] = [
     ("task.action.http.method", http(method="GET /\r\n")),
     ("task.action.http.headers", http(headers={"a:b": "x"})),
     ("task.action.http.headers", http(headers={"a": "x\r\ny: z"})),
+    ("task.action.http.headers", http(headers={"a": "x\x01"})),
+    ("task.action.http.headers", http(headers={"a": "\x7f"})),
+    ("task.action.http.headers", http(headers={"a": " x"})),
+    ("task.action.http.headers", http(headers={"a": "x\t"})),
+    ("task.action.http.headers", http(headers={"größe": "x"})),
+    ("task.notifications.headers", notifications(headers={"a": "x "})),
     ("task.action.http.expected_statuses", http(expected_statuses=[99])),
     ("task.action.http.expected_statuses", http(expected_statuses=[600])),
     ("task.action.http.body", http(body=b"x" * ((128 << 10) + 1))),
@@ -214,6 +220,10 @@ REFUSED: list[tuple[str, Edit]] = [
     ("task.action.python.kwargs_json", python(kwargs_json="[1]")),
     ("task.action.python.kwargs_json", python(kwargs_json="{")),
     ("task.action.python.kwargs_json", python(kwargs_json="[" * 20_000)),
+    ("task.action.python.kwargs_json", python(kwargs_json='{"a": NaN}')),
+    ("task.action.python.kwargs_json", python(kwargs_json='{"a": [-Infinity]}')),
+    ("task.action.python.kwargs_json", python(kwargs_json='{"a": 1e999}')),
+    ("task.action.python.kwargs_json", python(kwargs_json='{"a": {"b": 1, "b": 2}}')),
     ("task.time_limit", lambda t: t.time_limit.FromSeconds(0)),
     ("task.time_limit", lambda t: t.time_limit.FromSeconds(-1)),
     ("task.misfire_threshold", lambda t: t.misfire_threshold.FromMilliseconds(999)),
@@ -240,7 +250,12 @@ ACCEPTED: list[Edit] = [
     lambda t: t.schedule.at.CopyFrom(at(253_402_300_799)),
     lambda t: t.schedule.start_time.CopyFrom(at(1_900_000_000)),
     command(argv=["exit 1", "a"], shell=True, env={"PATH": ""}, working_directory="/tmp", stdin=b"\0"),
-    http(url="https://user:pass@host:8443/path?q=1#f", method="PATCH", headers={"X-A": "b c"}, expected_statuses=[204]),
+    http(
+        url="https://user:pass@host:8443/path?q=1#f",
+        method="PATCH",
+        headers={"X-A": "b\tc größe \U0001f600", "B": ""},
+        expected_statuses=[204],
+    ),
     http(url="http://[::1]:80/"),
     python(callable="reports.daily:main", kwargs_json='{"a": [1]}'),
     python(callable="send-report"),
@@ -307,20 +322,38 @@ def test_a_change_checks_the_whole_definition_and_keeps_the_rest() -> None:
     assert not changed.HasField("time_limit")
     assert changed.schedule == current.schedule
     assert not changed_task(changed, task_pb2.Task(), FieldMask(paths=["labels"]), NOW_US).labels
-    with pytest.raises(ApiError) as raised:
+    with pytest.raises(Invalid) as raised:
         changed_task(current, task_pb2.Task(), FieldMask(paths=["action"]), NOW_US)
     assert [violation.field for violation in raised.value.violations] == ["task.action"]
 
 
-def test_the_description_of_the_mask_names_every_field_that_can_be_replaced() -> None:
+def test_a_change_that_ends_a_pause_drops_the_time_at_which_it_would_have_ended() -> None:
+    task = valid()
+    task.paused = True
+    task.resume_time.FromSeconds(NOW_US // SECOND + 60)
+    current = new_task(task, NOW_US).task
+    assert changed_task(current, task_pb2.Task(), FieldMask(paths=["labels"]), NOW_US).HasField("resume_time")
+    assert not changed_task(current, task_pb2.Task(), FieldMask(paths=["paused"]), NOW_US).HasField("resume_time")
+    with pytest.raises(Invalid) as raised:
+        changed_task(new_task(valid(), NOW_US).task, current, FieldMask(paths=["resume_time"]), NOW_US)
+    assert [violation.field for violation in raised.value.violations] == ["task.resume_time"]
+
+
+def test_comments_say_which_fields_are_output_only() -> None:
     # Generated from the comments of proto/.
     comments = json.loads(resources.files("raftsched.rest").joinpath("routes.json").read_text())["comments"]
-    text = comments["raftsched.v1.UpdateTaskRequest.update_mask"]
-    names = text.removeprefix("Top-level fields of Task to replace: ").removesuffix(". Required.").split(", ")
-    assert names == [field.name for field in task_pb2.Task.DESCRIPTOR.fields if field.name in MUTABLE_FIELDS]
     for field in task_pb2.Task.DESCRIPTOR.fields:
         is_output = comments.get(f"raftsched.v1.Task.{field.name}", "").startswith("Output only")
         assert is_output == (field.name not in INPUT_FIELDS), field.name
+
+
+def test_a_change_replaces_what_the_mask_names_and_nothing_else() -> None:
+    task = valid()
+    task.owner, task.description, task.labels["a"] = "before", "kept", "1"
+    sent = task_pb2.Task(owner="after", description="not asked for", labels={"b": "2"})
+    changed = changed_task(new_task(task, NOW_US).task, sent, FieldMask(paths=["owner", "labels"]), NOW_US)
+    assert (changed.owner, changed.description, dict(changed.labels)) == ("after", "kept", {"b": "2"})
+    assert changed_task(changed, task_pb2.Task(), FieldMask(paths=["owner"]), NOW_US).owner == ""
 
 
 def test_a_time_limit_can_be_taken_away() -> None:
@@ -359,3 +392,12 @@ def test_action_with_references_to_secrets_is_accepted_as_it_is(edit: Edit) -> N
 def test_pull_policy_has_a_default() -> None:
     accepted = new_task(edited(container()), NOW_US).task
     assert accepted.action.container.pull_policy == task_pb2.PULL_POLICY_IF_NOT_PRESENT
+
+
+def test_bounds_of_a_length_of_time_have_units_that_people_read() -> None:
+    task = valid()
+    task.time_limit.FromSeconds(400 * 86_400)
+    task.jitter.FromNanoseconds(1_000)
+    told = refusal(task)
+    assert told["task.time_limit"] == "must lie between 1 ms and 366 days"
+    assert told["task.jitter"] == "must lie between 10 ms and 366 days"

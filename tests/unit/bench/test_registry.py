@@ -6,11 +6,14 @@ import pytest
 
 from bench import report
 from bench.__main__ import _parser
+from bench.calibration import Calibration, Run
 from bench.compare import COMPARISONS
 from bench.everything import NOT_YET, OUT_OF_TIME, Measured, measure_everything
 from bench.measure import quantile
 from bench.peers import NotInstalled
 from bench.registry import EVERYTHING, WORKLOADS, Row
+
+CALIBRATION = Calibration(50.0, 2.0, 6.0)
 
 
 @pytest.mark.parametrize("name", sorted(WORKLOADS))
@@ -46,13 +49,14 @@ def test_the_document_keeps_what_stands_around_its_tables(tmp_path: Path, monkey
     document.write_text(text, encoding="utf-8")
     monkeypatch.setattr(report, "DOCUMENT", document)
     for _ in range(2):
-        herd = Measured(Row("herd", {"count": 7}, 2, 1.0), [{"tasks": 7, "cpu_s_per_1000": 0.5}], note=OUT_OF_TIME)
+        run = Run({"tasks": 7, "cpu_s_per_1000": 0.5}, CALIBRATION)
+        herd = Measured(Row("herd", {"count": 7}, 2, 1.0), [run], note=OUT_OF_TIME)
         report.write_document([herd, Measured(Row("floor", {}, 1, 1.0))], "on 2000-01-01")
     written = document.read_text(encoding="utf-8")
     assert written.startswith(text.partition("<!--")[0])
     assert written.count("scripts/bench herd --count 7") == 1
     assert "| cpu s per 1000 | 0.5 | 0.5 | 0.5 |" in written
-    assert f"Runs: 1 of 2. {OUT_OF_TIME}" in written
+    assert f"Runs: 1 of 2. {OUT_OF_TIME} Calibration: Python loop 50 ms of processor time, fdatasync" in written
     assert f"### `scripts/bench floor`\n\n{NOT_YET}" in written
 
 
@@ -60,12 +64,12 @@ def test_everything_runs_in_rounds_and_begins_nothing_that_would_end_too_late() 
     clock = [0.0]
     begun = []
 
-    def run(row: Row) -> dict[str, float | int | str]:
+    def run(row: Row) -> Run:
         begun.append(row.name)
         clock[0] += row.expected_s
         if row.name == "broken":
             raise SystemExit("no leader")
-        return {"figure": len(begun)}
+        return Run({"figure": len(begun)}, CALIBRATION)
 
     rows = [Row("short", {}, 3, 10.0), Row("broken", {}, 2, 1.0), Row("long", {}, 1, 40.0), Row("longest", {}, 1, 99.0)]
     tables: list[Measured] = []

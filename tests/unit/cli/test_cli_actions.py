@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 from google.protobuf.json_format import MessageToDict
-from raftsched_client.v1 import task_pb2
+from raftsched_proto.v1 import task_pb2
 
-from raftsched.api.validate import new_task
+from raftsched.definitions.task import new_task
 
 PAGE = (Path(__file__).parents[3] / "docs" / "actions.md").read_text()
 EVERY = ("--every", "1m")
@@ -93,3 +93,52 @@ def test_options_that_do_not_go_together_are_refused(cli, options, message):
     ended = cli("task", "create", "t", *EVERY, *options)
     assert ended.code == 2
     assert message in " ".join(ended.err.split())
+
+
+def written(tmp_path, data: bytes) -> str:
+    (tmp_path / "f").write_bytes(data)
+    return f"@{tmp_path}/f"
+
+
+@pytest.mark.parametrize(
+    ("flags", "data", "message"),
+    [
+        (("--lambda", "f", "--payload"), b'{"a": 1,\n "a": 2}', "/f:2: not JSON: the key 'a' is there twice"),
+        (("--lambda", "f", "--payload"), b'{"a":\n\nNaN}', "/f:3: not JSON: JSON has no NaN"),
+        (("--lambda", "f", "--payload"), b'{"a":\n"caf\xe9"}', "/f:2: byte 0xe9 is not UTF-8"),
+        (("--lambda", "f", "--payload"), '{"a": 1}'.encode("utf-16"), "/f is in UTF-16LE, not UTF-8"),
+        (("--lambda", "f", "--payload"), b"[" * 100_000, "--payload: not JSON that is read: nested too deeply"),
+        (("--extension", "k", "--parameters"), b"{'a': 1}", "/f:1: not JSON: Expecting a key"),
+        (("--grpc", "h:1", "--rpc", "p.S/M", "--request"), b"{", "/f:1: not JSON: "),
+    ],
+)  # fmt: skip
+def test_files_of_json_are_refused_with_their_line(cli, cluster, tmp_path, flags, data, message):
+    ended = cli("task", "create", "t", "--every", "1h", *flags, written(tmp_path, data))
+    assert ended.code == 2
+    assert message in ended.err
+    assert ended.err.count("\n") == 1
+
+
+def test_a_file_of_json_arrives_as_it_was_written(cli, cluster, tmp_path):
+    text = '{"big": 12345678901234567890123, "exact": 1.10, "e": 1E2}'
+    assert (
+        cli("task", "create", "t", "--every", "1h", "--lambda", "f", "--payload", written(tmp_path, text.encode())).code
+        == 0
+    )
+    assert cluster.tasks["t"].action.aws_lambda.payload_json == text
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [('{"a": 1, "a": 2}', "the key 'a' is there twice"), ('{"a": NaN}', "JSON has no NaN"),
+     ('{"a": 1e999}', "is too large"), ("[" * 100_000, "deeply")],
+)  # fmt: skip
+def test_arguments_of_a_callable_that_are_no_json_are_refused(cli, cluster, kwargs, message):
+    ended = cli("task", "create", "t", "--every", "1h", "--python", "a:b", "--kwargs", kwargs)
+    assert (ended.code, message in ended.err) == (2, True)
+
+
+def test_a_rule_in_a_file_that_is_not_utf_8_is_refused_with_its_line(cli, cluster, tmp_path):
+    ended = cli("task", "create", "t", "--rrule", written(tmp_path, b"RRULE:FREQ=DAILY\n# \xe9"), "--noop")
+    assert ended.code == 2
+    assert "/f:2: byte 0xe9 is not UTF-8" in ended.err

@@ -1,7 +1,7 @@
 """The options of policies, through the client, against real servers."""
 
 from google.protobuf.json_format import MessageToDict
-from raftsched_client.v1 import execution_pb2, policy_pb2
+from raftsched_proto.v1 import execution_pb2, policy_pb2
 
 EVERY = ("--every", "1m")
 
@@ -63,6 +63,7 @@ def test_show_tells_the_attempts_before(cli, cluster):
     shown = cli("execution", "show", execution.id).out
     assert "its next attempt at 2030-01-01" in shown
     assert "FAILED (exit code 3)" in shown
+    assert "exit code 3" in shown.splitlines()[-2]
 
 
 def test_placement_is_sent_and_shown(cli, cluster):
@@ -71,3 +72,15 @@ def test_placement_is_sent_and_shown(cli, cluster):
     assert "EVERY" in cli("task", "show", "t").out
     assert cli("task", "update", "t", "--placement", "any").code == 0
     assert cluster.tasks["t"].placement == policy_pb2.PLACEMENT_ANY
+
+
+def test_a_description_and_an_owner_are_set_shown_changed_and_taken_away(cli, cluster, tmp_path):
+    page = tmp_path / "report.md"
+    page.write_text("# Report\n\nSee *the run book*.\n")
+    assert cli("task", "create", "t", *EVERY, "--noop", "--description", f"@{page}", "--owner", "Team A").code == 0
+    assert (cluster.tasks["t"].description, cluster.tasks["t"].owner) == (page.read_text(), "Team A")
+    shown = cli("task", "show", "t").out
+    assert "See *the run book*." in shown
+    assert "Team A" in shown
+    assert cli("task", "update", "t", "--owner", "", "--description", "New").code == 0
+    assert (cluster.tasks["t"].description, cluster.tasks["t"].owner) == ("New", "")

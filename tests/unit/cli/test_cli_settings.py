@@ -63,11 +63,14 @@ def test_bad_config_file_is_named(cli, tmp_path, text, message):
     assert len(ended.err.splitlines()) == 1
 
 
-def test_unreachable_cluster_is_one_line_and_code_5(cli):
+def test_an_unreachable_cluster_is_told_at_once_and_in_the_end_with_code_5(cli):
     address = unused_address()
     ended = cli("task", "create", "t", "--every", "1m", "--noop", "--endpoints", address, "--timeout", "2s")
     assert ended.code == 5
-    assert ended.err == f"error: no node served the call within 2 s ({address}: cannot connect: Connection refused)\n"
+    assert ended.err == (
+        f"no node serves the call yet ({address}: cannot connect: Connection refused); trying for 2 s\n"
+        f"error: no node served the call within 2 s ({address}: cannot connect: Connection refused)\n"
+    )
 
 
 @pytest.mark.parametrize(
@@ -174,7 +177,7 @@ def test_console_script_ends_with_the_exit_code():
         text=True,
     )
     assert ended.returncode == 5
-    assert len(ended.stderr.splitlines()) == 1
+    assert len(ended.stderr.splitlines()) == 2
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import yaml
 from google.protobuf.json_format import MessageToDict
-from raftsched_client.v1.execution_pb2 import EXECUTION_STATE_FAILED, EXECUTION_STATE_SUCCEEDED, Execution
+from raftsched_proto.v1.execution_pb2 import EXECUTION_STATE_FAILED, EXECUTION_STATE_SUCCEEDED, Execution
 
 EVERY = ("--every", "1m")
 
@@ -129,7 +129,7 @@ def test_body_and_stdin_come_from_files(cli, cluster, tmp_path):
     ("arguments", "message"),
     [
         (["--noop"], "give at least one of --cron, --rrule, --every and --at"),
-        (["--every", "1m"], "--container, --extension, --noop, not none"),
+        (["--every", "1m"], "--noop, not none"),
         ([*EVERY, "--noop", "--shell", "x"], "not --shell and --noop"),
         ([*EVERY, "--noop", "--zone", "UTC"], "--zone goes with --cron and --rrule only"),
         ([*EVERY, "--noop", "--fold", "last"], "--fold goes with --cron and --rrule only"),
@@ -232,7 +232,7 @@ def test_refused_tasks_of_a_file_are_named_and_the_others_created(cli, cluster, 
     [
         ("- name: a\n  shedule: {}", ":2: task 1 (a): there is no key 'shedule'; known are name"),
         ("- 7", "task 1 is not a mapping"),
-        ("a: [", "is neither JSON nor YAML"),
+        ("a: [", "f.yaml:2: is not YAML: while parsing a flow node"),
         ("", "holds no task"),
     ],
 )
@@ -395,6 +395,14 @@ def test_pause_resume_and_delete_change_the_task_that_is_meant(cli, cluster):
     assert cli("task", "delete", "t", "--etag", "1").code == 4
     assert cli("task", "delete", "t", "--etag", cluster.tasks["t"].etag).code == 0
     assert cli("task", "delete", "t").code == 3
+
+
+def test_a_pause_says_what_had_started_already(cli, cluster):
+    cli("task", "create", "t", *EVERY, "--noop")
+    cluster.tasks["t"].warnings.add(description="the execution for 2026-03-01T12:00:00Z had started on n1")
+    ended = cli("task", "pause", "t")
+    assert (ended.code, ended.out) == (0, "paused t\n")
+    assert ended.err == "warning: t: the execution for 2026-03-01T12:00:00Z had started on n1\n"
 
 
 def test_run_prints_the_id_of_the_execution(cli, cluster):

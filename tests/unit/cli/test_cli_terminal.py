@@ -9,21 +9,19 @@ import subprocess
 import sys
 import time
 
-from raftsched_client.v1 import cluster_pb2
-
-from raftsched.cli.tables import Table, plain
+from raftsched_proto.v1 import cluster_pb2, task_pb2
 
 LIMIT_S = 60
 
 
 class Terminal:
-    """A command line on a pseudo terminal of 120 columns."""
+    """A command line on a pseudo terminal, of 120 columns unless told otherwise."""
 
-    def __init__(self, *arguments: str) -> None:
+    def __init__(self, *arguments: str, columns: int = 120, **variables: str) -> None:
         self.output = b""
         self._leader, follower = pty.openpty()
         self._deadline = time.monotonic() + LIMIT_S
-        environment = {**os.environ, "TERM": "xterm", "COLUMNS": "120", "LINES": "40"}
+        environment = {**os.environ, "TERM": "xterm", "COLUMNS": str(columns), "LINES": "40", **variables}
         self.process = subprocess.Popen(
             [sys.executable, "-m", "raftsched.cli.main", *arguments],
             stdin=follower,
@@ -92,11 +90,35 @@ def test_status_watch_goes_on_when_nodes_come_back(cluster):
     assert terminal.end() == 130
 
 
-def test_plain_tables_align_and_have_no_blanks_at_the_end():
-    rows = [("a", "1", "x"), ("bbbb", "10,000", "")]
-    assert list(plain(Table(("NAME", "COUNT#", "NOTE"), rows))) == [
-        "NAME   COUNT  NOTE",
-        "a          1  x",
-        "bbbb  10,000",
-    ]
-    assert list(plain(Table(("NAME", "COUNT#"), []))) == ["NAME  COUNT"]
+def test_waiting_for_a_run_tells_what_it_waits_for_and_an_interrupt_leaves_it_running(cluster):
+    cluster.tasks["t"] = task_pb2.Task(name="t")
+    terminal = Terminal("task", "run", "t", "--wait")
+    terminal.read_until(b"of t\r\n")
+    (execution,) = cluster.executions.values()
+    execution.waiting_detail = "no connected executor carries gpu=x"
+    terminal.read_until(b"PENDING: no connected executor carries gpu=x")
+    terminal.process.send_signal(signal.SIGINT)
+    assert terminal.end() == 130
+    assert f"execution {execution.id} goes on".encode() in terminal.output
+    assert b"Traceback" not in terminal.output
+
+
+def test_a_list_is_watched_in_place(cluster):
+    cluster.tasks["first"] = task_pb2.Task(name="first")
+    terminal = Terminal("task", "list", "--watch", "--interval", "50ms", columns=80)
+    terminal.read_until(b"first")
+    cluster.tasks["second"] = task_pb2.Task(name="second")
+    terminal.read_until(b"second")
+    terminal.process.send_signal(signal.SIGINT)
+    assert terminal.end() == 130
+    assert terminal.output.count(b"\x1b[?1049h") == terminal.output.count(b"\x1b[?1049l") == 1
+
+
+def test_verify_shows_how_far_it_is_and_takes_the_line_away(cluster):
+    cluster.tasks.update({f"t{number:03}": task_pb2.Task(name=f"t{number:03}") for number in range(250)})
+    terminal = Terminal("verify")
+    assert terminal.end() == 0
+    assert b"checked 200 tasks, up to t199" in terminal.output
+    assert terminal.output.endswith(
+        b"\x1b[K0 nominal times of 250 tasks checked: 0 early, 0 late, 0 missing, 0 twice\r\n"
+    )

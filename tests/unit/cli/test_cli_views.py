@@ -6,9 +6,10 @@ import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from raftsched_client.v1 import cluster_pb2, execution_pb2
-from raftsched_client.v1.execution_pb2 import Execution, GetOutputResponse, LedgerEntry
+from raftsched_proto.v1 import cluster_pb2, execution_pb2
+from raftsched_proto.v1.execution_pb2 import Execution, GetOutputResponse, LedgerEntry
 
+from raftsched.cli.await_end import where
 from raftsched.cli.main import run
 
 NOMINAL = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -43,9 +44,17 @@ def test_executions_are_listed_newest_first(cli, executions):
     assert [line.split()[0] for line in lines] == ["ID", "E2", "E1", "E0"]
     assert lines[1].split()[:5] == ["E2", "t", "2026-03-01", "14:00:00+00:00", "RUNNING"]
     assert lines[2].rstrip().endswith("n1        ran longer than 2s")
-    assert "SUCCEEDED (exit code 0)" in lines[3]
+    assert "SUCCEEDED  exit code 0" in lines[3]
     assert "0.5s" in lines[3]
     assert "2.2s" in lines[3]
+
+
+def test_what_is_armed_says_when_it_starts(cli, executions):
+    armed = executions["E2"]
+    armed.state = execution_pb2.EXECUTION_STATE_ARMED
+    armed.ClearField("start_time")
+    assert ids(cli("execution", "list", "--state", "armed", "-o", "json").out) == ["E2"]
+    assert where(armed) == "ARMED on n1, starts at 2026-03-01 14:00:00+00:00"
 
 
 def test_executions_are_filtered(cli, executions):
@@ -74,6 +83,79 @@ def test_execution_is_shown(cli, executions):
     shown = json.loads(cli("execution", "show", "E0", "-o", "json").out)
     assert (shown["state"], shown["exitCode"], shown["fencingToken"]) == ("EXECUTION_STATE_SUCCEEDED", 0, "0")
     assert cli("execution", "show", "nobody").code == 3
+
+
+@pytest.fixture
+def retried(executions):
+    """E0, whose first attempt failed."""
+    execution = executions["E0"]
+    execution.attempt = 2
+    execution.first_start_time.FromDatetime(NOMINAL + timedelta(seconds=0.1))
+    past = execution.past_attempts.add(attempt=1, state=execution_pb2.EXECUTION_STATE_FAILED, executor_id="n2")
+    past.exit_code = 7
+    past.error = "exit code 7"
+    past.start_time.FromDatetime(NOMINAL + timedelta(seconds=0.1))
+    past.end_time.FromDatetime(NOMINAL + timedelta(seconds=0.3))
+    past.output_tail = b"\x1b[31mno route\x1b[0m to host\nbell\a\n"
+    past.output_size_bytes = len(past.output_tail)
+    execution.output_tail, execution.output_size_bytes = b"delivered\n", 10
+    return execution
+
+
+def test_each_attempt_is_shown_with_what_it_wrote(cli, retried):
+    lines = cli("execution", "show", "E0").out.splitlines()
+    start = next(number for number, line in enumerate(lines) if line.startswith("ATTEMPT"))
+    words = lines[start + 1].split()
+    assert words[:5] == ["1", "FAILED", "(exit", "code", "7)"]
+    assert words[-5:] == ["0.2s", "n2", "exit", "code", "7"]
+    assert lines[start + 2].split()[:5] == ["2", "SUCCEEDED", "(exit", "code", "0)"]
+    assert lines[start + 3 :] == [
+        "",
+        f"attempt 1 wrote {retried.past_attempts[0].output_size_bytes} bytes:",
+        "  no route to host",
+        "  bell",
+        "",
+        "attempt 2 wrote 10 bytes:",
+        "  delivered",
+    ]
+
+
+def test_the_delay_is_that_of_the_first_start(cli, retried):
+    out = cli("execution", "show", "E0").out
+    assert next(line.split()[1] for line in out.splitlines() if line.startswith("delay")) == "0.1s"
+    row = cli("execution", "list").out.splitlines()[-1]
+    assert "0.1s" in row
+    assert row.split()[-4] == "2", "how many attempts it took is not in the table"
+
+
+def test_long_output_of_an_attempt_is_cut_and_says_where_the_rest_is(cli, retried):
+    retried.past_attempts[0].output_tail = b"".join(b"line %d\n" % number for number in range(30))
+    retried.past_attempts[0].output_size_bytes = 5_000
+    out = cli("execution", "show", "E0").out
+    assert "attempt 1 wrote 5,000 bytes, last (raftsched execution output E0 --attempt 1 prints more):" in out
+    assert "  line 20\n" in out
+    assert "  line 19\n" not in out
+    retried.past_attempts[0].output_tail = b""
+    assert "attempt 1 wrote 5,000 bytes, which are no longer kept" in cli("execution", "show", "E0").out
+
+
+def test_attempts_are_there_for_programs(cli, retried):
+    shown = json.loads(cli("execution", "show", "E0", "-o", "json").out)
+    assert [(each["attempt"], each["state"]) for each in shown["attempts"]] == [
+        (1, "EXECUTION_STATE_FAILED"),
+        (2, "EXECUTION_STATE_SUCCEEDED"),
+    ]
+    assert shown["attempts"][0]["error"] == "exit code 7"
+    assert shown["attempts"][0]["outputTail"]
+
+
+def test_output_of_one_attempt_is_asked_for_by_its_number(cluster, retried, capfdbinary):
+    cluster.outputs["E0"] = [
+        GetOutputResponse(data=b"no route", attempt=1),
+        GetOutputResponse(data=b"delivered", attempt=2),
+    ]
+    assert run(["execution", "output", "E0", "--attempt", "1"]) == 0
+    assert capfdbinary.readouterr().out == b"no route"
 
 
 def test_output_is_printed_as_it_is(cluster, executions, capfdbinary):
@@ -151,6 +233,16 @@ def status(cluster):
     return cluster.status
 
 
+def test_status_says_who_knows_which_versions_while_they_differ(cli, status):
+    assert "cluster version" not in cli("status").out
+    status.cluster_version = 1
+    for node, newest in zip(status.nodes[:2], (2, 1), strict=True):
+        node.oldest_known_version, node.newest_known_version = 1, newest
+    assert "cluster version 1: n1 knows 1 to 2, n2 knows 1 to 1" in cli("status").out
+    status.nodes[0].newest_known_version = 1
+    assert "cluster version" not in cli("status").out
+
+
 def test_status_is_a_table_that_names_what_is_wrong(cli, status):
     out = cli("status").out
     assert out.startswith("cluster prod: leader n1, 1,200 tasks, 5 executions (2 pending)\n")
@@ -203,3 +295,31 @@ def test_status_watch_repeats_until_no_node_answers(cli, cluster, status):
 def test_transfer_says_who_leads(cli, cluster):
     assert cli("cluster", "transfer").out == "n2 leads\n"
     assert json.loads(cli("cluster", "transfer", "n3", "-o", "json").out) == {"leaderId": "n3"}
+
+
+def test_status_shows_how_far_each_clock_is_off(cli, status):
+    first, second = status.nodes[0].clock, status.nodes[1].clock
+    first.offset.FromMilliseconds(-3_600_000)
+    second.offset.FromMicroseconds(1_400)
+    rows = {line.split()[0]: line for line in cli("status").out.splitlines() if "127.0.0.1" in line}
+    shown = [rows[node.id] for node in status.nodes[:2]]
+    assert [offset in row for offset, row in zip(("-3600.0s", "+1ms"), shown, strict=True)] == [True, True]
+
+
+def test_a_confirmed_clock_says_by_how_much_time_moved(cli, cluster):
+    assert "moved by +0.000 s" in cli("cluster", "confirm-clock").out
+    assert json.loads(cli("cluster", "confirm-clock", "-o", "json").out) == {"movedS": 0.0}
+
+
+def test_repaired_cursors_are_listed_and_counted(cli, cluster):
+    assert cli("repair", "cursors").out == "no cursor is ahead of its time\n"
+    repair = cluster_pb2.CursorRepair(task="report")
+    repair.old_next_time.FromJsonString("2030-01-01T01:00:00Z")
+    repair.new_next_time.FromJsonString("2030-01-01T00:00:00Z")
+    cluster.repairs.append(repair)
+    out = cli("repair", "cursors", "--dry-run").out
+    assert "report" in out
+    assert "1 cursor would be moved back" in out
+    assert "1 cursor was moved back" in cli("repair", "cursors").out
+    answer = json.loads(cli("repair", "cursors", "-o", "json").out)
+    assert answer["repairs"][0]["newNextTime"] == "2030-01-01T00:00:00Z"

@@ -24,7 +24,7 @@ from raftsched_client import (
     task,
     to_datetime,
 )
-from raftsched_client.v1 import calendar_pb2, cluster_pb2, execution_pb2, group_pb2, history_pb2, task_pb2
+from raftsched_proto.v1 import calendar_pb2, cluster_pb2, execution_pb2, group_pb2, history_pb2, task_pb2
 
 from tests.support.peer_cluster import Fault, refusal
 
@@ -223,6 +223,7 @@ def test_listing_reads_all_pages_and_filters(cluster, client):
     assert cluster.methods().count("ListTasks") == 3
     odd = client.list_tasks(name_prefix="t000", labels={"odd": "1"}, page_size=2)
     assert [each.name for each in odd] == [f"t000{n}" for n in (1, 3, 5, 7, 9)]
+    assert [each.name for each in client.list_tasks(name_contains="T249")] == [f"t249{n}" for n in range(10)]
     assert next(iter(client.list_tasks(page_size=1))).name == "t0000"
 
 
@@ -282,6 +283,9 @@ def test_executions_ledger_and_status(cluster, client):
     runs = [client.run_task("tidy") for _ in range(3)]
     assert client.get_execution(runs[1].id) == runs[1]
     assert [e.id for e in client.list_executions(task="tidy", page_size=2)] == [e.id for e in reversed(runs)]
+    cluster.executions[runs[1].id].past_attempts.add(attempt=0, output_tail=b"of the first")
+    first, last = client.list_attempts(runs[1].id, page_size=1)
+    assert (first.output_tail, last.attempt) == (b"of the first", runs[1].attempt)
     assert client.cancel_execution(runs[0].id).state == execution_pb2.EXECUTION_STATE_CANCELLED
     with pytest.raises(ConflictError, match="has ended"):
         client.cancel_execution(runs[0].id)

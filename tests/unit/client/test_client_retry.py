@@ -205,3 +205,17 @@ def test_bad_endpoints_are_refused(bad):
 def test_endpoints_from_text_and_sequence():
     assert parse_endpoints("a:1,b:2,a:1,") == ("a:1", "b:2")
     assert parse_endpoints(["[::1]:7101"]) == ("[::1]:7101",)
+
+
+def test_streams_that_break_after_their_first_message_are_opened_again_ever_more_slowly():
+    stream = Reconnects(lambda now: attempts(endpoints=3, changes=False, now=now, timeout_s=60), 60)
+    now, waits = 100.0, []
+    for _ in range(8):
+        stream.opened(now)
+        stream.progressed()
+        waits.append(stream.failed("a", lost(), now))
+        now += waits[-1]
+    assert waits == pytest.approx([0, 0.05, 0.1, 0.2, 0.4, 0.8, 1, 1])
+    stream.opened(now)
+    stream.progressed()
+    assert stream.failed("a", lost(), now + 1) == 0, "it worked for as long as the longest wait"

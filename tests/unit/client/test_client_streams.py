@@ -7,7 +7,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from raftsched_client import Execution, NotFoundError, UnavailableError
 from raftsched_client._follow import MAX_SEEN, Output, Watch
-from raftsched_client.v1.execution_pb2 import (
+from raftsched_proto.v1.execution_pb2 import (
+    EXECUTION_STATE_ARMED,
+    EXECUTION_STATE_ASSIGNED,
     EXECUTION_STATE_FAILED,
     EXECUTION_STATE_PENDING,
     EXECUTION_STATE_RUNNING,
@@ -39,6 +41,14 @@ def wait_for_watchers(cluster: Cluster, count: int) -> None:
     deadline = time.monotonic() + 20
     while len(cluster.watchers) != count:
         assert time.monotonic() < deadline, f"{len(cluster.watchers)} watchers"
+        time.sleep(0.005)
+
+
+def wait_for_another_watcher(cluster: Cluster, before: object) -> None:
+    """The client may be back before anybody sees that it was away."""
+    deadline = time.monotonic() + 20
+    while not any(watcher is not before for watcher in list(cluster.watchers)):
+        assert time.monotonic() < deadline, "the client does not come back"
         time.sleep(0.005)
 
 
@@ -143,9 +153,9 @@ def test_watch_survives_an_execution_that_retention_removed(cluster, client):
         cluster.change(execution("A", EXECUTION_STATE_RUNNING, nominal=NOW - timedelta(hours=2)))
         seen.wait(20)
         del cluster.executions["A"]
+        (broken,) = cluster.watchers
         cluster.break_watches(None)
-        wait_for_watchers(cluster, 0)
-        wait_for_watchers(cluster, 1)
+        wait_for_another_watcher(cluster, broken)
         cluster.change(execution("B", EXECUTION_STATE_PENDING))
 
     seen = threading.Event()
@@ -271,6 +281,18 @@ def test_older_and_repeated_changes_are_not_news():
     assert watch.still_open() == ["A"]
     assert watch.is_news(execution("A", EXECUTION_STATE_SUCCEEDED, attempt=2))
     assert watch.still_open() == []
+
+
+def test_an_armed_execution_is_open_and_all_that_follows_is_news():
+    for steps in (
+        (EXECUTION_STATE_ARMED, EXECUTION_STATE_RUNNING, EXECUTION_STATE_SUCCEEDED),
+        (EXECUTION_STATE_ARMED, EXECUTION_STATE_PENDING, EXECUTION_STATE_ASSIGNED, EXECUTION_STATE_SUCCEEDED),
+    ):
+        watch = Watch(NOW)
+        for state in steps:
+            assert watch.is_news(execution("A", state))
+            assert watch.still_open() == ([] if state == EXECUTION_STATE_SUCCEEDED else ["A"])
+        assert not watch.is_news(execution("A", EXECUTION_STATE_ARMED))
 
 
 def test_watch_remembers_a_bounded_number_of_executions():

@@ -18,7 +18,7 @@ from tests.support.raft_bench import ELECTION_TIMEOUT_S, HEARTBEAT_S, Bench, app
 
 def test_a_node_starts_as_follower_of_nobody() -> None:
     bench = Bench().start()
-    assert (bench.role, bench.term, bench.group.status().leader_id) == (Role.FOLLOWER, 0, "")
+    assert (bench.role, bench.term, bench.shard.status().leader_id) == (Role.FOLLOWER, 0, "")
 
 
 def test_a_follower_that_hears_nothing_asks_for_pre_votes_in_its_own_term() -> None:
@@ -69,12 +69,27 @@ def test_pre_votes_of_a_term_that_is_over_do_not_count() -> None:
     assert (bench.role, bench.term) == (Role.FOLLOWER, 1)
 
 
+def test_a_pre_vote_of_a_node_that_has_yet_to_learn_of_the_term_counts() -> None:
+    bench = Bench().log(1, term=3).start()
+    bench.wait(1.06)
+    bench.hear("b", PreVoteReply(2, 4, granted=True))
+    assert (bench.role, bench.term) == (Role.CANDIDATE, 4)
+
+
 def test_a_leader_that_is_heard_ends_the_pre_vote() -> None:
     bench = Bench().start()
     bench.wait(1.06)
     bench.hear("b", append(1, (1, 0)))
     bench.hear("c", PreVoteReply(0, 1, granted=True))
-    assert (bench.role, bench.term, bench.group.status().leader_id) == (Role.FOLLOWER, 1, "b")
+    assert (bench.role, bench.term, bench.shard.status().leader_id) == (Role.FOLLOWER, 1, "b")
+
+
+def test_a_leader_that_is_heard_after_a_majority_of_pre_votes_ends_them_too() -> None:
+    bench = Bench().log(1, term=3).start()
+    bench.wait(1.06)
+    assert bench.shard.receive("b", PreVoteReply(3, 4, granted=True))
+    bench.hear("c", append(3, (2, 1)))
+    assert (bench.role, bench.term, bench.shard.status().leader_id) == (Role.FOLLOWER, 3, "c")
 
 
 @pytest.mark.parametrize(
@@ -158,6 +173,36 @@ def test_a_majority_of_votes_makes_a_leader_that_appends_at_once() -> None:
         assert [(entry.index, entry.term, entry.data) for entry in message.entries] == [(3, 2, b"\x01")]
 
 
+def test_who_voted_in_an_election_that_failed_counts_in_the_next() -> None:
+    bench = Bench("bcde").start()
+    bench.become_candidate()
+    first = bench.term
+    bench.hear("b", Vote(first, granted=True))
+    bench.wait(ELECTION_TIMEOUT_S)
+    for peer_id in "bc":
+        bench.hear(peer_id, PreVoteReply(first, first + 1, granted=True))
+    assert (bench.role, bench.term) == (Role.CANDIDATE, first + 1)
+    bench.hear("b", Vote(first + 1, granted=True))
+    bench.hear("c", Vote(first + 1, granted=True))
+    assert bench.role is Role.LEADER
+
+
+def test_who_follows_asks_nobody_that_connects_for_a_vote() -> None:
+    bench = Bench().start()
+    bench.hear("b", append(1, (1, 0)))
+    bench.shard.peer_disconnected("c")
+    bench.shard.peer_connected("c")
+    sent = bench.tick()
+    assert only(sent, PreVote) == only(sent, RequestVote) == []
+
+
+def test_a_follower_wakes_by_itself_to_stand_and_to_ask_the_silent_again() -> None:
+    bench = Bench().start()
+    assert bench.clock.now < bench.shard.next_wakeup() <= bench.clock.now + ELECTION_TIMEOUT_S
+    bench.wait(1.06)
+    assert bench.clock.now < bench.shard.next_wakeup() <= bench.clock.now + HEARTBEAT_S
+
+
 def test_each_peer_counts_once() -> None:
     bench = Bench("bcde").start()
     bench.wait(1.06)
@@ -183,8 +228,8 @@ def test_votes_are_asked_for_again_and_after_a_reconnect() -> None:
     bench = Bench().start()
     bench.become_candidate()
     assert [peer_id for peer_id, _ in only(bench.wait(HEARTBEAT_S), RequestVote)] == ["b", "c"]
-    bench.group.peer_disconnected("c")
-    bench.group.peer_connected("c")
+    bench.shard.peer_disconnected("c")
+    bench.shard.peer_connected("c")
     assert [peer_id for peer_id, _ in only(bench.tick(), RequestVote)] == ["c"]
 
 
@@ -192,7 +237,7 @@ def test_a_candidate_follows_the_leader_of_its_term() -> None:
     bench = Bench().start()
     bench.become_candidate()
     bench.hear("c", append(1, (1, 0)))
-    assert (bench.role, bench.term, bench.group.status().leader_id) == (Role.FOLLOWER, 1, "c")
+    assert (bench.role, bench.term, bench.shard.status().leader_id) == (Role.FOLLOWER, 1, "c")
 
 
 def test_a_candidate_without_a_majority_asks_for_pre_votes_before_the_next_term() -> None:
@@ -271,7 +316,7 @@ def test_a_leader_that_one_of_two_answers_stays() -> None:
         for peer_id, heartbeat in only(bench.wait(HEARTBEAT_S), AppendEntries):
             if peer_id == "c":
                 reply = AppendReply(1, heartbeat.epoch, heartbeat.round, AppendResult.ACCEPTED, heartbeat.prev_index)
-                bench.group.receive("c", reply)
+                bench.shard.receive("c", reply)
     assert bench.role is Role.LEADER
 
 
@@ -281,6 +326,16 @@ def test_timeout_now_of_the_leader_starts_an_election_at_once() -> None:
     sent = bench.hear("b", TimeoutNow(1), append(1, (1, 0)))
     assert [message.transfer for _, message in only(sent, RequestVote)] == [True, True]
     assert (bench.role, bench.term) == (Role.CANDIDATE, 2)
+
+
+def test_an_election_that_the_leader_asked_for_and_that_failed_is_followed_by_an_ordinary_one() -> None:
+    bench = Bench().start()
+    bench.hear("b", append(1, (1, 0)))
+    asked = only(bench.hear("b", TimeoutNow(1)), RequestVote)
+    assert {message.transfer for _, message in asked} == {True}
+    bench.wait(ELECTION_TIMEOUT_S)
+    asked = only(bench.hear("c", PreVoteReply(2, 3, granted=True)), RequestVote)
+    assert {message.transfer for _, message in asked} == {False}
 
 
 def test_timeout_now_of_another_is_ignored() -> None:
@@ -293,3 +348,25 @@ def test_timeout_now_of_another_is_ignored() -> None:
 def test_one_node_alone_leads_at_once() -> None:
     bench = Bench(peers="").start()
     assert (bench.role, bench.leadership) == (Role.LEADER, [1])
+
+
+def test_an_election_that_no_peer_can_hear_of_is_not_made_up_for_when_one_connects() -> None:
+    bench = Bench().start()
+    bench.wait(1.06)
+    assert bench.shard.receive("b", PreVoteReply(0, 1, granted=True))
+    for peer_id in "bc":
+        bench.shard.peer_disconnected(peer_id)
+    bench.tick()
+    assert bench.term == 0
+    assert bench.clock.now < bench.shard.next_wakeup()
+    bench.shard.peer_connected("b")
+    assert only(bench.tick(), RequestVote) == []
+    assert bench.term == 0
+
+
+def test_the_only_voter_leads_again_after_a_timeout_when_a_higher_term_deposed_it() -> None:
+    bench = Bench(peers="").start()
+    bench.hear("x", Vote(7, granted=False))
+    assert (bench.role, bench.term) == (Role.FOLLOWER, 7)
+    bench.wait(ELECTION_TIMEOUT_S)
+    assert (bench.role, bench.term, bench.leadership) == (Role.LEADER, 8, [1, None, 8])

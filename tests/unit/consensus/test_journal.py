@@ -3,7 +3,7 @@
 import pytest
 
 from raftsched.consensus.journal import Journal, stored_term
-from raftsched.consensus.messages import Entry
+from raftsched.consensus.messages import CONFIG, LogEntry
 from raftsched.ports import StoreRefused, Table
 from raftsched.store.memory_store import MemoryStore
 
@@ -70,7 +70,7 @@ def test_terms_by_index() -> None:
     journal.compact_to(2)
     assert [journal.term_at(index) for index in range(1, 7)] == [None, 1, 2, 2, 3, None]
     assert journal.first_index_of_term_at(4) == 3
-    assert journal.entry(4) == Entry(b"\x10xxxx", 4, 2)
+    assert journal.entry(4) == LogEntry(b"\x10xxxx", 4, 2)
 
 
 def test_bytes_by_index() -> None:
@@ -80,6 +80,37 @@ def test_bytes_by_index() -> None:
     assert journal.first_within(11) == 3
     assert journal.first_within(10) == 4
     assert journal.first_within(10_000) == 1
+
+
+def test_the_first_commit_index_beyond_that_of_a_new_log_is_written() -> None:
+    store = MemoryStore()
+    journal = Journal(store, "a")
+    for index in (1, 2):
+        journal.add(b"\x10x", index, 1)
+    assert journal.getRaftCommitIndex() == 1
+    journal.setRaftCommitIndex(2)
+    journal.save_commit_index()
+    store.commit()
+    assert opened(store).getRaftCommitIndex() == 2
+
+
+def test_what_is_cut_is_to_be_committed_before_anything_is_said_of_it() -> None:
+    store = MemoryStore()
+    journal = filled(store)
+    journal.dirty = False
+    journal.deleteEntriesFrom(4)
+    assert journal.dirty
+
+
+def test_members_stay_until_their_own_entry_is_cut() -> None:
+    store = MemoryStore()
+    journal = filled(store)
+    for index in (6, 7):
+        journal.add((CONFIG if index == 6 else b"\x10") + b"x", index, 7)
+    journal.deleteEntriesFrom(6)
+    assert journal.last_config == LogEntry(CONFIG + b"x", 6, 7)
+    journal.deleteEntriesFrom(5)
+    assert journal.last_config is None
 
 
 def test_an_unchanged_commit_index_is_not_written_again() -> None:
@@ -109,10 +140,11 @@ def key(index: int) -> bytes:
         (lambda batch: batch.delete(Table.LOG, key(3)), "between 2 and 4"),
         (lambda batch: batch.put(Table.LOG, key(3), b"short"), "not one of ours"),
         (lambda batch: batch.put(Table.LOG, key(3), bytes(20)), "between 2 and 3"),
+        (lambda batch: batch.delete(Table.RAFT, b"node_id"), "no owner"),
         (lambda batch: [batch.delete(Table.LOG, key(index)) for index in range(1, 6)], "commit index"),
         (lambda batch: [batch.delete(Table.LOG, key(index)) for index in (3, 4, 5)], "commit index"),
     ],
-    ids=["a gap", "a short row", "a row of an earlier term", "no log", "a cut-off log"],
+    ids=["a gap", "a short row", "a row of an earlier term", "a log without an owner", "no log", "a cut-off log"],
 )
 def test_damage_is_refused(damage: object, message: str) -> None:
     store = MemoryStore()

@@ -1,10 +1,12 @@
 """What a follower makes of an append (Raft 5.3, figure 7), without the engine."""
 
+from dataclasses import replace
+
 import pytest
 
 from raftsched.consensus.journal import Journal
 from raftsched.consensus.matching import Accepted, InvariantBroken, Rejected, examine, is_well_formed
-from raftsched.consensus.messages import AppendEntries, Entry
+from raftsched.consensus.messages import COMMAND, AppendEntries, LogEntry
 from raftsched.store.memory_store import MemoryStore
 from tests.support.raft_bench import append
 
@@ -13,7 +15,7 @@ def log_of(*terms: int) -> Journal:
     journal = Journal(MemoryStore(), "a")
     journal.add(b"\x01", 1, 0)
     for index, term in enumerate(terms, start=2):
-        journal.add(b"\x10own", index, term)
+        journal.add(COMMAND + b"entry %d of term %d" % (index, term), index, term)
     return journal
 
 
@@ -74,8 +76,23 @@ def test_entries_that_were_compacted_are_skipped() -> None:
     journal = log_of(1, 1, 1, 1)
     journal.compact_to(4)
     assert examine(journal, 4, append(2, (2, 1), [1, 1, 1, 2])) == Accepted(
-        5, (Entry(b"\x10entry 6 of term 2", 6, 2),), verified=6
+        5, (LogEntry(b"\x10entry 6 of term 2", 6, 2),), verified=6
     )
+
+
+def test_the_last_entry_is_compared_too() -> None:
+    sent = append(1, (2, 1), [1])
+    other = LogEntry(sent.entries[0].data + b" of a lie", 3, 1)
+    with pytest.raises(InvariantBroken, match="at entry 3 of term 1"):
+        examine(log_of(1, 1), 1, replace(sent, entries=(other,)))
+
+
+def test_the_oldest_entry_that_is_left_is_compared_too() -> None:
+    journal = log_of(1, 1, 1, 1)
+    journal.compact_to(4)
+    assert journal.first_index == 4
+    with pytest.raises(InvariantBroken, match="committed here"):
+        examine(journal, 4, append(3, (4, 2), [3]))
 
 
 @pytest.mark.parametrize("prev", [(3, 2), (2, 1)], ids=["at prev_index", "in the entries"])
@@ -90,11 +107,11 @@ def test_a_committed_entry_is_never_given_up(prev: tuple[int, int]) -> None:
         append(1, (2, 1), [2]),
         append(3, (2, 2), [1]),
         append(3, (2, 4)),
-        AppendEntries(2, 2, 1, (Entry(b"\x10x", 4, 2),), 1, 0, 0, oldest=False),
-        AppendEntries(2, 2, 1, (Entry(b"\x00pickle", 3, 2),), 1, 0, 0, oldest=False),
-        AppendEntries(2, 2, 1, (Entry(b"\x02membership", 3, 2),), 1, 0, 0, oldest=False),
-        AppendEntries(2, 2, 1, (Entry(b"\x03version", 3, 2),), 1, 0, 0, oldest=False),
-        AppendEntries(2, 2, 1, (Entry(b"", 3, 2),), 1, 0, 0, oldest=False),
+        AppendEntries(2, 2, 1, (LogEntry(b"\x10x", 4, 2),), 1, 0, 0, oldest=False),
+        AppendEntries(2, 2, 1, (LogEntry(b"\x00pickle", 3, 2),), 1, 0, 0, oldest=False),
+        AppendEntries(2, 2, 1, (LogEntry(b"\x02membership", 3, 2),), 1, 0, 0, oldest=False),
+        AppendEntries(2, 2, 1, (LogEntry(b"\x03version", 3, 2),), 1, 0, 0, oldest=False),
+        AppendEntries(2, 2, 1, (LogEntry(b"", 3, 2),), 1, 0, 0, oldest=False),
         append(2, (0, 0), [1]),
     ],
     ids=[

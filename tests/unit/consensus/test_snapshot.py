@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 
+from raftsched.commands.versions import CLUSTER_VERSION_KEY, cluster_version_row
 from raftsched.consensus.journal import Journal
 from raftsched.consensus.messages import AppendReply, AppendResult
 from raftsched.consensus.snapshot import (
@@ -17,9 +18,10 @@ from raftsched.consensus.snapshot import (
     digest_of,
     encode_index,
 )
-from raftsched.ports import Table
+from raftsched.ports import NodeOutdated, Table
 from raftsched.store.memory_store import MemoryStore
 from tests.support.raft_bench import Bench, ManualClock, append, only
+from tests.support.versions import NEWER, NEWER_PROGRAM, OLDER_PROGRAM
 
 
 def source(tasks: int = 40) -> MemoryStore:
@@ -50,6 +52,16 @@ def receive(parts: list[SnapshotPart], store: MemoryStore | None = None) -> Snap
     for part in parts:
         receiver.add(part)
     return receiver
+
+
+def test_of_a_newer_cluster_version_nothing_is_taken() -> None:
+    store = source()
+    store.batch().put(Table.META, CLUSTER_VERSION_KEY, cluster_version_row(NEWER))
+    store.commit()
+    receiver = SnapshotReceiver(MemoryStore(), OLDER_PROGRAM)
+    with pytest.raises(NodeOutdated, match=f"snapshot of a peer is of cluster version {NEWER}"):
+        receiver.add(parts_of(store)[0])
+    SnapshotReceiver(MemoryStore(), NEWER_PROGRAM).add(parts_of(store)[0])
 
 
 def test_it_says_what_it_includes() -> None:
@@ -123,8 +135,34 @@ def test_views_that_nobody_comes_back_for_are_released() -> None:
         with sender.parts() as parts:
             next(parts)
     assert len(store._views) == 4
-    clock.now += 31
+    clock.now += 29
     sender.forget_old()
+    assert len(store._views) == 4
+    clock.now += 2
+    sender.forget_old()
+    assert store._views == []
+
+
+def test_only_views_that_are_old_are_released_and_all_at_the_end() -> None:
+    store = source()
+    clock = ManualClock()
+    tokens = iter("abcdefgh")
+    clock.token = lambda: next(tokens)
+    sender = SnapshotSender(store, clock, 100)
+    for _ in range(3):
+        with sender.parts() as parts:
+            next(parts)
+        clock.now += 20
+    sender.forget_old()
+    assert len(store._views) == 1
+    with sender.parts() as parts:
+        next(parts)
+    clock.now += 15
+    sender.forget_old()
+    assert len(store._views) == 1
+    with sender.parts() as parts:
+        next(parts)
+    sender.close()
     assert store._views == []
 
 
@@ -195,13 +233,23 @@ def test_missing_rows_leave_it_incomplete() -> None:
     assert not receive(parts).complete
 
 
+def test_what_was_staged_and_is_discarded_takes_no_room_and_cannot_be_installed() -> None:
+    target = MemoryStore()
+    receiver = receive(parts_of(source()), target)
+    assert target._staging is not None
+    receiver.discard()
+    assert target._staging is None
+    with pytest.raises(RuntimeError, match="the staging is over"):
+        receiver.install()
+
+
 class TestGroup:
     def test_goes_on_from_a_snapshot(self) -> None:
         bench = Bench().start()
         bench.hear("b", append(4, (9, 4), oldest=True))
-        bench.group.install_snapshot(receive(parts_of(source()), bench.store))
+        bench.shard.install_snapshot(receive(parts_of(source()), bench.store))
         bench.tick()
-        status = bench.group.status()
+        status = bench.shard.status()
         assert (status.first_index, status.last_index, status.commit_index, status.applied_index) == (8, 8, 8, 8)
         assert bench.machine.restored_calls == 1
         [(_, reply)] = only(bench.hear("b", append(4, (8, 4), [4])), AppendReply)
@@ -210,37 +258,37 @@ class TestGroup:
     def test_has_it_on_disk_after_a_crash(self) -> None:
         bench = Bench().start()
         bench.hear("b", append(4, (9, 4), oldest=True))
-        bench.group.install_snapshot(receive(parts_of(source()), bench.store))
+        bench.shard.install_snapshot(receive(parts_of(source()), bench.store))
         bench.tick()
         bench.restart()
-        status = bench.group.status()
+        status = bench.shard.status()
         assert (status.first_index, status.commit_index, status.applied_index) == (8, 8, 8)
 
     def test_keeps_entries_behind_it_that_it_may_have_acknowledged(self) -> None:
         bench = Bench().log(1, 1, 2, 2, 3, 3, 4, 4, 4, 4).start()
-        bench.group.install_snapshot(receive(parts_of(source()), bench.store))
+        bench.shard.install_snapshot(receive(parts_of(source()), bench.store))
         bench.tick()
-        status = bench.group.status()
+        status = bench.shard.status()
         assert (status.first_index, status.applied_index, status.last_index) == (8, 8, 11)
 
     def test_drops_entries_that_conflict_with_it(self) -> None:
         bench = Bench().log(1, 1, 1, 1, 1, 1, 1, 1, 1).start()
-        bench.group.install_snapshot(receive(parts_of(source()), bench.store))
+        bench.shard.install_snapshot(receive(parts_of(source()), bench.store))
         bench.tick()
-        status = bench.group.status()
+        status = bench.shard.status()
         assert (status.first_index, status.last_index) == (8, 8)
 
     def test_never_goes_back_to_one(self) -> None:
         bench = Bench().log(1, 1, 2, 2, 3, 3, 4, 4, committed=9, applied=9).start()
-        bench.group.install_snapshot(receive(parts_of(source()), bench.store))
+        bench.shard.install_snapshot(receive(parts_of(source()), bench.store))
         bench.tick()
-        assert bench.group.status().applied_index == 9
+        assert bench.shard.status().applied_index == 9
         assert bench.machine.restored_calls == 0
 
     def test_asks_again_after_a_failure(self) -> None:
         bench = Bench().start()
         bench.hear("b", append(4, (9, 4), oldest=True))
-        bench.group.snapshot_failed()
-        assert bench.group.snapshot_source == ""
+        bench.shard.snapshot_failed()
+        assert bench.shard.snapshot_source == ""
         bench.hear("c", append(5, (9, 4), oldest=True))
-        assert bench.group.snapshot_source == "c"
+        assert bench.shard.snapshot_source == "c"

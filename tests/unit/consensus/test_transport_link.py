@@ -6,13 +6,14 @@ from typing import Any
 
 import grpc
 import pytest
+from raftsched_proto.internal.v1 import raft_pb2 as pb
+from raftsched_proto.internal.v1 import raft_pb2_grpc as rpc
 
 from raftsched.clock import SystemClock
 from raftsched.consensus import transport
-from raftsched.consensus.messages import AppendEntries, Entry
+from raftsched.consensus.messages import AppendEntries, LogEntry
 from raftsched.consensus.transport import RaftTransport
-from raftsched.internal.v1 import raft_pb2 as pb
-from raftsched.internal.v1 import raft_pb2_grpc as rpc
+from raftsched.node.members import KnownMembers
 from raftsched.ports import Peer
 
 DIALS = 25
@@ -36,7 +37,7 @@ class HangsUp(rpc.RaftServiceServicer):
 
 
 class Sender:
-    """A group that has something to say whenever the link is up."""
+    """A shard that has something to say whenever the link is up."""
 
     def __init__(self) -> None:
         self.connected = False
@@ -62,9 +63,9 @@ async def _dial_many_times(peer: HangsUp) -> None:
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     me, other = Peer("n1", "127.0.0.1:1"), Peer("n2", f"127.0.0.1:{port}")
-    transport = RaftTransport(cluster_id="test", node=me, peers=(me, other), clock=SystemClock())
-    transport.add_group(1, Sender())
-    message = AppendEntries(1, 1, 1, (Entry(b"x" * 1_000, 2, 1),), 1, 1, 1, False)
+    transport = RaftTransport(cluster_id="test", node=me, members=KnownMembers((me, other)), clock=SystemClock())
+    transport.add_shard(1, Sender())
+    message = AppendEntries(1, 1, 1, (LogEntry(b"x" * 1_000, 2, 1),), 1, 1, 1, False)
     transport.start()
     try:
         async with asyncio.timeout(DEADLINE_S):
@@ -92,7 +93,7 @@ def test_a_snapshot_that_the_peer_cancels_is_a_connection_error() -> None:
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
         me, other = Peer("n1", "127.0.0.1:1"), Peer("n2", f"127.0.0.1:{port}")
-        transport = RaftTransport(cluster_id="test", node=me, peers=(me, other), clock=SystemClock())
+        transport = RaftTransport(cluster_id="test", node=me, members=KnownMembers((me, other)), clock=SystemClock())
         with pytest.raises(ConnectionError, match="n2 gives no snapshot"):
             async for _ in transport.fetch_snapshot(1, "n2"):
                 pass
@@ -114,7 +115,7 @@ def test_a_link_is_closed_though_its_call_has_swallowed_the_cancellation(monkeyp
 
         monkeypatch.setattr(transport._Link, "_connect_once", connect_once)
         peers = (Peer("n1", "127.0.0.1:1"), Peer("n2", "127.0.0.1:2"))
-        links = RaftTransport(cluster_id="c", node=peers[0], peers=peers, clock=SystemClock())
+        links = RaftTransport(cluster_id="c", node=peers[0], members=KnownMembers(peers), clock=SystemClock())
         links.start()
         await dialled.wait()
         async with asyncio.timeout(20):

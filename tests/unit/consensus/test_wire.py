@@ -4,13 +4,14 @@ import pytest
 from google.protobuf.message import DecodeError
 from hypothesis import given
 from hypothesis import strategies as st
+from raftsched_proto.internal.v1 import raft_pb2 as pb
 
 from raftsched.consensus import wire
 from raftsched.consensus.messages import (
     AppendEntries,
     AppendReply,
     AppendResult,
-    Entry,
+    LogEntry,
     Message,
     PreVote,
     PreVoteReply,
@@ -19,7 +20,6 @@ from raftsched.consensus.messages import (
     Vote,
 )
 from raftsched.consensus.snapshot import SnapshotHeader, SnapshotPart, SnapshotPosition, SnapshotRows
-from raftsched.internal.v1 import raft_pb2 as pb
 from raftsched.ports import Table
 
 number = st.integers(0, (1 << 62) - 1)
@@ -30,7 +30,7 @@ truth = st.booleans()
 def appends(draw: st.DrawFn) -> AppendEntries:
     prev_index = draw(st.integers(0, 1 << 40))
     data = draw(st.lists(st.tuples(st.binary(max_size=50), number), max_size=5))
-    entries = tuple(Entry(body, index, term) for index, (body, term) in enumerate(data, start=prev_index + 1))
+    entries = tuple(LogEntry(body, index, term) for index, (body, term) in enumerate(data, start=prev_index + 1))
     rest = [draw(number) for _ in range(5)]
     return AppendEntries(rest[0], prev_index, rest[1], entries, *rest[2:], oldest=draw(truth))
 
@@ -50,7 +50,7 @@ messages = st.one_of(
 def test_what_is_sent_arrives(message: Message) -> None:
     travelled = pb.RaftMessage.FromString(wire.encode(3, message).SerializeToString())
     assert wire.decode(travelled) == message
-    assert travelled.group_id == 3
+    assert travelled.shard_id == 3
 
 
 @given(st.binary(max_size=300))

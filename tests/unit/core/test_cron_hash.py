@@ -5,10 +5,10 @@ from datetime import date, timedelta
 
 import pytest
 
-from raftsched.core import cron
-from raftsched.core.cron_hash import resolve
-from raftsched.core.model import SECOND_US, Cron, Schedule
-from raftsched.core.schedule import next_fire
+from raftsched.core.state.model import SECOND_US, Cron, Schedule
+from raftsched.core.times import cron
+from raftsched.core.times.cron_hash import resolve
+from raftsched.core.times.schedule import next_fire
 
 
 @pytest.mark.parametrize("expression", ["*/5 * * * *", "@hourly", "0 0 * MAR thu", "0 9 15W,L * 5#2", "", "h", "~ ~"])

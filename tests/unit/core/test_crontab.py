@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from croniter import croniter
 
-from raftsched.core.command_name import MAX_NAME_CHARS, name_of
-from raftsched.core.crontab import CrontabLine, CrontabTask, LineKind, parse, split_percent
-from raftsched.core.schedule import ScheduleError
+from raftsched.cli.files.command_name import MAX_NAME_CHARS, name_of
+from raftsched.cli.files.crontab import CrontabLine, CrontabTask, LineKind, parse, split_percent
+from raftsched.core.times.schedule import ScheduleError
 
 USER_CRONTAB = Path(__file__).parents[2] / "fixtures" / "crontab_user"
 
@@ -52,7 +52,7 @@ def test_debians_system_crontab() -> None:
     ]
     assert found[1].command == "test -x /usr/sbin/anacron || { cd / && run-parts --report /etc/cron.daily; }"
     assert {(task.user, task.time_zone, task.shell, task.stdin) for task in found} == {
-        ("root", "Europe/Berlin", "/bin/sh", "")
+        ("root", "Europe/Berlin", "/bin/sh", b"")
     }
     assert lines[5].message == "runs as the user of the executor, not as root"
 
@@ -69,7 +69,7 @@ def test_a_user_crontab_of_fifty_entries() -> None:
     assert Counter(task.time_zone for task in found) == {"Europe/Berlin": 46, "America/New_York": 2, "Asia/Tokyo": 1}
     by_name = {task.name: task for task in found}
     assert by_name["mail"].argv == ("/bin/bash", "-c", 'mail -s "It\'s 10pm" joe')
-    assert by_name["mail"].stdin == "Joe,\n\nWhere are your kids?\n"
+    assert by_name["mail"].stdin == b"Joe,\n\nWhere are your kids?\n"
     assert by_name["mail"].env["GREETING"] == "  kept blanks  "
     assert by_name["mail"].env["MAILTO"] == "ops@example.com, oncall@example.com"
     assert by_name["open_market"].env["MAILTO"] == ""
@@ -198,25 +198,95 @@ def test_lines_end_as_on_any_system() -> None:
     [
         ("61 * * * * x", False, "minute field '61' is not valid; allowed are 0 to 59"),
         ("* * * * mox x", False, "day of week field 'mox'"),
-        ("0 0 30 2 * x", False, "'0 0 30 2 *' never fires: no such day exists; correct the line"),
         ("@fortnightly x", False, "unknown alias '@fortnightly'; known are @yearly"),
         ("0 0 * * *", False, "has no command after the time fields; add one"),
         ("@daily", False, "has no command after the time fields; add one"),
         ("run the backup", False, "has 3 words where five time fields"),
         ("0 0 * * * %x", False, "has no command before the %"),
         ('A="b', False, 'the value "b must end with the quotation mark that it begins with'),
-        ("0 0 * * * \0", False, "is not UTF-8 text"),
-        ("0 0 * * * \udcff", False, "is not UTF-8 text"),
+        ("0 0 * * * \0", False, "holds a NUL in column 11"),
+        ("0 0 * * * caf\udce9", False, "byte 0xe9 in column 14 is not UTF-8, and commands and variables are texts in"),
+        ("0 0 * * * caf\udce9", False, "or let the shell make the byte: $(printf '\\351')"),
+        ("X=caf\udce9", False, "byte 0xe9 in column 6 is not UTF-8"),
+        ("0 0 * * * j\udcfcrgen cmd", True, "byte 0xfc in column 12 is not UTF-8"),
+        ("0 \udce9 * * * x", False, "byte 0xe9 in column 3 is not UTF-8"),
         ("0\xa00 * * * * x", False, "minute field '0\\xa00' is not valid"),
         ("\xa0", False, "has 1 words where five time fields"),
         ("0 0 * * * root", True, "has no command after the user 'root'; if this is a user crontab, import"),
-        ("0 0 * * * /bin/x y", True, "'/bin/x' is no user name; if this is a user crontab, import it without --system"),
+        ("0 0 * * * /bin/x y", True, "'/bin/x' is no user name, which lines of a system"),
+        ("0 0 * * * ./x y", True, "a user crontab is imported without --system"),
+        ("0 24 * * * x", False, "hour field '24' is not valid; allowed are 0 to 23"),
+        ("60 0 * * * x", False, "minute field '60' is not valid; allowed are 0 to 59"),
+        ("*/0 0 * * * x", False, "minute field '*/0' is not valid"),
+        ("0 0 0 * * x", False, "day of month field '0' is not valid"),
+        ("0 0 * 13 * x", False, "month field '13' is not valid"),
+        ("0 0 * * 8 x", False, "day of week field '8' is not valid"),
+        ("0.5 0 * * * x", False, "minute field '0.5' is not valid"),
     ],
 )  # fmt: skip
 def test_a_bad_line_is_an_error_that_says_what_to_do(line: str, system: bool, message: str) -> None:
     result = only(line, system=system)
     assert (result.kind, result.task) == (LineKind.ERROR, None)
     assert message in result.message
+
+
+@pytest.mark.parametrize("days", ["30 2", "31 2,4,6", "31 feb"])
+def test_a_day_that_never_comes_is_skipped_as_under_cron(days: str) -> None:
+    line = only(f"0 0 {days} * x\n")
+    assert (line.kind, line.task) == (LineKind.SKIPPED, None)
+    assert "never fires: no such day exists, under cron neither" in line.message
+
+
+def test_comments_and_standard_input_may_be_in_any_encoding() -> None:
+    text = b"# caf\xe9 \xff\n0 0 * * * mail ops%Gr\xfc\xdfe%\n".decode("utf-8", "surrogateescape")
+    comment, mail = read(text)
+    assert comment.kind is LineKind.COMMENT
+    assert mail.task is not None
+    assert (mail.task.command, mail.task.stdin) == ("mail ops", b"Gr\xfc\xdfe\n")
+
+
+@pytest.mark.parametrize(("line", "expression"), [("-*/15 * * * *", "*/15 * * * *"), ("-@daily", "@daily")])
+def test_a_dash_in_front_is_noted(line: str, expression: str) -> None:
+    result = only(f"{line} root /opt/run\n", system=True)
+    assert result.task is not None
+    assert (result.task.expression, result.task.command, result.task.user) == (expression, "/opt/run", "root")
+    assert "the - in front keeps cron from logging the run" in result.message
+    assert only("-@reboot x\n").kind is LineKind.SKIPPED
+
+
+def test_the_option_for_mail_of_failures_is_no_part_of_the_command() -> None:
+    result = only("0 0 * * * -n  /opt/run -n\n")
+    assert result.task is not None
+    assert result.task.command == "/opt/run -n"
+    assert "-n asks cron to mail failures only" in result.message
+
+
+@pytest.mark.parametrize(
+    "user",
+    ["root", "_www", "svc@corp.example", "CORP\\svc", "CORP+svc", "1000", "svc$", "a.b-c_d", "www:www", "jürgen"],
+)
+def test_users_of_a_system_crontab(user: str) -> None:
+    result = only(f"*/5 * * * * {user} /opt/run x\n", system=True)
+    assert result.task is not None
+    assert (result.task.user, result.task.command) == (user, "/opt/run x")
+    assert f"not as {user}" in result.message
+
+
+def test_a_last_line_without_a_line_end_is_imported_and_noted() -> None:
+    assert only("0 0 * * * x\n").message == ""
+    assert only("0 0 * * * x").message == "cron leaves out a last line without a line end"
+    assert only("# x").message == ""
+
+
+@pytest.mark.parametrize(
+    "command", ["x" * 100_000, "a " * 50_000, "nice " * 20_000, "A=1 " * 25_000, "$(" * 50_000, "`" * 100_000,
+                "bash -c '" * 11_000, "(" * 100_000, "{ " * 50_000, "%" * 100_000, "\\%" * 50_000, "'" * 99_999],
+)  # fmt: skip
+def test_a_line_of_a_hundred_thousand_characters_is_read(command: str) -> None:
+    (result,) = read(f"0 0 * * * {command}\n")
+    assert result.kind in (LineKind.TASK, LineKind.ERROR)
+    if result.task and "%" not in command:
+        assert result.task.command == command.rstrip()
 
 
 def test_a_user_crontab_that_looks_like_a_system_crontab_says_so() -> None:

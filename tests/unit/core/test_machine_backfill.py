@@ -1,10 +1,11 @@
 """The state machine on backfills: a class of their own behind the queue of the task, and records beside the others."""
 
+from raftsched_proto.internal.v1 import command_pb2 as pb
+
 from raftsched.core import machine
 from raftsched.core.machine.context import FAILED_PRECONDITION, RESOURCE_EXHAUSTED
-from raftsched.core.model import Decision, ExecutionState, OverlapPolicy, Trigger
-from raftsched.core.rows import LedgerRow
-from raftsched.internal.v1 import command_pb2 as pb
+from raftsched.core.state.model import Decision, ExecutionState, OverlapPolicy, Trigger
+from raftsched.core.state.rows import LedgerRow
 from raftsched.ports import Table
 from tests.support.machine_driver import SECOND
 from tests.unit.core.test_machine_policies import ASSIGNED, CANCELLED, PENDING, SUCCEEDED, T0, Fixture

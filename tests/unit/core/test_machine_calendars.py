@@ -1,12 +1,12 @@
 """Calendars in the state machine: a change moves the cursors of all tasks that name it, or changes nothing."""
 
 import pytest
-from raftsched_client.v1 import calendar_pb2, task_pb2
+from raftsched_proto.internal.v1 import command_pb2 as pb
+from raftsched_proto.v1 import calendar_pb2, task_pb2
 
 from raftsched.core.machine import ABORTED, FAILED_PRECONDITION, INVALID_ARGUMENT, calendar_uses
 from raftsched.core.machine.context import RESOURCE_EXHAUSTED
-from raftsched.core.rows import decode_cursor, due_key, due_value
-from raftsched.internal.v1 import command_pb2 as pb
+from raftsched.core.state.rows import decode_cursor, due_key, due_value
 from raftsched.ports import Table
 from raftsched.store.memory_store import MemoryStore
 from tests.support.machine_driver import SECOND, MachineDriver
@@ -59,7 +59,7 @@ def test_a_change_moves_the_cursor_and_drops_the_fire_that_is_under_way(driver: 
     uid = register(driver, "t", NOW + 5 * SECOND, "c").uid
     assert put(driver, ("t", 2, [NOW + 9 * SECOND, NOW + 12 * SECOND]), revision=1).code == 0
     assert cursor(driver, "t") == (NOW + 9 * SECOND, 0)
-    assert driver.rows(Table.DUE) == {due_key(NOW + 9 * SECOND, b"t"): due_value(uid, 2)}
+    assert driver.rows(Table.DUE) == {due_key(NOW + 9 * SECOND, b"t"): due_value(uid, driver.index)}
     driver.fire("t", uid, 1, NOW + 5 * SECOND, next_us=NOW + 6 * SECOND)
     assert (cursor(driver, "t"), driver.rows(Table.LEDGER)) == ((NOW + 9 * SECOND, 0), {})
 
@@ -68,7 +68,7 @@ def test_a_cursor_that_is_due_already_stays(driver: MachineDriver) -> None:
     uid = register(driver, "t", NOW - SECOND, "c").uid
     assert put(driver, ("t", 2, [NOW + 9 * SECOND]), revision=1).code == 0
     assert cursor(driver, "t") == (NOW - SECOND, 0)
-    assert driver.rows(Table.DUE) == {due_key(NOW - SECOND, b"t"): due_value(uid, 2)}
+    assert driver.rows(Table.DUE) == {due_key(NOW - SECOND, b"t"): due_value(uid, driver.index)}
 
 
 def test_a_cursor_that_fires_have_moved_goes_on_behind_what_they_decided(driver: MachineDriver) -> None:

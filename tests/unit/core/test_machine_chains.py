@@ -1,13 +1,13 @@
 """The state machine on tasks that run after others."""
 
 import pytest
-from raftsched_client.v1 import task_pb2
+from raftsched_proto.internal.v1 import command_pb2 as pb
+from raftsched_proto.v1 import task_pb2
 
 from raftsched.core import machine
-from raftsched.core.chain import Arrival, ChainCondition, Parent, unmet
-from raftsched.core.model import Decision, ExecutionState, Trigger
-from raftsched.core.rows import LedgerRow, parse_ledger_key
-from raftsched.internal.v1 import command_pb2 as pb
+from raftsched.core.policy.chain import Arrival, ChainCondition, Parent, unmet
+from raftsched.core.state.model import Decision, ExecutionState, Trigger
+from raftsched.core.state.rows import LedgerRow, parse_ledger_key
 from raftsched.ports import Table
 from raftsched.store.memory_store import MemoryStore
 from tests.support.machine_driver import MachineDriver
@@ -211,6 +211,15 @@ def test_a_parent_is_not_deleted_while_others_run_after_it(chains: Chains) -> No
     assert chains.delete("b").code == machine.OK
     assert chains.delete("a").code == machine.OK
     assert chains.rows(Table.CHILDREN) == {}
+
+
+def test_a_task_that_runs_after_another_no_longer_holds_up_its_deletion(chains: Chains) -> None:
+    chains.task("a")
+    chains.task("other")
+    chains.task("b", "a")
+    assert chains.change("b", "other").code == machine.OK
+    assert chains.delete("a").code == machine.OK
+    assert chains.delete("other").code == machine.FAILED_PRECONDITION
 
 
 def test_a_task_of_a_reused_name_does_not_inherit_ends(chains: Chains) -> None:

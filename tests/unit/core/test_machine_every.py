@@ -1,19 +1,19 @@
 """The state machine on tasks that run on every executor: one decision, one execution on each."""
 
 import pytest
-from raftsched_client.v1 import policy_pb2, task_pb2
+from raftsched_proto.internal.v1 import command_pb2 as pb
+from raftsched_proto.v1 import policy_pb2, task_pb2
 
-from raftsched.core import ids
 from raftsched.core.machine.placement import PIN_WAIT_US
-from raftsched.core.model import Decision, ExecutionState, OverlapPolicy
-from raftsched.core.rows import LedgerRow, executions_of
-from raftsched.internal.v1 import command_pb2 as pb
+from raftsched.core.state import ids
+from raftsched.core.state.model import Decision, ExecutionState, OverlapPolicy
+from raftsched.core.state.rows import LedgerRow, executions_of
 from raftsched.ports import Table
 from raftsched.store.memory_store import MemoryStore
 from tests.support.machine_driver import SECOND, MachineDriver
 
 T0 = 1_800_000_000 * SECOND
-PENDING, ASSIGNED, RUNNING, SUCCEEDED, FAILED, TIMED_OUT, CANCELLED, LOST, EXPIRED = ExecutionState
+PENDING, ASSIGNED, RUNNING, SUCCEEDED, FAILED, TIMED_OUT, CANCELLED, LOST, EXPIRED, ARMED = ExecutionState
 EVERY = policy_pb2.PLACEMENT_EVERY
 
 
@@ -35,7 +35,13 @@ class Every(MachineDriver):
         at_us = self.now_us = T0 + self.seconds * SECOND
         command = self.command()
         item = command.fire.items.add(
-            task="t", uid=self.uid, generation=1, expected_next_us=at_us, next_us=at_us + SECOND, **self.terms
+            task="t",
+            uid=self.uid,
+            generation=1,
+            expected_revision=self.revision("t"),
+            expected_next_us=at_us,
+            next_us=at_us + SECOND,
+            **self.terms,
         )
         item.executor_ids.extend(executor_ids or ("e1", "e2"))
         item.decided.add(nominal_us=at_us, last_nominal_us=at_us, count=1, decision=Decision.RAN, start_us=start_us)

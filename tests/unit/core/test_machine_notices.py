@@ -4,16 +4,17 @@ from collections.abc import Iterator
 
 import pytest
 from google.protobuf.duration_pb2 import Duration
-from raftsched_client.v1 import notification_pb2 as n
-from raftsched_client.v1 import policy_pb2, task_pb2
+from raftsched_proto.internal.v1 import command_pb2 as pb
+from raftsched_proto.v1 import notification_pb2 as n
+from raftsched_proto.v1 import policy_pb2, task_pb2
 
-from raftsched.core import ids
 from raftsched.core.machine import COMMAND_VERSION, apply, notices
-from raftsched.core.model import Decision, ExecutionState
-from raftsched.core.rows import parse_notice_key
-from raftsched.internal.v1 import command_pb2 as pb
+from raftsched.core.state import ids
+from raftsched.core.state.model import Decision, ExecutionState
+from raftsched.core.state.rows import parse_notice_key
 from raftsched.ports import Table
 from raftsched.store.memory_store import MemoryStore
+from tests.support.results import in_result
 
 NOW_US = 1_800_000_000_000_000
 SECOND_US = 1_000_000
@@ -48,8 +49,8 @@ class Machine:
             row = pb.TaskRow.FromString(reader.get(Table.TASKS, b"t") or b"")
         decided = pb.Fire.Decided(nominal_us=NOW_US, last_nominal_us=NOW_US, count=1, decision=decision, reason="why")
         item = pb.Fire.Item(
-            task="t", uid=row.uid, generation=row.task.generation, expected_next_us=NOW_US,
-            next_us=NOW_US + 60 * SECOND_US, decided=[decided], notifies=True, **fields,
+            task="t", uid=row.uid, generation=row.task.generation, expected_revision=row.revision,
+            expected_next_us=NOW_US, next_us=NOW_US + 60 * SECOND_US, decided=[decided], notifies=True, **fields,
         )  # fmt: skip
         self.apply(fire=pb.Fire(items=[item]))
         return ids.execution_id(row.uid, row.task.generation, NOW_US)
@@ -58,7 +59,8 @@ class Machine:
         assign = pb.Assign.Item(id=execution_id, expected_attempt=1, executor_id="e")
         self.apply(assign=pb.Assign(items=[assign]))
         if state is not None:
-            item = pb.Report.Item(id=execution_id, attempt=1, executor_id="e", state=state, **fields)
+            item = pb.Report.Item(id=execution_id, attempt=1, executor_id="e", state=state, **in_result(**fields))
+            self.now_us = max(self.now_us, item.result.end_us)
             self.apply(report=pb.Report(items=[item]))
 
     def rows(self, table: Table) -> list[tuple[int, str]]:
@@ -102,8 +104,18 @@ def test_end_is_told_once(machine: Machine, state: ExecutionState, occasions: li
     machine.run(machine.fire(), state, error="broken", exit_code=3)
     assert [occasion for _, occasion in machine.rows(Table.OUTBOX)] == occasions
     for notice in machine.outbox():
-        assert (notice.task, notice.error, notice.exit_code, notice.attempt) == ("t", "broken", 3, 1)
+        assert (notice.task, notice.result.error, notice.result.exit_code, notice.attempt) == ("t", "broken", 3, 1)
         assert (notice.notifications.url, notice.create_us) == ("http://h/", NOW_US)
+
+
+def test_news_of_an_execution_that_has_failed_are_no_second_failure(machine: Machine) -> None:
+    machine.register(occasions=[n.OCCASION_FAILURE])
+    execution_id = machine.fire()
+    machine.run(execution_id, ExecutionState.FAILED, error="broken")
+    machine.now_us += SECOND_US
+    item = pb.Report.Item(id=execution_id, attempt=1, executor_id="e", output_copy_node_id="n2")
+    machine.apply(report=pb.Report(items=[item]))
+    assert machine.rows(Table.OUTBOX) == [(0, "FAILURE")]
 
 
 def test_only_what_is_asked_for_is_told(machine: Machine) -> None:
@@ -134,7 +146,7 @@ def test_lost_and_skipped_are_told(machine: Machine) -> None:
     other.register()
     other.fire(Decision.SKIPPED)
     assert other.rows(Table.OUTBOX) == [(0, "SKIPPED")]
-    assert next(other.outbox()).error == "why"
+    assert next(other.outbox()).result.error == "why"
 
 
 def test_skipped_nominal_time_is_missing_where_only_that_is_told(machine: Machine) -> None:
@@ -217,3 +229,41 @@ def test_full_outbox_drops_and_counts(machine: Machine, monkeypatch: pytest.Monk
     machine.run(machine.fire(), ExecutionState.FAILED)
     assert machine.rows(Table.OUTBOX) == []
     assert machine.dropped() == 1
+
+
+def retrying(machine: Machine) -> None:
+    machine.register(occasions=[n.OCCASION_LATE], late_after=Duration(seconds=10))
+    with machine.store.read() as reader:
+        row = pb.TaskRow.FromString(reader.get(Table.TASKS, b"t") or b"")
+    row.task.retry.max_attempts = 3
+    machine.store.batch().put(Table.TASKS, b"t", row.SerializeToString())
+    machine.store.commit()
+
+
+def test_a_late_first_start_is_told_whatever_became_of_the_attempt(machine: Machine) -> None:
+    retrying(machine)
+    execution_id = machine.fire()
+    machine.now_us += 11 * SECOND_US
+    machine.run(execution_id, ExecutionState.FAILED, start_us=NOW_US + 10_500_000)
+    machine.check(11)
+    assert [occasion for _, occasion in machine.rows(Table.OUTBOX)] == ["LATE"]
+    assert next(machine.outbox()).first_start_us == NOW_US + 10_500_000
+
+
+def test_a_later_attempt_is_not_late_when_the_first_started_in_time(machine: Machine) -> None:
+    retrying(machine)
+    execution_id = machine.fire()
+    machine.now_us += 2 * SECOND_US
+    machine.run(execution_id, ExecutionState.FAILED, start_us=NOW_US + SECOND_US)
+    machine.check(11)
+    assert machine.rows(Table.OUTBOX) == []
+
+
+def test_what_was_lost_before_it_started_is_late(machine: Machine) -> None:
+    retrying(machine)
+    execution_id = machine.fire()
+    machine.run(execution_id)
+    item = pb.Expire.Item(id=execution_id, expected_attempt=1, reason="its lease ran out")
+    machine.apply(expire=pb.Expire(items=[item]))
+    machine.check(11)
+    assert [occasion for _, occasion in machine.rows(Table.OUTBOX)] == ["LATE"]

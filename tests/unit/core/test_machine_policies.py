@@ -3,18 +3,19 @@
 from typing import Any
 
 import pytest
-from raftsched_client.v1 import task_pb2
+from raftsched_proto.internal.v1 import command_pb2 as pb
+from raftsched_proto.v1 import task_pb2
 
-from raftsched.core import ids
-from raftsched.core.model import Decision, ExecutionState, OverlapPolicy
-from raftsched.core.rows import ExecutionRow, LedgerRow, parse_ledger_key
-from raftsched.internal.v1 import command_pb2 as pb
+from raftsched.core.state import ids
+from raftsched.core.state.model import Decision, ExecutionState, OverlapPolicy
+from raftsched.core.state.rows import ExecutionRow, LedgerRow, parse_ledger_key
 from raftsched.ports import Table
 from raftsched.store.memory_store import MemoryStore
 from tests.support.machine_driver import SECOND, MachineDriver
+from tests.support.results import in_result
 
 T0 = 1_800_000_000 * SECOND
-PENDING, ASSIGNED, RUNNING, SUCCEEDED, FAILED, TIMED_OUT, CANCELLED, LOST, EXPIRED = ExecutionState
+PENDING, ASSIGNED, RUNNING, SUCCEEDED, FAILED, TIMED_OUT, CANCELLED, LOST, EXPIRED, ARMED = ExecutionState
 
 
 class Fixture(MachineDriver):
@@ -41,7 +42,12 @@ class Fixture(MachineDriver):
         first_us = T0 + (self.seconds + 1) * SECOND
         self.seconds += times
         item = command.fire.items.add(
-            task="t", uid=self.uid, generation=1, expected_next_us=first_us, next_us=first_us + times * SECOND
+            task="t",
+            uid=self.uid,
+            generation=1,
+            expected_revision=self.revision("t"),
+            expected_next_us=first_us,
+            next_us=first_us + times * SECOND,
         )
         for name, value in self.limits.items():
             setattr(item, name, value)
@@ -67,7 +73,7 @@ class Fixture(MachineDriver):
     def report(self, execution_id: bytes, state: int, **fields: Any) -> None:
         command = self.command()
         attempt = self.row(execution_id).attempt
-        command.report.items.add(id=execution_id, attempt=attempt, executor_id="e1", state=state, **fields)
+        command.report.items.add(id=execution_id, attempt=attempt, executor_id="e1", state=state, **in_result(**fields))
         assert not self.apply(command).code
 
     def assign(self, execution_id: bytes) -> None:
@@ -182,7 +188,7 @@ def test_cancel_running_asks_for_the_end_of_the_oldest_and_waits_for_it() -> Non
     assert [driver.row(driver.id_of(second)).cancel_requested for second in (1, 2)] == [True, False]
     assert driver.row(driver.id_of(3)).queued
     driver.report(driver.id_of(1), CANCELLED, error="cancelled")
-    assert "2027-01-15T08:00:03Z; overlap policy CANCEL_RUNNING" in driver.row(driver.id_of(1)).error
+    assert "2027-01-15T08:00:03Z; overlap policy CANCEL_RUNNING" in driver.row(driver.id_of(1)).result.error
     assert list(driver.rows(Table.PENDING)) == [driver.id_of(3)]
 
 
@@ -211,14 +217,14 @@ def test_a_failed_attempt_is_followed_by_another_with_a_higher_token() -> None:
     assert (waiting.state, waiting.attempt, waiting.not_before_us) == (PENDING, 2, T0 + SECOND)
     assert (driver.rows(Table.PENDING), list(driver.rows(Table.HELD))) == ({}, [execution_id])
     [past] = waiting.past_attempts
-    assert (past.attempt, past.state, past.exit_code, past.error) == (1, FAILED, 3, "exit code 3")
+    assert (past.attempt, past.state, past.result.exit_code, past.result.error) == (1, FAILED, 3, "exit code 3")
     driver.wake()
     driver.assign(execution_id)
     assert driver.row(execution_id).fencing_token > token
     assert driver.rows(Table.TIMERS) == driver.rows(Table.HELD) == {}
     driver.report(execution_id, SUCCEEDED, exit_code=0)
     done = driver.row(execution_id)
-    assert (done.state, done.attempt, done.error) == (SUCCEEDED, 2, "")
+    assert (done.state, done.attempt, done.result.error) == (SUCCEEDED, 2, "")
 
 
 def test_the_last_attempt_ends_the_execution() -> None:
@@ -245,7 +251,7 @@ def test_waiting_for_an_attempt_can_be_cancelled() -> None:
     driver.report(execution_id, FAILED)
     driver.cancel(execution_id)
     row = driver.row(execution_id)
-    assert (row.state, row.error) == (CANCELLED, "cancelled while it waited for attempt 2")
+    assert (row.state, row.result.error) == (CANCELLED, "cancelled while it waited for attempt 2")
     assert driver.rows(Table.TIMERS) == driver.rows(Table.HELD) == {}
     driver.wake()
     assert driver.row(execution_id).state == CANCELLED
@@ -301,7 +307,7 @@ def test_what_was_not_given_to_an_executor_in_time_expires_and_is_recorded_as_sk
     execution_id = driver.fire_next()
     driver.wake()
     row = driver.row(execution_id)
-    assert (row.state, row.error) == (EXPIRED, EXPIRED_REASON)
+    assert (row.state, row.result.error) == (EXPIRED, EXPIRED_REASON)
     assert driver.ledger() == [(1, Decision.SKIPPED, EXPIRED_REASON)]
     assert driver.rows(Table.PENDING) == driver.rows(Table.TIMERS) == {}
 
@@ -378,3 +384,58 @@ def test_wakes_that_come_too_late_or_twice_do_nothing() -> None:
     command.wake.items.add(due_us=due_us, id=bytes(16))
     assert driver.apply(command) == pb.Outcome()
     assert driver.dump() == before
+
+
+def test_an_execution_that_has_ended_waits_for_nothing() -> None:
+    driver = retrying()
+    execution_id = driver.fire_next()
+    driver.report(execution_id, FAILED, error="no", jitter_ppm=1_000_000)
+    assert driver.row(execution_id).not_before_us
+    driver.cancel(execution_id)
+    row = driver.row(execution_id)
+    assert (row.state, row.not_before_us, row.start_by_us) == (CANCELLED, 0, 0)
+
+
+def test_an_attempt_that_follows_another_has_no_start_deadline() -> None:
+    driver = with_deadline()
+    execution_id = driver.fire_next()
+    assert driver.row(execution_id).start_by_us == T0 + 31 * SECOND
+    driver.assign(execution_id)
+    command = driver.command()
+    command.expire.items.add(id=execution_id, expected_attempt=1, reason="gone")
+    driver.apply(command)
+    row = driver.row(execution_id)
+    assert (row.state, row.attempt, row.start_by_us) == (PENDING, 2, 0)
+    assert driver.rows(Table.TIMERS) == {}
+
+
+def test_an_attempt_without_an_exit_code_is_retried_and_one_with_another_code_is_not() -> None:
+    driver = retrying(exit_codes=[75])
+    first, second, third = driver.fire_next(), driver.fire_next(), driver.fire_next()
+    driver.report(first, FAILED, exit_code=75)
+    driver.report(second, FAILED, exit_code=3)
+    driver.report(third, FAILED)
+    assert driver.states() == [PENDING, FAILED, PENDING]
+
+
+def test_a_task_of_a_reused_name_has_no_say_in_the_attempts_of_the_one_before() -> None:
+    driver = retrying()
+    execution_id = driver.fire_next()
+    driver.delete("t")
+    driver.begin()
+    driver.report(execution_id, FAILED)
+    assert driver.row(execution_id).state == FAILED
+
+
+def test_a_wake_that_comes_too_late_takes_no_other_with_it() -> None:
+    driver = retrying()
+    first, second = driver.fire_next(), driver.fire_next()
+    for execution_id in (first, second):
+        driver.report(execution_id, FAILED, jitter_ppm=1_000_000)
+    due_us = driver.row(second).not_before_us
+    command = driver.command()
+    for execution_id, at_us in ((b"?" * 16, due_us), (first, due_us + 1), (first, 0), (second, due_us)):
+        command.wake.items.add(due_us=at_us, id=execution_id)
+    driver.apply(command)
+    assert list(driver.rows(Table.PENDING)) == [second]
+    assert list(driver.rows(Table.HELD)) == [first]

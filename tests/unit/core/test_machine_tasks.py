@@ -1,12 +1,12 @@
 """The state machine on tasks: registration, replacement, deletion, and remembered requests."""
 
 import pytest
-from raftsched_client.v1 import task_pb2
+from raftsched_proto.internal.v1 import command_pb2 as pb
+from raftsched_proto.v1 import task_pb2
 
 from raftsched.core import machine
-from raftsched.core.model import Decision
-from raftsched.core.rows import decode_cursor, decode_task, due_key, due_value, parse_ledger_key
-from raftsched.internal.v1 import command_pb2 as pb
+from raftsched.core.state.model import Decision
+from raftsched.core.state.rows import decode_cursor, decode_task, due_key, due_value, parse_ledger_key
 from raftsched.ports import Table
 from raftsched.store.memory_store import MemoryStore
 from tests.support.machine_driver import SECOND, MachineDriver
@@ -19,11 +19,16 @@ def driver() -> MachineDriver:
     return MachineDriver(MemoryStore(), now_us=T0)
 
 
+def updated_us(driver: MachineDriver, name: str) -> int:
+    row = pb.TaskRow.FromString(driver.get(Table.TASKS, name.encode()))
+    return row.task.update_time.ToMicroseconds()
+
+
 def test_register_writes_task_cursor_and_due_row(driver: MachineDriver) -> None:
     outcome = driver.register("backup", next_us=T0 + SECOND)
     task = decode_task(driver.get(Table.TASKS, b"backup"))
     assert (task.uid, task.revision, task.generation) == (outcome.results[0].uid, driver.index, 1)
-    assert task.create_us == task.update_us == T0
+    assert task.create_us == updated_us(driver, "backup") == T0
     assert decode_cursor(driver.get(Table.CURSORS, b"backup")).next_us == T0 + SECOND
     assert driver.rows(Table.DUE) == {due_key(T0 + SECOND, b"backup"): due_value(task.uid, 1)}
 
@@ -61,6 +66,15 @@ def test_an_item_without_a_task_is_refused_and_the_others_stand(driver: MachineD
     command.register_tasks.items.add(task=task_pb2.Task(name="good"), next_us=T0 + 1)
     outcome = driver.apply(command)
     assert [result.code for result in outcome.results] == [machine.INVALID_ARGUMENT, machine.OK]
+
+
+def test_as_many_tasks_as_a_batch_may_have_are_registered(
+    driver: MachineDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("raftsched.core.machine.tasks.MAX_BATCH_TASKS", 3)
+    outcome = driver.register("a", "b", "c", next_us=T0 + 1)
+    assert [result.code for result in outcome.results] == [machine.OK] * 3
+    assert driver.register("d", "e", "f", "g", next_us=T0 + 1).code == machine.INVALID_ARGUMENT
 
 
 def test_more_tasks_than_a_batch_may_have_are_refused_whole(driver: MachineDriver) -> None:
@@ -105,7 +119,7 @@ def test_resuming_records_what_was_missed_and_is_due_again(driver: MachineDriver
         skipped_count=10,
         skip_reason="the task was paused",
     )
-    assert driver.rows(Table.DUE) == {due_key(T0 + 11 * SECOND, b"backup"): due_value(uid, 1)}
+    assert driver.rows(Table.DUE) == {due_key(T0 + 11 * SECOND, b"backup"): due_value(uid, driver.index)}
     cursor = decode_cursor(driver.get(Table.CURSORS, b"backup"))
     assert (cursor.next_us, cursor.last_us) == (T0 + 11 * SECOND, T0 + 10 * SECOND)
     [(key, value)] = driver.rows(Table.LEDGER).items()
@@ -141,7 +155,7 @@ def test_a_new_schedule_is_a_new_generation(driver: MachineDriver) -> None:
         expected_next_us=T0 + SECOND,
         next_us=T0 + 7 * SECOND,
     )
-    assert driver.rows(Table.DUE) == {due_key(T0 + 7 * SECOND, b"backup"): due_value(uid, 2)}
+    assert driver.rows(Table.DUE) == {due_key(T0 + 7 * SECOND, b"backup"): due_value(uid, driver.index)}
     # A fire that was proposed for the old schedule comes too late.
     driver.fire("backup", uid, 1, T0 + SECOND, next_us=T0 + 2 * SECOND)
     assert driver.rows(Table.EXECUTIONS) == {}
@@ -152,7 +166,7 @@ def test_replacing_keeps_creation_time_and_uid(driver: MachineDriver) -> None:
     driver.now_us += 5 * SECOND
     driver.replace("backup", driver.index)
     task = decode_task(driver.get(Table.TASKS, b"backup"))
-    assert (task.uid, task.create_us, task.update_us) == (uid, T0, T0 + 5 * SECOND)
+    assert (task.uid, task.create_us, updated_us(driver, "backup")) == (uid, T0, T0 + 5 * SECOND)
 
 
 def test_delete_removes_the_task_and_records_what_was_due(driver: MachineDriver) -> None:
@@ -207,16 +221,29 @@ def test_retention_forgets_request_ids(driver: MachineDriver) -> None:
     assert driver.rows(Table.REQUESTS) == driver.rows(Table.REQUEST_EXPIRY) == {}
 
 
-def test_a_newer_command_is_rejected(driver: MachineDriver) -> None:
-    command = driver.command()
-    command.version += 1
-    command.delete_task.name = "x"
-    assert driver.apply(command).code == machine.UNIMPLEMENTED
-
-
 def test_a_command_without_a_kind_is_rejected(driver: MachineDriver) -> None:
-    assert driver.apply(driver.command()).code == machine.UNIMPLEMENTED
+    assert driver.apply(driver.command()).code == machine.INVALID_ARGUMENT
 
 
 def test_bytes_that_are_no_command_are_rejected(driver: MachineDriver) -> None:
     assert driver.apply_bytes(b"\xff\xff\xff").outcome.code == machine.INVALID_ARGUMENT
+
+
+def change_revisions(driver: MachineDriver, name: str) -> list[int]:
+    rows = driver.rows(Table.TASK_CHANGES)
+    return [int.from_bytes(key[-8:], "big") for key in sorted(rows) if key[:-9] == name.encode()]
+
+
+def test_the_last_hundred_replaced_definitions_of_a_name_are_kept(driver: MachineDriver) -> None:
+    driver.register("backup", "other", next_us=T0 + SECOND)
+    first = driver.index
+    driver.replace("other", first)
+    for _ in range(100):
+        assert driver.replace("backup", decode_task(driver.get(Table.TASKS, b"backup")).revision).code == machine.OK
+    assert change_revisions(driver, "backup") == [first, *range(first + 2, first + 101)]
+    driver.replace("backup", driver.index)
+    assert change_revisions(driver, "backup") == list(range(first + 2, first + 102))
+    driver.delete("backup")
+    kept = change_revisions(driver, "backup")
+    assert (len(kept), kept[-2:]) == (100, [driver.index - 1, driver.index]), "the last definition, and its deletion"
+    assert change_revisions(driver, "other") == [first]

@@ -2,8 +2,8 @@
 
 import pytest
 
-from raftsched.core.model import OverlapPolicy
-from raftsched.core.overlap import LARGEST_LIMIT, Verdict, admit, cancel_reason, limit
+from raftsched.core.policy.overlap import LARGEST_LIMIT, Verdict, admit, cancel_reason, limit
+from raftsched.core.state.model import OverlapPolicy
 
 ALLOW, SKIP, QUEUE, CANCEL = OverlapPolicy
 START, WAIT, LEAVE = Verdict.START, Verdict.QUEUE, Verdict.SKIP

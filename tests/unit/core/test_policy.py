@@ -4,9 +4,22 @@ from dataclasses import replace
 
 import pytest
 
-from raftsched.core.model import SECOND_US, At, Cron, Cursor, Decision, Interval, MisfirePolicy, Schedule, Task
-from raftsched.core.policy import Decided, FirePlan, decide, give_up, latest_start, resume
-from raftsched.core.schedule import MAX_COUNT, ScheduleError
+from raftsched.core.policy.due import Decided, FirePlan, decide, give_up, latest_start, resume
+from raftsched.core.state.model import (
+    SECOND_US,
+    At,
+    Cron,
+    Cursor,
+    Decision,
+    Interval,
+    Kind,
+    MisfirePolicy,
+    Schedule,
+    Task,
+    Union,
+)
+from raftsched.core.times import schedule as schedule_module
+from raftsched.core.times.schedule import MAX_COUNT, ScheduleError, count_fires, fires, next_fire
 
 RAN, SKIPPED, COALESCED = Decision.RAN, Decision.SKIPPED, Decision.COALESCED
 SKIP, ONE, ALL = MisfirePolicy.SKIP, MisfirePolicy.ONE, MisfirePolicy.ALL
@@ -120,6 +133,25 @@ def test_one_runs_the_latest_misfired_when_the_limit_cuts_right_after_it() -> No
     assert plan.next_us == at(4)
 
 
+def test_one_runs_the_latest_misfired_when_the_next_one_is_just_on_time_or_never_comes() -> None:
+    wanted = [(0, 2, 3, COALESCED), (3, 3, 1, RAN)]
+    assert brief(decide(task(ONE), cursor(at(0)), at(4) + 10 * SECOND_US, limit=4)) == wanted
+    ends = Schedule(Interval(EVERY_US, START_US), end_us=at(4))
+    plan = decide(task(ONE, ends), cursor(at(0)), at(50))
+    assert brief(plan) == wanted
+    assert plan.next_us == 0
+
+
+def test_what_is_skipped_runs_in_no_other() -> None:
+    assert {entry.into_us for entry in decide(task(SKIP), cursor(at(0)), at(9)).decided} == {0}
+
+
+def test_what_is_due_at_this_very_moment_is_given_up_too() -> None:
+    assert give_up(task(ONE).schedule, at(3), at(3), "paused") == FirePlan(
+        at(4), (Decided(at(3), at(3), 1, SKIPPED, "paused"),)
+    )
+
+
 @pytest.mark.parametrize(
     ("policy", "wanted"), [(SKIP, [(0, 2, 3, SKIPPED)]), (ALL, [(n, n, 1, RAN) for n in range(3)])]
 )
@@ -200,6 +232,11 @@ def test_what_lies_beyond_window_or_cap_is_skipped(
     assert plan.next_us == at(11)
 
 
+def test_what_is_late_by_a_microsecond_too_much_counts_for_the_cap() -> None:
+    plan = decide(task(ALL, max_runs=1), cursor(at(0)), at(8) + 10 * SECOND_US + 1)
+    assert brief(plan)[:2] == [(0, 7, 8, SKIPPED), (8, 8, 1, RAN)]
+
+
 def test_the_reasons_name_window_and_cap() -> None:
     first, second, *_ = decide(task(ALL, window_s=25, max_runs=1), cursor(at(0)), at(10)).decided
     assert first.reason == "misfired: more than 10 s late, and more than the misfire window of 25 s"
@@ -222,3 +259,41 @@ def test_times_before_the_end_of_a_pause_are_skipped_and_that_time_is_not() -> N
     plan = resume(paused, cursor(at(0)))
     assert (brief(plan), plan.next_us) == ([(0, 2, 3, SKIPPED)], at(3))
     assert resume(paused, cursor(at(4))) == FirePlan(at(4), ())
+
+
+@pytest.mark.parametrize("max_runs", [1, 2, 3, 7, 100, 10_000])
+@pytest.mark.parametrize(
+    "expression",
+    ["* * * * * *", "*/7 * * * *", "0 9 * * 1", "0 0 29 2 *", "0-3,50-59 0 9 * * *", "*/2 * 3 1 1 *", "* * 12 * * *"],
+)
+def test_a_cap_keeps_the_latest_however_dense_or_sparse_they_are(expression: str, max_runs: int) -> None:
+    schedule = Schedule(Cron(expression))
+    first_us = next_fire(schedule, START_US - 2 * 3600 * SECOND_US)
+    now_us = first_us + 2 * 3600 * SECOND_US
+    due = fires(schedule, first_us, now_us - 10 * SECOND_US - 1, 20_000)
+    plan = decide(task(ALL, schedule, max_runs=max_runs), cursor(first_us), now_us, limit=20_000)
+    made_up = [each.nominal_us for each in plan.decided if each.decision is RAN and each.reason]
+    assert made_up == due[-max_runs:]
+    assert sum(each.count for each in plan.decided if each.decision is SKIPPED) == max(0, len(due) - max_runs)
+
+
+def test_the_latest_of_a_cap_are_found_in_about_as_many_steps_as_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = 0
+
+    def counted(kind: Kind, after_us: int) -> int:
+        nonlocal steps
+        steps += 1
+        return real(kind, after_us)
+
+    real = schedule_module._next
+    monkeypatch.setattr(schedule_module, "_next", counted)
+    schedule = Schedule(Cron("* * * * * *"))
+    decide(task(ALL, schedule, max_runs=10_000), cursor(START_US), START_US + 30 * 86_400 * SECOND_US, limit=100)
+    # Those that are skipped are counted, too, up to their bound.
+    assert steps <= 6 * 10_000
+
+
+def test_the_times_of_a_union_are_counted_up_to_a_bound_that_its_schedules_share() -> None:
+    several = Schedule(Union(tuple(Schedule(Interval(SECOND_US, START_US + step)) for step in range(10))))
+    assert count_fires(several, START_US, START_US + 99 * SECOND_US) == 991
+    assert count_fires(several, START_US, START_US + 101 * SECOND_US) == 0, "more than were counted"

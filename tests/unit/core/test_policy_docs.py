@@ -4,10 +4,10 @@ import re
 from pathlib import Path
 
 from raftsched.core.machine.placement import PIN_WAIT_US
-from raftsched.core.model import SECOND_US, OverlapPolicy
-from raftsched.core.overlap import DEFAULT_MAX_QUEUED, LARGEST_LIMIT, admit
-from raftsched.core.retry import LARGEST_MAX_ATTEMPTS, WHOLE_PPM, RetryPolicy, backoff_us
-from raftsched.core.wellformed import MAX_EVERY
+from raftsched.core.machine.wellformed import MAX_EVERY
+from raftsched.core.policy.overlap import DEFAULT_MAX_QUEUED, LARGEST_LIMIT, admit
+from raftsched.core.policy.retry import LARGEST_MAX_ATTEMPTS, WHOLE_PPM, RetryPolicy, backoff_us
+from raftsched.core.state.model import SECOND_US, OverlapPolicy
 
 PAGE = (Path(__file__).parents[3] / "docs" / "policies.md").read_text()
 

@@ -1,9 +1,9 @@
 """References to secrets in the texts of an action."""
 
 import pytest
-from raftsched_client.v1 import task_pb2
+from raftsched_proto.v1 import task_pb2
 
-from raftsched.core import references
+from raftsched.definitions import references
 
 
 def look(name: str) -> str:

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raftsched.core.model import SECOND_US, ExecutionState
-from raftsched.core.retry import WHOLE_PPM, RetryPolicy, backoff_us, follows
+from raftsched.core.policy.retry import WHOLE_PPM, RetryPolicy, backoff_us, follows
+from raftsched.core.state.model import SECOND_US, ExecutionState
 
 FAILED, TIMED_OUT = ExecutionState.FAILED, ExecutionState.TIMED_OUT
 

@@ -4,8 +4,8 @@ from datetime import datetime
 
 import pytest
 
-from raftsched.core.model import SECOND_US, At, Cron, Interval, Schedule
-from raftsched.core.schedule import (
+from raftsched.core.state.model import SECOND_US, At, Cron, Interval, Schedule
+from raftsched.core.times.schedule import (
     MAX_COUNT,
     MAX_TIME_US,
     ScheduleError,

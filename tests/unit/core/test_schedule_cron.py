@@ -6,10 +6,10 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from raftsched.core import zone
-from raftsched.core.cron import ALIASES, MAX_EXPRESSION_CHARS, CronError, parse
-from raftsched.core.model import SECOND_US, Cron, Schedule
-from raftsched.core.schedule import next_fire
+from raftsched.core.state.model import SECOND_US, Cron, Schedule
+from raftsched.core.times import zone
+from raftsched.core.times.cron import ALIASES, MAX_EXPRESSION_CHARS, CronError, parse
+from raftsched.core.times.schedule import next_fire
 
 
 def walk(expression: str, zone_name: str, after: str, until: str) -> list[str]:
@@ -250,3 +250,15 @@ def test_a_bad_expression_is_refused_with_the_name_of_its_field(expression: str,
     with pytest.raises(CronError) as refused:
         parse(expression)
     assert message in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("expression", "after", "wanted"),
+    [
+        ("0 0 30 12 *", "9999-12-29T00:00:00+00:00", "9999-12-30T00:00:00+00:00"),
+        ("0 0 1 11 *", "9998-12-15T00:00:00+00:00", "9999-11-01T00:00:00+00:00"),
+    ],
+)
+def test_the_last_year_and_its_last_day_but_one_are_searched(expression: str, after: str, wanted: str) -> None:
+    seconds = [round(datetime.fromisoformat(text).timestamp()) for text in (after, wanted)]
+    assert parse(expression).next_local(seconds[0]) == seconds[1]

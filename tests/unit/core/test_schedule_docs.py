@@ -9,14 +9,12 @@ import pytest
 import yaml
 from google.protobuf.json_format import ParseDict
 from raftsched_client import schedule
-from raftsched_client.v1 import task_pb2
+from raftsched_proto.v1 import task_pb2
 
-from raftsched.api.fields import Violations
-from raftsched.api.validate import check_schedule
-from raftsched.cli.exclusions import read_exclusions
-from raftsched.core.cron_hash import resolve
-from raftsched.core.crontab import parse
-from raftsched.core.model import (
+from raftsched.cli.files.crontab import parse
+from raftsched.cli.flags.exclusions import read_exclusions
+from raftsched.core.policy.due import Decided, decide
+from raftsched.core.state.model import (
     SECOND_US,
     Cron,
     Cursor,
@@ -29,10 +27,13 @@ from raftsched.core.model import (
     Schedule,
     Task,
 )
-from raftsched.core.policy import Decided, decide
-from raftsched.core.recurrence import with_start
-from raftsched.core.rows import schedule_from_proto
-from raftsched.core.schedule import ScheduleError, next_fire, validate
+from raftsched.core.state.rows import schedule_from_proto
+from raftsched.core.times.cron_hash import resolve
+from raftsched.core.times.cron_notes import notes
+from raftsched.core.times.recurrence import with_start
+from raftsched.core.times.schedule import ScheduleError, next_fire, validate
+from raftsched.definitions.task import check_schedule
+from raftsched.definitions.violations import Violations
 
 PAGE = Path(__file__).parents[3] / "docs" / "schedules.md"
 EXAMPLES = ("Expression", "Zone", "After", "Nominal times")
@@ -43,12 +44,15 @@ HASHED = ("Hashed expression", "Task", "Is read as")
 REFUSED = ("Refused", "Why")
 MISFIRES = ("Misfire policy", "Decisions")
 CRONTAB = ("Line", "Result")
+WARNED = ("Valid", "Warning")
 PROSE = {
     ("Kind", "Nominal times", "Since"),
     ("Field", "Values", "Also"),
     ("Written", "Is a number", "As in"),
     ("", "fixed-time job", "wildcard job"),
     ("Policy", "Misfired nominal times"),
+    # Of iCalendar files: tests/unit/cli/test_ical.py.
+    ("What", "How it is read"),
 }
 
 Row = tuple[str, ...]
@@ -91,6 +95,7 @@ def test_every_table_is_either_tested_or_prose() -> None:
         REFUSED,
         MISFIRES,
         CRONTAB,
+        WARNED,
     }
 
 
@@ -179,9 +184,15 @@ def _say(entry: Decided) -> str:
 
 @pytest.mark.parametrize(("line", "result"), rows_of(CRONTAB))
 def test_crontab_lines(line: str, result: str) -> None:
-    (found,) = parse(code(line), system=False, default_zone="UTC")
+    (found,) = parse(code(line) + "\n", system=False, default_zone="UTC")
     said = found.kind.value + (f" {found.task.name}" if found.task else "")
     if found.message:
         said += f": {found.message}"
     assert said.startswith(result)
     assert bool(found.message) == (":" in result)
+
+
+@pytest.mark.parametrize(("expression", "warning"), rows_of(WARNED))
+def test_what_may_not_be_meant_is_said(expression: str, warning: str) -> None:
+    validate(Schedule(Cron(resolve(code(expression), "t"))))
+    assert warning in notes(code(expression))

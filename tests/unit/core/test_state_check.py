@@ -1,11 +1,12 @@
 """What is hashed, who is odd, and what a node remembers of the comparison of the state tables."""
 
 import pytest
+from raftsched_proto.internal.v1 import check_pb2, command_pb2
 
 from raftsched.core.machine import COMMAND_VERSION, apply
-from raftsched.core.state_check import CHECKED_TABLES, FIRST, CheckMemory, HashedRange, Step, hash_range, odd_ones
-from raftsched.internal.v1 import check_pb2, command_pb2
+from raftsched.core.machine.hashing import CHECKED_TABLES, FIRST, CheckStep, HashedRange, hash_range
 from raftsched.ports import Table
+from raftsched.statecheck.memory import CheckMemory, Origin, odd_ones
 from raftsched.store.memory_store import MemoryStore
 
 NODES = ("n1", "n2", "n3")
@@ -116,7 +117,13 @@ class Cluster:
             body.found.index = last.index
             for node, memory in self.memories.items():
                 if digest := memory.digest(last.index):
-                    body.found.nodes.add(node_id=node, digest=digest)
+                    origin = memory.origin()
+                    body.found.nodes.add(
+                        node_id=node,
+                        digest=digest,
+                        cluster_identity=origin.cluster_identity,
+                        since_index=origin.since_index,
+                    )
         at = FIRST if last is None else last.next
         body.ends_pass = at is None
         if at is not None:
@@ -150,6 +157,18 @@ def test_all_nodes_name_the_odd_one_also_when_it_leads(odd: str) -> None:
     assert {node for node, memory in cluster.memories.items() if memory.problem()} == {odd}
 
 
+def test_an_alarm_says_where_the_state_of_each_comes_from_and_does_not_judge_by_number() -> None:
+    cluster = Cluster()
+    for node, origin in {"n1": Origin("aa", 1), "n2": Origin("aa", 4711), "n3": Origin()}.items():
+        cluster.memories[node].origin = lambda origin=origin: origin
+    cluster.stores["n1"].batch().put(Table.TASKS, b"task-4", b"other")
+    cluster.run_pass(1000)
+    said = cluster.memories["n1"].problem()
+    assert "n1 holds cluster aa since entry 1; n2 holds cluster aa since entry 4711; n3 holds a cluster without" in said
+    assert "Which is right does not follow from how many agree" in said
+    assert "If it is right, recover from it" in said
+
+
 def test_an_alarm_is_raised_once_and_goes_after_a_pass_that_does_not_find_it_again() -> None:
     cluster = Cluster()
     cluster.stores["n2"].batch().put(Table.TASKS, b"task-4", b"other")
@@ -179,7 +198,7 @@ def test_after_a_snapshot_a_node_has_no_whole_pass_until_the_next() -> None:
     cluster.run_pass(1000, steps=2)
     cluster.memories["n2"].forget_steps()
     memory = cluster.memories["n2"]
-    memory.applied(Step(1500, check_pb2.CheckState(pass_us=1000, ends_pass=True), None))
+    memory.applied(CheckStep(1500, check_pb2.CheckState(pass_us=1000, ends_pass=True), None))
     assert memory.last_whole_end_us == 0
     cluster.run_pass(2000)
     assert memory.last_whole_end_us > 2000

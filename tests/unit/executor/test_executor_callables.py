@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from raftsched.executor.actions.callables import Callables, Refused, arguments, is_async
+from raftsched.executor.actions.callables import CallableRefused, Callables, arguments, is_async
 
 MODULE = """
 from os.path import join
@@ -54,7 +54,7 @@ def test_wildcard_exposes_public_functions_of_the_module(module: str) -> None:
 )
 def test_anything_else_is_refused(module: str, allow: list[str], name: str, reason: str) -> None:
     callables = Callables([pattern.format(m=module) for pattern in allow])
-    with pytest.raises(Refused, match=reason):
+    with pytest.raises(CallableRefused, match=reason):
         callables.find(name.format(m=module))
 
 
@@ -81,5 +81,5 @@ def test_arguments_are_a_json_object() -> None:
     assert arguments("") == {}
     assert arguments('{"a": [1]}') == {"a": [1]}
     for text in ("[1]", "nonsense", "1"):
-        with pytest.raises(Refused, match="JSON"):
+        with pytest.raises(CallableRefused, match="JSON"):
             arguments(text)

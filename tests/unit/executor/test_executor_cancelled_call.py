@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+from raftsched_proto.internal.v1 import executor_pb2_grpc as rpc
 
 from raftsched.clock import SystemClock
 from raftsched.executor.agent import ExecutorAgent
 from raftsched.executor.settings import ExecutorSettings
-from raftsched.internal.v1 import executor_pb2_grpc as rpc
 
 DIALS = 4
 

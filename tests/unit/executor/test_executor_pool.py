@@ -5,37 +5,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from raftsched_client.v1 import task_pb2
+from raftsched_proto.v1 import task_pb2
 
 from raftsched.clock import SystemClock
-from raftsched.core.model import ExecutionState
-from raftsched.executor.actions.base import AttemptContext, Result, StopSignal, first_of
+from raftsched.core.state.model import ExecutionState
+from raftsched.executor.actions.base import AttemptContext, Result, StopSignal
+from raftsched.executor.leader_time import LeaderTime
 from raftsched.executor.pool import Attempt, Pool
 from raftsched.executor.secrets import Secrets
 from raftsched.executor.settings import ExecutorSettings
 from tests.support.fake_leader import run
-
-SUCCEEDED = Result(ExecutionState.SUCCEEDED)
-
-
-class HeldRunner:
-    """Runs each action until the test releases it, or it is stopped."""
-
-    def __init__(self) -> None:
-        self.holds_slot = True
-        self.started: list[int] = []
-        self.gates: dict[int, asyncio.Future[Result]] = {}
-
-    async def run(self, _: task_pb2.Action, context: AttemptContext) -> Result:
-        number = context.nominal_us
-        self.started.append(number)
-        gate = self.gates[number] = asyncio.get_running_loop().create_future()
-        if await first_of(gate, context.stop):
-            return gate.result()
-        return context.stop.requested.result()
-
-    async def close(self) -> None:
-        pass
+from tests.support.held_runner import SUCCEEDED, HeldRunner
 
 
 class Bench:
@@ -48,7 +28,8 @@ class Bench:
         self.ended: list[tuple[int, Result]] = []
         self.long: list[int] = []
         settings = ExecutorSettings(Path(), slots=slots, running_report_s=running_report_s, remote_slots=2)
-        self.pool = Pool(settings, self, self, SystemClock(), Secrets(environment={}))
+        clock = SystemClock()
+        self.pool = Pool(settings, self, self, clock, LeaderTime(clock), Secrets(environment={}))
 
     def get(self, kind: str) -> HeldRunner:
         return self.runner if kind == "command" else self.remote
@@ -107,7 +88,7 @@ def test_time_limit_ends_a_running_attempt() -> None:
         bench.submit(1, time_limit_us=10_000)
         await bench.until(lambda: bench.ended)
         assert bench.ended[0][1].state == ExecutionState.TIMED_OUT
-        assert bench.ended[0][1].error == "the time limit of 0.01 s has passed"
+        assert bench.ended[0][1].error == "the time limit of 10 ms has passed"
 
     run(test)
 
@@ -200,7 +181,9 @@ def test_newer_attempt_waits_until_the_older_is_gone() -> None:
         for _ in range(5):
             await asyncio.sleep(0)
         assert bench.runner.started == [1]
+        assert (older.forsaken, older.long) == (False, False)
         bench.pool.forsake(older)
+        assert older.forsaken
         await bench.until(lambda: bench.runner.started == [1, 2])
         assert bench.states() == [(1, ExecutionState.CANCELLED)]
         await bench.pool.stop_all("over")
@@ -211,8 +194,7 @@ def test_newer_attempt_waits_until_the_older_is_gone() -> None:
 def test_long_attempt_is_told_once_and_a_short_one_is_not() -> None:
     async def test() -> None:
         bench = Bench(slots=2, running_report_s=0.02)
-        bench.submit(1)
-        bench.submit(2)
+        long, short = bench.submit(1), bench.submit(2)
         await bench.until(lambda: len(bench.runner.gates) == 2)
         bench.runner.gates[2].set_result(SUCCEEDED)
         await bench.until(lambda: bench.long)
@@ -220,6 +202,7 @@ def test_long_attempt_is_told_once_and_a_short_one_is_not() -> None:
         await bench.until(lambda: len(bench.ended) == 2)
         await asyncio.sleep(0.03)
         assert bench.long == [1]
+        assert (long.long, short.long) == (True, False)
 
     run(test)
 

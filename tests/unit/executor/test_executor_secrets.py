@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from raftsched_client.v1 import task_pb2
+from raftsched_proto.v1 import task_pb2
 
 from raftsched.executor.secrets import MAX_BYTES, Redactor, SecretRefused, Secrets, reveal
 

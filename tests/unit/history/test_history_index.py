@@ -1,25 +1,28 @@
 """The index follows the state tables, whatever it missed."""
 
+import re
 import sqlite3
 from collections.abc import Callable
 
 import pytest
-from raftsched_client.v1 import history_pb2
+from raftsched_proto.internal.v1 import command_pb2 as pb
+from raftsched_proto.internal.v1.attempt_pb2 import AttemptResult
+from raftsched_proto.v1 import history_pb2
 
-from raftsched.core import ids
-from raftsched.core.model import Trigger
-from raftsched.core.rows import ExecutionRow
+from raftsched.core.state import ids
+from raftsched.core.state.model import ExecutionState, Trigger
+from raftsched.core.state.rows import ExecutionRow
 from raftsched.history import schema
+from raftsched.history.counts import Span, count
 from raftsched.history.documents import document
-from raftsched.history.follow import Follower
-from raftsched.history.frames import Entry, Parser, Word, entry_frame, parse_entry
+from raftsched.history.follow import HistoryFollower
+from raftsched.history.frames import ChangedRows, Parser, Word, entry_frame, parse_entry
 from raftsched.history.index import Index
 from raftsched.history.records import execution_record
-from raftsched.history.retention import Retention
+from raftsched.history.retention import IndexRetention
 from raftsched.history.search import Search, recent_runs, search
-from raftsched.internal.v1 import command_pb2 as pb
 from raftsched.ports import Table
-from tests.support.history_bench import FAILED, NOW, SUCCEEDED, Bench, retire, settings
+from tests.support.history_bench import FAILED, FIRST_US, NOW, SUCCEEDED, Bench, retire, settings
 from tests.support.machine_driver import SECOND
 
 
@@ -33,7 +36,7 @@ def test_what_was_told_and_what_was_found_is_the_same(bench, tmp_path):
     bench.tell([each for pair in entries for each in pair])
     told = bench.rows()
     bench.index = Index(schema.open_writer(tmp_path / "second.sqlite", "test"))
-    bench.follower = Follower(bench.index, bench.store)
+    bench.follower = HistoryFollower(bench.index, bench.store)
     bench.catch_up()
     executions = [row for row in bench.rows() if row[1] == 1]
     assert executions == told
@@ -50,6 +53,46 @@ def test_an_execution_is_indexed_as_it_ended_even_when_its_steps_were_missed(ben
     assert bench.keys(query="well") == bench.keys(task="job")
 
 
+def test_what_is_armed_when_all_is_compared_is_indexed_again_as_it_ends(bench):
+    def states() -> list[int]:
+        return [run.state for runs in recent_runs(bench.index.sql, ["job"], 10) for run in runs]
+
+    changes_of_tasks = 2
+    execution_id, _ = bench.arm("job")
+    bench.catch_up()
+    assert states() == [ExecutionState.ARMED]
+    assert bench.index.sql.execute("SELECT count(*) FROM outbox").fetchone() == (changes_of_tasks,)
+    bench.machine.now_us = FIRST_US + 5
+    command = bench.machine.command()
+    command.report.items.add(id=execution_id, attempt=1, state=SUCCEEDED, executor_id="e1")
+    bench.apply(command)
+    bench.catch_up()
+    assert states() == [SUCCEEDED]
+    assert bench.index.sql.execute("SELECT count(*) FROM outbox").fetchone() == (changes_of_tasks + 1,)
+
+
+def test_an_armed_execution_that_vanished_meanwhile_is_forgotten(bench):
+    execution_id, changed = bench.arm("job")
+    bench.tell([changed])
+    bench.store.batch().delete(Table.EXECUTIONS, execution_id)
+    bench.store.commit()
+    bench.catch_up()
+    assert not bench.keys(kinds=frozenset({1}))
+
+
+def test_what_is_armed_is_late_when_it_has_not_started_long_after_its_time(bench):
+    _, changed = bench.arm("job")
+    bench.tell([changed])
+    span = Span(start_ms=FIRST_US // 1000 - 1000, end_ms=FIRST_US // 1000 + 1000, bucket_ms=2000, task="job")
+
+    def late(now_us: int) -> int:
+        (bucket,) = count(bench.index.sql, span, now_us, percentiles=False).values()
+        assert bucket.states == {ExecutionState.ARMED: 1}
+        return bucket.late
+
+    assert [late(FIRST_US + seconds * SECOND) for seconds in (-1, 9, 12)] == [0, 0, 1]
+
+
 def test_what_is_shipped_of_an_output_is_what_a_terminal_would_show(bench):
     bench.tell(bench.run("job", output=b"\x1b[1;31mred\x1b[0m \x1b]0;title\x07and \xff"))
     (hit,) = bench.hits()
@@ -62,7 +105,7 @@ def test_text_of_an_earlier_state_is_not_found_any_more(bench):
     (started, ended) = bench.run("job", output=b"second text")
     execution_id = started.executions[0]
     row = ExecutionRow.FromString(bench.store.batch().get(Table.EXECUTIONS, execution_id))
-    running = ExecutionRow(task="job", nominal_us=row.nominal_us, state=1, error="first text")
+    running = ExecutionRow(task="job", nominal_us=row.nominal_us, state=1, result=AttemptResult(error="first text"))
     bench.store.batch().put(Table.EXECUTIONS, execution_id, running.SerializeToString())
     bench.store.commit()
     bench.tell([started])
@@ -92,7 +135,7 @@ def test_catching_up_ends_open_executions_and_removes_those_that_are_gone(bench)
         Table.EXECUTIONS, lost_id, ExecutionRow(task="job", nominal_us=NOW, state=3).SerializeToString()
     )
     bench.store.commit()
-    bench.tell([Entry(3, [lost_id], [], [])])
+    bench.tell([ChangedRows(3, [lost_id], [], [])])
     bench.store.batch().delete(Table.EXECUTIONS, lost_id)
     bench.store.commit()
     bench.catch_up()
@@ -234,11 +277,12 @@ def test_what_a_backfill_made_up_for_is_kept_from_its_decision_on(bench):
 
 
 def test_lateness_is_that_of_the_first_attempt_and_none_of_a_backfill(bench):
-    row = ended(bench, nominal_us=NOW, start_us=NOW + 9 * SECOND)
+    row = ended(bench, nominal_us=NOW)
+    row.result.start_us = NOW + 9 * SECOND
     assert execution_record(bytes(16), row.SerializeToString()).lateness_us == 9 * SECOND
     # An attempt that never started comes before the one that did.
     row.past_attempts.add(attempt=1)
-    row.past_attempts.add(attempt=2, start_us=NOW + SECOND)
+    row.past_attempts.add(attempt=2, result=AttemptResult(start_us=NOW + SECOND))
     assert execution_record(bytes(16), row.SerializeToString()).lateness_us == SECOND
     row.trigger = Trigger.BACKFILL
     assert execution_record(bytes(16), row.SerializeToString()).lateness_us is None
@@ -256,26 +300,30 @@ def test_retention_by_count_keeps_the_newest_of_each_task(bench):
 def test_retention_by_count_looks_at_all_tasks_once_and_then_at_those_that_ran(bench):
     for name in ("job", "other", "job"):
         bench.tell(bench.run(name))
-    retention = Retention(bench.index, settings(bench, keep_per_task=1))
-    looks = []
-    bench.index.sql.set_trace_callback(lambda text: looks.append(text) if "records_task" in text else None)
+    retention = IndexRetention(bench.index, settings(bench, keep_per_task=1))
+    looked_at: list[str] = []
+
+    def note(text: str) -> None:
+        for tids in re.findall(r"tid IN \(([\d,]+)\)", text):
+            looked_at.extend(tids.split(","))
+
+    bench.index.sql.set_trace_callback(note)
 
     def round_at(now_s):
-        looks.clear()
+        looked_at.clear()
         while retention.step(bench.machine.now_us, now_s) < 1:
             now_s += 0.1
-        return len(looks)
+        return len(looked_at)
 
-    first = round_at(0.0)
-    assert first >= 2
+    assert round_at(0.0) == 2
     assert len(bench.keys(task="job")) == 1
     assert round_at(100.0) == 0
     bench.machine.register("new", next_us=bench.machine.now_us + 1000 * SECOND)
-    bench.tell([Entry(bench.machine.index, [], ["new"], [])])
+    bench.tell([ChangedRows(bench.machine.index, [], ["new"], [])])
     assert bench.index.last_revision("new")
     assert round_at(150.0) == 0
     bench.tell(bench.run("other"))
-    assert 0 < round_at(200.0) < first
+    assert round_at(200.0) == 1
     assert len(bench.keys(task="other")) == 1
 
 
@@ -283,7 +331,7 @@ def test_retention_by_size_deletes_the_oldest(bench):
     for _ in range(200):
         bench.tell(bench.run("job", output=b"x" * 4000))
     newest = bench.keys()[0]
-    sizes = Retention(bench.index, settings(bench))
+    sizes = IndexRetention(bench.index, settings(bench))
     for _ in range(5):
         retire(bench, bench.machine.now_us, keep_bytes=600_000)
     assert sizes.size_bytes() <= 600_000
@@ -306,7 +354,7 @@ def test_what_is_deleted_gives_its_place_in_the_file_back(bench, keep):
         retire(bench, bench.machine.now_us, **keep)
     assert 0 < len(bench.keys()) < 700
     assert file_bytes() < 0.8 * before
-    assert file_bytes() <= Retention(bench.index, settings(bench)).size_bytes() * 8 / 7 + 8192
+    assert file_bytes() <= IndexRetention(bench.index, settings(bench)).size_bytes() * 8 / 7 + 8192
 
 
 def test_what_all_sinks_have_leaves_the_outbox_and_nothing_else(bench):
@@ -315,7 +363,7 @@ def test_what_all_sinks_have_leaves_the_outbox_and_nothing_else(bench):
         pair = bench.run("job")
         ends.append(pair[-1].index)
         bench.tell(pair)
-    retention = Retention(bench.index, settings(bench))
+    retention = IndexRetention(bench.index, settings(bench))
 
     def waiting():
         return bench.index.number("records_1"), [
@@ -365,10 +413,25 @@ def test_a_failed_transaction_leaves_nothing(bench):
 
 
 def test_frames_survive_any_cut():
-    entry = Entry(7, [bytes(range(16)), bytes(16)], ["job", "other"], [b"ledger key"])
+    entry = ChangedRows(7, [bytes(range(16)), bytes(16)], ["job", "other"], [b"ledger key"])
     data = entry_frame(entry.index, entry.executions, entry.tasks, entry.ledger) * 2
     for size in (1, 3, 17, len(data)):
         parser = Parser()
         frames = [each for start in range(0, len(data), size) for each in parser.feed(data[start : start + size])]
         assert [word for word, _ in frames] == [Word.ENTRY] * 2
         assert [parse_entry(payload) for _, payload in frames] == [entry] * 2
+
+
+def test_the_last_hundred_changes_of_a_task_are_kept_and_all_of_another(bench):
+    for number in range(104):
+        command = bench.machine.command()
+        revision = pb.TaskRow.FromString(bench.store.batch().get(Table.TASKS, b"job")).revision
+        command.replace_task.expected_revision = revision
+        command.replace_task.task.name = "job"
+        command.replace_task.task.priority = number + 1
+        bench.tell([bench.apply(command)])
+    bench.catch_up()
+    before = bench.keys(kinds=frozenset((3,)), task="job")
+    retire(bench, bench.machine.now_us, keep_s=10_000, keep_per_task=10_000)
+    assert bench.keys(kinds=frozenset((3,)), task="job") == before[:100]
+    assert len(bench.keys(kinds=frozenset((3,)), task="other")) == 1

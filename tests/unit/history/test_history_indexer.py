@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from raftsched.core.model import ExecutionState
-from raftsched.history.frames import Entry, Parser, Word, entry_frame, frame, index_frame
+from raftsched.core.state.model import ExecutionState
+from raftsched.history.frames import ChangedRows, Parser, Word, entry_frame, frame, index_frame, time_frame
 from raftsched.history.indexer import Indexer
-from raftsched.history.retention import Retention
+from raftsched.history.retention import IndexRetention
 from tests.support.history_bench import Bench, settings
+from tests.support.machine_driver import SECOND
 from tests.support.raft_bench import ManualClock
 
 
@@ -22,15 +23,15 @@ class Heard:
         self.looked_at: list[bytes] = []
         take = self.bench.follower.take
 
-        def noted(told: Entry, **keywords: bool) -> None:
+        def noted(told: ChangedRows, **keywords: bool) -> None:
             self.looked_at += told.executions
             take(told, **keywords)
 
         self.bench.follower.take = noted
-        retention = Retention(self.bench.index, settings(self.bench, **keep))
+        retention = IndexRetention(self.bench.index, settings(self.bench, **keep))
         self.indexer = Indexer(self.bench.index, self.bench.follower, retention, self.clock)
 
-    def hear(self, entries: list[Entry]) -> None:
+    def hear(self, entries: list[ChangedRows]) -> None:
         for each in entries:
             for told in Parser().feed(entry_frame(each.index, each.executions, each.tasks, each.ledger)):
                 self.indexer.hear(*told)
@@ -97,7 +98,9 @@ def tell_without_pause(heard: Heard, rows: int, seconds: int) -> None:
     each = rows // (10 * seconds)
     for number in range(10 * seconds):
         heard.clock.now += 0.1
-        heard.hear([Entry(number + 1, [b"%016d" % row for row in range(number * each, (number + 1) * each)], [], [])])
+        heard.hear(
+            [ChangedRows(number + 1, [b"%016d" % row for row in range(number * each, (number + 1) * each)], [], [])]
+        )
 
 
 @pytest.mark.parametrize(
@@ -129,10 +132,35 @@ def test_what_is_no_longer_kept_goes_while_fires_are_told_without_a_pause_but_no
         heard.clock.now += 0.1
         # In a herd the rows of one entry are enough for the whole of it.
         ids = [b"%016d" % each for each in range(rows if number > 1_000 else 30 * rows)]
-        heard.hear([Entry(number, ids, [], [])])
+        heard.hear([ChangedRows(number, ids, [], [])])
         heard.indexer.step()
     assert len(heard.bench.keys(task="job")) == kept
     assert heard.looked_at == []
+    heard.bench.index.sql.close()
+
+
+def test_what_is_old_is_told_by_the_time_that_the_state_counts_age_by(tmp_path: Path) -> None:
+    heard = Heard(tmp_path / "index.db", keep_s=60)
+    heard.bench.tell(heard.bench.run("job"))
+
+    def left_after(elapsed_s: float) -> int:
+        heard.clock.now += elapsed_s
+        for _ in range(8):
+            heard.indexer.step()
+            heard.clock.now += 0.05
+        return len(heard.bench.keys(task="job"))
+
+    # This clock is in 1970, and then days on; what the node says of the time is not what age is counted by.
+    assert left_after(0) == 1
+    assert left_after(40 * 86_400) == 1
+    for word, payload in Parser().feed(time_frame(heard.bench.machine.now_us + 40 * 86_400 * SECOND)):
+        heard.indexer.hear(word, payload)
+    assert left_after(40) == 1
+    for age_s, left in ((59, 1), (61, 0)):
+        command = heard.bench.machine.command()
+        command.retire.time_us = heard.bench.machine.now_us + age_s * SECOND
+        heard.bench.apply(command)
+        assert left_after(40) == left
     heard.bench.index.sql.close()
 
 
@@ -195,7 +223,7 @@ def test_more_than_can_wait_is_dropped_and_found_by_catching_up(heard: Heard) ->
     (begin, end) = heard.bench.run("job")
     heard.hear([begin])
     strangers = [b"%016d" % number for number in range(400_000)]
-    heard.hear([Entry(end.index, strangers + end.executions, [], [])])
+    heard.hear([ChangedRows(end.index, strangers + end.executions, [], [])])
     assert heard.catches_up
     heard.catch_up()
     assert heard.looked_at == []

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 import pytest
 
 from raftsched.clock import SystemClock
-from raftsched.core.rows import ExecutionRow
+from raftsched.core.state.rows import ExecutionRow
 from raftsched.history.outputs import MAX_TRIES, OutputFetcher, OutputIndexer, excerpt
-from raftsched.store.outputs import OutputFiles, StoredOutput
+from raftsched.outputs.files import OutputFiles, StoredOutput
 from tests.support.history_bench import Bench, retire
 from tests.support.machine_driver import SECOND
 
@@ -53,7 +53,7 @@ def time() -> Time:
 
 @pytest.fixture
 def outputs(bench, executors, time) -> Iterator[OutputIndexer]:
-    with OutputIndexer(bench.index, executors, time) as outputs:
+    with OutputIndexer(bench.index, executors, time.now_us) as outputs:
         yield outputs
 
 
@@ -104,7 +104,7 @@ def test_the_queue_outlives_the_process(bench, executors, time):
     bench.index.sql.close()
     bench.open(bench.path)
     executors.texts[key] = "after the restart"
-    with OutputIndexer(bench.index, executors, time) as outputs:
+    with OutputIndexer(bench.index, executors, time.now_us) as outputs:
         work(outputs)
     assert bench.keys(query="restart") == [key]
 
@@ -114,7 +114,7 @@ def test_an_index_that_is_made_anew_finds_it_again(bench, executors, time, tmp_p
     executors.texts[key] = "needle"
     bench.open(tmp_path / "anew.sqlite")
     bench.catch_up()
-    with OutputIndexer(bench.index, executors, time) as outputs:
+    with OutputIndexer(bench.index, executors, time.now_us) as outputs:
         work(outputs)
     assert bench.keys(query="needle") == [key]
 
@@ -155,9 +155,9 @@ def test_files_of_this_node_are_read_without_the_escape_sequences(bench, tmp_pat
     text = b"\x1b[31mred\x1b[0mish " + b"filler " * 1000
     directory = tmp_path / "outputs"
     key = stored(bench, text.decode())
-    files = OutputFiles(directory, keep_s=3600, max_bytes=1 << 30, now_us=lambda: 0)
+    files = OutputFiles(directory, keep_s=3600, max_bytes=1 << 30, now_us=lambda: 0, monotonic=lambda: 0.0)
     files.put((key, 1), StoredOutput(len(text), len(text), text), hashlib.sha256(text).digest())
-    fetch = OutputFetcher((tmp_path / "none", directory), (), LIMIT)
+    fetch = OutputFetcher((tmp_path / "none", directory), LIMIT)
     found = fetch(key, bench.row(key))
     fetch.close()
     assert found is not None

@@ -5,17 +5,17 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raftsched.history.frames import Entry
+from raftsched.history.frames import ChangedRows
 from raftsched.history.pending import Pending
 
 A, B, C = (letter * 16 for letter in (b"a", b"b", b"c"))
 
 
-def entry(index: int, *executions: bytes) -> Entry:
-    return Entry(index, list(executions), [], [])
+def entry(index: int, *executions: bytes) -> ChangedRows:
+    return ChangedRows(index, list(executions), [], [])
 
 
-def pending_of(*entries: Entry) -> Pending:
+def pending_of(*entries: ChangedRows) -> Pending:
     pending = Pending()
     for each in entries:
         pending.add(each)
@@ -28,6 +28,13 @@ def test_an_execution_is_looked_at_once_however_often_it_changed() -> None:
     assert pending.take(2) == entry(3, A, B)
     assert not pending
     assert pending.rows == 0
+
+
+def test_an_execution_that_one_entry_changed_several_times_is_looked_at_once() -> None:
+    pending = pending_of(entry(1, A, B, A), entry(2, C, C))
+    assert pending.rows == 3
+    assert sorted(pending.take(10).executions) == [A, B, C]
+    assert (bool(pending), pending.rows) == (False, 0)
 
 
 def test_what_changes_after_it_was_taken_is_looked_at_again() -> None:
@@ -43,11 +50,11 @@ def test_executions_come_in_the_order_of_their_last_change() -> None:
 
 
 def test_all_up_to_its_index_was_taken_and_nothing_of_an_entry_is_left_behind() -> None:
-    pending = pending_of(entry(1, A, B), entry(2, A, C), Entry(3, [], ["job"], [b"key"]), entry(4))
+    pending = pending_of(entry(1, A, B), entry(2, A, C), ChangedRows(3, [], ["job"], [b"key"]), entry(4))
     assert pending.take(1) == entry(1, B, A)
     assert pending.rows == 3
     assert pending.take(1) == entry(2, C)
-    assert pending.take(1) == Entry(4, [], ["job"], [b"key"])
+    assert pending.take(1) == ChangedRows(4, [], ["job"], [b"key"])
     assert not pending
 
 

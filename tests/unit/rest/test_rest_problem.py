@@ -2,10 +2,11 @@
 
 import grpc
 import pytest
+from raftsched_proto.internal.v1 import command_pb2 as pb
 
-from raftsched.api import errors
-from raftsched.api.errors import ApiError, Violation
-from raftsched.internal.v1 import command_pb2 as pb
+from raftsched.api.door import errors
+from raftsched.api.door.errors import ApiError
+from raftsched.definitions.violations import Violation
 from raftsched.rest.problem import REASONS, Problem, problem_of
 
 
@@ -39,7 +40,7 @@ def test_each_code_has_its_status_and_each_reason_its_explanation(error: ApiErro
 
 
 @pytest.mark.parametrize(
-    "code", ["NOT_FOUND", "ALREADY_EXISTS", "FAILED_PRECONDITION", "ABORTED", "RESOURCE_EXHAUSTED", "UNIMPLEMENTED"]
+    "code", ["NOT_FOUND", "ALREADY_EXISTS", "FAILED_PRECONDITION", "ABORTED", "RESOURCE_EXHAUSTED"]
 )
 def test_what_the_log_rejects_has_a_reason_that_is_explained(code: str) -> None:
     with pytest.raises(ApiError) as rejected:
@@ -79,3 +80,18 @@ def test_details_that_cannot_be_read_leave_the_status() -> None:
     error = grpc.aio.AioRpcError(grpc.StatusCode.NOT_FOUND, grpc.aio.Metadata(), broken, "gone")
     problem = problem_of(error, is_safe=True, conditional=False, body="")
     assert (problem.status, problem.reason) == (404, "NOT_FOUND")
+
+
+@pytest.mark.parametrize("code", [code for code in grpc.StatusCode if code is not grpc.StatusCode.OK])
+def test_words_of_the_library_are_told_to_nobody(code: grpc.StatusCode) -> None:
+    raw = "failed to connect to all addresses; last error: UNKNOWN: ipv4:127.0.0.1:1: Connection refused"
+    error = grpc.aio.AioRpcError(code, grpc.aio.Metadata(), grpc.aio.Metadata(), raw)
+    problem = problem_of(error, is_safe=True, conditional=False, body="")
+    assert problem.detail
+    assert "addresses" not in problem.detail
+
+
+def test_the_nodes_that_a_majority_lacks_are_members_of_the_problem() -> None:
+    document = told(errors.no_majority("n1 reaches 1 of 3 nodes", ["n2", "n3"])).document()
+    assert (document["status"], document["reason"], document["missingNodes"]) == (503, "NO_MAJORITY", ["n2", "n3"])
+    assert "missingNodes" not in told(errors.no_leader()).document()

@@ -11,14 +11,15 @@ import pytest
 from raftsched.rest import body, server, stream
 from raftsched.rest.calls import connectable
 from raftsched.rest.server import ListenError, RestServer
-from tests.support.api_cluster import ApiCluster, eventually, on_cluster
+from tests.support.api_cluster import ApiCluster, eventually, eventually_true, on_cluster
 
 DEADLINE_S = 20.0
 
 
 @asynccontextmanager
-async def served(cluster: ApiCluster) -> AsyncIterator[tuple[RestServer, int]]:
-    rest = RestServer(cluster.nodes[0].me.address, "1.2.3", ui=Path("/nonexistent"))
+async def served(cluster: ApiCluster, connections: int = 100) -> AsyncIterator[tuple[RestServer, int]]:
+    address = cluster.nodes[0].me.address
+    rest = RestServer(address, "1.2.3", ui=Path("/nonexistent"), max_connections=connections)
     port = rest.listen("127.0.0.1:0")
     rest.start()
     try:
@@ -52,17 +53,74 @@ async def test_who_does_not_send_the_headers_is_hung_up_on(
         async with connected(port) as (reader, _):
             assert await hung_up(reader) == b"", "a connection without a word"
         async with connected(port) as (reader, writer):
-            writer.write(b"GET /docs HTTP/1.1\r\nHost: a\r\n")
+            writer.write(b"GET /docs HTTP/1.1\r\nHost: localhost\r\n")
             assert await hung_up(reader) == b"", "a connection with half of the headers"
         async with connected(port) as (reader, writer):
-            writer.write(b"GET /v1/tasks/x HTTP/1.1\r\nHost: a\r\n\r\n")
+            writer.write(b"GET /v1/tasks/x HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert (await asyncio.wait_for(reader.readline(), DEADLINE_S)).startswith(b"HTTP/1.1 404")
+
+
+GET = b"GET /v1/tasks HTTP/1.1\r\nHost: localhost\r\n\r\n"
+WATCH = b"GET /v1/executions:watch HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n"
+
+
+async def answered(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, said: bytes = GET) -> None:
+    """Ask, and read the answer: of a stream its head."""
+    writer.write(said)
+    async with asyncio.timeout(DEADLINE_S):
+        head = (await reader.readuntil(b"\r\n\r\n")).lower()
+        assert head.startswith(b"http/1.1 200")
+        if said is GET:
+            await reader.readexactly(int(head.partition(b"content-length: ")[2].split()[0]))
+
+
+@on_cluster()
+async def test_a_new_connection_takes_the_place_of_the_one_that_is_idle_for_longest(cluster: ApiCluster) -> None:
+    async with (
+        served(cluster, connections=2) as (_, port),
+        connected(port) as silent,
+        connected(port) as used,
+        connected(port) as third,
+    ):
+        await answered(*third)
+        assert await hung_up(silent[0]) == b"", "it had not said a word"
+        await answered(*used)
+        async with connected(port) as fourth:
+            await answered(*fourth)
+            assert b"HTTP/1.1 200" not in await hung_up(third[0]), "its answer was read; then it was idle for longer"
+            await answered(*used)
+
+
+@on_cluster()
+async def test_when_all_are_being_answered_a_new_connection_is_refused(cluster: ApiCluster) -> None:
+    async with (
+        served(cluster, connections=2) as (_, port),
+        connected(port) as first,
+        connected(port) as second,
+    ):
+        await answered(*first, WATCH)
+        await answered(*second, WATCH)
+        async with connected(port) as third:
+            third[1].write(GET)
+            assert await hung_up(third[0]) == b""
+        second[1].close()
+        await second[1].wait_closed()
+        await eventually_true(lambda: _is_answered(port))
+
+
+async def _is_answered(port: int) -> bool:
+    async with connected(port) as (reader, writer):
+        writer.write(GET)
+        try:
+            return (await asyncio.wait_for(reader.readline(), DEADLINE_S)).startswith(b"HTTP/1.1 200")
+        except ConnectionResetError:
+            return False
 
 
 @on_cluster()
 async def test_who_does_not_send_the_body_is_told_so(cluster: ApiCluster, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(body, "BODY_TIMEOUT_S", 0.2)
-    head = b"POST /v1/tasks HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{"
+    head = b"POST /v1/tasks HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{"
     async with served(cluster) as (_, port), connected(port) as (reader, writer):
         writer.write(head)
         assert (await asyncio.wait_for(reader.readline(), DEADLINE_S)).startswith(b"HTTP/1.1 408")

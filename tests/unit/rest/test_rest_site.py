@@ -1,6 +1,7 @@
 """The built web interface as files, and what stands in for it."""
 
 import asyncio
+import json
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -8,7 +9,8 @@ import httpx
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from raftsched.rest.app import RestApp, with_cors
+from raftsched.hosts import Hosts
+from raftsched.rest.app import RestApp, guarded
 from raftsched.rest.calls import OwnService
 
 NOBODY = "127.0.0.1:1"
@@ -19,6 +21,7 @@ def built(tmp_path: Path) -> Path:
     ui = tmp_path / "ui"
     (ui / "assets").mkdir(parents=True)
     (ui / "index.html").write_text("<title>start</title>")
+    (ui / "routes.json").write_text(json.dumps(["/", "/tasks", "/tasks/:name", "/executions/:id", "/tasks/:name/edit"]))
     (ui / "assets" / "index-1a2b.js").write_text("1")
     (ui / "favicon.svg").write_text("<svg/>")
     (tmp_path / "secret").write_text("secret")
@@ -29,10 +32,13 @@ class Browser:
     """Asks the application without a socket, for paths as they are: no dots or slashes are tidied up before."""
 
     def __init__(self, ui: Path, origins: tuple[str, ...]) -> None:
-        self._app = with_cors(RestApp(OwnService(NOBODY), "1.2.3", ui, origins), origins)
+        self._app = guarded(RestApp(OwnService(NOBODY), "1.2.3", ui), Hosts([NOBODY], ["node"]), origins)
 
     def get(self, path: str, headers: dict[str, str] | None = None) -> httpx.Response:
         return asyncio.run(self._ask("GET", path, headers or {}))
+
+    def ask(self, method: str, path: str, headers: dict[str, str]) -> httpx.Response:
+        return asyncio.run(self._ask(method, path, headers))
 
     def options(self, path: str, headers: dict[str, str]) -> httpx.Response:
         return asyncio.run(self._ask("OPTIONS", path, headers))
@@ -66,9 +72,45 @@ def test_files_named_by_their_content_are_kept_for_ever(built: Path) -> None:
     assert client(built).get("/favicon.svg").headers["content-type"] == "image/svg+xml"
 
 
-def test_the_page_of_a_task_with_a_dot_in_its_name_is_a_page(built: Path) -> None:
-    assert client(built).get("/tasks/a.b").status_code == 404
-    assert client(built).get("/tasks/a.b", {"Accept": "text/html,*/*"}).text == "<title>start</title>"
+@pytest.mark.parametrize("path", ["/tasks/a.b", "/tasks/", "/tasks/a%20b", "/tasks/a.b/edit"])
+def test_whatever_fits_a_page_of_the_interface_is_one(built: Path, path: str) -> None:
+    response = client(built).get(path)
+    assert (response.status_code, response.text) == (200, "<title>start</title>")
+
+
+NO_PAGES = [
+    "/metrics", "/healthz", "/livez", "/readyz", "/ready", "/health", "/status", "/ping", "/favicon.ico", "/robots.txt",
+    "/.well-known/anything", "/task", "/tasksx", "/tasks/a/b", "/tasks//edit", "/executions/a/output", "/TASKS",
+    "/v2/tasks", "/api", "/grpc.health.v1.Health/Check", "/index.htm",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("path", NO_PAGES)
+def test_what_is_no_page_of_the_interface_is_not_found_for_programs_and_people(built: Path, path: str) -> None:
+    for ui in (built, built / "nothing-built"):
+        response = client(ui).get(path)
+        assert response.status_code == 404
+        assert response.headers["content-type"] == "application/problem+json"
+        assert response.json()["reason"] == "NOT_FOUND"
+    followed = client(built).get(path, {"Accept": "text/html,application/xhtml+xml,*/*"})
+    assert (followed.status_code, followed.text) == (404, "<title>start</title>"), (
+        "the interface says that there is none"
+    )
+
+
+@pytest.mark.parametrize(
+    ("path", "status"), [("/healthz", 404), ("/tasks", 405), ("/docs", 405), ("/favicon.svg", 405)]
+)
+def test_other_methods_are_not_allowed_where_there_is_something(built: Path, path: str, status: int) -> None:
+    response = client(built).ask("POST", path, {"Accept": "text/html"})
+    assert response.status_code == status
+    assert response.headers.get("allow") == ("GET, HEAD" if status == 405 else None)
+
+
+def test_an_interface_that_lists_no_pages_has_its_start_page_alone(built: Path) -> None:
+    (built / "routes.json").unlink()
+    assert client(built).get("/").status_code == 200
+    assert client(built).get("/tasks").status_code == 404
 
 
 @pytest.mark.parametrize("path", ["/assets/gone.js", "/assets/gone", "/missing.png", "/%2e%2e/secret.txt"])

@@ -1,14 +1,18 @@
 """From HTTP requests to the requests of the rpcs: paths, queries, bodies, headers, and what is refused."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import pytest
 from google.protobuf.message import Message
 from hypothesis import given
 from hypothesis import strategies as st
-from raftsched_client.v1 import execution_pb2, task_pb2
+from raftsched_proto.v1 import execution_pb2, task_pb2
 
+from raftsched.api.door.errors import MAX_VIOLATIONS
+from raftsched.definitions.violations import Violation
+from raftsched.rest import transcode
 from raftsched.rest.problem import Problem
 from raftsched.rest.routes import Route, RouteTable
 from raftsched.rest.transcode import build_request, to_json
@@ -40,7 +44,7 @@ def fields(problem: Problem) -> list[str]:
 
 
 def test_each_rpc_has_one_route_and_each_route_is_found_by_its_own_path() -> None:
-    assert len({(route.verb, route.template) for route in TABLE.routes}) == len(TABLE.routes) == 35
+    assert len({(route.verb, route.template) for route in TABLE.routes}) == len(TABLE.routes) == 39
     for route in TABLE.routes:
         path = route.template.replace("{task.name}", "x").replace("{name}", "x").replace("{task}", "x")
         assert [found for found, _ in TABLE.find(path.replace("{id}", "x")) if found.verb == route.verb] == [route]
@@ -160,6 +164,55 @@ def test_a_body_that_cannot_be_is_refused_by_the_path_of_its_field(body: object,
 )
 def test_a_body_that_is_no_json_is_refused(raw: bytes) -> None:
     assert refused("POST /v1/tasks", raw=raw).reason == "MALFORMED_REQUEST"
+
+
+CRON = {"cron": {"expression": "* * * * *"}}
+HOSTILE = {
+    "300 unions of 400": json.dumps(
+        {"schedule": {"union": {"schedules": [{"union": {"schedules": [CRON] * 400}}] * 300}}}
+    ).encode(),
+    "more commas than a definition has room for": b'{"name": [' + b"1," * 400_001 + b"1]}",
+    "unions in unions": b'{"schedule":' + b'{"union":{"schedules":[' * 300 + b"{}" + b"]}}" * 300 + b"}",
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_body_that_holds_too_much_is_refused_before_it_is_checked(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    checked = 0
+    real = transcode.check_message
+
+    def counted(*arguments: Any) -> Iterator[Violation]:
+        nonlocal checked
+        checked += 1
+        return real(*arguments)
+
+    monkeypatch.setattr(transcode, "check_message", counted)
+    problem = refused("POST /v1/tasks", raw=HOSTILE[name])
+    assert problem.reason == "MALFORMED_REQUEST"
+    # Only the depth is found by going down.
+    assert checked == (name == "unions in unions")
+
+
+def test_a_batch_may_hold_more_than_one_definition() -> None:
+    each = {"name": "t", "schedule": {"union": {"schedules": [CRON] * 4}}, "action": {"noop": {}}}
+    message = request("POST /v1/tasks:batchCreate", {"tasks": [each] * 2_000})
+    assert isinstance(message, task_pb2.BatchCreateTasksRequest)
+    assert len(message.tasks) == 2_000
+
+
+def test_of_many_violations_a_few_are_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = 0
+    real = transcode.check_message
+
+    def counted(*arguments: Any) -> Iterator[Violation]:
+        nonlocal found
+        for each in real(*arguments):
+            found += 1
+            yield each
+
+    monkeypatch.setattr(transcode, "check_message", counted)
+    refused("POST /v1/tasks", {f"unknown{number}": 1 for number in range(10_000)})
+    assert 0 < found <= MAX_VIOLATIONS
 
 
 def test_a_patch_without_a_mask_replaces_what_its_body_holds() -> None:

@@ -1,6 +1,6 @@
 """What one fired task costs a cluster of three, in counts that do not depend on the machine.
 
-Three Raft groups, their tables and the leader's scheduler run in one thread on a clock that the test moves. A bound
+Three shards, their tables and the leader's scheduler run in one thread on a clock that the test moves. A bound
 that breaks says that a hop is no longer batched, or that an execution is written more often than before. When it
 breaks for a good reason, raise it in the same commit and say why.
 """
@@ -9,24 +9,32 @@ from collections import Counter, deque
 from collections.abc import Callable
 
 import pytest
-from raftsched_client.v1 import task_pb2
+from raftsched_proto.internal.v1 import command_pb2 as pb
+from raftsched_proto.internal.v1 import executor_pb2 as xpb
+from raftsched_proto.internal.v1.attempt_pb2 import AttemptResult
+from raftsched_proto.v1 import task_pb2
 
-from raftsched.consensus.group import RaftGroup
+from raftsched.commands.gate import Gate
 from raftsched.consensus.messages import Message
+from raftsched.consensus.shard import RaftShard
 from raftsched.core.machine import COMMAND_VERSION
-from raftsched.core.model import ExecutionState
-from raftsched.internal.v1 import command_pb2 as pb
-from raftsched.internal.v1 import executor_pb2 as xpb
+from raftsched.core.state.model import ExecutionState
+from raftsched.node.members import KnownMembers
+from raftsched.node.replica import Replica
 from raftsched.ports import Fate, Peer
-from raftsched.replica import Replica
 from raftsched.scheduler.scheduler import Scheduler
 from raftsched.scheduler.settings import SchedulerSettings
 from raftsched.store.memory_store import MemoryStore
+from tests.support.agreed import AgreedTime
 from tests.support.raft_bench import ManualClock
 
 STEP_S = 0.001
 """How long a message takes, and a step of a node."""
 PEERS = tuple(Peer(node_id, "") for node_id in ("a", "b", "c"))
+
+
+class ClockOfAll(AgreedTime, ManualClock):
+    """The clock that the nodes agree with."""
 
 
 class ClockOf(ManualClock):
@@ -64,6 +72,8 @@ class CountedStore(MemoryStore):
 class Executor:
     """Ends each attempt as it is given it, and reports all of one message in one message."""
 
+    has_room = True
+
     def __init__(self, counts: Counter[str]) -> None:
         self.answers: deque[xpb.ConnectRequest] = deque()
         self.ended = self.acknowledged = 0
@@ -76,7 +86,9 @@ class Executor:
             return
         answer = xpb.ConnectRequest()
         for item in message.assignments.items:
-            answer.reports.items.add(key=item.key, state=ExecutionState.SUCCEEDED, start_us=1, end_us=1)
+            answer.reports.items.add(
+                key=item.key, state=ExecutionState.SUCCEEDED, result=AttemptResult(start_us=1, end_us=1)
+            )
         self.ended += len(answer.reports.items)
         self.answers.append(answer)
 
@@ -92,8 +104,8 @@ class Node:
         self.replica = Replica(self.store, node.id)
         self.replica.on_leadership = lambda term: cluster.lead(self, term)
         self.id = node.id
-        self.group = RaftGroup(
-            group_id=1,
+        self.shard = RaftShard(
+            shard_id=1,
             node=node,
             peers=PEERS,
             store=self.store,
@@ -103,16 +115,16 @@ class Node:
             send=lambda peer_id, message: cluster.send(self.id, peer_id, message),
         )
         self._has_work = False
-        self.group.on_work = self._wake
+        self.shard.on_work = self._wake
         for peer in PEERS:
             if peer.id != node.id:
-                self.group.peer_connected(peer.id)
+                self.shard.peer_connected(peer.id)
 
     def turn(self, now_s: float) -> None:
         """A tick, if it is time for one or there is something to do."""
-        if self._has_work or self.group.next_wakeup() <= now_s:
+        if self._has_work or self.shard.next_wakeup() <= now_s:
             self._has_work = False
-            self.group.tick()
+            self.shard.tick()
 
     def _wake(self) -> None:
         self._has_work = True
@@ -122,7 +134,7 @@ class Cluster:
     """Three nodes that hear each other, one of which leads, and its executor."""
 
     def __init__(self) -> None:
-        self.clock = ManualClock()
+        self.clock = ClockOfAll()
         self.clock.now = 1_800_000_000.0
         self.counts: Counter[str] = Counter()
         self._messages: deque[tuple[str, str, Message]] = deque()
@@ -144,13 +156,15 @@ class Cluster:
         assert term is not None, "the leader was deposed"
         self._leader = node
         self._scheduler = Scheduler(
-            log=node.group,
+            log=node.shard,
             store=node.store,
             clock=self.clock,
             node_id=node.id,
             term=term,
             wake=self._wake,
             settings=SchedulerSettings(retention_interval_s=1e9, reconcile_interval_s=1e9),
+            gate=Gate(lambda: node.replica.cluster_version),
+            members=KnownMembers(PEERS),
         )
         node.replica.listen(self._scheduler.applied)
 
@@ -165,7 +179,7 @@ class Cluster:
             command = pb.Command(version=COMMAND_VERSION, now_us=self.now_us, leader_id=self._leader.id, term=1)
             for number, task in enumerate(tasks[start : start + 500], start):
                 command.register_tasks.items.add(task=task, next_us=next_us(number))
-            self._leader.group.propose(command.SerializeToString(), lambda fate, _: fates.append(fate))
+            self._leader.shard.propose(command.SerializeToString(), lambda fate, _: fates.append(fate))
         self.run_until(lambda: len(fates) == -(-len(tasks) // 500))
         assert set(fates) == {Fate.DONE}
 
@@ -179,10 +193,10 @@ class Cluster:
         """Counts for each execution that ended meanwhile."""
         assert self._leader is not None
         self.counts.clear()
-        entries, ended = self._leader.group.status().last_index, self.executor.ended
+        entries, ended = self._leader.shard.status().last_index, self.executor.ended
         self.run_until(done)
         fired = self.executor.ended - ended
-        counts = {**self.counts, "log entries": self._leader.group.status().last_index - entries}
+        counts = {**self.counts, "log entries": self._leader.shard.status().last_index - entries}
         return {name: round(count / fired, 4) for name, count in counts.items()}
 
     def _wake(self) -> None:
@@ -192,7 +206,7 @@ class Cluster:
         self.clock.now += STEP_S
         messages, self._messages = self._messages, deque()
         for sender_id, peer_id, message in messages:
-            self._nodes[peer_id].group.receive(sender_id, message)
+            self._nodes[peer_id].shard.receive(sender_id, message)
         while self.executor.answers:
             assert self._scheduler is not None
             self._scheduler.receive(self._session, self.executor.answers.popleft())

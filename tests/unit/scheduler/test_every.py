@@ -1,9 +1,9 @@
 """What the leader does about tasks that run on every executor."""
 
-from raftsched_client.v1 import policy_pb2
+from raftsched_proto.internal.v1 import executor_pb2 as xpb
+from raftsched_proto.v1 import policy_pb2
 
-from raftsched.core.model import Decision, ExecutionState
-from raftsched.internal.v1 import executor_pb2 as xpb
+from raftsched.core.state.model import Decision, ExecutionState
 from tests.unit.scheduler.test_scheduler import World
 
 EVERY = policy_pb2.PLACEMENT_EVERY

@@ -2,12 +2,12 @@
 
 import pytest
 from google.protobuf.duration_pb2 import Duration
-from raftsched_client.v1 import group_pb2
+from raftsched_proto.internal.v1 import command_pb2 as pb
+from raftsched_proto.v1 import group_pb2
 
 from raftsched.core import machine
 from raftsched.core.machine import COMMAND_VERSION
-from raftsched.core.model import ExecutionState
-from raftsched.internal.v1 import command_pb2 as pb
+from raftsched.core.state.model import ExecutionState
 from raftsched.ports import Fate, Table
 from tests.unit.scheduler.test_scheduler import START_US, Link, World
 
@@ -15,7 +15,7 @@ SUCCEEDED = ExecutionState.SUCCEEDED
 
 
 def propose(world: World, command: pb.Command) -> pb.Outcome:
-    command.version, command.now_us = COMMAND_VERSION, world.clock.us
+    command.version, command.now_us = COMMAND_VERSION, world.clock.now_us()
     outcomes: list[bytes] = []
 
     def done(fate: Fate, outcome: bytes) -> None:

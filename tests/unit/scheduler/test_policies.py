@@ -1,10 +1,10 @@
 """What the leader does about waiting executions, and cancellations of what it has just given away."""
 
 import pytest
-from raftsched_client.v1 import task_pb2
+from raftsched_proto.internal.v1 import command_pb2 as pb
+from raftsched_proto.v1 import task_pb2
 
-from raftsched.core.model import Decision, ExecutionState
-from raftsched.internal.v1 import command_pb2 as pb
+from raftsched.core.state.model import Decision, ExecutionState
 from tests.unit.scheduler.test_scheduler import SECOND_US, START_US, World
 
 

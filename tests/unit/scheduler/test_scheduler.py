@@ -5,26 +5,32 @@ from collections.abc import Callable
 
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
-from raftsched_client.v1 import execution_pb2, policy_pb2, task_pb2
+from raftsched_proto.internal.v1 import command_pb2 as pb
+from raftsched_proto.internal.v1 import executor_pb2 as xpb
+from raftsched_proto.internal.v1.attempt_pb2 import AttemptResult
+from raftsched_proto.v1 import execution_pb2, policy_pb2, task_pb2
 
-from raftsched.core import ids
+from raftsched.commands.gate import Gate
+from raftsched.consensus.membership import Members
 from raftsched.core.machine import COMMAND_VERSION, Applied, apply
-from raftsched.core.model import Decision, ExecutionState
-from raftsched.core.rows import LedgerRow, ledger_key, parse_ledger_key
-from raftsched.internal.v1 import command_pb2 as pb
-from raftsched.internal.v1 import executor_pb2 as xpb
-from raftsched.ports import Fate, GroupStatus, Table
-from raftsched.scheduler.executors import Session
+from raftsched.core.state import ids
+from raftsched.core.state.model import Decision, ExecutionState
+from raftsched.core.state.rows import LedgerRow, ledger_key, parse_ledger_key
+from raftsched.node.members import KnownMembers
+from raftsched.ports import Fate, Peer, ShardStatus, Table
+from raftsched.scheduler import firing
+from raftsched.scheduler.executors import ExecutorLink, ExecutorSession
 from raftsched.scheduler.scheduler import Scheduler
 from raftsched.scheduler.settings import SchedulerSettings
 from raftsched.store.memory_store import MemoryStore
+from tests.support.agreed import AgreedTime
 
 START_US = 1_800_000_000_000_000
 SECOND_US = 1_000_000
 Held = list[tuple[bytes, int]] | tuple[()]
 
 
-class ManualClock:
+class ManualClock(AgreedTime):
     """A clock that the test moves."""
 
     def __init__(self) -> None:
@@ -65,7 +71,7 @@ class StepLog:
     def transfer_leadership(self, peer_id: str, done: Callable[[str], None]) -> None:
         raise AssertionError("the scheduler does not transfer the leadership")
 
-    def status(self) -> GroupStatus:
+    def status(self) -> ShardStatus:
         raise AssertionError("the scheduler does not ask for the status")
 
     def pump(self) -> int:
@@ -90,6 +96,7 @@ class Link:
     def __init__(self) -> None:
         self.sent: list[xpb.ConnectResponse] = []
         self.closed = False
+        self.has_room = True
 
     def send(self, message: xpb.ConnectResponse) -> None:
         self.sent.append(message)
@@ -110,7 +117,8 @@ class World:
         self.clock = ManualClock()
         self.store = MemoryStore()
         self.log = StepLog(self.store)
-        self.sessions: dict[str, Session] = {}
+        self.sessions: dict[str, ExecutorSession] = {}
+        self.members = KnownMembers((Peer("n1", "a:1"), Peer("n2", "b:1")))
         self.scheduler = self.lead(1)
 
     def lead(self, term: int, **settings: int) -> Scheduler:
@@ -122,7 +130,9 @@ class World:
             node_id="n1",
             term=term,
             wake=lambda: None,
-            settings=SchedulerSettings(lease_ms=5_000, **settings),
+            settings=SchedulerSettings(**{"lease_ms": 5_000, "retention_settle_s": 0, **settings}),
+            gate=Gate(lambda: COMMAND_VERSION),
+            members=self.members,
         )
         self.log.on_applied = lambda applied: self.scheduler.applied(applied.executions, applied.tasks)
         return self.scheduler
@@ -151,11 +161,23 @@ class World:
         **labels: str,
     ) -> Link:
         link = Link()
+        self.admit(executor_id, link, slots=slots, node_id=node_id, held=held, **labels)
+        return link
+
+    def admit(
+        self,
+        executor_id: str,
+        link: ExecutorLink,
+        *,
+        slots: int = 8,
+        node_id: str = "",
+        held: Held = (),
+        **labels: str,
+    ) -> None:
         hello = xpb.Hello(executor_id=executor_id, incarnation="i", slots=slots, labels=labels, node_id=node_id)
         for execution_id, attempt in held:
             hello.held.add(execution_id=execution_id, attempt=attempt)
         self.sessions[executor_id] = self.scheduler.connect(hello, link)
-        return link
 
     def run(self, seconds: float = 0.0) -> None:
         """Step until nothing more is proposed, then move the clock, and step again."""
@@ -177,7 +199,9 @@ class World:
 
     def report(self, executor_id: str, item: xpb.Assignment, state: ExecutionState) -> None:
         message = xpb.ConnectRequest()
-        message.reports.items.add(key=item.key, state=state, start_us=self.clock.us, end_us=self.clock.us, exit_code=0)
+        message.reports.items.add(
+            key=item.key, state=state, result=AttemptResult(start_us=self.clock.us, end_us=self.clock.us, exit_code=0)
+        )
         self.scheduler.receive(self.sessions[executor_id], message)
         self.settle()
 
@@ -395,7 +419,7 @@ def test_an_execution_of_a_deleted_task_ends_as_cancelled(world: World) -> None:
     world.log.pump()
     world.connect("e1")
     world.run()
-    execution_id = ids.execution_id(2 * 16_384, 1, START_US + SECOND_US)
+    execution_id = ids.execution_id(1, 1, START_US + SECOND_US)
     assert world.execution(execution_id).state == ExecutionState.CANCELLED
 
 
@@ -466,6 +490,29 @@ def test_a_herd_is_decided_as_fast_as_its_executions_can_be_given_to_quick_execu
     assert fired(world) == 110
 
 
+def test_a_turn_that_takes_long_ends_early_and_the_rest_is_decided_in_the_next(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(firing, "_LONGEST_TURN_S", -1.0)
+    at = task_pb2.Schedule()
+    at.at.FromMicroseconds(START_US + SECOND_US)
+    for number in range(10):
+        world.register(f"t{number}", schedule=at)
+    fires: list[int] = []
+    propose = world.log.propose
+
+    def counted(command: bytes, done: Callable[[Fate, bytes], None]) -> None:
+        message = pb.Command.FromString(command)
+        if message.HasField("fire"):
+            fires.append(len(message.fire.items))
+        propose(command, done)
+
+    world.log.propose = counted  # type: ignore[method-assign]  # counts what is proposed
+    world.run(1.0)
+    assert fires == [1] * 10
+    assert fired(world) == 10
+
+
 def test_a_herd_is_decided_all_the_same_once_executors_are_no_longer_quick(world: World) -> None:
     link = with_quick_executor(world, 100)
     world.run(0.9)
@@ -530,7 +577,7 @@ def test_an_end_waits_only_for_a_moment_while_a_fire_is_under_way(world: World) 
     assert len(world.log.queue) == 1
     world.clock.advance(0.99)
     message = xpb.ConnectRequest()
-    message.reports.items.add(key=item.key, state=ExecutionState.SUCCEEDED, start_us=1, end_us=1)
+    message.reports.items.add(key=item.key, state=ExecutionState.SUCCEEDED, result=AttemptResult(start_us=1, end_us=1))
     world.scheduler.receive(world.sessions["e1"], message)
     assert world.scheduler.step() == pytest.approx(0.02)
     assert len(world.log.queue) == 1
@@ -688,4 +735,13 @@ def test_function_elsewhere_needs_no_free_slot_and_takes_none(world: World) -> N
     for _ in range(20):
         world.run(0.2)
     assert [item.task for item in link.take_assignments()] == ["f3"]
-    assert world.sessions["e1"].held - world.sessions["e1"].remote == {(sent["busy"].key.execution_id, 1)}
+    assert world.sessions["e1"].held.keys() - world.sessions["e1"].remote == {(sent["busy"].key.execution_id, 1)}
+
+
+def test_executors_are_told_who_takes_copies_when_they_connect_and_when_the_members_change(world: World) -> None:
+    link = world.connect("e1")
+    assert [node.id for node in link.sent[0].welcome.copy_nodes] == ["n1", "n2"]
+    world.members.subscribe(world.scheduler.tell_copy_nodes)
+    world.members.take(Members((Peer("n3", "c:1"),)))
+    assert [(node.id, node.address) for node in link.sent[-1].copy_nodes.nodes][2:] == [("n3", "c:1")]
+    assert [node.id for node in world.connect("e2").sent[0].welcome.copy_nodes] == ["n1", "n2", "n3"]

@@ -4,6 +4,9 @@ import asyncio
 
 import pytest
 
+from raftsched.commands.gate import Gate
+from raftsched.commands.versions import NEWEST_VERSION
+from raftsched.node.members import KnownMembers
 from raftsched.scheduler.service import SchedulerService
 from raftsched.scheduler.settings import SchedulerSettings
 from raftsched.store.memory_store import MemoryStore
@@ -21,8 +24,9 @@ def test_it_ends_when_it_is_cancelled_while_the_leadership_ends(turns: int) -> N
             store=store,
             clock=ManualClock(),
             node_id="n1",
-            leader_address=str,
+            members=KnownMembers(()),
             settings=SchedulerSettings(),
+            gate=Gate(lambda: NEWEST_VERSION),
         )
         service.lead(1)
         running = asyncio.create_task(service.run())

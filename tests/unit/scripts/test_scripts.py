@@ -19,7 +19,7 @@ def checkout(tmp_path: Path) -> Path:
     path = tmp_path / "checkout"
     for name in ("scripts/lib", "requirements"):
         shutil.copytree(ROOT / name, path / name)
-    for name in ("scripts/cluster", "scripts/setup", "pyproject.toml", "client/pyproject.toml"):
+    for name in ("scripts/cluster", "scripts/setup", "pyproject.toml", "client/pyproject.toml", "proto/pyproject.toml"):
         (path / name).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / name, path / name)
     return path

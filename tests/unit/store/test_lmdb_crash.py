@@ -13,7 +13,7 @@ from raftsched.store.lmdb_store import LmdbStore
 WRITER = """
 import sys
 from pathlib import Path
-from raftsched.ports import STATE_TABLES, Table
+from raftsched.ports import (STATE_TABLES, Table)
 from raftsched.store.lmdb_store import LmdbStore
 
 store = LmdbStore(Path(sys.argv[1]))
@@ -51,7 +51,7 @@ with view.read() as rows:
 FULL_DISK = """
 import resource, signal, sys
 from pathlib import Path
-from raftsched.ports import StoreFailed, Table
+from raftsched.ports import (StoreFailed, Table)
 from raftsched.store.lmdb_store import LmdbStore
 
 store = LmdbStore(Path(sys.argv[1]))

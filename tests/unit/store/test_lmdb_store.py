@@ -70,6 +70,30 @@ def test_snapshot_that_was_not_committed_is_dropped_at_the_next_open(tmp_path: P
     assert entries_on_disk(tmp_path)["tasks.1"] == 0
 
 
+def test_a_directory_of_a_version_without_a_table_gets_it_and_keeps_the_others(tmp_path: Path) -> None:
+    store = LmdbStore(tmp_path)
+    store.batch().put(Table.EXECUTIONS, b"old", b"row")
+    store.commit()
+    store.close()
+    with (
+        lmdb.open(str(tmp_path / "data.mdb"), subdir=False, max_dbs=64, lib_version=lmdb_store.ENGINE) as env,
+        env.begin(write=True) as txn,
+    ):
+        for generation in (0, 1):
+            name = lmdb_store.database_name(Table.ATTEMPTS, generation)
+            txn.drop(env.open_db(name, txn, create=False), delete=True)
+    assert "attempts.0" not in entries_on_disk(tmp_path)
+    store = LmdbStore(tmp_path)
+    assert store.batch().count(Table.ATTEMPTS) == 0
+    store.batch().put(Table.ATTEMPTS, b"new", b"row")
+    store.commit()
+    store.close()
+    assert (rows(tmp_path, Table.EXECUTIONS), rows(tmp_path, Table.ATTEMPTS)) == (
+        [(b"old", b"row")],
+        [(b"new", b"row")],
+    )
+
+
 def test_old_tables_are_emptied_in_small_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lmdb_store, "_SWEEP_PAGES", 2)
     monkeypatch.setattr(lmdb_store, "_SWEEP_ROWS", 100)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raftsched.store.outputs import PIECE_BYTES, OutputDamaged, OutputFiles, StoredOutput, find
+from raftsched.outputs.files import PIECE_BYTES, OutputDamaged, OutputFiles, StoredOutput, find
 
 DAY_S = 24 * 3600
 
@@ -13,13 +13,22 @@ DAY_S = 24 * 3600
 class Clock:
     def __init__(self) -> None:
         self.us = 1_800_000_000_000_000
+        self.s = 5_000.0
 
     def now_us(self) -> int:
         return self.us
 
+    def monotonic(self) -> float:
+        return self.s
+
+    def advance(self, seconds: float) -> None:
+        self.us += round(seconds * 1_000_000)
+        self.s += seconds
+
 
 def files(directory: Path, clock: Clock | None = None, *, keep_s: int = DAY_S, max_bytes: int = 1 << 30) -> OutputFiles:
-    return OutputFiles(directory, keep_s=keep_s, max_bytes=max_bytes, now_us=(clock or Clock()).now_us)
+    clock = clock or Clock()
+    return OutputFiles(directory, keep_s=keep_s, max_bytes=max_bytes, now_us=clock.now_us, monotonic=clock.monotonic)
 
 
 def key(number: int) -> tuple[bytes, int]:
@@ -130,11 +139,62 @@ def test_what_is_too_old_goes_a_few_at_a_time(tmp_path: Path) -> None:
     for number in range(40):
         put(store, number, b"x")
     assert store.sweep() == 0
-    clock.us += 61_000_000
+    clock.advance(61)
     steps = [store.sweep() for _ in range(4)]
     assert sum(steps) == 40
     assert max(steps) < 40
     assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_goes_by_its_age_while_the_time_is_not_known(tmp_path: Path) -> None:
+    clock = Clock()
+    store = files(tmp_path, clock, keep_s=60)
+    for number in range(3):
+        put(store, number, b"x")
+    clock.us = 0
+    for again in (store, files(tmp_path, clock, keep_s=60)):
+        assert again.sweep() == 0
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_ages_outlive_a_restart_and_are_not_those_of_the_machine(tmp_path: Path) -> None:
+    clock = Clock()
+    put(files(tmp_path, clock, keep_s=60), 1, b"x")
+    clock.advance(59)
+    again = files(tmp_path, clock, keep_s=60)
+    assert again.sweep() == 0
+    clock.advance(1.9)
+    assert again.sweep() == 0
+    clock.advance(4.2)
+    assert again.sweep() == 1
+
+
+def test_a_file_of_a_clock_that_was_ahead_is_kept_for_its_time_and_no_longer(tmp_path: Path) -> None:
+    clock = Clock()
+    clock.us += 40 * DAY_S * 1_000_000
+    put(files(tmp_path, clock), 1, b"x")
+    clock.us -= 40 * DAY_S * 1_000_000
+    store = files(tmp_path, clock)
+    assert store.sweep() == 0
+    clock.advance(DAY_S)
+    assert store.sweep() == 0
+    clock.advance(0.001)
+    assert store.sweep() == 1
+
+
+def test_a_time_that_jumps_makes_nothing_old_at_once(tmp_path: Path) -> None:
+    clock = Clock()
+    store = files(tmp_path, clock)
+    for number in range(3):
+        put(store, number, b"x")
+    clock.us += 40 * DAY_S * 1_000_000
+    clock.advance(60)
+    assert (store.sweep(), files(tmp_path, clock).sweep()) == (0, 0)
+    clock.us -= 40 * DAY_S * 1_000_000
+    clock.advance(DAY_S - 120)
+    assert store.sweep() == 0
+    clock.advance(61)
+    assert store.sweep() == 3
 
 
 def test_a_replaced_file_counts_once(tmp_path: Path) -> None:

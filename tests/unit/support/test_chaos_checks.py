@@ -4,9 +4,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import lmdb
-from raftsched_client.v1 import execution_pb2
+from raftsched_proto.v1 import execution_pb2
 
-from tests.chaos.checks import Ran, check_executions, check_registers, check_runs, compare_tables, read_ground_truth
+from tests.chaos.checks import (
+    Ran,
+    check_executions,
+    check_registers,
+    check_runs,
+    check_starts,
+    compare_tables,
+    read_ground_truth,
+)
 from tests.chaos.workload import Observed
 from tests.support.linearizable import Call, Kind
 
@@ -48,6 +56,23 @@ def test_an_attempt_that_ran_twice_is_caught() -> None:
 def test_a_token_that_does_not_rise_is_caught() -> None:
     runs = [ran("cmd-1", attempt=1, token=5), ran("cmd-1", attempt=2, token=5)]
     assert any("do not rise" in found for found in check_runs(runs, [execution("cmd-1", attempt=2)]))
+
+
+NOMINAL_S = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
+
+
+def test_a_start_before_its_time_is_caught() -> None:
+    early, on_time = (Ran("cmd-1", "E1", 1, 1, "x", NOMINAL_S + off_s) for off_s in (-0.6, -0.4))
+    assert any("before its time" in found for found in check_starts([early], [execution("cmd-1")], Observed()))
+    assert list(check_starts([on_time], [execution("cmd-1")], Observed())) == []
+
+
+def test_a_start_for_a_later_time_after_an_answered_pause_is_caught() -> None:
+    run = Ran("paused-1", "E1", 1, 1, "x", NOMINAL_S + 0.01)
+    for since_s, until_s, is_wrong in ((-0.8, 2.0, True), (-0.8, 0.0, False), (0.005, 2.0, False), (0.5, 2.0, False)):
+        observed = Observed(pauses=[("paused-1", NOMINAL_S + since_s, NOMINAL_S + until_s)])
+        found = list(check_starts([run], [execution("paused-1")], observed))
+        assert bool(found) == is_wrong, found
 
 
 def test_a_run_without_a_record_is_caught() -> None:

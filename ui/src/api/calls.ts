@@ -3,6 +3,8 @@ import type { BackfillRange } from '../lib/backfill.ts';
 import { nextRows } from '../lib/paging.ts';
 import { ask, change, get, read, withQuery, type Query } from './http.ts';
 import type {
+  Attempt,
+  AttemptList,
   Backfill,
   BackfilledTime,
   Calendar,
@@ -27,6 +29,7 @@ import type {
   Task,
   TaskChange,
   TaskChanges,
+  TaskCondition,
   TaskDefinition,
   TaskList,
   TaskState,
@@ -34,9 +37,13 @@ import type {
 
 export interface TaskFilter {
   prefix: string;
+  /** Any part of the name, in upper or lower case. */
+  search: string;
   /** "key=value", or "key" for any value. */
   labels: string[];
   state: TaskState | '';
+  /** Only those that are in need of something. */
+  condition?: TaskCondition;
   /** As the API says it; empty: by name. */
   order?: string;
 }
@@ -70,7 +77,9 @@ export async function listTasks(
   const query = {
     pageSize,
     namePrefix: filter.prefix,
+    nameContains: filter.search,
     state: filter.state,
+    condition: filter.condition,
     orderBy: filter.order,
     ...labelQuery(filter.labels),
   };
@@ -88,6 +97,11 @@ export async function createTask(task: TaskDefinition): Promise<Task> {
   return change<Task>('POST', '/v1/tasks', task);
 }
 
+/** The task as it would be, with what may not be meant. Nothing is registered. */
+export async function checkTask(task: TaskDefinition, signal?: AbortSignal): Promise<Task> {
+  return ask<Task>('/v1/tasks?validateOnly=true', task, signal);
+}
+
 /** Replace the named top-level fields, if nobody changed the task since `task.etag`. */
 export async function updateTask(task: TaskDefinition & { etag: string }, fields: string[]): Promise<Task> {
   return change<Task>('PATCH', withQuery(taskPath(task.name), { updateMask: fields.join(',') }), task);
@@ -98,8 +112,8 @@ export async function deleteTask(name: string): Promise<void> {
 }
 
 /** Pause it until somebody resumes it, or until it resumes by itself. */
-export async function pauseTask(name: string, resumeTime?: string): Promise<void> {
-  await change('POST', `${taskPath(name)}:pause`, resumeTime ? { resumeTime } : {});
+export async function pauseTask(name: string, resumeTime?: string): Promise<Task> {
+  return change<Task>('POST', `${taskPath(name)}:pause`, resumeTime ? { resumeTime } : {});
 }
 
 export async function resumeTask(name: string): Promise<void> {
@@ -191,11 +205,26 @@ export async function getExecution(id: string, signal?: AbortSignal): Promise<Ex
   return read<Execution>(executionPath(id), {}, signal);
 }
 
-/** What is kept of the output, and how many bytes before it are gone. */
-export async function getOutput(id: string, signal?: AbortSignal): Promise<{ text: string; truncatedBytes: number }> {
-  const response = await get(`${executionPath(id)}/output`, signal);
+/** All attempts, oldest first; the largest page holds as many as there can be. */
+export async function listAttempts(id: string, signal?: AbortSignal): Promise<Attempt[]> {
+  const answer = await read<AttemptList>(`${executionPath(id)}/attempts`, {}, signal);
+  return answer.attempts;
+}
+
+/** What is kept of the output of an attempt, by default the last, and how many bytes before it are gone. */
+export async function getOutput(
+  id: string,
+  signal?: AbortSignal,
+  attempt?: number,
+): Promise<{ text: string; truncatedBytes: number }> {
+  const response = await get(outputPath(id, attempt), signal);
   const truncatedBytes = Number(response.headers.get('Raftsched-Truncated-Bytes') ?? 0);
   return { text: new TextDecoder().decode(await response.arrayBuffer()), truncatedBytes };
+}
+
+/** Where the output of an attempt can be had as a file. */
+export function outputPath(id: string, attempt?: number): string {
+  return withQuery(`${executionPath(id)}/output`, { attempt });
 }
 
 export async function cancelExecution(id: string): Promise<void> {

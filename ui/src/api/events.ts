@@ -1,3 +1,5 @@
+import { Retries } from '../lib/retries.ts';
+
 const RETRY_MIN_MS = 1000;
 const RETRY_MAX_MS = 10_000;
 
@@ -18,7 +20,7 @@ interface Events {
 export function followEvents(path: () => string, on: Events): () => void {
   let source: EventSource | undefined;
   let retry: ReturnType<typeof setTimeout> | undefined;
-  let delayMs = RETRY_MIN_MS;
+  const retries = new Retries(RETRY_MIN_MS, RETRY_MAX_MS);
   let over = false;
   const close = () => {
     clearTimeout(retry);
@@ -30,7 +32,7 @@ export function followEvents(path: () => string, on: Events): () => void {
     const opened = new EventSource(path());
     source = opened;
     opened.addEventListener('begin', () => {
-      delayMs = RETRY_MIN_MS;
+      retries.began();
       on.begin();
     });
     opened.onmessage = (event: MessageEvent<string>) => {
@@ -40,8 +42,7 @@ export function followEvents(path: () => string, on: Events): () => void {
       if (source !== opened) return;
       close();
       on.down();
-      retry = setTimeout(open, delayMs);
-      delayMs = Math.min(delayMs * 2, RETRY_MAX_MS);
+      retry = setTimeout(open, retries.failed());
     };
     const ended = () => {
       if (source !== opened) return;

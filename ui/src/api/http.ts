@@ -1,9 +1,12 @@
+import { Retries } from '../lib/retries.ts';
 import { noteConnection } from './connection.ts';
 import { Problem, readProblem } from './problem.ts';
 
 const READ_TIMEOUT_MS = 10_000;
 const CHANGE_TIMEOUT_MS = 20_000;
 const CHANGE_TRIES = 4;
+const CHANGE_WAIT_MIN_MS = 1000;
+const CHANGE_WAIT_MAX_MS = 3000;
 
 export type Query = Record<string, string | number | boolean | readonly string[] | undefined>;
 
@@ -51,6 +54,7 @@ export async function change<Answer>(
   body?: unknown,
 ): Promise<Answer> {
   const key = newKey();
+  const retries = new Retries(CHANGE_WAIT_MIN_MS, CHANGE_WAIT_MAX_MS);
   for (let attempt = 1; ; attempt += 1) {
     try {
       const response = await send(method, path, { timeoutMs: CHANGE_TIMEOUT_MS, body, key });
@@ -58,7 +62,7 @@ export async function change<Answer>(
       return (response.status === 204 ? {} : await response.json()) as Answer;
     } catch (problem) {
       if (attempt >= CHANGE_TRIES || !(problem instanceof Problem) || !problem.isOutage) throw problem;
-      await new Promise((resolve) => setTimeout(resolve, attempt * 700));
+      await new Promise((resolve) => setTimeout(resolve, retries.failed()));
     }
   }
 }

@@ -1,17 +1,23 @@
 import { keepPreviousData, useQuery, type UseQueryResult } from '@tanstack/react-query';
 import { executionFilter, logFilter, type ExecutionView, type LogView } from '../lib/urlState.ts';
 import * as calls from './calls.ts';
+import { rememberNodes } from './knownNodes.ts';
 import { POLL_MS, usePollMs } from './live.ts';
 import type { ClusterStatus, Execution, LedgerEntry, LogRecord, Page, RecentRun, Task } from './types.ts';
 
 const CLUSTER_POLL_MS = 2000;
+const WAIT_POLL_MS = 3000;
 /** The largest page that the API gives. */
 export const LARGEST_PAGE = 1000;
 
 export function useCluster(): UseQueryResult<ClusterStatus> {
   return useQuery({
     queryKey: ['cluster'],
-    queryFn: ({ signal }) => calls.getCluster(signal),
+    queryFn: async ({ signal }) => {
+      const status = await calls.getCluster(signal);
+      rememberNodes(status);
+      return status;
+    },
     refetchInterval: CLUSTER_POLL_MS,
   });
 }
@@ -31,8 +37,9 @@ export function useTask(name: string): UseQueryResult<Task> {
   return useQuery({
     queryKey: ['task', name],
     queryFn: ({ signal }) => calls.getTask(name, signal),
-    // That a task resumes by itself is no event of an execution.
-    refetchInterval: ({ state }) => (state.data?.paused && state.data.resumeTime ? POLL_MS : refetchInterval),
+    // That a task resumes by itself, or that something waits too long, is no event of an execution.
+    refetchInterval: ({ state }) =>
+      state.data?.paused && state.data.resumeTime ? POLL_MS : Math.min(refetchInterval, WAIT_POLL_MS),
   });
 }
 
@@ -53,7 +60,9 @@ export function useExecution(id: string): UseQueryResult<Execution> {
   return useQuery({
     queryKey: ['execution', id],
     queryFn: ({ signal }) => calls.getExecution(id, signal),
-    refetchInterval: ({ state }) => (state.data?.endTime ? false : refetchInterval),
+    // What it waits for changes without an event of its own.
+    refetchInterval: ({ state }) =>
+      state.data?.endTime ? false : state.data?.startTime ? refetchInterval : Math.min(refetchInterval, WAIT_POLL_MS),
   });
 }
 

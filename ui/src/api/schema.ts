@@ -58,6 +58,40 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/cluster:confirmClock": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** @description Of a cluster of one node: takes the clock of its machine as it is, after it has stepped. With more nodes the clocks of the majority count. Errors: FAILED_PRECONDITION. */
+        post: operations["ConfirmClock"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/cluster:repairCursors": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** @description Moves back the cursors of tasks that a clock which was ahead has moved; what it decided stays on record. The leader does so by itself when it sees that clocks were ahead. Looks at some tasks in each call. */
+        post: operations["RepairCursors"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/cluster:transferLeadership": {
         parameters: {
             query?: never;
@@ -109,6 +143,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/executions/{id}/attempts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description Every attempt of an execution that is kept, oldest first, with how it ended, its error and the end of its output. The last is the present one, which may wait or run. Of the attempts before it, all are kept with the execution, unless there are more than 100,000 in the cluster: then what the oldest of them wrote is removed, and the last 10 of an execution stay without. Errors: NOT_FOUND. */
+        get: operations["ListAttempts"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/executions/{id}/output": {
         parameters: {
             query?: never;
@@ -116,7 +167,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** @description All of it up to the limit (1 MiB unless configured otherwise); beyond that the beginning and the last 64 KiB. Comes from the executor that ran the attempt, else from the node that has the second copy, else the last 4 KiB from the log. Errors: NOT_FOUND. */
+        /** @description All of it up to the limit (1 MiB unless configured otherwise); beyond that the beginning and the last 64 KiB. Comes from the executor that ran the attempt, else from the node that has the second copy, else the last 4 KiB from the log. Errors: NOT_FOUND (the execution, or the attempt that was asked for). */
         get: operations["GetOutput"];
         put?: never;
         post?: never;
@@ -135,7 +186,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** @description Ends a pending execution at once; asks the executor to kill a running one. Errors: NOT_FOUND, FAILED_PRECONDITION (it has ended). */
+        /** @description Ends a pending execution at once; asks the executor to kill a running one, and to give an armed one back. Errors: NOT_FOUND, FAILED_PRECONDITION (it has ended). */
         post: operations["CancelExecution"];
         delete?: never;
         options?: never;
@@ -195,6 +246,23 @@ export interface paths {
         head?: never;
         /** @description Holds for what starts from then on; nothing that runs is ended. Errors: NOT_FOUND, INVALID_ARGUMENT. */
         patch: operations["UpdateGroup"];
+        trace?: never;
+    };
+    "/v1/ledgers": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description The fire record of many tasks: task by task in the order of their names, each oldest first. */
+        get: operations["ListLedgers"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
         trace?: never;
     };
     "/v1/logs": {
@@ -345,7 +413,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** @description Stops firing the task until it is resumed. What runs goes on. Errors: NOT_FOUND, INVALID_ARGUMENT. */
+        /** @description Stops firing the task until it is resumed. What runs goes on; what is armed is withdrawn, and the call is answered when executors have given it back. Errors: NOT_FOUND, INVALID_ARGUMENT, UNAVAILABLE (the task is paused, and an executor that has not answered may still start what it held). */
         post: operations["PauseTask"];
         delete?: never;
         options?: never;
@@ -470,14 +538,14 @@ export interface components {
             container?: components["schemas"]["ContainerAction"];
             extension?: components["schemas"]["ExtensionAction"];
         };
-        /** @description One attempt that was followed by another. */
+        /** @description One attempt of an execution. */
         Attempt: {
             /**
              * Format: int32
              * @description Counts from 1.
              */
             attempt: number;
-            /** @description How it ended: FAILED, TIMED_OUT, or LOST when its executor vanished. */
+            /** @description How it ended; of one that was followed by another: FAILED, TIMED_OUT, or LOST when its executor vanished. */
             state: components["schemas"]["ExecutionState"];
             executorId: string;
             /**
@@ -496,6 +564,16 @@ export interface components {
             httpStatus?: number;
             /** @description Why it did not succeed. */
             error: string;
+            /**
+             * Format: byte
+             * @description The last 4 KiB. Of an attempt whose executor vanished only when that has come back and told.
+             */
+            outputTail: string;
+            /**
+             * Format: int64
+             * @description Bytes that the attempt wrote in all.
+             */
+            outputSizeBytes: string;
         };
         /** @description Invokes a function of AWS Lambda, with the credentials that the executor has. Holds no slot of the executor. */
         AwsLambdaAction: {
@@ -539,6 +617,8 @@ export interface components {
             /** @description Field of the task that was refused, where there is one. */
             field: string;
             uid: string;
+            /** @description As `Task.warnings`. */
+            warnings: components["schemas"]["TaskWarning"][];
         };
         BatchCreateTasksRequest: {
             tasks?: components["schemas"]["Task"][];
@@ -579,6 +659,13 @@ export interface components {
             /** @description Output only. Changes with every change of the calendar; send it with UpdateCalendar to act only if nobody changed it in between. */
             readonly etag?: string;
         };
+        /** @description What an executor can run. */
+        Capabilities: {
+            /** @description Kinds of action, those that the operator has added included. */
+            actionKinds: string[];
+            /** @description Callables that it allows: names of entry points, `package.module:function`, `package.module:*`. At most 1,000. */
+            callables: string[];
+        };
         /**
          * @description How an execution must end for another task to run after it. Where the parent was skipped none of them holds.
          *     - `CHAIN_CONDITION_FAILURE`: FAILED, TIMED_OUT, LOST or EXPIRED.
@@ -592,6 +679,23 @@ export interface components {
             task?: string;
             /** @description Default SUCCESS. */
             on?: components["schemas"]["ChainCondition"];
+        };
+        /** @description What a node knows of the time that a majority of the nodes agrees on, which alone decides. */
+        ClockStatus: {
+            /**
+             * @description How far the clock of its machine is ahead of the agreed time; negative: behind. Absent: no time was agreed yet.
+             * @example 90s
+             */
+            offset?: string;
+            /**
+             * @description How far off the agreed time may be if at most a minority of the clocks is wrong.
+             * @example 90s
+             */
+            error?: string;
+            /** @description The nodes whose clocks agree now; none: no majority does. */
+            agreeingNodeIds: string[];
+            /** @description Whether nominal times are decided by it: without a majority, for ten minutes by the last time that was agreed. */
+            certain: boolean;
         };
         /** @description Runs a program. Succeeds on exit code 0. */
         CommandAction: {
@@ -607,6 +711,14 @@ export interface components {
             workingDirectory?: string;
             /** Format: byte */
             stdin?: string;
+        };
+        ConfirmClockRequest: Record<string, never>;
+        ConfirmClockResponse: {
+            /**
+             * @description By how much the time that the cluster goes by was moved.
+             * @example 90s
+             */
+            moved?: string;
         };
         /**
          * @description How fresh a read must be.
@@ -661,6 +773,11 @@ export interface components {
             bucket?: string;
             /** @description Of all buckets together. */
             totals: components["schemas"]["StateCount"][];
+            /**
+             * Format: int64
+             * @description Of all buckets together.
+             */
+            lateCount: string;
         };
         CronSchedule: {
             /** @description Five fields (minute hour day month weekday), six with seconds first, or an alias: @yearly @annually @monthly @weekly @daily @midnight @hourly. Hashed values (H, H(1-5), H/15, 0~30) stand for numbers that follow from the name of the task. */
@@ -672,14 +789,41 @@ export interface components {
             /** @description Default: FIRST for fixed-time expressions, BOTH for those whose minute or hour field begins with `*`. */
             fold?: components["schemas"]["FoldPolicy"];
         };
+        /** @description A task that would be silent until a time that a wrong clock has left behind. */
+        CursorRepair: {
+            task: string;
+            /**
+             * Format: date-time
+             * @description The latest nominal time that was decided, too early; absent: none was.
+             * @example 2030-01-31T12:00:00Z
+             */
+            lastNominalTime?: string;
+            /**
+             * Format: date-time
+             * @description Where its cursor stood; absent: the schedule had no nominal time left.
+             * @example 2030-01-31T12:00:00Z
+             */
+            oldNextTime?: string;
+            /**
+             * Format: date-time
+             * @description Where it goes on.
+             * @example 2030-01-31T12:00:00Z
+             */
+            newNextTime?: string;
+        };
         DayCount: {
             /** @description Such as 2030-01-31. */
             date: string;
             counts: components["schemas"]["StateCount"][];
+            /**
+             * Format: int64
+             * @description As `LogBucket.late_count`.
+             */
+            lateCount: string;
         };
         /**
          * @description What became of a nominal time.
-         *     - `DECISION_RAN`: It was to run: its execution says how far it got.
+         *     - `DECISION_RAN`: It was to run: `execution_state` says how far it has got, which may be no further than ARMED or PENDING.
          *     - `DECISION_SKIPPED`: It did not run; the reason says why.
          *     - `DECISION_COALESCED`: A later nominal time ran instead.
          *     - `DECISION_LOST`: It was to run, but its executor vanished, and nobody can tell how far it got.
@@ -730,12 +874,12 @@ export interface components {
             state: components["schemas"]["ExecutionState"];
             /**
              * Format: int32
-             * @description Counts from 1.
+             * @description Counts from 1: how many attempts it took, or takes so far.
              */
             attempt: number;
             /**
              * Format: int64
-             * @description Rises with every assignment; a target that remembers the highest it saw can refuse an older attempt.
+             * @description Each attempt has its own, higher than those of all earlier attempts of its task; a target that remembers the highest it saw can refuse an older attempt. Compare as integers of 64 bits.
              */
             fencingToken: string;
             /** @description Where the attempt runs or ran. */
@@ -748,11 +892,13 @@ export interface components {
             fireTime?: string;
             /**
              * Format: date-time
+             * @description Of the last attempt.
              * @example 2030-01-31T12:00:00Z
              */
             startTime?: string;
             /**
              * Format: date-time
+             * @description Of the last attempt.
              * @example 2030-01-31T12:00:00Z
              */
             endTime?: string;
@@ -787,7 +933,7 @@ export interface components {
             nextAttemptTime?: string;
             /** @description Whether a pending execution waits for another of its task to end. */
             queued: boolean;
-            /** @description Attempts before this one, oldest first; the last 10. */
+            /** @description Attempts before this one, oldest first; the last 10, without output_tail. ListAttempts gives all, with it, and so does SearchLogs. */
             pastAttempts: components["schemas"]["Attempt"][];
             /**
              * Format: date-time
@@ -814,6 +960,16 @@ export interface components {
             outputStoredBytes: string;
             /** @description The node that has the second copy of the stored output, the first being with the executor. Empty while there is none. */
             outputCopyNodeId: string;
+            /** @description Why it has not started, as of this answer; the leader works it out. Of a PENDING execution, and of an ASSIGNED one, or an ARMED one whose nominal time is past, whose executor is not connected. Not told by WatchExecutions, whose messages say what has changed. */
+            waitingReason: components["schemas"]["WaitingReason"];
+            /** @description The same in words, such as `no connected executor carries zone=c`. For people: it may change. */
+            waitingDetail: string;
+            /**
+             * Format: date-time
+             * @description When the first attempt started that is known to have started: lateness counts from the nominal time to this.
+             * @example 2030-01-31T12:00:00Z
+             */
+            firstStartTime?: string;
         };
         /**
          * @description - `EXECUTION_STATE_PENDING`: Decided; waits for an executor, for its next attempt, or in the queue of its task.
@@ -821,9 +977,10 @@ export interface components {
          *     - `EXECUTION_STATE_RUNNING`: Reported as started.
          *     - `EXECUTION_STATE_LOST`: Its executor vanished and it may not be run again.
          *     - `EXECUTION_STATE_EXPIRED`: Could not be given to an executor before its start deadline.
+         *     - `EXECUTION_STATE_ARMED`: Decided ahead of its nominal time: an executor holds it, and starts it then. A change of its task withdraws it.
          * @enum {string}
          */
-        ExecutionState: "EXECUTION_STATE_UNSPECIFIED" | "EXECUTION_STATE_PENDING" | "EXECUTION_STATE_ASSIGNED" | "EXECUTION_STATE_RUNNING" | "EXECUTION_STATE_SUCCEEDED" | "EXECUTION_STATE_FAILED" | "EXECUTION_STATE_TIMED_OUT" | "EXECUTION_STATE_CANCELLED" | "EXECUTION_STATE_LOST" | "EXECUTION_STATE_EXPIRED";
+        ExecutionState: "EXECUTION_STATE_UNSPECIFIED" | "EXECUTION_STATE_PENDING" | "EXECUTION_STATE_ASSIGNED" | "EXECUTION_STATE_RUNNING" | "EXECUTION_STATE_SUCCEEDED" | "EXECUTION_STATE_FAILED" | "EXECUTION_STATE_TIMED_OUT" | "EXECUTION_STATE_CANCELLED" | "EXECUTION_STATE_LOST" | "EXECUTION_STATE_EXPIRED" | "EXECUTION_STATE_ARMED";
         /**
          * @description - `EXECUTOR_STATE_DRAINING`: Finishes what it has and takes nothing new.
          *     - `EXECUTOR_STATE_DISCONNECTED`: Its stream is down and its lease has not run out.
@@ -844,6 +1001,8 @@ export interface components {
             /** @description Node whose pool this is; empty for an executor-only process. */
             nodeId: string;
             version: string;
+            /** @description Absent: it has not said. */
+            capabilities?: components["schemas"]["Capabilities"];
         };
         /** @description An action of a kind that the operator has added to the executors, by entry point (group `raftsched.actions`). */
         ExtensionAction: {
@@ -953,6 +1112,21 @@ export interface components {
             nodes: components["schemas"]["NodeStatus"][];
             executors: components["schemas"]["ExecutorStatus"][];
             counts?: components["schemas"]["TableCounts"];
+            /** @description Executions that have waited for more than 10 s beyond when they could have started, by reason, most first; at most 20 reasons. Of all that wait, the 10,000 that have waited longest are looked at. As the leader knows it; empty without one. */
+            waiting: components["schemas"]["WaitingExecutions"][];
+            /** @description There are more that wait than were looked at. */
+            waitingIncomplete: boolean;
+            /** @description Fewer than a majority of the nodes answer the node that was asked: nothing can be changed, and only stale reads are answered. */
+            noMajority: boolean;
+            /** @description Nodes that do not answer the node that was asked. */
+            missingNodeIds: string[];
+            /** @description What is wrong with the cluster as a whole, in words; empty when nothing is. */
+            problem: string;
+            /**
+             * Format: int32
+             * @description What all members understand. The leader raises it when every member knows a newer one.
+             */
+            clusterVersion: number;
         };
         /** @description Limits that the tasks of a group share. At least one of them is set. */
         Group: {
@@ -1071,7 +1245,7 @@ export interface components {
             decision: components["schemas"]["Decision"];
             /** @description Why, where the decision is not RAN. */
             reason: string;
-            /** @description Of a RAN and of a LOST entry, and of a SKIPPED one whose execution expired. Empty where there are `execution_ids`. */
+            /** @description Of a RAN and of a LOST entry, and of a SKIPPED one whose execution expired or was withdrawn. Empty where there are `execution_ids`. */
             executionId: string;
             trigger: components["schemas"]["Trigger"];
             /**
@@ -1101,6 +1275,16 @@ export interface components {
              * @example 2030-01-31T12:00:00Z
              */
             coalescedIntoTime?: string;
+            /**
+             * Format: date-time
+             * @description When the first attempt of its execution started that did; of several executions, of the one that started last. Unset while one has not started, and when one or its first attempts are no longer kept.
+             * @example 2030-01-31T12:00:00Z
+             */
+            startTime?: string;
+            /** @description Of its execution; of several, of one that has not started, else of the one that started last. Unspecified: none is kept. */
+            executionState: components["schemas"]["ExecutionState"];
+            /** @description Decided by a clock that was ahead, before its nominal time came: another entry decides it anew, or is still to come. */
+            early: boolean;
         };
         /** @description The connection from one node to another. */
         LinkStatus: {
@@ -1111,6 +1295,10 @@ export interface components {
              * @example 90s
              */
             silence?: string;
+        };
+        ListAttemptsResponse: {
+            attempts: components["schemas"]["Attempt"][];
+            nextPageToken: string;
         };
         ListCalendarsResponse: {
             calendars: components["schemas"]["Calendar"][];
@@ -1123,6 +1311,10 @@ export interface components {
             groups: components["schemas"]["Group"][];
         };
         ListLedgerResponse: {
+            entries: components["schemas"]["LedgerEntry"][];
+            nextPageToken: string;
+        };
+        ListLedgersResponse: {
             entries: components["schemas"]["LedgerEntry"][];
             nextPageToken: string;
         };
@@ -1150,6 +1342,11 @@ export interface components {
             lateness?: components["schemas"]["Percentiles"];
             /** @description From the start to the end of the last attempt. */
             duration?: components["schemas"]["Percentiles"];
+            /**
+             * Format: int64
+             * @description Executions that started more than 10 s (up to 5 % more) after their nominal time, or have not started although it lies more than 10 s back: PENDING, ARMED, ASSIGNED or EXPIRED. Without backfills.
+             */
+            lateCount: string;
         };
         /**
          * @description - `LOG_KIND_DECISION`: A nominal time, or a run of them, that was decided otherwise than by an execution.
@@ -1216,6 +1413,25 @@ export interface components {
              * @example 2030-01-31T12:00:00Z
              */
             stateCheckTime?: string;
+            /** @description Drawn when the cluster was founded that its data directory belongs to, 32 hexadecimal digits. Empty: none yet. */
+            clusterIdentity: string;
+            /** @description Whether it elects and commits. A node that was taken in, or has lost its disk, catches up before. */
+            votes: boolean;
+            clock?: components["schemas"]["ClockStatus"];
+            /** @description host:port of its REST API and web interface, as its setting `http_listen` says; of one that listens at all addresses, with the host of `address`. Empty: it serves none, or does not answer. */
+            httpAddress: string;
+            /**
+             * Format: int32
+             * @description The cluster version of its state: which commands may be in the log.
+             */
+            clusterVersion: number;
+            /**
+             * Format: int32
+             * @description The cluster versions that it knows, or says that it knows while its settings hold the cluster version back.
+             */
+            oldestKnownVersion: number;
+            /** Format: int32 */
+            newestKnownVersion: number;
         };
         /** @description Does nothing, successfully. */
         NoopAction: Record<string, never>;
@@ -1302,6 +1518,8 @@ export interface components {
             nominalTimes: string[];
             /** @description Why a task with this schedule would be refused; empty when it would not be. A field is a path such as `schedule.cron.expression`. */
             problems: components["schemas"]["FieldViolation"][];
+            /** @description What the schedule does that may not be meant, such as a step that is longer than its range. */
+            warnings: components["schemas"]["TaskWarning"][];
         };
         /**
          * @description When an image is fetched from its registry.
@@ -1332,6 +1550,21 @@ export interface components {
         RecentRuns: {
             task: string;
             runs: components["schemas"]["RecentRun"][];
+        };
+        RepairCursorsRequest: {
+            /** @description Only say what would be done. */
+            dryRun?: boolean;
+            /**
+             * Format: int32
+             * @description 1 to 1,000; 0: 100.
+             */
+            pageSize?: number;
+            pageToken?: string;
+        };
+        RepairCursorsResponse: {
+            repairs: components["schemas"]["CursorRepair"][];
+            /** @description Empty: all tasks have been looked at. */
+            nextPageToken: string;
         };
         /** @description When an attempt that did not succeed is followed by another. Before attempt n+1 the execution waits for `initial_backoff` * `multiplier` ^ (n-1), at most `max_backoff`; of that, a random part from half to all. */
         RetryPolicy: {
@@ -1461,22 +1694,29 @@ export interface components {
             name?: string;
             /** @description Output only. Differs when a name is deleted and registered again. */
             readonly uid?: string;
+            /** @description What it is for and what to do when it fails, in Markdown. Up to 4096 bytes; no control characters but tabs and line ends. */
+            description?: string;
+            /** @description Who answers for it: a person or a team. Up to 200 printable characters. */
+            owner?: string;
             /** @description Up to 32; keys 1 to 63 characters of [A-Za-z0-9._/-], values up to 255 characters. */
             labels?: {
                 [key: string]: string;
             };
+            /** @description When it fires. Needed unless it runs after other tasks. */
             schedule?: components["schemas"]["Schedule"];
+            /** @description What is run. */
             action?: components["schemas"]["Action"];
             /**
              * @description How long one attempt may run, at most 366 days. Unset: no limit.
              * @example 90s
              */
             timeLimit?: string;
-            paused?: boolean;
             /** @description Only executors that carry all of these labels run the task. */
             executorLabels?: {
                 [key: string]: string;
             };
+            /** @description Whether a nominal time runs on one executor, or on every connected one that carries the labels and is not draining. Default ANY. EVERY goes with overlap policies ALLOW and SKIP, and neither with `after` nor with tasks that run after it. */
+            placement?: components["schemas"]["Placement"];
             /** @description What happens to nominal times that lie further back than `misfire_threshold`. Default ONE. */
             misfirePolicy?: components["schemas"]["MisfirePolicy"];
             /**
@@ -1484,6 +1724,16 @@ export interface components {
              * @example 90s
              */
             misfireThreshold?: string;
+            /**
+             * @description How late a nominal time may be and still be made up under ONE and ALL; an older one is skipped. At least `misfire_threshold`, at most 366 days. Unset: however late.
+             * @example 90s
+             */
+            misfireWindow?: string;
+            /**
+             * Format: int32
+             * @description How many misfired nominal times are made up at most under ALL, the latest of them, 1 to 10,000; the others are skipped. Unset: all.
+             */
+            misfireMaxRuns?: number;
             /** @description What happens when the executor of an attempt vanishes. Default AT_LEAST_ONCE. */
             delivery?: components["schemas"]["Delivery"];
             /** @description What happens to a nominal time that comes while `max_running` executions of the task are open. Default ALLOW. */
@@ -1519,24 +1769,14 @@ export interface components {
             group?: string;
             /** @description Tasks that this one runs after, up to 32: when all of them have ended in a round, as each was to. A round is an execution that no chain made, and all that runs after it. Such a task needs no schedule. A cycle is refused. */
             after?: components["schemas"]["ChainParent"][];
+            /** @description Whether nominal times pass without a run until it is resumed. */
+            paused?: boolean;
             /**
              * Format: date-time
              * @description Of a paused task: when it resumes by itself. Nominal times from then on count again. Unset: when somebody resumes it.
              * @example 2030-01-31T12:00:00Z
              */
             resumeTime?: string;
-            /**
-             * @description How late a nominal time may be and still be made up under ONE and ALL; an older one is skipped. At least `misfire_threshold`, at most 366 days. Unset: however late.
-             * @example 90s
-             */
-            misfireWindow?: string;
-            /**
-             * Format: int32
-             * @description How many misfired nominal times are made up at most under ALL, the latest of them, 1 to 10,000; the others are skipped. Unset: all.
-             */
-            misfireMaxRuns?: number;
-            /** @description Whether a nominal time runs on one executor, or on every connected one that carries the labels and is not draining. Default ANY. EVERY goes with overlap policies ALLOW and SKIP, and neither with `after` nor with tasks that run after it. */
-            placement?: components["schemas"]["Placement"];
             /** @description What to tell, and whom. Unset: nothing. */
             notifications?: components["schemas"]["Notifications"];
             /** @description Output only. Changes with every change of the task; send it with UpdateTask or DeleteTask to act only if nobody changed the task in between. */
@@ -1546,32 +1786,36 @@ export interface components {
              * @description Output only. Rises with every change of the schedule.
              */
             readonly generation?: string;
-            /** @description Output only. */
+            /** @description Output only. Whether it will fire. */
             readonly state?: components["schemas"]["TaskState"];
             /**
              * Format: date-time
-             * @description Output only.
+             * @description Output only. When it was registered.
              * @example 2030-01-31T12:00:00Z
              */
             readonly createTime?: string;
             /**
              * Format: date-time
-             * @description Output only.
+             * @description Output only. When it was changed last.
              * @example 2030-01-31T12:00:00Z
              */
             readonly updateTime?: string;
             /**
              * Format: date-time
-             * @description Output only. The next nominal time to be decided; unset when there is none and while the task is paused.
+             * @description Output only. The next nominal time that is to come, armed or yet to be decided; unset when there is none and while the task is paused.
              * @example 2030-01-31T12:00:00Z
              */
             readonly nextFireTime?: string;
             /**
              * Format: date-time
-             * @description Output only. The last nominal time that was decided.
+             * @description Output only. The last nominal time that was decided and has come.
              * @example 2030-01-31T12:00:00Z
              */
             readonly lastFireTime?: string;
+            /** @description Output only. What keeps it from doing what it says, as of this answer: no connected executor carries its labels, or none allows its callable; and what its schedule says that may not be meant, such as a step that is longer than its range. Told by the calls that name one task; of executors by the leader only. The call that changed it tells as well, without a field, which executions had started when the change came to withdraw them. */
+            readonly warnings?: components["schemas"]["TaskWarning"][];
+            /** @description Output only. Executions of its that have waited for more than 10 s beyond when they could have started, by reason; as of this answer, of the 10,000 of all tasks that have waited longest. Told by GetTask of the leader. */
+            readonly waiting?: components["schemas"]["WaitingExecutions"][];
         };
         TaskChange: {
             task: string;
@@ -1597,11 +1841,24 @@ export interface components {
         /** @enum {string} */
         TaskChangeKind: "TASK_CHANGE_KIND_UNSPECIFIED" | "TASK_CHANGE_KIND_CREATED" | "TASK_CHANGE_KIND_UPDATED" | "TASK_CHANGE_KIND_DELETED";
         /**
+         * @description What a task is in need of.
+         *     - `TASK_CONDITION_FAILING`: Of its last 50 nominal times and runs, the last execution that has ended did not succeed: FAILED, TIMED_OUT, LOST or EXPIRED.
+         *     - `TASK_CONDITION_WAITING`: It has executions that have waited for more than 10 s: see `Task.waiting`. Needs the leader: not with STALE.
+         * @enum {string}
+         */
+        TaskCondition: "TASK_CONDITION_UNSPECIFIED" | "TASK_CONDITION_FAILING" | "TASK_CONDITION_WAITING";
+        /**
          * @description - `TASK_STATE_ACTIVE`: Has nominal times to come, or runs after other tasks.
          *     - `TASK_STATE_FINISHED`: Its schedule has no nominal time left.
          * @enum {string}
          */
         TaskState: "TASK_STATE_UNSPECIFIED" | "TASK_STATE_ACTIVE" | "TASK_STATE_PAUSED" | "TASK_STATE_FINISHED";
+        /** @description Something about a valid request that may not be meant. */
+        TaskWarning: {
+            /** @description Path of the field of the task that it is about, such as `executor_labels`; empty where it is about none. */
+            field?: string;
+            description?: string;
+        };
         TransferLeadershipRequest: {
             /** @description Empty: the follower that has caught up best. */
             nodeId?: string;
@@ -1621,6 +1878,39 @@ export interface components {
             /** @description From 1 to 16, none of which is a union. */
             schedules?: components["schemas"]["Schedule"][];
         };
+        /** @description Executions that wait for the same. */
+        WaitingExecutions: {
+            reason?: components["schemas"]["WaitingReason"];
+            /** @description The same in words. For people: it may change. */
+            detail?: string;
+            /** Format: int64 */
+            count?: string | number;
+            /**
+             * Format: date-time
+             * @description Of the one that has waited longest.
+             * @example 2030-01-31T12:00:00Z
+             */
+            oldestNominalTime?: string;
+            /** @description Tasks of theirs, by name; the first 5. */
+            tasks?: string[];
+        };
+        /**
+         * @description What an execution that has not started waits for.
+         *     - `WAITING_REASON_UNKNOWN`: The node that answers does not lead, so it does not know.
+         *     - `WAITING_REASON_NO_EXECUTOR`: No executor is connected that takes work.
+         *     - `WAITING_REASON_NO_MATCHING_EXECUTOR`: No connected executor carries the labels that its task asks for.
+         *     - `WAITING_REASON_EXECUTOR_DISCONNECTED`: The executor that it is bound to or was given to is not connected.
+         *     - `WAITING_REASON_NO_FREE_SLOT`: All slots of the executors that may run it are taken.
+         *     - `WAITING_REASON_GROUP_LIMIT`: The limits of its group have no room.
+         *     - `WAITING_REASON_OVERLAP`: It is queued until another execution of its task ends.
+         *     - `WAITING_REASON_BACKFILL`: It is queued until another execution of its task's backfills ends.
+         *     - `WAITING_REASON_RETRY`: Its next attempt comes at `next_attempt_time`.
+         *     - `WAITING_REASON_JITTER`: Its start was spread by jitter to `next_attempt_time`.
+         *     - `WAITING_REASON_LEADER_CHANGE`: The leader is new: executors are connecting again.
+         *     - `WAITING_REASON_DISPATCH`: Nothing: it is about to be given to an executor.
+         * @enum {string}
+         */
+        WaitingReason: "WAITING_REASON_UNSPECIFIED" | "WAITING_REASON_UNKNOWN" | "WAITING_REASON_NO_EXECUTOR" | "WAITING_REASON_NO_MATCHING_EXECUTOR" | "WAITING_REASON_EXECUTOR_DISCONNECTED" | "WAITING_REASON_NO_FREE_SLOT" | "WAITING_REASON_GROUP_LIMIT" | "WAITING_REASON_OVERLAP" | "WAITING_REASON_BACKFILL" | "WAITING_REASON_RETRY" | "WAITING_REASON_JITTER" | "WAITING_REASON_LEADER_CHANGE" | "WAITING_REASON_DISPATCH";
         WatchExecutionsResponse: {
             execution?: components["schemas"]["Execution"];
             /**
@@ -1648,6 +1938,7 @@ export interface components {
              *     - `HEADERS_TOO_LARGE`: Headers, path or query are longer than a request may have.
              *     - `REQUEST_TIMEOUT`: The body of the request did not arrive in time.
              *     - `CROSS_ORIGIN`: A page of another origin asked for a change, and this node does not allow it to.
+             *     - `UNKNOWN_HOST`: Host has a name that this node is not served as; `detail` says as which it is. The setting `http_hosts` adds names.
              *     - `ALREADY_EXISTS`: There is a task, group or calendar of this name.
              *     - `ETAG_MISMATCH`: The task or calendar has changed since it was read. Read it again and repeat the change.
              *     - `FAILED_PRECONDITION`: The state does not allow it, as `detail` says: an execution has ended, a group is in use.
@@ -1655,8 +1946,10 @@ export interface components {
              *     - `RESOURCE_EXHAUSTED`: There are as many as there may be: `detail` says of what.
              *     - `OVERLOADED`: A bound is reached. Repeat the call after the time in Retry-After.
              *     - `NO_LEADER`: The cluster has no leader at the moment. Repeat the call.
+             *     - `NO_MAJORITY`: Fewer than a majority of the nodes can be reached, so nobody leads; `missingNodes` are the others. Reads that ask for `consistency=CONSISTENCY_STALE` are answered.
              *     - `NOT_LEADER`: The leader changed on the way. Repeat the call.
              *     - `OUTCOME_UNKNOWN`: The change may have been applied or not. Repeat it with the same Idempotency-Key.
+             *     - `NOT_WITHDRAWN`: The task was changed, but executors that hold executions of it have not answered: these may still start. Repeat it with the same Idempotency-Key to wait for them.
              *     - `STREAM_ENDED`: The node that served the stream is gone or no longer leads. Call again.
              *     - `DEADLINE_EXCEEDED`: No answer came in time.
              *     - `UNKNOWN_COMMAND`: The nodes are of several versions, and one is too old for the call.
@@ -1668,6 +1961,8 @@ export interface components {
              * @enum {string}
              */
             applied: "no" | "unknown";
+            /** @description Of NO_MAJORITY: ids of the nodes that cannot be reached. */
+            missingNodes?: string[];
             violations?: {
                 /** @description Path of the field in the body, or a parameter. */
                 field: string;
@@ -1864,6 +2159,56 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
+    ConfirmClock: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["ConfirmClockRequest"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ConfirmClockResponse"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    RepairCursors: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["RepairCursorsRequest"];
+            };
+        };
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RepairCursorsResponse"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
     TransferLeadership: {
         parameters: {
             query?: never;
@@ -1904,6 +2249,8 @@ export interface operations {
                 /** @description Nominal time before. */
                 endTime?: string;
                 consistency?: components["schemas"]["Consistency"];
+                /** @description Only executions that wait for any of these. Needs the leader: not with STALE. */
+                waitingReasons?: components["schemas"]["WaitingReason"][];
             };
             header?: never;
             path?: never;
@@ -1948,13 +2295,43 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
+    ListAttempts: {
+        parameters: {
+            query?: {
+                /** @description Default 100, which is the most. */
+                pageSize?: number;
+                pageToken?: string;
+                consistency?: components["schemas"]["Consistency"];
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ListAttemptsResponse"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
     GetOutput: {
         parameters: {
             query?: {
-                /** @description Go on until the execution has ended. */
+                /** @description Go on until the execution has ended; of an attempt that is named: until that has. */
                 follow?: boolean;
                 /** @description Bytes of the output to leave out at the beginning. */
                 offset?: string;
+                /** @description Only of this attempt. 0: of the last one, and with `follow` of those that come. */
+                attempt?: number;
             };
             header?: never;
             path: {
@@ -2190,6 +2567,40 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
+    ListLedgers: {
+        parameters: {
+            query?: {
+                /** @description Default 1,000, at most 10,000. */
+                pageSize?: number;
+                pageToken?: string;
+                /** @description Only of tasks whose names do not sort before this one; empty: from the first. */
+                firstTask?: string;
+                /** @description Only of tasks whose names do not sort behind this one; empty: to the last. */
+                lastTask?: string;
+                /** @description Nominal time at or after. A range of nominal times that began before and goes on until then is there, too, unless more than 1,000 entries that are not by schedule lie between. */
+                startTime?: string;
+                /** @description Nominal time before. */
+                endTime?: string;
+                consistency?: components["schemas"]["Consistency"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ListLedgersResponse"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
     SearchLogs: {
         parameters: {
             query?: {
@@ -2362,8 +2773,12 @@ export interface operations {
                 };
                 state?: components["schemas"]["TaskState"];
                 consistency?: components["schemas"]["Consistency"];
-                /** @description `name` (the default), `name desc`, `next_fire_time` or `next_fire_time desc`. By next fire time come first the tasks that have one, and then the others by name. */
+                /** @description `name` (the default), `name desc`, `next_fire_time` or `next_fire_time desc`. By next fire time come first the tasks that have one to be decided, and then the others by name. What is armed, which is to come within seconds, is decided: for so long a task stands where the nominal time after it puts it. */
                 orderBy?: string;
+                /** @description Only tasks of which this holds. */
+                condition?: components["schemas"]["TaskCondition"];
+                /** @description Only names that contain this, in upper or lower case. At most 200 bytes. */
+                nameContains?: string;
             };
             header?: never;
             path?: never;
@@ -2387,6 +2802,8 @@ export interface operations {
         parameters: {
             query?: {
                 requestId?: string;
+                /** @description Check the task, and create nothing: the answer is the task as it would be, with its first nominal time and warnings. Whether its group and the tasks that it runs after exist is checked only when it is created. */
+                validateOnly?: boolean;
             };
             header?: {
                 /** @description Makes the call repeatable: the same key with the same call within an hour returns the first outcome instead of acting again. The same as the field `requestId`. */
@@ -2401,6 +2818,15 @@ export interface operations {
             };
         };
         responses: {
+            /** @description Checked; nothing was created. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Task"];
+                };
+            };
             /** @description Created. */
             201: {
                 headers: {
@@ -2476,7 +2902,7 @@ export interface operations {
     UpdateTask: {
         parameters: {
             query?: {
-                /** @description Top-level fields of Task to replace: labels, schedule, action, time_limit, paused, executor_labels, misfire_policy, misfire_threshold, delivery, overlap_policy, max_running, max_queued, retry, start_deadline, priority, jitter, group, after, resume_time, misfire_window, misfire_max_runs, placement, notifications. Required. */
+                /** @description Top-level fields of Task to replace: any that are neither its name nor output only. Required. */
                 updateMask?: string;
                 requestId?: string;
             };

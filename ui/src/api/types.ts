@@ -19,6 +19,7 @@ export type Execution = Schemas['Execution'];
 export type LedgerEntry = Schemas['LedgerEntry'];
 export type ClusterStatus = Schemas['GetStatusResponse'];
 export type NodeStatus = Schemas['NodeStatus'];
+export type ClockStatus = Schemas['ClockStatus'];
 export type LinkStatus = Schemas['LinkStatus'];
 export type ExecutorStatus = Schemas['ExecutorStatus'];
 export type Calendar = Schemas['Calendar'];
@@ -43,7 +44,12 @@ export type RecentRun = Schemas['RecentRun'];
 export type RecentRunList = Schemas['ListRecentRunsResponse'];
 export type TaskChange = Schemas['TaskChange'];
 export type TaskChanges = Schemas['ListTaskChangesResponse'];
+export type WaitingExecutions = Schemas['WaitingExecutions'];
+export type WaitingReason = Schemas['WaitingReason'];
+export type TaskWarning = Schemas['TaskWarning'];
+export type TaskCondition = Known<Schemas['TaskCondition']>;
 export type Attempt = Schemas['Attempt'];
+export type AttemptList = Schemas['ListAttemptsResponse'];
 
 export type LogKind = Known<Schemas['LogKind']>;
 export type TaskState = Known<Schemas['TaskState']>;
@@ -56,6 +62,7 @@ export type ExecutionState = Known<Schemas['ExecutionState']>;
 
 /** In the order in which an execution goes through them. */
 export const EXECUTION_STATES = [
+  'EXECUTION_STATE_ARMED',
   'EXECUTION_STATE_PENDING',
   'EXECUTION_STATE_ASSIGNED',
   'EXECUTION_STATE_RUNNING',

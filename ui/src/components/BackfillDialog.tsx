@@ -1,5 +1,4 @@
 import { Alert, Button, Group, Stack, Text, TextInput } from '@mantine/core';
-import { modals } from '@mantine/modals';
 import { notifications } from '@mantine/notifications';
 import { useMutation, useQueryClient } from '@tanstack/react-query';
 import { useState } from 'react';
@@ -17,6 +16,7 @@ import {
 import { taskZone } from '../lib/describe.ts';
 import { formatCount } from '../lib/duration.ts';
 import { formatDate, msToZoned } from '../lib/time.ts';
+import { openDialog, useDirtyDialog } from './dialog.tsx';
 import { StateBadge } from './State.tsx';
 import { FullTime } from './When.tsx';
 
@@ -24,17 +24,10 @@ const DAY_MS = 86_400_000;
 
 /** Asks for a past range, shows which nominal times it has, and runs them. */
 export function openBackfill(task: Task): void {
-  const id = modals.open({
+  openDialog({
     title: `Backfill ${task.name}`,
     size: 'lg',
-    children: (
-      <Backfill
-        task={task}
-        close={() => {
-          modals.close(id);
-        }}
-      />
-    ),
+    content: (close) => <Backfill task={task} close={close} />,
   });
 }
 
@@ -46,12 +39,14 @@ interface Preview {
 function Backfill({ task, close }: { task: Task; close: () => void }) {
   const client = useQueryClient();
   const zone = taskZone(task.schedule);
-  const [texts, setTexts] = useState<BackfillTexts>(() => ({
+  const [before] = useState<BackfillTexts>(() => ({
     from: `${formatDate(Date.now() - DAY_MS, zone)}T00:00:00`,
     until: msToZoned(Date.now(), zone),
     atMost: '',
     atOnce: '',
   }));
+  const [texts, setTexts] = useState(before);
+  useDirtyDialog(texts !== before);
   const [errors, setErrors] = useState<BackfillErrors & { other?: string }>({});
   const [preview, setPreview] = useState<Preview>();
   const refused = (error: unknown) => {

@@ -24,7 +24,11 @@ import {
 import { useEffect, useRef } from 'react';
 import { Link, Outlet, useLocation } from 'react-router';
 import { useConnection } from '../api/connection.ts';
+import { useKnownNodes } from '../api/knownNodes.ts';
 import { useCluster } from '../api/queries.ts';
+import type { ClusterStatus } from '../api/types.ts';
+import { otherNodes } from '../lib/otherNodes.ts';
+import { formatCount } from '../lib/duration.ts';
 import { Badge } from './State.tsx';
 
 const PAGES = [
@@ -111,8 +115,14 @@ function Where() {
     <Group gap={6} wrap="nowrap">
       {data ? (
         <span className="wide">
-          <Badge tone={data.leaderId ? 'idle' : 'warn'}>
-            {data.leaderId ? `Leader ${data.leaderId}` : 'No leader'}
+          <Badge tone={!reachable ? 'idle' : data.noMajority ? 'bad' : data.leaderId ? 'idle' : 'warn'}>
+            {!reachable
+              ? 'Leader unknown'
+              : data.noMajority
+                ? 'No majority'
+                : data.leaderId
+                  ? `Leader ${data.leaderId}`
+                  : 'No leader'}
           </Badge>
         </span>
       ) : null}
@@ -125,18 +135,53 @@ function Where() {
 
 function Banner() {
   const { reachable, stale } = useConnection();
-  if (reachable && !stale) return null;
+  const { data } = useCluster();
+  if (reachable && data?.noMajority) return <NoMajority status={data} />;
+  if (!reachable) return <NodeGone />;
+  if (!stale) return null;
   return (
-    <Alert
-      color="yellow"
-      variant="light"
-      mb="md"
-      role="status"
-      title={reachable ? 'There is no leader' : 'Reconnecting'}
-    >
-      {reachable
-        ? 'The nodes are electing one. What you see is what this node has applied and may be old; changes wait.'
-        : 'This node does not answer. What you see may be old; the page goes on by itself as soon as a node answers.'}
+    <Alert color="yellow" variant="light" mb="md" role="status" title="There is no leader">
+      The nodes are electing one. What you see is what this node has applied and may be old; changes wait.
+    </Alert>
+  );
+}
+
+/** The node of this page does not answer: where to go on. */
+function NodeGone() {
+  const { pathname, search } = useLocation();
+  const others = otherNodes(useKnownNodes(), location.host);
+  return (
+    <Alert color="yellow" variant="light" mb="md" role="status" title="Reconnecting">
+      This node does not answer. What you see may be old; the page goes on by itself as soon as a node answers at this
+      address.
+      {others.length ? (
+        <Group gap="xs" mt="xs">
+          <span>This page of another node:</span>
+          {others.map(({ id, address }) => (
+            <Button
+              key={id}
+              component="a"
+              variant="default"
+              href={`${location.protocol}//${address}${pathname}${search}`}
+            >
+              {id} at {address}
+            </Button>
+          ))}
+        </Group>
+      ) : null}
+    </Alert>
+  );
+}
+
+/** Too few nodes answer for anything to be changed. */
+function NoMajority({ status }: { status: ClusterStatus }) {
+  const all = status.nodes.length;
+  const missing = status.missingNodeIds;
+  return (
+    <Alert color="red" variant="light" mb="md" role="status" title="There is no majority">
+      {formatCount(all - missing.length)} of {formatCount(all)} nodes can be reached. Missing: {missing.join(', ')}.
+      Until a majority is there nothing can be changed and no task fires. What you see is what this node has applied and
+      may be old.
     </Alert>
   );
 }

@@ -2,6 +2,7 @@ import { Group, Text } from '@mantine/core';
 import type { ReactNode } from 'react';
 import type { ClusterStatus, ExecutorStatus, NodeStatus } from '../api/types.ts';
 import { formatCount } from '../lib/duration.ts';
+import { clockWords } from '../lib/clock.ts';
 import { Badge, StateBadge, toneOf, wordOf } from './State.tsx';
 
 /** Every node with its role, how far behind it is, and the slots of its executor. */
@@ -22,6 +23,11 @@ export function NodeCards({ status, action }: { status: ClusterStatus; action?: 
           <Text size="xs" c="dimmed" mb={8} className="num">
             {node.role === 'UNREACHABLE' ? 'No answer' : `Term ${formatCount(node.term)} · ${lag(node)}`}
           </Text>
+          {node.role === 'UNREACHABLE' ? null : (
+            <Text size="xs" c="dimmed" mb={8} className="num">
+              {clockWords(node.clock)}
+            </Text>
+          )}
           {node.problem ? (
             <Text size="xs" mb={8} className="wrap-anywhere" style={{ color: 'var(--bad-fg)' }}>
               {node.problem}

@@ -1,6 +1,7 @@
 import { Button, Checkbox, Group, Text } from '@mantine/core';
 import { useEffect, useMemo, useRef, useState, type CSSProperties } from 'react';
-import { cssColour, parseAnsi, type Span } from '../lib/ansi.ts';
+import { cssColour, parseAnsi, plainText, type Span } from '../lib/ansi.ts';
+import { copyText } from '../lib/copy.ts';
 import { formatBytes, formatCount } from '../lib/duration.ts';
 
 interface Props {
@@ -8,16 +9,30 @@ interface Props {
   /** Bytes of the output that are not kept. */
   truncatedBytes: number;
   running: boolean;
+  /** Where all of it that is stored can be had as a file, and what the file is called. */
+  file?: { path: string; name: string };
+  /** In place of the number of lines. */
+  note?: string | undefined;
 }
 
 /** Lines that are drawn unless all are asked for. */
 const SHOWN_LINES = 2000;
 
 /** What an execution wrote, with its colours; follows the end while it grows. */
-export function Output({ text, truncatedBytes, running }: Props) {
+export function Output({ text, truncatedBytes, running, note, file }: Props) {
   const lines = useMemo(() => parseAnsi(text), [text]);
   const [follow, setFollow] = useState(true);
   const [all, setAll] = useState(false);
+  const [copied, setCopied] = useState('');
+  useEffect(() => {
+    if (!copied) return undefined;
+    const timer = setTimeout(() => {
+      setCopied('');
+    }, 2000);
+    return () => {
+      clearTimeout(timer);
+    };
+  }, [copied]);
   const hidden = all ? 0 : Math.max(0, lines.length - SHOWN_LINES);
   const pane = useRef<HTMLPreElement>(null);
   useEffect(() => {
@@ -29,7 +44,7 @@ export function Output({ text, truncatedBytes, running }: Props) {
         <Text size="xs" c="dimmed">
           {truncatedBytes > 0
             ? `${formatBytes(truncatedBytes)} of it are not kept.`
-            : `${formatCount(lines.length)} ${lines.length === 1 ? 'line' : 'lines'}`}
+            : (note ?? `${formatCount(lines.length)} ${lines.length === 1 ? 'line' : 'lines'}`)}
           {hidden ? `, the last ${formatCount(SHOWN_LINES)} shown` : ''}
           {running ? ' · still running' : ''}
         </Text>
@@ -42,6 +57,25 @@ export function Output({ text, truncatedBytes, running }: Props) {
           >
             Show all
           </Button>
+        ) : null}
+        {lines.length ? (
+          <Group gap="xs">
+            <Button
+              variant="default"
+              onClick={() => {
+                void copyText(plainText(lines)).then((done) => {
+                  setCopied(done ? 'Copied' : 'The browser does not allow it');
+                });
+              }}
+            >
+              {copied || 'Copy'}
+            </Button>
+            {file ? (
+              <Button variant="default" component="a" href={file.path} download={file.name}>
+                Download
+              </Button>
+            ) : null}
+          </Group>
         ) : null}
         {running ? (
           <Checkbox

@@ -4,15 +4,16 @@ import type { Decision, ExecutionState, ExecutorState, NodeRole, TaskState } fro
 export type Tone = 'good' | 'bad' | 'warn' | 'busy' | 'idle' | 'lost';
 
 const EXECUTION: Record<ExecutionState, [Tone, string]> = {
-  EXECUTION_STATE_PENDING: ['idle', 'Pending'],
+  EXECUTION_STATE_PENDING: ['warn', 'Pending'],
+  EXECUTION_STATE_ARMED: ['idle', 'Armed'],
   EXECUTION_STATE_ASSIGNED: ['busy', 'Assigned'],
   EXECUTION_STATE_RUNNING: ['busy', 'Running'],
   EXECUTION_STATE_SUCCEEDED: ['good', 'Succeeded'],
   EXECUTION_STATE_FAILED: ['bad', 'Failed'],
-  EXECUTION_STATE_TIMED_OUT: ['warn', 'Timed out'],
+  EXECUTION_STATE_TIMED_OUT: ['bad', 'Timed out'],
   EXECUTION_STATE_CANCELLED: ['idle', 'Cancelled'],
   EXECUTION_STATE_LOST: ['lost', 'Lost'],
-  EXECUTION_STATE_EXPIRED: ['warn', 'Expired'],
+  EXECUTION_STATE_EXPIRED: ['bad', 'Expired'],
 };
 const TASK: Record<TaskState, [Tone, string]> = {
   TASK_STATE_ACTIVE: ['good', 'Active'],

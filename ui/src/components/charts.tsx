@@ -3,7 +3,7 @@ import type { ReactNode } from 'react';
 import { Link } from 'react-router';
 import type { Execution } from '../api/types.ts';
 import { formatDuration } from '../lib/duration.ts';
-import { timingSteps, type Day, type HourCell, type MinuteBucket } from '../lib/stats.ts';
+import { PARTS, timingSteps, total, type Day, type MinuteBucket, type Part, type Tally } from '../lib/stats.ts';
 import { formatClock, formatTime, timeMs, viewerZone } from '../lib/time.ts';
 import { toneOf, wordOf } from './State.tsx';
 
@@ -56,12 +56,11 @@ function Frame({ label, role = 'img', height, top, from, to, children }: FramePr
 /** Fires per minute, failures at the bottom of each bar. */
 export function FiresChart({ buckets }: { buckets: MinuteBucket[] }) {
   const height = 150;
-  const most = Math.max(1, ...buckets.map((bucket) => bucket.succeeded + bucket.failed + bucket.other));
+  const most = Math.max(1, ...buckets.map(total));
   const scale = (height - BOTTOM - TOP) / most;
-  const total = buckets.reduce((sum, bucket) => sum + bucket.succeeded + bucket.failed + bucket.other, 0);
   return (
     <Frame
-      label={`Fires per minute: ${String(total)} in ${String(buckets.length)} minutes, at most ${String(most)} in one`}
+      label={`Fires per minute: ${countsOf(sumOf(buckets))} in ${String(buckets.length)} minutes, at most ${String(most)} in one`}
       height={height}
       top={String(most)}
       {...rangeOf(buckets)}
@@ -72,10 +71,8 @@ export function FiresChart({ buckets }: { buckets: MinuteBucket[] }) {
           let y = height - BOTTOM;
           return (
             <g key={bucket.startMs}>
-              <title>
-                {`${formatClock(bucket.startMs, viewerZone()).slice(0, 5)}: ${String(bucket.succeeded)} succeeded, ${String(bucket.failed)} failed, ${String(bucket.other)} other`}
-              </title>
-              {(['failed', 'succeeded', 'other'] as const).map((part) => {
+              <title>{`${formatClock(bucket.startMs, viewerZone()).slice(0, 5)}: ${countsOf(bucket)}`}</title>
+              {PARTS.map((part) => {
                 const size = bucket[part] * scale;
                 y -= size;
                 return (
@@ -85,7 +82,7 @@ export function FiresChart({ buckets }: { buckets: MinuteBucket[] }) {
                     y={y}
                     width={Math.max(1, step - 2)}
                     height={size}
-                    fill={`var(--${FIRE_TONES[part]}-solid)`}
+                    fill={`var(--${PART_TONES[part]}-solid)`}
                   />
                 );
               })}
@@ -97,29 +94,42 @@ export function FiresChart({ buckets }: { buckets: MinuteBucket[] }) {
   );
 }
 
-const FIRE_TONES = { failed: 'bad', succeeded: 'good', other: 'busy' } as const;
+const PART_TONES = { failed: 'bad', succeeded: 'good', running: 'busy', waiting: 'warn', cancelled: 'idle' } as const;
 
-/** What the colours of FiresChart mean. */
-export function FiresLegend() {
+/** "7 executions, 2 failed, 5 waiting": all, and those parts of them that are there. */
+function countsOf(tally: Tally): string {
+  const parts = PARTS.filter((part) => tally[part] > 0).map((part) => `${String(tally[part])} ${part}`);
+  return [`${String(total(tally))} executions`, ...parts].join(', ');
+}
+
+function sumOf(tallies: readonly Tally[]): Tally {
+  const sum = (part: Part) => tallies.reduce((all, tally) => all + tally[part], 0);
+  return Object.fromEntries(PARTS.map((part) => [part, sum(part)])) as Tally;
+}
+
+/** What the colours of executions mean. */
+export function PartsLegend({ children }: { children?: ReactNode }) {
   return (
     <div className="legend">
-      {(['succeeded', 'failed', 'other'] as const).map((part) => (
+      {(['succeeded', 'failed', 'running', 'waiting', 'cancelled'] as const).map((part) => (
         <span key={part}>
-          <span className="swatch" style={{ background: `var(--${FIRE_TONES[part]}-solid)` }} />
-          {part === 'other' ? 'running, waiting or cancelled' : part}
+          <span className="swatch" style={{ background: `var(--${PART_TONES[part]}-solid)` }} />
+          {part}
         </span>
       ))}
+      {children}
     </div>
   );
 }
 
-/** Largest lateness of each minute. */
+/** Largest lateness of each minute, of what has not started too. */
 export function LatenessChart({ buckets }: { buckets: MinuteBucket[] }) {
   const height = 150;
-  const most = Math.max(1, ...buckets.map((bucket) => bucket.latenessMs ?? 0));
+  const most = Math.max(1, ...buckets.map((bucket) => latenessOf(bucket) ?? 0));
+  const waiting = buckets.some((bucket) => bucket.unstartedMs !== undefined) ? '; some have not started' : '';
   return (
     <Frame
-      label={`Largest lateness per minute: at most ${formatDuration(most)}`}
+      label={`Largest lateness per minute: at most ${formatDuration(most)}${waiting}`}
       height={height}
       top={formatDuration(most)}
       {...rangeOf(buckets)}
@@ -127,8 +137,10 @@ export function LatenessChart({ buckets }: { buckets: MinuteBucket[] }) {
       {(width) =>
         buckets.map((bucket, index) => {
           const step = (width - LEFT) / buckets.length;
-          if (bucket.latenessMs === undefined) return null;
-          const size = Math.max(1.5, (bucket.latenessMs / most) * (height - BOTTOM - TOP));
+          const ms = latenessOf(bucket);
+          if (ms === undefined) return null;
+          const unstarted = bucket.unstartedMs !== undefined;
+          const size = Math.max(1.5, (ms / most) * (height - BOTTOM - TOP));
           return (
             <rect
               key={bucket.startMs}
@@ -136,10 +148,10 @@ export function LatenessChart({ buckets }: { buckets: MinuteBucket[] }) {
               y={height - BOTTOM - size}
               width={Math.max(1, step - 2)}
               height={size}
-              fill={`var(--${bucket.latenessMs > 10_000 ? 'bad' : 'busy'}-solid)`}
+              fill={`var(--${unstarted ? 'warn' : ms > 10_000 ? 'bad' : 'busy'}-solid)`}
             >
               <title>
-                {`${formatClock(bucket.startMs, viewerZone()).slice(0, 5)}: ${formatDuration(bucket.latenessMs)}`}
+                {`${formatClock(bucket.startMs, viewerZone()).slice(0, 5)}: ${formatDuration(ms)}${unstarted ? ', and not started yet' : ''}`}
               </title>
             </rect>
           );
@@ -147,6 +159,10 @@ export function LatenessChart({ buckets }: { buckets: MinuteBucket[] }) {
       }
     </Frame>
   );
+}
+
+function latenessOf({ latenessMs, unstartedMs }: MinuteBucket): number | undefined {
+  return latenessMs === undefined ? unstartedMs : Math.max(latenessMs, unstartedMs ?? 0);
 }
 
 function rangeOf(buckets: MinuteBucket[]): { from: string; to: string } {
@@ -205,14 +221,13 @@ function durationMs({ startTime, endTime }: Execution): number | undefined {
 }
 
 /** Days down, hours across: the more executions, the stronger; red where some failed. */
-export function HeatMap({ days }: { days: { date: string; hours: HourCell[] }[] }) {
-  const most = Math.max(1, ...days.flatMap((day) => day.hours.map((hour) => hour.total)));
-  const sum = (part: keyof HourCell) => days.flatMap((day) => day.hours).reduce((total, hour) => total + hour[part], 0);
+export function HeatMap({ days }: { days: { date: string; hours: Tally[] }[] }) {
+  const most = Math.max(1, ...days.flatMap((day) => day.hours.map(total)));
   return (
     <div
       className="heat"
       role="img"
-      aria-label={`Executions by day and hour: ${String(sum('total'))} in ${String(days.length)} days, ${String(sum('failed'))} failed`}
+      aria-label={`Executions by day and hour in ${String(days.length)} days: ${countsOf(sumOf(days.flatMap((day) => day.hours)))}`}
     >
       <span />
       {Array.from({ length: 24 }, (_, hour) => (
@@ -228,8 +243,8 @@ export function HeatMap({ days }: { days: { date: string; hours: HourCell[] }[] 
           <span
             key={`${day.date} ${String(index)}`}
             className="heat-cell"
-            title={`${day.date} ${String(index).padStart(2, '0')}:00: ${String(hour.total)} executions, ${String(hour.failed)} failed`}
-            style={hour.total ? { background: heatColour(hour, most) } : {}}
+            title={`${day.date} ${String(index).padStart(2, '0')}:00: ${countsOf(hour)}`}
+            style={total(hour) ? { background: heatColour(hour, most) } : {}}
           />
         )),
       ])}
@@ -237,21 +252,32 @@ export function HeatMap({ days }: { days: { date: string; hours: HourCell[] }[] 
   );
 }
 
-function heatColour(hour: HourCell, most: number): string {
-  const strength = 35 + Math.round((hour.total / most) * 65);
-  return `color-mix(in srgb, var(--${hour.failed ? 'bad' : 'good'}-solid) ${String(strength)}%, var(--surface))`;
+/** One failure makes all of a cell red; otherwise each part has a share of it, none less than a quarter. */
+function heatColour(cell: Tally, most: number): string {
+  const strength = 35 + Math.round((total(cell) / most) * 65);
+  const mixed = (part: Part) =>
+    `color-mix(in srgb, var(--${PART_TONES[part]}-solid) ${String(strength)}%, var(--surface))`;
+  const parts = cell.failed ? (['failed'] as const) : PARTS.filter((part) => cell[part] > 0);
+  const weights = parts.map((part) => Math.max(cell[part] / total(cell), 0.25));
+  const sum = weights.reduce((all, weight) => all + weight, 0);
+  let end = 0;
+  const stops = parts.map((part, index) => {
+    const start = end;
+    end += ((weights[index] ?? 0) / sum) * 100;
+    return `${mixed(part)} ${start.toFixed(0)}% ${end.toFixed(0)}%`;
+  });
+  return `linear-gradient(to top, ${stops.join(', ')})`;
 }
 
 /** Days of the last year, a column for each week: the more executions, the stronger; red where some failed. */
 export function YearMap({ weeks }: { weeks: (Day | undefined)[][] }) {
   const days = weeks.flat().filter((day) => day !== undefined);
-  const most = Math.max(1, ...days.map((day) => day.total));
-  const sum = (part: 'total' | 'failed') => days.reduce((total, day) => total + day[part], 0);
+  const most = Math.max(1, ...days.map(total));
   return (
     <div
       className="year"
       role="img"
-      aria-label={`Executions by day: ${String(sum('total'))} in ${String(weeks.length)} weeks, ${String(sum('failed'))} failed`}
+      aria-label={`Executions by day in ${String(weeks.length)} weeks: ${countsOf(sumOf(days))}`}
     >
       {weeks.map((week, index) => (
         <div key={week[0]?.date} className="year-week">
@@ -260,8 +286,8 @@ export function YearMap({ weeks }: { weeks: (Day | undefined)[][] }) {
             <span
               key={weekday}
               className={day ? 'year-day' : 'year-day year-future'}
-              title={day ? `${day.date}: ${String(day.total)} executions, ${String(day.failed)} failed` : undefined}
-              style={day?.total ? { background: heatColour(day, most) } : {}}
+              title={day ? `${day.date}: ${countsOf(day)}` : undefined}
+              style={day && total(day) ? { background: heatColour(day, most) } : {}}
             />
           ))}
         </div>

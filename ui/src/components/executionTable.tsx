@@ -1,8 +1,9 @@
 import { Link } from 'react-router';
 import type { Execution } from '../api/types.ts';
-import { formatDuration } from '../lib/duration.ts';
+import { formatCount, formatDuration } from '../lib/duration.ts';
 import { latenessMs, runMs } from '../lib/stats.ts';
 import { viewerZone } from '../lib/time.ts';
+import { whyItWaits } from '../lib/waiting.ts';
 import { useNow } from '../lib/useNow.ts';
 import { DataTable, type Column } from './DataTable.tsx';
 import { Name } from './Name.tsx';
@@ -45,6 +46,7 @@ const TASK: Column<Execution> = {
       </Link>
       <div className="narrow">
         <StateBadge state={row.original.state} />
+        <Result execution={row.original} quiet />
       </div>
     </>
   ),
@@ -67,8 +69,17 @@ function state(alone: boolean): Column<Execution> {
   return {
     id: 'state',
     header: 'State',
-    cell: ({ row }) => <StateBadge state={row.original.state} />,
-    // On narrow screens the state stands below the task's name, if that is there.
+    cell: ({ row }) => (
+      <>
+        <StateBadge state={row.original.state} />
+        {alone ? (
+          <div className="narrow">
+            <Result execution={row.original} quiet />
+          </div>
+        ) : null}
+      </>
+    ),
+    // On narrow screens the state and the reason stand below the task's name, if that is there.
     meta: alone ? {} : { className: 'wide' },
   };
 }
@@ -90,6 +101,15 @@ const REST: Column<Execution>[] = [
     meta: { className: 'end nowrap' },
   },
   {
+    id: 'attempts',
+    header: 'Attempts',
+    cell: ({ row }) => {
+      const { attempt = 1 } = row.original;
+      return attempt > 1 ? formatCount(attempt) : <span className="muted">1</span>;
+    },
+    meta: { className: 'end wide' },
+  },
+  {
     id: 'result',
     header: 'Result',
     cell: ({ row }) => <Result execution={row.original} />,
@@ -108,11 +128,15 @@ function Running({ execution }: { execution: Execution }) {
   return ms === undefined ? <span className="muted">–</span> : formatDuration(ms);
 }
 
-/** Exit code or HTTP status, and the error. */
-export function Result({ execution }: { execution: Pick<Execution, 'exitCode' | 'httpStatus' | 'error'> }) {
+type Ended = Pick<Execution, 'exitCode' | 'httpStatus' | 'error'>;
+
+/** Exit code or HTTP status, and the error; of what has not started, what it waits for. */
+export function Result({ execution, quiet }: { execution: Ended & Partial<Execution>; quiet?: boolean }) {
   const { exitCode, httpStatus } = execution;
   // The error of a program that ended by itself is its exit code once more.
-  const error = execution.error === `exit code ${String(exitCode)}` ? '' : execution.error;
+  const said = execution.error === `exit code ${String(exitCode)}` ? '' : execution.error;
+  const why = whyItWaits(execution);
+  const error = why ? `Waits: ${why}` : said;
   const code =
     exitCode !== undefined
       ? exitCode < 0
@@ -121,9 +145,9 @@ export function Result({ execution }: { execution: Pick<Execution, 'exitCode' | 
       : httpStatus !== undefined
         ? `HTTP ${String(httpStatus)}`
         : '';
-  if (!code && !error) return <span className="muted">–</span>;
+  if (!code && !error) return quiet ? null : <span className="muted">–</span>;
   return (
-    <div className="clip" style={{ maxWidth: 320 }} title={error}>
+    <div className="clip result" title={error}>
       {code}
       {error ? <span className="muted">{`${code ? ' · ' : ''}${error}`}</span> : null}
     </div>

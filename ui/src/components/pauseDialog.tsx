@@ -1,19 +1,19 @@
 import { Button, Group, Stack, Text, TextInput } from '@mantine/core';
-import { modals } from '@mantine/modals';
 import { useState } from 'react';
 import { readValue } from '../lib/form/values.ts';
 import { msToZoned, pauseEnds, viewerZone } from '../lib/time.ts';
+import { openDialog, useDirtyDialog } from './dialog.tsx';
 
 /** Asks until when tasks are to pause. Resolves to an RFC 3339 time; undefined when nothing is to be done. */
 export function askResumeTime(what: string): Promise<string | undefined> {
   return new Promise((resolve) => {
-    const id = modals.open({
+    openDialog({
       title: `Pause ${what} until`,
-      children: (
+      content: (close) => (
         <PauseUntil
           answer={(resumeTime) => {
             resolve(resumeTime);
-            modals.close(id);
+            close();
           }}
         />
       ),
@@ -36,6 +36,8 @@ function PauseUntil({ answer }: { answer: (resumeTime?: string) => void }) {
   const ends = pauseEnds(now, zone);
   const [local, setLocal] = useState(ends[0]?.local ?? msToZoned(now, zone));
   const [error, setError] = useState('');
+  const [before] = useState(local);
+  useDirtyDialog(local !== before);
   return (
     <form
       noValidate

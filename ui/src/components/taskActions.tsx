@@ -1,19 +1,26 @@
-import { Text } from '@mantine/core';
+import { Anchor, Text } from '@mantine/core';
 import { modals } from '@mantine/modals';
 import { notifications } from '@mantine/notifications';
 import { useQueryClient } from '@tanstack/react-query';
+import { useNavigate } from 'react-router';
+import type { Execution, Task } from '../api/types.ts';
 import { deleteTask, pauseTask, resumeTask, runTask } from '../api/calls.ts';
 import { formatTime, viewerZone } from '../lib/time.ts';
 import { askResumeTime } from './pauseDialog.tsx';
 
 export type TaskAction = 'run' | 'pause' | 'pauseUntil' | 'resume' | 'delete';
 
-const CALLS: Record<TaskAction, (name: string, resumeTime: string) => Promise<unknown>> = {
-  run: runTask,
-  pause: (name) => pauseTask(name),
-  pauseUntil: pauseTask,
-  resume: resumeTask,
-  delete: deleteTask,
+interface Answer {
+  execution?: Execution;
+  task?: Task;
+}
+
+const CALLS: Record<TaskAction, (name: string, resumeTime: string) => Promise<Answer>> = {
+  run: async (name) => ({ execution: await runTask(name) }),
+  pause: async (name) => ({ task: await pauseTask(name) }),
+  pauseUntil: async (name, resumeTime) => ({ task: await pauseTask(name, resumeTime) }),
+  resume: async (name) => resumeTask(name).then(() => ({})),
+  delete: async (name) => deleteTask(name).then(() => ({})),
 };
 const DONE: Record<TaskAction, string> = {
   run: 'Started',
@@ -23,6 +30,7 @@ const DONE: Record<TaskAction, string> = {
   delete: 'Deleted',
 };
 const AT_ONCE = 6;
+const REMARKS = 3;
 
 /** Tells what went wrong. */
 export function tellError(title: string, error: unknown): void {
@@ -32,17 +40,22 @@ export function tellError(title: string, error: unknown): void {
 /** Does something with one or many tasks and tells how it went; deleting asks first, and a pause with an end asks for it. Resolves to the names that succeeded. */
 export function useTaskAction(): (action: TaskAction, names: string[]) => Promise<string[]> {
   const client = useQueryClient();
+  const navigate = useNavigate();
   return async (action, names) => {
     if (action === 'delete' && !(await confirmDelete(names))) return [];
     const resumeTime = action === 'pauseUntil' ? await askResumeTime(called(names)) : '';
     if (resumeTime === undefined) return [];
     const failures: [string, unknown][] = [];
     const succeeded: string[] = [];
+    let started = '';
+    const remarks: [string, string][] = [];
     const waiting = [...names];
     const worker = async () => {
       for (let name = waiting.shift(); name !== undefined; name = waiting.shift()) {
         try {
-          await CALLS[action](name, resumeTime);
+          const answer = await CALLS[action](name, resumeTime);
+          started = answer.execution?.id ?? started;
+          if (answer.task) remarks.push(...remarksOf(answer.task));
           succeeded.push(name);
         } catch (error) {
           failures.push([name, error]);
@@ -53,8 +66,20 @@ export function useTaskAction(): (action: TaskAction, names: string[]) => Promis
     for (const key of ['tasks', 'task', 'executions', 'cluster']) void client.invalidateQueries({ queryKey: [key] });
     if (succeeded.length) {
       const until = resumeTime && ` until ${formatTime(Date.parse(resumeTime), viewerZone())}`;
-      notifications.show({ message: `${DONE[action]} ${called(succeeded)}${until}`, autoClose: 3000 });
+      const done = `${DONE[action]} ${called(succeeded)}${until}`;
+      const link =
+        started && succeeded.length === 1 ? <RunLink id={started} open={(path) => void navigate(path)} /> : null;
+      const message = link ? (
+        <>
+          {done} {link}
+        </>
+      ) : (
+        done
+      );
+      notifications.show({ message, autoClose: link ? 8000 : 3000 });
     }
+    for (const [name, text] of remarks.slice(0, REMARKS))
+      notifications.show({ color: 'yellow', title: name, message: text, autoClose: 8000 });
     const [first] = failures;
     if (first) {
       const title = failures.length === 1 ? `${first[0]}: not done` : `${String(failures.length)} tasks: not done`;
@@ -62,6 +87,30 @@ export function useTaskAction(): (action: TaskAction, names: string[]) => Promis
     }
     return succeeded;
   };
+}
+
+/** What had started already when the task was paused. What a field says is on its page. */
+function remarksOf(task: Task): [string, string][] {
+  return (task.warnings ?? []).filter(({ field }) => !field).map(({ description }) => [task.name, description ?? '']);
+}
+
+/** Notifications stand outside of the router. */
+function RunLink({ id, open }: { id: string; open: (path: string) => void }) {
+  const path = `/executions/${id}`;
+  return (
+    <Anchor
+      size="sm"
+      underline="always"
+      href={path}
+      onClick={(event) => {
+        if (event.ctrlKey || event.metaKey || event.shiftKey) return;
+        event.preventDefault();
+        open(path);
+      }}
+    >
+      Show the run
+    </Anchor>
+  );
 }
 
 function called(names: string[]): string {

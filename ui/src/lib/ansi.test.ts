@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { cssColour, parseAnsi } from './ansi.ts';
+import { cssColour, parseAnsi, plainText } from './ansi.ts';
 
 const ESC = '\u001b';
 const plain = (text: string) => parseAnsi(text).map((line) => line.map((span) => span.text).join(''));
@@ -59,4 +59,8 @@ it('turns palette colours into CSS', () => {
   expect(cssColour('208')).toBe('rgb(255 135 0)');
   expect(cssColour('16')).toBe('rgb(0 0 0)');
   expect(cssColour('255')).toBe('rgb(238 238 238)');
+});
+
+it('gives the text alone', () => {
+  expect(plainText(parseAnsi('\u001b[31mred\u001b[0m one\ntwo'))).toBe('red one\ntwo');
 });

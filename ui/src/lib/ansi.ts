@@ -131,3 +131,8 @@ export function cssColour(colour: string): string {
   const cube = index - 16;
   return `rgb(${[Math.floor(cube / 36), Math.floor(cube / 6) % 6, cube % 6].map(level).join(' ')})`;
 }
+
+/** Lines as text alone. */
+export function plainText(lines: readonly Span[][]): string {
+  return lines.map((line) => line.map(({ text }) => text).join('')).join('\n');
+}

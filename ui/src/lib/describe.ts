@@ -1,6 +1,8 @@
 import type { Action, Schedule, Task } from '../api/types.ts';
 import { cronInWords } from './cron.ts';
 import { formatDuration, protoDurationMs } from './duration.ts';
+import { TASK_FIELDS } from './form/taskFields.ts';
+import { showValue, type FieldKind } from './form/values.ts';
 import { isZone, viewerZone } from './time.ts';
 import { joinWords } from './words.ts';
 
@@ -18,6 +20,26 @@ export function scheduleShort(schedule: Schedule | undefined): string {
 export function taskShort({ schedule, after }: Pick<Task, 'schedule' | 'after'>): string {
   if (schedule || !after?.length) return scheduleShort(schedule);
   return after.length === 1 ? `after ${after[0]?.task ?? ''}` : `after ${String(after.length)} tasks`;
+}
+
+/** What simple fields of a task say, but those in `without`: labels and words. Of what is not set, or is the default, nothing. */
+export function simpleFacts(task: Task, without: ReadonlySet<string>): [string, string][] {
+  return TASK_FIELDS.filter(({ path }) => !without.has(path)).flatMap(({ path, kind, label, options }) => {
+    const value: unknown = Object.entries(task).find(([name]) => name === path)?.[1];
+    const words = kind === 'choice' ? chosen(options ?? [], value) : simpleWords(kind, value);
+    return words ? [[label, words]] : [];
+  });
+}
+
+function chosen(options: readonly { value: string; label: string }[], value: unknown): string {
+  const at = options.findIndex((option) => option.value === value);
+  return at > 0 ? (options[at]?.label ?? '') : '';
+}
+
+function simpleWords(kind: FieldKind, value: unknown): string {
+  if (kind === 'boolean') return value === true ? 'yes' : '';
+  const ms = kind === 'duration' && typeof value === 'string' ? protoDurationMs(value) : undefined;
+  return ms === undefined ? String(showValue(kind, value, viewerZone())) : formatDuration(ms);
 }
 
 /** A schedule in words. */

@@ -1,17 +1,60 @@
-import type { DayCount, Execution, LogBucket, StateCount } from '../api/types.ts';
+import type { DayCount, Execution, ExecutionState, LogBucket, StateCount } from '../api/types.ts';
 import { protoDurationMs } from './duration.ts';
 import { formatDate, hourOf, timeMs } from './time.ts';
 
-const FAILURES = ['FAILED', 'TIMED_OUT', 'LOST'].map((state) => `EXECUTION_STATE_${state}`);
+/** States of executions that ended, and did not do what they were to. Cancelling is somebody's wish. */
+export const FAILURES = [
+  'EXECUTION_STATE_FAILED',
+  'EXECUTION_STATE_TIMED_OUT',
+  'EXECUTION_STATE_LOST',
+  'EXECUTION_STATE_EXPIRED',
+] as const satisfies readonly ExecutionState[];
+
+/** States of executions that have ended. */
+export const ENDED = ['EXECUTION_STATE_SUCCEEDED', 'EXECUTION_STATE_CANCELLED', ...FAILURES] as const;
+
+/** What executions come to, as charts and calendars paint it; in the order in which a bar is built up. */
+export const PARTS = ['failed', 'succeeded', 'running', 'waiting', 'cancelled'] as const;
+export type Part = (typeof PARTS)[number];
+export type Tally = Record<Part, number>;
+
+const PART_OF: Partial<Record<ExecutionState, Part>> = {
+  EXECUTION_STATE_ARMED: 'waiting',
+  EXECUTION_STATE_PENDING: 'waiting',
+  EXECUTION_STATE_ASSIGNED: 'waiting',
+  EXECUTION_STATE_RUNNING: 'running',
+  EXECUTION_STATE_SUCCEEDED: 'succeeded',
+  EXECUTION_STATE_CANCELLED: 'cancelled',
+};
+
+/** What an execution in a state is counted as. */
+export function partOf(state: string | undefined): Part {
+  if ((FAILURES as readonly string[]).includes(state ?? '')) return 'failed';
+  return PART_OF[state as ExecutionState] ?? 'waiting';
+}
+
+/** How many there are in all. */
+export function total(tally: Tally): number {
+  return PARTS.reduce((sum, part) => sum + tally[part], 0);
+}
+
+function nothing(): Tally {
+  return { failed: 0, succeeded: 0, running: 0, waiting: 0, cancelled: 0 };
+}
 
 /** Did it end without success? */
 export function isFailure(execution: Execution): boolean {
-  return FAILURES.includes(execution.state ?? '');
+  return partOf(execution.state) === 'failed';
+}
+
+/** Does an executor hold it until its nominal time? Charts do not count it before: a bar would never be whole. */
+export function isArmed({ state }: { state?: string | undefined }): boolean {
+  return state === 'EXECUTION_STATE_ARMED';
 }
 
 /** Has it ended? */
 export function isEnded(execution: Execution): boolean {
-  return !['PENDING', 'ASSIGNED', 'RUNNING'].some((state) => execution.state === `EXECUTION_STATE_${state}`);
+  return (ENDED as readonly string[]).includes(execution.state ?? '');
 }
 
 /** How long the last attempt ran, up to now while it runs; undefined before it starts. */
@@ -23,32 +66,27 @@ export function runMs(execution: Execution, nowMs: number): number | undefined {
   return Math.max(0, (end ?? nowMs) - start);
 }
 
-/** From the nominal time to the first start that is known; undefined before it. */
+/** From the nominal time to the first start; undefined before it. */
 export function latenessMs(execution: Execution): number | undefined {
   if (execution.trigger === 'TRIGGER_BACKFILL') return undefined;
   const nominal = timeMs(execution.nominalTime);
-  const attempts = [...(execution.pastAttempts ?? []), execution];
-  const start = attempts.map(({ startTime }) => timeMs(startTime)).find((at) => at !== undefined);
+  // What has started once has no other start.
+  const start = timeMs(execution.firstStartTime ?? execution.startTime);
   return nominal === undefined || start === undefined ? undefined : start - nominal;
 }
 
-export interface MinuteBucket {
+export interface MinuteBucket extends Tally {
   startMs: number;
-  succeeded: number;
-  failed: number;
-  other: number;
   /** Largest lateness of those that started. */
   latenessMs: number | undefined;
+  /** For how long at least those have waited that are late and have not started; undefined when there are none. */
+  unstartedMs: number | undefined;
 }
 
 /** Counts by state, put together as the charts show them. */
-export function tally(counts: readonly StateCount[] | undefined): { succeeded: number; failed: number; other: number } {
-  const sums = { succeeded: 0, failed: 0, other: 0 };
-  for (const { state, count } of counts ?? []) {
-    const part =
-      state === 'EXECUTION_STATE_SUCCEEDED' ? 'succeeded' : FAILURES.includes(state ?? '') ? 'failed' : 'other';
-    sums[part] += Number(count ?? 0);
-  }
+export function tally(counts: readonly StateCount[] | undefined): Tally {
+  const sums = nothing();
+  for (const each of counts ?? []) if (!isArmed(each)) sums[partOf(each.state)] += Number(each.count ?? 0);
   return sums;
 }
 
@@ -59,14 +97,21 @@ export function perMinute(found: readonly LogBucket[], nowMs: number, minutes: n
   return Array.from({ length: minutes }, (_, index) => {
     const startMs = first + index * 60_000;
     const bucket = byStart.get(startMs);
-    return { startMs, ...tally(bucket?.counts), latenessMs: protoDurationMs(bucket?.lateness?.max) };
+    const counts = tally(bucket?.counts);
+    const waits = counts.waiting > 0 || (bucket?.counts?.some(isArmed) ?? false);
+    const unstarted = waits && Number(bucket?.lateCount ?? 0) > 0;
+    return {
+      startMs,
+      ...counts,
+      latenessMs: protoDurationMs(bucket?.lateness?.max),
+      // All nominal times of the minute may be at its end.
+      unstartedMs: unstarted ? Math.max(0, nowMs - startMs - 60_000) : undefined,
+    };
   });
 }
 
-export interface Day {
+export interface Day extends Tally {
   date: string;
-  total: number;
-  failed: number;
 }
 
 /** Weeks of seven days, Monday first, that end with the day of `nowMs` in a zone; days to come are undefined. */
@@ -84,15 +129,9 @@ export function yearOfDays(
       const distance = (week - weeks + 1) * 7 + day - weekday;
       if (distance > 0) return undefined;
       const date = shiftDate(today, distance);
-      const { succeeded = 0, failed = 0, other = 0 } = byDate.get(date) ?? {};
-      return { date, total: succeeded + failed + other, failed };
+      return { date, ...(byDate.get(date) ?? nothing()) };
     }),
   );
-}
-
-export interface HourCell {
-  total: number;
-  failed: number;
 }
 
 /** Executions per day and hour of nominal time in a zone, the newest day last. */
@@ -101,19 +140,16 @@ export function calendar(
   zone: string,
   nowMs: number,
   days: number,
-): { date: string; hours: HourCell[] }[] {
+): { date: string; hours: Tally[] }[] {
   // Noon of a UTC day, moved by whole days, never skips or repeats a date in any zone by a clock change.
   const dates = Array.from({ length: days }, (_, index) => shiftDate(formatDate(nowMs, zone), index - days + 1));
-  const rows = new Map(
-    dates.map((date) => [date, Array.from({ length: 24 }, (): HourCell => ({ total: 0, failed: 0 }))]),
-  );
+  const rows = new Map(dates.map((date) => [date, Array.from({ length: 24 }, nothing)]));
   for (const execution of executions) {
     const nominal = timeMs(execution.nominalTime);
-    if (nominal === undefined) continue;
+    if (nominal === undefined || isArmed(execution)) continue;
     const cell = rows.get(formatDate(nominal, zone))?.[hourOf(nominal, zone)];
     if (!cell) continue;
-    cell.total += 1;
-    if (isFailure(execution)) cell.failed += 1;
+    cell[partOf(execution.state)] += 1;
   }
   return dates.map((date) => ({ date, hours: rows.get(date) ?? [] }));
 }
@@ -137,22 +173,26 @@ export function timingSteps(execution: Execution, nowMs: number): Step[] {
   const start = timeMs(execution.startTime);
   const end = timeMs(execution.endTime) ?? (isEnded(execution) ? undefined : nowMs);
   const steps: Step[] = [];
+  const ahead = nominal !== undefined && fire !== undefined && fire < nominal;
   // A backfill lies any time behind the nominal time, beside which the rest would not be seen.
-  if (execution.trigger !== 'TRIGGER_BACKFILL')
+  if (ahead) steps.push({ name: 'Decision to nominal time', fromMs: fire, toMs: nominal, tone: 'idle' });
+  else if (execution.trigger !== 'TRIGGER_BACKFILL')
     steps.push({ name: 'Nominal time to decision', fromMs: nominal, toMs: fire, tone: 'idle' });
-  let since = fire;
+  const first = ahead ? 'Nominal time to start' : 'Decision to start';
+  let since = ahead ? nominal : fire;
   for (const past of execution.pastAttempts ?? []) {
     const [from, to] = [timeMs(past.startTime), timeMs(past.endTime)];
     const number = String(past.attempt ?? 1);
-    steps.push({ name: waitName(number), fromMs: since, toMs: from ?? to, tone: 'warn' });
+    steps.push({ name: number === '1' ? first : waitName(number), fromMs: since, toMs: from ?? to, tone: 'warn' });
     steps.push({ name: `Attempt ${number}`, fromMs: from, toMs: to, tone: 'bad' });
     since = to ?? since;
   }
   const tried = (execution.pastAttempts?.length ?? 0) > 0;
   steps.push({
-    name: tried ? waitName(String(execution.attempt ?? 1)) : 'Decision to start',
+    name: tried ? waitName(String(execution.attempt ?? 1)) : first,
     fromMs: since,
-    toMs: start ?? end,
+    // What is armed has not begun to wait.
+    toMs: start ?? (end !== undefined && since !== undefined ? Math.max(since, end) : end),
     tone: 'warn',
   });
   steps.push({
@@ -165,5 +205,5 @@ export function timingSteps(execution: Execution, nowMs: number): Step[] {
 }
 
 function waitName(attempt: string): string {
-  return attempt === '1' ? 'Decision to start' : `Wait before attempt ${attempt}`;
+  return `Wait before attempt ${attempt}`;
 }

@@ -15,8 +15,10 @@ describe('the filter of tasks', () => {
   it('survives the way through an address', () => {
     const filter = {
       prefix: 'a&b',
+      search: 'B c',
       labels: ['team=x y', 'key'],
       state: 'TASK_STATE_PAUSED',
+      condition: 'TASK_CONDITION_WAITING',
       order: 'next_fire_time desc',
     } as const;
     const address = writeTaskFilter({ ...filter, labels: [...filter.labels] }).toString();
@@ -24,15 +26,16 @@ describe('the filter of tasks', () => {
   });
 
   it('leaves out what it does not understand', () => {
-    expect(readTaskFilter(new URLSearchParams('state=asleep&label==x&label=&other=1&sort=size'))).toEqual({
+    expect(readTaskFilter(new URLSearchParams('state=asleep&needs=rest&label==x&label=&other=1&sort=size'))).toEqual({
       prefix: '',
+      search: '',
       labels: [],
       state: '',
     });
   });
 
   it('is an empty address when nothing is filtered', () => {
-    expect(writeTaskFilter({ prefix: '', labels: [], state: '' }).toString()).toBe('');
+    expect(writeTaskFilter({ prefix: '', search: '', labels: [], state: '' }).toString()).toBe('');
   });
 });
 

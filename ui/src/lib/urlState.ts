@@ -1,11 +1,16 @@
 import type { ExecutionFilter, LogFilter, TaskFilter } from '../api/calls.ts';
 import { parseDurationMs, toProtoDuration } from './duration.ts';
-import { EXECUTION_STATES, type ExecutionState, type TaskState } from '../api/types.ts';
+import { EXECUTION_STATES, type ExecutionState, type TaskCondition, type TaskState } from '../api/types.ts';
 
 const TASK_STATES: Record<string, TaskState> = {
   active: 'TASK_STATE_ACTIVE',
   paused: 'TASK_STATE_PAUSED',
   finished: 'TASK_STATE_FINISHED',
+};
+
+const CONDITIONS: Record<string, TaskCondition> = {
+  failing: 'TASK_CONDITION_FAILING',
+  waiting: 'TASK_CONDITION_WAITING',
 };
 
 /** "EXECUTION_STATE_TIMED_OUT" is "timed_out" in an address. */
@@ -19,10 +24,13 @@ function isOrder(text: string | null): boolean {
 
 /** Which tasks an address asks for; what it does not understand is left out. */
 export function readTaskFilter(parameters: URLSearchParams): TaskFilter {
+  const condition = CONDITIONS[parameters.get('needs') ?? ''];
   return {
     prefix: parameters.get('prefix') ?? '',
+    search: parameters.get('search') ?? '',
     labels: parameters.getAll('label').filter((label) => label !== '' && !label.startsWith('=')),
     state: TASK_STATES[parameters.get('state') ?? ''] ?? '',
+    ...(condition ? { condition } : {}),
     ...(isOrder(parameters.get('sort')) ? { order: parameters.get('sort') ?? '' } : {}),
   };
 }
@@ -31,8 +39,11 @@ export function readTaskFilter(parameters: URLSearchParams): TaskFilter {
 export function writeTaskFilter(filter: TaskFilter): URLSearchParams {
   const parameters = new URLSearchParams();
   if (filter.prefix) parameters.set('prefix', filter.prefix);
+  if (filter.search) parameters.set('search', filter.search);
   for (const label of filter.labels) parameters.append('label', label);
   if (filter.state) parameters.set('state', shortState(filter.state));
+  const needs = Object.keys(CONDITIONS).find((each) => CONDITIONS[each] === filter.condition);
+  if (needs) parameters.set('needs', needs);
   if (filter.order) parameters.set('sort', filter.order);
   return parameters;
 }

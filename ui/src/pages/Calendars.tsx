@@ -1,6 +1,5 @@
 import { Button, Stack, Textarea, TextInput } from '@mantine/core';
 import { useDocumentTitle } from '@mantine/hooks';
-import { modals } from '@mantine/modals';
 import { notifications } from '@mantine/notifications';
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
 import { useState } from 'react';
@@ -8,6 +7,7 @@ import { createCalendar, deleteCalendar, getCalendar, listCalendars, updateCalen
 import { usePollMs } from '../api/live.ts';
 import { Problem } from '../api/problem.ts';
 import type { Calendar } from '../api/types.ts';
+import { openDialog, useDirtyDialog } from '../components/dialog.tsx';
 import { DataTable, type Column } from '../components/DataTable.tsx';
 import { Name } from '../components/Name.tsx';
 import { PageHead, Panel } from '../components/Panel.tsx';
@@ -101,17 +101,10 @@ function NewCalendar() {
 }
 
 function openEditor(name?: string): void {
-  const id = modals.open({
+  openDialog({
     title: name === undefined ? 'New calendar' : `Edit ${name}`,
     size: 'lg',
-    children: (
-      <Loaded
-        name={name}
-        close={() => {
-          modals.close(id);
-        }}
-      />
-    ),
+    content: (close) => <Loaded name={name} close={close} />,
   });
 }
 
@@ -131,7 +124,9 @@ function Loaded({ name, close }: { name: string | undefined; close: () => void }
 function Editor({ edited, close }: { edited?: Calendar; close: () => void }) {
   const client = useQueryClient();
   const [name, setName] = useState(edited?.name ?? '');
-  const [lines, setLines] = useState(exclusionLines(edited?.exclusions ?? [], viewerZone()));
+  const [before] = useState(() => exclusionLines(edited?.exclusions ?? [], viewerZone()));
+  const [lines, setLines] = useState(before);
+  useDirtyDialog(name !== (edited?.name ?? '') || lines !== before);
   const [errors, setErrors] = useState<{ name?: string; lines?: string }>({});
   const save = useMutation({
     mutationFn: (calendar: Calendar) => (edited ? updateCalendar(calendar) : createCalendar(calendar)),

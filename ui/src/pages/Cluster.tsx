@@ -13,6 +13,7 @@ import { PageHead, Panel } from '../components/Panel.tsx';
 import { Empty, Remote } from '../components/Remote.tsx';
 import { Badge, StateBadge } from '../components/State.tsx';
 import { tellError } from '../components/taskActions.tsx';
+import { clockWords } from '../lib/clock.ts';
 import { formatBytes, formatCount, formatDuration, protoDurationMs } from '../lib/duration.ts';
 
 export function ClusterPage() {
@@ -36,6 +37,9 @@ export function ClusterPage() {
             </Panel>
             <Panel title="Raft" flush>
               <Nodes nodes={status.nodes ?? []} />
+            </Panel>
+            <Panel title="Clocks" flush>
+              <Clocks nodes={status.nodes ?? []} />
             </Panel>
             <Panel title="Links" flush>
               <Links nodes={status.nodes ?? []} />
@@ -122,6 +126,47 @@ function Nodes({ nodes }: { nodes: NodeStatus[] }) {
                 <td className="end nowrap">{known && uptime !== undefined ? formatDuration(uptime) : '–'}</td>
                 <td>{node.version ?? '–'}</td>
                 <td>{node.tzdataVersion ?? '–'}</td>
+              </tr>
+            );
+          })}
+        </tbody>
+      </table>
+    </div>
+  );
+}
+
+function Clocks({ nodes }: { nodes: NodeStatus[] }) {
+  return (
+    <div className="table-scroll" tabIndex={0} role="region" aria-label="Clocks">
+      <table className="table" aria-label="Clocks">
+        <thead>
+          <tr>
+            <th>Node</th>
+            <th>Clock of its machine</th>
+            <th className="end wide">Agreed to within</th>
+            <th>Agrees with</th>
+            <th>Times are decided</th>
+          </tr>
+        </thead>
+        <tbody>
+          {nodes.map(({ id, clock, role }) => {
+            const error = protoDurationMs(clock?.error);
+            const known = role !== 'UNREACHABLE' && clock !== undefined;
+            return (
+              <tr key={id}>
+                <td>{id}</td>
+                <td>{known ? clockWords(clock) : '–'}</td>
+                <td className="end wide nowrap">{known && error !== undefined ? formatDuration(error) : '–'}</td>
+                <td>{known ? clock.agreeingNodeIds.join(', ') || 'no majority' : '–'}</td>
+                <td>
+                  {known ? (
+                    <Badge tone={clock.certain ? 'good' : 'bad'} dot>
+                      {clock.certain ? 'Yes' : 'No'}
+                    </Badge>
+                  ) : (
+                    '–'
+                  )}
+                </td>
               </tr>
             );
           })}

@@ -3,23 +3,23 @@ import { useDocumentTitle } from '@mantine/hooks';
 import { notifications } from '@mantine/notifications';
 import { useMutation, useQuery } from '@tanstack/react-query';
 import { Link, useNavigate, useParams } from 'react-router';
-import { cancelExecution, getOutput, runTask } from '../api/calls.ts';
+import { cancelExecution, getOutput, outputPath, runTask } from '../api/calls.ts';
 import { useLive } from '../api/live.ts';
 import { useFollowedOutput } from '../api/output.ts';
 import { useExecution } from '../api/queries.ts';
 import { Problem } from '../api/problem.ts';
-import type { Attempt, Execution } from '../api/types.ts';
+import type { Execution } from '../api/types.ts';
+import { PastAttempts } from '../components/Attempts.tsx';
 import { Waterfall } from '../components/charts.tsx';
-import { Result } from '../components/executionTable.tsx';
 import { Output } from '../components/Output.tsx';
 import { PageHead, Panel } from '../components/Panel.tsx';
 import { Empty, Remote } from '../components/Remote.tsx';
 import { StateBadge } from '../components/State.tsx';
+import { WhyItWaits } from '../components/Waiting.tsx';
 import { tellError } from '../components/taskActions.tsx';
-import { FullTime, When } from '../components/When.tsx';
+import { FullTime } from '../components/When.tsx';
 import { formatBytes, formatCount, formatDuration } from '../lib/duration.ts';
-import { isEnded, runMs } from '../lib/stats.ts';
-import { timeMs } from '../lib/time.ts';
+import { isArmed, isEnded, runMs } from '../lib/stats.ts';
 import { useNow } from '../lib/useNow.ts';
 
 const OUTPUT_POLL_MS = 1000;
@@ -56,6 +56,7 @@ function Details({ execution }: { execution: Execution }) {
         note={<StateBadge state={execution.state} />}
         actions={<Actions execution={execution} ended={ended} />}
       />
+      <WhyItWaits execution={execution} />
       {execution.error ? (
         <Alert
           color={execution.state === 'EXECUTION_STATE_CANCELLED' ? 'gray' : 'red'}
@@ -73,12 +74,12 @@ function Details({ execution }: { execution: Execution }) {
           <Timing execution={execution} />
         </Panel>
       </div>
-      {execution.pastAttempts?.length ? (
-        <Panel title="Attempts before this one" flush>
-          <Attempts attempts={execution.pastAttempts} />
+      {(execution.attempt ?? 1) > 1 ? (
+        <Panel title="Attempts before the last" flush>
+          <PastAttempts execution={execution} />
         </Panel>
       ) : null}
-      <Panel title="Output">
+      <Panel title={(execution.attempt ?? 1) > 1 ? 'Output of the last attempt' : 'Output'}>
         <LiveOutput key={`${execution.id} ${String(execution.attempt)}`} execution={execution} ended={ended} />
       </Panel>
     </Stack>
@@ -136,11 +137,10 @@ function Facts({ execution }: { execution: Execution }) {
   const facts: [string, React.ReactNode][] = [
     ['Id', <span className="mono">{execution.id}</span>],
     ['Trigger', TRIGGERS[execution.trigger ?? ''] ?? 'Schedule'],
-    ['Attempt', formatCount(execution.attempt)],
+    ['Attempts', formatCount(execution.attempt)],
     ...(execution.nextAttemptTime && !execution.endTime
       ? ([['Next attempt', <FullTime time={execution.nextAttemptTime} />]] as [string, React.ReactNode][])
       : []),
-    ...(execution.queued ? ([['Waits for', 'another run of the task to end']] as [string, string][]) : []),
     ['Fencing token', formatCount(execution.fencingToken)],
     ['Executor', execution.executorId ? <span className="mono">{execution.executorId}</span> : '–'],
     ['Decided by', execution.leaderId ? `${execution.leaderId}, term ${formatCount(execution.term)}` : '–'],
@@ -170,6 +170,14 @@ function Timing({ execution }: { execution: Execution }) {
         <dd>
           <FullTime time={execution.fireTime} />
         </dd>
+        {(execution.attempt ?? 1) > 1 ? (
+          <>
+            <dt>First started</dt>
+            <dd>
+              <FullTime time={execution.firstStartTime} />
+            </dd>
+          </>
+        ) : null}
         <dt>Started</dt>
         <dd>
           <FullTime time={execution.startTime} />
@@ -180,49 +188,6 @@ function Timing({ execution }: { execution: Execution }) {
         </dd>
       </dl>
     </Stack>
-  );
-}
-
-function Attempts({ attempts }: { attempts: Attempt[] }) {
-  return (
-    <div className="table-scroll" tabIndex={0} role="region" aria-label="Attempts">
-      <table className="table" aria-label="Attempts">
-        <thead>
-          <tr>
-            <th className="end">Attempt</th>
-            <th>State</th>
-            <th>Started</th>
-            <th className="end">Duration</th>
-            <th className="wide">Executor</th>
-            <th>Result</th>
-          </tr>
-        </thead>
-        <tbody>
-          {attempts.map((attempt) => {
-            const start = timeMs(attempt.startTime);
-            const end = timeMs(attempt.endTime);
-            return (
-              <tr key={attempt.attempt}>
-                <td className="end">{attempt.attempt}</td>
-                <td>
-                  <StateBadge state={attempt.state} />
-                </td>
-                <td>
-                  <When time={attempt.startTime} />
-                </td>
-                <td className="end nowrap">
-                  {start === undefined || end === undefined ? '–' : formatDuration(end - start)}
-                </td>
-                <td className="wide mono">{attempt.executorId || '–'}</td>
-                <td>
-                  <Result execution={attempt} />
-                </td>
-              </tr>
-            );
-          })}
-        </tbody>
-      </table>
-    </div>
   );
 }
 
@@ -237,14 +202,16 @@ function LiveOutput({ execution, ended }: { execution: Execution; ended: boolean
     placeholderData: (before) => before,
     refetchInterval: ended ? false : OUTPUT_POLL_MS,
   });
-  if (!started && !ended) return <Empty title="It waits to start" />;
+  if (!started && !ended)
+    return <Empty title={isArmed(execution) ? 'It starts at its nominal time' : 'It waits to start'} />;
+  const file = { path: outputPath(execution.id), name: `${execution.task}-${execution.id}.txt` };
   const asked = output.isPlaceholderData ? undefined : output.data;
   const sent =
     followed && !(ended && asked) && followed.text.length >= (asked?.text.length ?? 0) ? followed : undefined;
-  if (sent) return <Output text={sent.text} truncatedBytes={sent.truncatedBytes} running={!ended} />;
+  if (sent) return <Output text={sent.text} truncatedBytes={sent.truncatedBytes} running={!ended} file={file} />;
   return (
     <Remote query={output}>
-      {(data) => <Output text={data.text} truncatedBytes={data.truncatedBytes} running={!ended} />}
+      {(data) => <Output text={data.text} truncatedBytes={data.truncatedBytes} running={!ended} file={file} />}
     </Remote>
   );
 }

@@ -1,6 +1,5 @@
 import { Button, Stack, TextInput } from '@mantine/core';
 import { useDocumentTitle } from '@mantine/hooks';
-import { modals } from '@mantine/modals';
 import { notifications } from '@mantine/notifications';
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
 import { useState } from 'react';
@@ -8,6 +7,7 @@ import { createGroup, deleteGroup, listGroups, updateGroup } from '../api/calls.
 import { usePollMs } from '../api/live.ts';
 import { Problem } from '../api/problem.ts';
 import type { Group } from '../api/types.ts';
+import { openDialog, useDirtyDialog } from '../components/dialog.tsx';
 import { DataTable, type Column } from '../components/DataTable.tsx';
 import { Name } from '../components/Name.tsx';
 import { PageHead, Panel } from '../components/Panel.tsx';
@@ -117,28 +117,23 @@ function NewGroup() {
 }
 
 function openEditor(edited?: Group): void {
-  const id = modals.open({
+  openDialog({
     title: edited ? `Edit ${edited.name ?? ''}` : 'New group',
-    children: (
-      <Editor
-        edited={edited}
-        close={() => {
-          modals.close(id);
-        }}
-      />
-    ),
+    content: (close) => <Editor edited={edited} close={close} />,
   });
 }
 
 function Editor({ edited, close }: { edited: Group | undefined; close: () => void }) {
   const client = useQueryClient();
   const limit = (value: number | undefined) => (value ? String(value) : '');
-  const [texts, setTexts] = useState({
+  const [before] = useState({
     name: edited?.name ?? '',
     maxRunning: limit(edited?.maxRunning),
     maxStarts: limit(edited?.maxStarts),
     period: edited?.period ? editableDuration(protoDurationMs(edited.period) ?? DEFAULT_PERIOD_MS) : '',
   });
+  const [texts, setTexts] = useState(before);
+  useDirtyDialog(texts !== before);
   const [errors, setErrors] = useState<Record<string, string>>({});
   const save = useMutation({
     mutationFn: (group: Group) => (edited ? updateGroup(group) : createGroup(group)),

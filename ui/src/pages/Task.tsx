@@ -1,4 +1,4 @@
-import { Button, Group, Menu, SegmentedControl, Stack, Tabs } from '@mantine/core';
+import { Alert, Button, Group, Menu, SegmentedControl, Stack, Tabs } from '@mantine/core';
 import { useDocumentTitle } from '@mantine/hooks';
 import { IconChevronDown, IconCopy, IconHistoryToggle, IconPlayerPause, IconTrash } from '@tabler/icons-react';
 import { useQuery } from '@tanstack/react-query';
@@ -11,21 +11,24 @@ import { LARGEST_PAGE, useExecutions, useLedger, useTask } from '../api/queries.
 import type { Execution, LedgerEntry, MisfirePolicy, Page, Task } from '../api/types.ts';
 import { openBackfill } from '../components/BackfillDialog.tsx';
 import { Changes } from '../components/changes.tsx';
-import { DurationChart, HeatMap, YearMap } from '../components/charts.tsx';
+import { DurationChart, HeatMap, PartsLegend, YearMap } from '../components/charts.tsx';
 import { DataTable, type Column } from '../components/DataTable.tsx';
 import { ExecutionTable } from '../components/executionTable.tsx';
 import { Labels } from '../components/Labels.tsx';
+import { Markdown } from '../components/Markdown.tsx';
 import { Pager, usePageToken } from '../components/Pager.tsx';
 import { PageHead, Panel } from '../components/Panel.tsx';
 import { Empty, Remote } from '../components/Remote.tsx';
-import { StateBadge } from '../components/State.tsx';
+import { StateBadge, wordOf } from '../components/State.tsx';
 import { useTaskAction, type TaskAction } from '../components/taskActions.tsx';
+import { TaskWaits } from '../components/Waiting.tsx';
 import { FullTime, InZone, Relative, When } from '../components/When.tsx';
 import { utf8OrNull } from '../lib/bytes.ts';
-import { actionWords, scheduleWords, taskZone } from '../lib/describe.ts';
+import { actionWords, scheduleWords, simpleFacts, taskZone } from '../lib/describe.ts';
 import { formatBytes, formatCount, formatDuration, protoDurationMs } from '../lib/duration.ts';
 import { exclusionLines } from '../lib/form/exclusions.ts';
-import { calendar, yearOfDays } from '../lib/stats.ts';
+import { sentence } from '../lib/waiting.ts';
+import { calendar, ENDED, isFailure, yearOfDays } from '../lib/stats.ts';
 import { formatTime, timeMs, viewerZone } from '../lib/time.ts';
 import { useNow } from '../lib/useNow.ts';
 
@@ -33,6 +36,8 @@ const DAYS = 7;
 const DAY_MS = 86_400_000;
 const SUMMARY_EVERY_MS = 10_000;
 const NEXT = 5;
+/** More are asked for than are shown: as many stand there when the first have passed and the next answer is awaited. */
+const SPARE = 3;
 const LEDGER_LINKS: Record<string, string> = { TRIGGER_MANUAL: 'Run by hand', TRIGGER_BACKFILL: 'Backfill' };
 
 export function TaskPage() {
@@ -55,6 +60,14 @@ export function TaskPage() {
       {(data) => (
         <Stack gap="md">
           <PageHead title={data.name} note={<TaskNote task={data} />} actions={<Actions task={data} />} />
+          <Warnings task={data} />
+          <TaskWaits waits={data.waiting ?? []} />
+          <LastFailure task={data} />
+          {data.description ? (
+            <Panel title="Description">
+              <Markdown text={data.description} />
+            </Panel>
+          ) : null}
           <div className="grid-2">
             <Panel title="Definition">
               <Definition task={data} />
@@ -131,6 +144,39 @@ function Actions({ task }: { task: Task }) {
   );
 }
 
+/** What is set and may not be meant. */
+function Warnings({ task }: { task: Task }) {
+  if (!task.warnings?.length) return null;
+  return (
+    <Alert color="yellow" variant="light" title="This may not be meant">
+      {task.warnings.map(({ description }) => (
+        <div key={description} className="wrap-anywhere">
+          {sentence(description ?? '')}
+        </div>
+      ))}
+    </Alert>
+  );
+}
+
+/** Why the last execution that has ended did not succeed; nothing when it did. */
+function LastFailure({ task }: { task: Task }) {
+  const { data } = useExecutions({ task: task.name, states: [...ENDED], since: '' }, 1);
+  const [last] = data?.rows ?? [];
+  if (!last || !isFailure(last)) return null;
+  return (
+    <Alert color="red" variant="light" title="The last execution did not succeed">
+      <span className="wrap-anywhere">
+        {wordOf(last.state)}
+        {last.exitCode === undefined ? '' : `, exit ${String(last.exitCode)}`}
+        {last.error && last.error !== `exit code ${String(last.exitCode)}` ? `: ${last.error}` : ''}
+      </span>{' '}
+      <Link to={`/executions/${last.id}`}>
+        The execution of <When time={last.nominalTime} zone={taskZone(task.schedule)} />
+      </Link>
+    </Alert>
+  );
+}
+
 function TaskNote({ task }: { task: Task }) {
   return (
     <>
@@ -193,13 +239,15 @@ const OVERLAP: Record<string, string> = {
   OVERLAP_POLICY_CANCEL_RUNNING: 'The older is cancelled',
 };
 
+/** Fields that the page says in words of its own. */
+const SAID = new Set([
+  ...['description', 'timeLimit', 'delivery', 'group', 'paused', 'resumeTime', 'overlapPolicy', 'maxRunning'],
+  ...['maxQueued', 'misfirePolicy', 'misfireThreshold'],
+]);
+
 /** Those policies that differ from doing nothing special. */
 function policyFacts(task: Task): [string, React.ReactNode][] {
   const facts: [string, React.ReactNode][] = [];
-  const lengths = (['startDeadline', 'jitter', 'misfireWindow'] as const).map(
-    (field) => [field, protoDurationMs(task[field])] as const,
-  );
-  const names = { startDeadline: 'Start deadline', jitter: 'Jitter', misfireWindow: 'Misfire window' };
   const overlap = OVERLAP[task.overlapPolicy ?? ''];
   if (overlap) {
     const queue =
@@ -211,11 +259,9 @@ function policyFacts(task: Task): [string, React.ReactNode][] {
     const first = wait === undefined ? '' : `, the first after ${formatDuration(wait)}`;
     facts.push(['Retries', `Up to ${formatCount(task.retry.maxAttempts)} attempts${first}`]);
   }
-  for (const [field, ms] of lengths) if (ms !== undefined) facts.push([names[field], formatDuration(ms)]);
-  if (task.placement === 'PLACEMENT_EVERY') facts.push(['Placement', 'On every executor']);
   if (task.group) facts.push(['Group', <Link to="/groups">{task.group}</Link>]);
   if (task.notifications) facts.push(['Tells', <span className="mono wrap-anywhere">{task.notifications.url}</span>]);
-  if (task.priority) facts.push(['Priority', String(task.priority)]);
+  facts.push(...simpleFacts(task, SAID));
   return facts;
 }
 
@@ -244,7 +290,7 @@ function Fires({ task }: { task: Task }) {
   const next = useQuery({
     // The next fire is part of the key: when it has passed, the times that follow are asked for.
     queryKey: ['preview', schedule, task.name, task.nextFireTime],
-    queryFn: ({ signal }) => previewSchedule(schedule ?? {}, NEXT, task.name, signal),
+    queryFn: ({ signal }) => previewSchedule(schedule ?? {}, NEXT + SPARE, task.name, signal),
     enabled: schedule !== undefined && task.state === 'TASK_STATE_ACTIVE',
     placeholderData: (before) => before,
   });
@@ -286,7 +332,8 @@ function Fires({ task }: { task: Task }) {
       'None while it is paused'
     ),
   ]);
-  const rest = (next.data?.nominalTimes ?? []).filter((time) => time !== task.nextFireTime);
+  const nextMs = timeMs(task.nextFireTime) ?? Infinity;
+  const rest = (next.data?.nominalTimes ?? []).filter((time) => (timeMs(time) ?? 0) > nextMs).slice(0, NEXT - 1);
   if (rest.length && task.state === 'TASK_STATE_ACTIVE') {
     facts.push([
       'Then',
@@ -348,7 +395,17 @@ function Year({ task, zone }: { task: Task; zone: string }) {
     queryFn: ({ signal }) => countDays(task.name, zone, signal),
     refetchInterval: SUMMARY_EVERY_MS,
   });
-  return <Remote query={days}>{(counts) => <YearMap weeks={yearOfDays(counts, zone, hour, WEEKS)} />}</Remote>;
+  return (
+    <Remote query={days}>
+      {(counts) => (
+        <>
+          <YearMap weeks={yearOfDays(counts, zone, hour, WEEKS)} />
+          <div style={{ height: 8 }} />
+          <PartsLegend />
+        </>
+      )}
+    </Remote>
+  );
 }
 
 function Calendar({ page, zone }: { page: Page<Execution>; zone: string }) {
@@ -357,21 +414,14 @@ function Calendar({ page, zone }: { page: Page<Execution>; zone: string }) {
   return (
     <>
       <HeatMap days={calendar(page.rows, zone, hour, DAYS)} />
-      <div className="legend" style={{ marginTop: 8 }}>
-        <span>
-          <span className="swatch" style={{ background: 'var(--good-solid)' }} />
-          executions
-        </span>
-        <span>
-          <span className="swatch" style={{ background: 'var(--bad-solid)' }} />
-          some failed
-        </span>
+      <div style={{ height: 8 }} />
+      <PartsLegend>
         {page.next && oldest !== undefined ? (
           <span>
             Only the latest {formatCount(page.rows.length)} are counted, back to {formatTime(oldest, zone)}.
           </span>
         ) : null}
-      </div>
+      </PartsLegend>
     </>
   );
 }

@@ -2,11 +2,12 @@ import { Alert, Button, Group, List, Stack, Text } from '@mantine/core';
 import { useDocumentTitle } from '@mantine/hooks';
 import { notifications } from '@mantine/notifications';
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
-import { useState } from 'react';
+import { useMemo, useState } from 'react';
 import { useNavigate, useParams, useSearchParams } from 'react-router';
 import { createTask, getTask, updateTask } from '../api/calls.ts';
 import { Problem } from '../api/problem.ts';
-import type { Task } from '../api/types.ts';
+import type { Task, TaskWarning } from '../api/types.ts';
+import { useLeaveGuard } from '../components/leave.tsx';
 import { PageHead, Panel } from '../components/Panel.tsx';
 import { Remote } from '../components/Remote.tsx';
 import { ACTION, ARGV, IDENTITY, SCHEDULE, SECTIONS } from '../lib/form/fields.ts';
@@ -24,7 +25,9 @@ import { viewerZone } from '../lib/time.ts';
 import { CronHelp } from './form/CronHelp.tsx';
 import { Fields } from './form/FieldInput.tsx';
 import { Arguments, Part } from './form/Part.tsx';
-import { Preview, PREVIEWED } from './form/Preview.tsx';
+import { Fold } from './form/Fold.tsx';
+import { Preview } from './form/Preview.tsx';
+import { PREVIEWED, usePreview } from './form/usePreview.ts';
 import { useTaskForm } from './form/useTaskForm.ts';
 
 /** Registers a task; `?from=name` begins with a copy of another. */
@@ -92,20 +95,23 @@ function TaskEditor({ title, initial, edited, source, reload }: EditorProps) {
   const navigate = useNavigate();
   const client = useQueryClient();
   const [refused, setRefused] = useState<{ messages: string[]; conflict: boolean }>();
-  const state = useTaskForm(initial);
-  const { form } = state;
+  const typed = useTaskForm(initial);
+  const { form } = typed;
+  const looked = usePreview(form, source);
+  const state = { ...typed, errors: { ...looked.errors, ...typed.errors }, warnings: looked.warnings };
+  const dirty = useMemo(() => JSON.stringify(form) !== JSON.stringify(initial), [form, initial]);
+  const leave = useLeaveGuard(dirty);
   const save = useMutation({
-    mutationFn: async (): Promise<string> => {
+    mutationFn: async (): Promise<Task> => {
       const { task } = taskOf(form, source);
-      if (!edited) return (await createTask(task)).name;
+      if (!edited) return createTask(task);
       const fields = changedFields(initial, form, edited);
-      if (fields.length) await updateTask({ ...task, etag: edited.etag ?? '' }, fields);
-      return edited.name;
+      return fields.length ? updateTask({ ...task, etag: edited.etag ?? '' }, fields) : edited;
     },
-    onSuccess: (name) => {
+    onSuccess: ({ name, warnings }) => {
       for (const key of ['tasks', 'task', 'changes']) void client.invalidateQueries({ queryKey: [key] });
-      notifications.show({ message: `${edited ? 'Saved' : 'Registered'} ${name}`, autoClose: 3000 });
-      void navigate(`/tasks/${name}`);
+      tellSaved(`${edited ? 'Saved' : 'Registered'} ${name}`, warnings ?? []);
+      leave(() => void navigate(`/tasks/${name}`));
     },
     onError: (error) => {
       if (!(error instanceof Problem)) throw error;
@@ -132,7 +138,7 @@ function TaskEditor({ title, initial, edited, source, reload }: EditorProps) {
         submit();
       }}
       noValidate
-      style={{ display: 'grid', gap: 16 }}
+      className="task-form"
     >
       <PageHead title={title} />
       {refused?.messages.length ? (
@@ -170,17 +176,24 @@ function TaskEditor({ title, initial, edited, source, reload }: EditorProps) {
               after={{ [ARGV]: <Arguments line={String(form.values[ARGV] ?? '')} /> }}
             />
           </Panel>
-          {SECTIONS.map(({ title: section, fields }) => (
-            <Panel key={section} title={section}>
+          {SECTIONS.map(({ title: section, fields, neededWith }) => (
+            <Fold
+              key={section}
+              title={section}
+              fields={fields}
+              state={state}
+              panel
+              needed={neededWith !== undefined && form.variants.schedule === neededWith}
+            >
               <Fields fields={fields} state={state} />
-            </Panel>
+            </Fold>
           ))}
         </Stack>
         <div className="aside">
           <Panel title={`The next ${String(PREVIEWED)} fires`}>
-            <Preview form={form} />
+            <Preview looked={looked} />
           </Panel>
-          <Group gap="sm" mt="md">
+          <Group gap="sm" className="form-actions">
             <Button type="submit" size="sm" loading={save.isPending}>
               {edited ? 'Save' : 'Register'}
             </Button>
@@ -199,11 +212,22 @@ function TaskEditor({ title, initial, edited, source, reload }: EditorProps) {
   );
 }
 
+/** That it is done; what may not be meant stays until it is closed. */
+function tellSaved(message: string, warnings: readonly TaskWarning[]): void {
+  if (!warnings.length) {
+    notifications.show({ message, autoClose: 3000 });
+    return;
+  }
+  const words = warnings.map(({ description }) => <div key={description}>{description}</div>);
+  notifications.show({ color: 'yellow', title: `${message}, but look`, message: words, autoClose: false });
+}
+
 /** Brings the first wrong field into view and puts the cursor there. */
 function showFirst(errors: Record<string, string>): void {
   const first = [...document.querySelectorAll<HTMLElement>('[data-field]')].find(
     ({ dataset }) => errors[dataset.field ?? ''] !== undefined,
   );
+  for (let fold = first?.closest('details'); fold; fold = fold.parentElement?.closest('details')) fold.open = true;
   first?.scrollIntoView({ block: 'center' });
   first?.querySelector<HTMLElement>('input, textarea')?.focus();
 }

@@ -16,7 +16,7 @@ import { Link, useSearchParams } from 'react-router';
 import type { TaskFilter } from '../api/calls.ts';
 import { useLive } from '../api/live.ts';
 import { useCluster, useRecentRuns, useTasks } from '../api/queries.ts';
-import type { RecentRun, Task, TaskState } from '../api/types.ts';
+import type { RecentRun, Task, TaskCondition, TaskState } from '../api/types.ts';
 import { DataTable, type Column } from '../components/DataTable.tsx';
 import { Labels } from '../components/Labels.tsx';
 import { Name } from '../components/Name.tsx';
@@ -62,7 +62,12 @@ export function TasksPage() {
     // eslint-disable-next-line react-hooks/exhaustive-deps
     [runs],
   );
-  const filtered = filter.prefix !== '' || filter.labels.length > 0 || filter.state !== '';
+  const filtered =
+    filter.prefix !== '' ||
+    filter.search !== '' ||
+    filter.labels.length > 0 ||
+    filter.state !== '' ||
+    Boolean(filter.condition);
   return (
     <Stack gap="md">
       <PageHead
@@ -71,7 +76,7 @@ export function TasksPage() {
       />
       <Panel>
         <Filters
-          key={`${filter.prefix}\n${filter.labels.join('\n')}`}
+          key={`${filter.search}\n${filter.labels.join('\n')}`}
           filter={filter}
           onChange={(next) => {
             setParameters(writeTaskFilter(next));
@@ -124,25 +129,36 @@ export function TasksPage() {
 }
 
 function Filters({ filter, onChange }: { filter: TaskFilter; onChange: (filter: TaskFilter) => void }) {
-  const [prefix, setPrefix] = useState(filter.prefix);
+  const [search, setSearch] = useState(filter.search);
   const apply = useDebouncedCallback((value: string) => {
-    onChange({ ...filter, prefix: value.trim() });
+    onChange({ ...filter, search: value.trim() });
   }, 600);
   return (
     <Group gap="sm" align="flex-end" role="search" aria-label="Filter tasks">
       <TextInput
-        label="Name begins with"
+        label="Name contains"
         flex="1 1 180px"
         leftSection={<IconSearch size={14} />}
-        value={prefix}
+        value={search}
         onChange={(event) => {
-          setPrefix(event.currentTarget.value);
+          setSearch(event.currentTarget.value);
           apply(event.currentTarget.value);
         }}
         onKeyDown={(event) => {
-          if (event.key === 'Enter') onChange({ ...filter, prefix: prefix.trim() });
+          if (event.key === 'Enter') onChange({ ...filter, search: search.trim() });
         }}
       />
+      {filter.prefix ? (
+        <Button
+          variant="default"
+          size="sm"
+          onClick={() => {
+            onChange({ ...filter, prefix: '' });
+          }}
+        >
+          Begins with {filter.prefix} ×
+        </Button>
+      ) : null}
       <TagsInput
         label="Labels"
         placeholder={filter.labels.length ? '' : 'key=value, Enter'}
@@ -166,6 +182,22 @@ function Filters({ filter, onChange }: { filter: TaskFilter; onChange: (filter: 
         ]}
         onChange={(state) => {
           onChange({ ...filter, state: state === 'all' || state === null ? '' : (state as TaskState) });
+        }}
+      />
+      <Select
+        label="In need"
+        flex="0 1 150px"
+        value={filter.condition || 'all'}
+        allowDeselect={false}
+        data={[
+          { value: 'all', label: 'All' },
+          { value: 'TASK_CONDITION_FAILING', label: 'Failing' },
+          { value: 'TASK_CONDITION_WAITING', label: 'Waiting too long' },
+        ]}
+        onChange={(needs) => {
+          const next = { ...filter };
+          delete next.condition;
+          onChange(needs === 'all' || needs === null ? next : { ...next, condition: needs as TaskCondition });
         }}
       />
     </Group>

@@ -1,4 +1,5 @@
-/** The fields of the form: where each stands in the task, and how it is typed. A field that the API gets is a line here. */
+/** The fields of the form: where each stands in the task, and how it is typed. Simple ones come from the protocol. */
+import { TASK_FIELDS } from './taskFields.ts';
 import type { FieldKind, Value } from './values.ts';
 
 export interface Field {
@@ -12,6 +13,8 @@ export interface Field {
   /** What an empty form holds. */
   initial?: Value;
   options?: readonly { value: string; label: string }[];
+  /** Most do without it: it is folded away. */
+  rare?: true;
   /** Takes the whole width. */
   wide?: boolean;
   /** Is code: in a monospaced face. */
@@ -41,6 +44,11 @@ export interface Choice {
   common?: readonly Field[];
 }
 
+/** The simple fields of a part of the form. */
+function simple(section: string): readonly Field[] {
+  return TASK_FIELDS.filter((field) => field.section === section);
+}
+
 export const IDENTITY: readonly Field[] = [
   {
     path: 'name',
@@ -54,10 +62,17 @@ export const IDENTITY: readonly Field[] = [
 ];
 
 const VALIDITY: readonly Field[] = [
-  { path: 'schedule.startTime', kind: 'instant', label: 'Not before', description: 'Empty: from the beginning' },
-  { path: 'schedule.endTime', kind: 'instant', label: 'Ends', description: 'Empty: never' },
+  {
+    path: 'schedule.startTime',
+    rare: true,
+    kind: 'instant',
+    label: 'Not before',
+    description: 'Empty: from the beginning',
+  },
+  { path: 'schedule.endTime', rare: true, kind: 'instant', label: 'Ends', description: 'Empty: never' },
   {
     path: 'schedule.calendars',
+    rare: true,
     kind: 'calendars',
     label: 'Calendars',
     description: 'What these exclude is left out too',
@@ -65,6 +80,7 @@ const VALIDITY: readonly Field[] = [
   },
   {
     path: 'schedule.exclusions',
+    rare: true,
     kind: 'exclusions',
     label: 'Leaves out',
     description: 'A day, days or a window in each line, and why',
@@ -79,6 +95,7 @@ function clockChanges(path: string): Field[] {
   return [
     {
       path: `${path}.gap`,
+      rare: true,
       kind: 'choice',
       label: 'Left out by a clock change',
       description: 'Local times that do not come that day',
@@ -90,6 +107,7 @@ function clockChanges(path: string): Field[] {
     },
     {
       path: `${path}.fold`,
+      rare: true,
       kind: 'choice',
       label: 'Repeated by a clock change',
       description: 'Local times that come twice that day',
@@ -216,16 +234,17 @@ export const SCHEDULE: Choice = {
 };
 
 const PROCESS: readonly Field[] = [
-  { path: 'action.command.env', kind: 'pairs', label: 'Environment', noun: 'Variable', wide: true },
+  { path: 'action.command.env', rare: true, kind: 'pairs', label: 'Environment', noun: 'Variable', wide: true },
   {
     path: 'action.command.workingDirectory',
+    rare: true,
     kind: 'text',
     label: 'Working directory',
     description: 'Empty: one that the executor makes',
     code: true,
     wide: true,
   },
-  { path: 'action.command.stdin', kind: 'bytes', label: 'Standard input', wide: true, code: true },
+  { path: 'action.command.stdin', rare: true, kind: 'bytes', label: 'Standard input', wide: true, code: true },
 ];
 
 /** The words of a command. */
@@ -297,10 +316,11 @@ export const ACTION: Choice = {
           required: true,
           code: true,
         },
-        { path: 'action.http.headers', kind: 'pairs', label: 'Headers', noun: 'Header', wide: true },
+        { path: 'action.http.headers', rare: true, kind: 'pairs', label: 'Headers', noun: 'Header', wide: true },
         { path: 'action.http.body', kind: 'bytes', label: 'Body', wide: true, code: true },
         {
           path: 'action.http.expectedStatuses',
+          rare: true,
           kind: 'integers',
           label: 'Expected statuses',
           description: 'Empty: any from 200 to 299',
@@ -359,8 +379,8 @@ export const ACTION: Choice = {
           wide: true,
           code: true,
         },
-        { path: 'action.grpc.metadata', kind: 'pairs', label: 'Metadata', noun: 'Entry', wide: true },
-        { path: 'action.grpc.tls', kind: 'boolean', label: 'Connect with TLS', wide: true },
+        { path: 'action.grpc.metadata', rare: true, kind: 'pairs', label: 'Metadata', noun: 'Entry', wide: true },
+        { path: 'action.grpc.tls', rare: true, kind: 'boolean', label: 'Connect with TLS', wide: true },
       ],
     },
     {
@@ -378,6 +398,7 @@ export const ACTION: Choice = {
         },
         {
           path: 'action.awsLambda.qualifier',
+          rare: true,
           kind: 'text',
           label: 'Version or alias',
           description: 'Empty: $LATEST',
@@ -385,6 +406,7 @@ export const ACTION: Choice = {
         },
         {
           path: 'action.awsLambda.region',
+          rare: true,
           kind: 'text',
           label: 'Region',
           description: "Empty: that of the executor's environment",
@@ -392,6 +414,7 @@ export const ACTION: Choice = {
         },
         {
           path: 'action.awsLambda.attemptKey',
+          rare: true,
           kind: 'text',
           label: 'Key of the attempt',
           description: 'Of the payload; empty: it is not told',
@@ -407,6 +430,7 @@ export const ACTION: Choice = {
         },
         {
           path: 'action.awsLambda.event',
+          rare: true,
           kind: 'boolean',
           label: 'Only hand the event over, without waiting for the function',
           wide: true,
@@ -420,6 +444,7 @@ export const ACTION: Choice = {
         { path: 'action.container.image', kind: 'text', label: 'Image', required: true, code: true },
         {
           path: 'action.container.pullPolicy',
+          rare: true,
           kind: 'choice',
           label: 'Pull',
           options: [
@@ -437,27 +462,37 @@ export const ACTION: Choice = {
         },
         {
           path: 'action.container.entrypoint',
+          rare: true,
           kind: 'words',
           label: 'Entry point',
           description: 'Empty: that of the image',
           code: true,
         },
-        { path: 'action.container.env', kind: 'pairs', label: 'Environment', noun: 'Variable', wide: true },
-        { path: 'action.container.workingDirectory', kind: 'text', label: 'Working directory', code: true },
-        { path: 'action.container.user', kind: 'text', label: 'User', placeholder: 'user:group', code: true },
+        { path: 'action.container.env', rare: true, kind: 'pairs', label: 'Environment', noun: 'Variable', wide: true },
+        { path: 'action.container.workingDirectory', rare: true, kind: 'text', label: 'Working directory', code: true },
+        {
+          path: 'action.container.user',
+          rare: true,
+          kind: 'text',
+          label: 'User',
+          placeholder: 'user:group',
+          code: true,
+        },
         {
           path: 'action.container.memoryLimitBytes',
+          rare: true,
           kind: 'integer',
           label: 'Memory, bytes',
           placeholder: 'no limit',
         },
         {
           path: 'action.container.cpuLimitMillis',
+          rare: true,
           kind: 'integer',
           label: 'CPU, thousandths',
           placeholder: 'no limit',
         },
-        { path: 'action.container.network', kind: 'text', label: 'Network', code: true },
+        { path: 'action.container.network', rare: true, kind: 'text', label: 'Network', code: true },
       ],
     },
     {
@@ -496,110 +531,12 @@ const CHAIN: readonly Field[] = [
   },
 ];
 
-export const LATE: readonly Field[] = [
-  {
-    path: 'misfirePolicy',
-    kind: 'choice',
-    label: 'Misfires',
-    description: 'Nominal times that passed too long ago',
-    options: [
-      { value: 'MISFIRE_POLICY_ONE', label: 'Run the latest once' },
-      { value: 'MISFIRE_POLICY_ALL', label: 'Run every one' },
-      { value: 'MISFIRE_POLICY_SKIP', label: 'Skip them' },
-    ],
-  },
-  {
-    path: 'misfireThreshold',
-    kind: 'duration',
-    label: 'Misfire threshold',
-    description: 'Lateness that is too long',
-    placeholder: '10s',
-  },
-  {
-    path: 'misfireWindow',
-    kind: 'duration',
-    label: 'Misfire window',
-    description: 'Older ones are skipped all the same',
-    placeholder: 'none',
-    only: { path: 'misfirePolicy', values: ['MISFIRE_POLICY_ONE', 'MISFIRE_POLICY_ALL'] },
-  },
-  {
-    path: 'misfireMaxRuns',
-    kind: 'integer',
-    label: 'Misfires that run at most',
-    description: 'The latest of them; the others are skipped',
-    placeholder: 'all',
-    only: { path: 'misfirePolicy', values: ['MISFIRE_POLICY_ALL'] },
-  },
-  {
-    path: 'startDeadline',
-    kind: 'duration',
-    label: 'Start deadline',
-    description: 'Skip it when no executor took it by then',
-    placeholder: 'none',
-  },
-  {
-    path: 'jitter',
-    kind: 'duration',
-    label: 'Jitter',
-    description: 'Start at a random time up to this late',
-    placeholder: 'none',
-  },
-];
-
-export const OVERLAP: readonly Field[] = [
-  {
-    path: 'overlapPolicy',
-    kind: 'choice',
-    label: 'Overlap',
-    description: 'When the run before has not ended',
-    options: [
-      { value: 'OVERLAP_POLICY_ALLOW', label: 'Run all the same' },
-      { value: 'OVERLAP_POLICY_SKIP', label: 'Skip' },
-      { value: 'OVERLAP_POLICY_QUEUE', label: 'Queue' },
-      { value: 'OVERLAP_POLICY_CANCEL_RUNNING', label: 'Cancel the older' },
-    ],
-  },
-  {
-    path: 'maxRunning',
-    kind: 'integer',
-    label: 'Open at once',
-    description: 'Executions of this task, 1 to 100',
-    placeholder: '1',
-    only: {
-      path: 'overlapPolicy',
-      values: ['OVERLAP_POLICY_SKIP', 'OVERLAP_POLICY_QUEUE', 'OVERLAP_POLICY_CANCEL_RUNNING'],
-    },
-  },
-  {
-    path: 'maxQueued',
-    kind: 'integer',
-    label: 'Waiting at most',
-    description: 'The next one is skipped',
-    placeholder: '10',
-    only: { path: 'overlapPolicy', values: ['OVERLAP_POLICY_QUEUE'] },
-  },
-];
+export const LATE = simple('LATE');
+export const OVERLAP = simple('OVERLAP');
 
 const RETRYING = { path: 'retry', values: [true] } as const;
 export const FAILURE: readonly Field[] = [
-  {
-    path: 'timeLimit',
-    kind: 'duration',
-    label: 'Time limit',
-    description: 'Of one attempt',
-    placeholder: 'none',
-  },
-  {
-    path: 'delivery',
-    kind: 'choice',
-    label: 'Delivery',
-    description: 'When its executor vanishes',
-    options: [
-      { value: 'DELIVERY_AT_LEAST_ONCE', label: 'At least once: run again' },
-      { value: 'DELIVERY_AT_MOST_ONCE', label: 'At most once: count as lost' },
-    ],
-  },
+  ...simple('FAILURE'),
   { path: 'retry', kind: 'part', label: 'Try again when an attempt fails', wide: true },
   {
     path: 'retry.maxAttempts',
@@ -724,43 +661,18 @@ export const PLACE: readonly Field[] = [
     noun: 'Executor label',
     wide: true,
   },
-  {
-    path: 'placement',
-    kind: 'choice',
-    label: 'Placement',
-    description: 'On any one of those executors, or on every one',
-    options: [
-      { value: 'PLACEMENT_ANY', label: 'Any one' },
-      { value: 'PLACEMENT_EVERY', label: 'Every one' },
-    ],
-  },
-  {
-    path: 'group',
-    kind: 'group',
-    label: 'Group',
-    description: 'Whose limits it shares',
-    placeholder: 'none',
-  },
-  {
-    path: 'priority',
-    kind: 'integer',
-    label: 'Priority',
-    description: '-9 to 9; the higher goes first',
-    placeholder: '0',
-  },
-  { path: 'paused', kind: 'boolean', label: 'Paused', wide: true },
-  {
-    path: 'resumeTime',
-    kind: 'instant',
-    label: 'Resumes by itself',
-    description: 'Empty: when somebody resumes it',
-    only: { path: 'paused', values: [true] },
-  },
+  ...simple('PLACE'),
 ];
 
 export const CHOICES: readonly Choice[] = [SCHEDULE, ACTION];
-export const SECTIONS: readonly { title: string; fields: readonly Field[] }[] = [
-  { title: 'After other tasks', fields: CHAIN },
+export const SECTIONS: readonly {
+  title: string;
+  fields: readonly Field[];
+  /** The variant of the schedule with which it is not to be missed. */
+  neededWith?: string;
+}[] = [
+  { title: 'What it is for', fields: simple('ABOUT') },
+  { title: 'After other tasks', fields: CHAIN, neededWith: NO_SCHEDULE },
   { title: 'When it is late', fields: LATE },
   { title: 'When runs overlap', fields: OVERLAP },
   { title: 'When it fails', fields: FAILURE },

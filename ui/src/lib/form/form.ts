@@ -96,7 +96,7 @@ function variantOf(choice: Choice, task: Json): string {
 }
 
 function shown(field: Field, task: Json, zone: string): Value {
-  if (!isKnown(task, field)) return field.kind === 'zone' ? zone : (field.initial ?? empty(field));
+  if (!isKnown(task, field)) return field.kind === 'zone' ? zone : (field.initial ?? emptyField(field));
   const value = raw(task, field.path);
   if (field.kind === 'choice') return chosen(field, value);
   if (field.kind === 'zone') return typeof value === 'string' && value !== '' ? value : 'UTC';
@@ -108,7 +108,8 @@ function isKnown(task: Json, field: Field): boolean {
   return Object.keys(task).length > 0 && isRecord(get(task, field.path.split('.').slice(0, -1)));
 }
 
-function empty(field: Field): Value {
+/** What a field holds when nothing is set. */
+export function emptyField(field: Field): Value {
   return field.kind === 'choice' ? (field.options?.[0]?.value ?? '') : emptyValue(field.kind);
 }
 
@@ -193,7 +194,7 @@ function partFor(choice: Choice, wanted: string, had: string | undefined, part: 
 }
 
 function readField(field: Field, form: TaskForm, before: Json): { value?: unknown; error?: string } {
-  const typed = form.values[field.path] ?? empty(field);
+  const typed = form.values[field.path] ?? emptyField(field);
   const same = isKnown(before, field) && JSON.stringify(typed) === JSON.stringify(shown(field, before, form.zone));
   const result = same ? { value: raw(before, field.path) } : readValue(field.kind, typed, form.zone);
   if (result.value === undefined && result.error === undefined && field.required === true) {

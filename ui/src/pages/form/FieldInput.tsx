@@ -1,4 +1,4 @@
-import { MultiSelect, Select, Switch, TagsInput, Textarea, TextInput } from '@mantine/core';
+import { MultiSelect, Select, Switch, TagsInput, Text, Textarea, TextInput } from '@mantine/core';
 import { Fragment, type ReactNode } from 'react';
 import { CalendarsInput, GroupInput } from '../../components/NamedInput.tsx';
 import { PairsInput } from '../../components/PairsInput.tsx';
@@ -46,6 +46,11 @@ export function Fields({ fields, state, locked = [], named = false, after = {} }
                   state.set(field.path, value);
                 }}
               />
+              {state.warnings[field.path] ? (
+                <Text size="xs" mt={4} role="status" className="wrap-anywhere" style={{ color: 'var(--warn-fg)' }}>
+                  {state.warnings[field.path]}
+                </Text>
+              ) : null}
             </div>
             {after[field.path] ? <div className="fields-wide">{after[field.path]}</div> : null}
           </Fragment>

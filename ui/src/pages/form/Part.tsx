@@ -3,6 +3,7 @@ import { type ReactNode, useId } from 'react';
 import type { Choice } from '../../lib/form/fields.ts';
 import { variantsOf } from '../../lib/form/form.ts';
 import { splitWords } from '../../lib/words.ts';
+import { Fold } from './Fold.tsx';
 import { Fields } from './FieldInput.tsx';
 import type { FormState } from './useTaskForm.ts';
 
@@ -18,6 +19,8 @@ export function Part({ choice, state, locked = [], after = {} }: Props) {
   const variants = variantsOf(choice);
   const chosen = state.form.variants[choice.path];
   const variant = variants.find(({ value }) => value === chosen);
+  const fields = variant?.fields ?? [];
+  const rare = fields.filter((field) => field.rare);
   const name = useId();
   return (
     <div style={{ display: 'grid', gap: 12 }}>
@@ -39,7 +42,12 @@ export function Part({ choice, state, locked = [], after = {} }: Props) {
         ))}
       </fieldset>
       {variant?.hint ? <Text size="sm">{variant.hint}</Text> : null}
-      <Fields fields={variant?.fields ?? []} state={state} locked={locked} after={after} />
+      <Fields fields={fields.filter(({ rare }) => !rare)} state={state} locked={locked} after={after} />
+      {rare.length ? (
+        <Fold title={`More of the ${choice.path}`} fields={rare} state={state}>
+          <Fields fields={rare} state={state} locked={locked} after={after} />
+        </Fold>
+      ) : null}
     </div>
   );
 }

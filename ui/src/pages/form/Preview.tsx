@@ -1,47 +1,29 @@
 import { Text } from '@mantine/core';
-import { useDebouncedValue } from '@mantine/hooks';
-import { useQuery } from '@tanstack/react-query';
-import { previewSchedule } from '../../api/calls.ts';
-import { Problem } from '../../api/problem.ts';
 import type { Schedule } from '../../api/types.ts';
 import { ErrorNote, Remote } from '../../components/Remote.tsx';
-import { taskOf, type TaskForm } from '../../lib/form/form.ts';
 import { formatOffset, formatRelative, formatTime, isZone, timeMs, viewerZone } from '../../lib/time.ts';
 import { useNow } from '../../lib/useNow.ts';
-
-export const PREVIEWED = 10;
+import type { Looked } from './usePreview.ts';
 
 /** The next fires as the server counts them, in the task's zone and the viewer's. */
-export function Preview({ form }: { form: TaskForm }) {
-  const { task, errors } = taskOf(form);
-  const [schedule] = useDebouncedValue(JSON.stringify(task.schedule ?? {}), 400);
-  const [name] = useDebouncedValue(/^[A-Za-z0-9][\w.-]{0,199}$/.test(task.name) ? task.name : '', 400);
-  const readable = !Object.keys(errors).some((path) => path.startsWith('schedule'));
-  const preview = useQuery({
-    queryKey: ['preview', schedule, name],
-    queryFn: ({ signal }) => previewSchedule(JSON.parse(schedule) as Schedule, PREVIEWED, name, signal),
-    enabled: readable && task.schedule !== undefined,
-    refetchInterval: 15_000,
-    retry: false,
-  });
-  const zone = zoneOf(task.schedule);
-  if (task.schedule === undefined) return <Text c="dimmed">It has no times of its own.</Text>;
+export function Preview({ looked }: { looked: Looked }) {
+  const { query, schedule, readable, otherWarnings } = looked;
+  if (schedule === undefined) return <Text c="dimmed">It has no times of its own.</Text>;
   if (!readable) return <Text c="dimmed">Complete the schedule to see them.</Text>;
-  if (preview.error) {
-    if (preview.error instanceof Problem && preview.error.violations.length) {
-      return <Refusal messages={preview.error.violations.map((each) => each.description)} />;
-    }
-    return <ErrorNote error={preview.error} retry={() => void preview.refetch()} />;
-  }
+  if (looked.problems.length) return <Refusal messages={looked.problems.map(({ description }) => description)} />;
+  if (query.error) return <ErrorNote error={query.error} retry={() => void query.refetch()} />;
   return (
-    <Remote query={preview} rows={6}>
-      {({ nominalTimes, problems }) =>
-        problems.length ? (
-          <Refusal messages={problems.map((each) => each.description)} />
-        ) : (
-          <Times times={nominalTimes} zone={zone} />
-        )
-      }
+    <Remote query={query} rows={6}>
+      {({ nominalTimes }) => (
+        <>
+          <Times times={nominalTimes} zone={zoneOf(schedule)} />
+          {otherWarnings.map((words) => (
+            <Text key={words} size="sm" c="dimmed" mt="xs" className="wrap-anywhere" role="status">
+              {words}
+            </Text>
+          ))}
+        </>
+      )}
     </Remote>
   );
 }

@@ -6,10 +6,14 @@ import type { Value } from '../../lib/form/values.ts';
 export interface FormState {
   form: TaskForm;
   errors: FormErrors;
+  /** What may not be meant, by field. */
+  warnings: FormErrors;
   set: (path: string, value: Value) => void;
   choose: (part: string, variant: string) => void;
   setErrors: (errors: FormErrors) => void;
 }
+
+const NOTHING: FormErrors = {};
 
 /** The state of the form. An error goes away when its field is changed. */
 export function useTaskForm(initial: TaskForm): FormState {
@@ -21,6 +25,7 @@ export function useTaskForm(initial: TaskForm): FormState {
   return {
     form,
     errors,
+    warnings: NOTHING,
     setErrors,
     set: (path, value) => {
       setForm((before) => ({ ...before, values: { ...before.values, [path]: value } }));

@@ -1,0 +1,1 @@
+"""Exclusions that several tasks share."""

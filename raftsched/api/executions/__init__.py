@@ -1,0 +1,1 @@
+"""What ran, what runs, what was decided, and what was written."""

@@ -1,0 +1,1 @@
+"""Registering tasks and changing them."""

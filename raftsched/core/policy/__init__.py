@@ -1,0 +1,1 @@
+"""What becomes of nominal times, executions and attempts: decisions as pure functions."""

@@ -1,0 +1,1 @@
+"""How processes of ours reach each other."""

@@ -1,0 +1,77 @@
+"""Runs a node or an executor as a process of its own."""
+
+import asyncio
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import structlog
+
+from raftsched import logs
+from raftsched.clock import SystemClock
+from raftsched.config import ExecutorProcessConfig, NodeConfig
+from raftsched.consensus.matching import InvariantBroken
+from raftsched.executor import inherited
+from raftsched.executor.agent import ExecutorAgent
+from raftsched.node.compose import Node
+from raftsched.node.errors import Outdated, StartError, Stopped
+from raftsched.node.settings import Once, executor_settings, places
+from raftsched.node.signals import run_all, run_until_signalled
+from raftsched.ports import NodeOutdated, StoreFailed, StoreRefused
+
+_log = structlog.get_logger(__name__)
+
+
+def run_node(config: NodeConfig, once: Once | None = None) -> None:
+    """Run a node until SIGTERM or SIGINT. Raises StartError, Stopped."""
+    logs.configure(config.log)
+    inherited.restore_signals()
+    _make_private(config.data_dir)
+    with _explained():
+        asyncio.run(run_until_signalled(Node(config, SystemClock(), once or Once()).run))
+
+
+def run_executor(config: ExecutorProcessConfig) -> None:
+    """Run an executor process until SIGTERM or SIGINT, then let it finish what it has; a second signal ends it at once.
+
+    Raises StartError, Stopped.
+    """
+    logs.configure(config.log)
+    inherited.restore_signals()
+    _make_private(config.data_dir)
+    settings = executor_settings(config.executor, config.output, config.data_dir, config.name, places(config.executor))
+    agent = ExecutorAgent(settings, list(config.join), SystemClock())
+    with _explained():
+        asyncio.run(run_until_signalled(lambda stop: _run_agent(agent, stop)))
+
+
+def _make_private(directory: Path) -> None:
+    """Create a data directory for its owner alone, whatever the umask: it holds what programs were given and wrote."""
+    # Why it cannot be made is told by whoever opens it.
+    with contextlib.suppress(OSError):
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+@contextlib.contextmanager
+def _explained() -> Iterator[None]:
+    """What the operator can mend comes without a traceback; anything else is a defect of ours and keeps it."""
+    try:
+        yield
+    except StoreRefused as error:
+        raise StartError(str(error)) from error
+    except NodeOutdated as error:
+        raise Outdated(str(error)) from error
+    except (StoreFailed, InvariantBroken) as error:
+        raise Stopped(str(error)) from error
+
+
+async def _run_agent(agent: ExecutorAgent, stop: asyncio.Event) -> None:
+    async def drain() -> None:
+        _log.info("draining: finishing what was accepted; a second signal ends it at once")
+        await agent.drain()
+
+    await agent.start()
+    try:
+        await run_all([agent.wait()], stop, drain)
+    finally:
+        await agent.stop()

@@ -1,0 +1,82 @@
+"""From the settings of a process to those of its parts."""
+
+from dataclasses import dataclass
+from importlib.metadata import version as distribution_version
+from pathlib import Path
+
+import structlog
+
+from raftsched.config import ExecutorConfig, NodeConfig, OutputConfig
+from raftsched.consensus.settings import Settings
+from raftsched.executor.settings import ExecutorSettings
+from raftsched.node import open_files
+
+VERSION = distribution_version("raftsched")
+SHARD_ID = 1
+GIB = 1 << 30
+SECONDS_PER_HOUR = 3600
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Once:
+    """What is asked for at one start only."""
+
+    accept_copy: bool = False
+    """Let a data directory that is a copy count as what it is a copy of."""
+    recover: str = ""
+    """The code of the cluster that this node shall go on with alone; "" for none."""
+
+
+def raft_settings(config: NodeConfig) -> Settings:
+    """The timing of a shard."""
+    return Settings(
+        heartbeat_s=config.raft.heartbeat_ms / 1000,
+        election_timeout_min_s=config.raft.election_timeout_min_ms / 1000,
+        election_timeout_max_s=config.raft.election_timeout_max_ms / 1000,
+    )
+
+
+def places(
+    config: ExecutorConfig, *, http_connections: int = 0, grpc_connections: int = 0, others: int = 0
+) -> open_files.Places:
+    """What this process may have at once, with the open files that it may have; an operator is told of what is less."""
+    wanted = open_files.Places(config.slots, config.remote_slots, http_connections, grpc_connections)
+    files = open_files.limit()
+    given = open_files.share(files, wanted, others=others)
+    if problem := open_files.told(files, wanted, given):
+        _log.warning(problem)
+    return given
+
+
+def executor_settings(
+    config: ExecutorConfig,
+    output: OutputConfig,
+    data_dir: Path,
+    name: str,
+    places: open_files.Places,
+    *,
+    node_id: str = "",
+) -> ExecutorSettings:
+    """Of an executor in its own process, or in that of the node ``node_id``."""
+    return ExecutorSettings(
+        data_dir=data_dir,
+        name=name,
+        slots=places.slots,
+        labels=config.labels,
+        node_id=node_id,
+        version=VERSION,
+        kill_grace_s=config.kill_grace_ms / 1000,
+        python_allow=tuple(config.python_allow),
+        remote_slots=places.remote_slots,
+        secrets_dir=Path(config.secrets_dir) if config.secrets_dir else None,
+        container_socket=config.container_socket,
+        output_limit_bytes=output.limit_kib << 10,
+        output_keep_s=output.keep_days * 24 * SECONDS_PER_HOUR,
+        output_max_bytes=output.max_mib << 20,
+    )
+
+
+def tzdata_version() -> str:
+    """Of the time zones that this node computes with."""
+    return distribution_version("tzdata")

@@ -1,0 +1,1 @@
+"""What attempts wrote: the files, their second copies, and where they are found."""

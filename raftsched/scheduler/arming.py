@@ -1,0 +1,186 @@
+"""Decides nominal times ahead: what is due in a moment is given to executors now, which start it when its time comes.
+
+At the nominal time itself nothing is left to do but to start: no log entry, no message, no leader.
+"""
+
+from collections.abc import Callable
+from itertools import islice
+
+import structlog
+from raftsched_proto.internal.v1 import command_pb2 as pb
+
+from raftsched.commands.gate import Gate
+from raftsched.core.policy.due import FirePlan, decide_ahead, is_decided_ahead
+from raftsched.core.state.model import Cursor, Task
+from raftsched.core.state.rows import be64, parse_due
+from raftsched.core.times.schedule import ScheduleError
+from raftsched.ports import AgreedClock, Fate, Reader, Table
+from raftsched.scheduler.executors import Armed, Executors
+from raftsched.scheduler.firing import add_item
+from raftsched.scheduler.proposer import Proposer
+from raftsched.scheduler.settings import SchedulerSettings
+from raftsched.scheduler.task_cache import TaskCache
+
+_FIELD = "raftsched.internal.v1.Fire.Decided.armed"
+_HERD_ROWS = 2_000
+_HERD_SPAN_US = 100_000
+"""So many due rows within such a span are a herd: to decide them takes longer than the usual time ahead."""
+_PIPELINE_COMMANDS = 2
+_TURN_ROWS = 5_000
+"""Due rows that are passed in one turn, most of which may be left."""
+_log = structlog.get_logger(__name__)
+
+
+class Armer:
+    """Walks the due index ahead of the time and proposes to arm what nothing but its time decides.
+
+    Twice in a span it takes all that is due in one: so each command has what half a span brings. What it leaves, for no
+    executor may hold it, or because more than its time decides, is decided when it is due.
+    """
+
+    def __init__(
+        self,
+        proposer: Proposer,
+        clock: AgreedClock,
+        executors: Executors,
+        tasks: TaskCache,
+        settings: SchedulerSettings,
+        gate: Gate,
+        under_way: set[bytes],
+    ) -> None:
+        """``under_way``: keys of due rows that are being decided, by whomever."""
+        self._proposer = proposer
+        self._clock = clock
+        self._executors = executors
+        self._tasks = tasks
+        self._settings = settings
+        self._gate = gate
+        self._under_way = under_way
+        self._commands = 0
+        self._herd: tuple[int, bool] = (0, False)
+        """The first time that was due behind the last walk, and whether a herd begins there."""
+        self._looked_us = 0
+        """Up to where all that was due when a walk came by has been armed or left. What has come to be due before it
+        since, as of a new task, is found by the next walk, which it does not call for, or is decided in its time."""
+        self._until_us = 0
+        """How far the walk goes that is under way; 0: none is."""
+        self._resume = b""
+        """Where that goes on."""
+
+    def step(self, reader: Reader) -> None:
+        """Propose what is due in a moment, two commands at a time: what clients ask for has its turn between them."""
+        while self._commands < _PIPELINE_COMMANDS and self._may_arm():
+            if not self._until_us:
+                now_us = self._clock.now_us()
+                begins_us, ahead_us = self._next_walk(reader, now_us)
+                if not 0 < begins_us <= now_us:
+                    return
+                self._until_us, self._resume = now_us + ahead_us, be64(now_us + 1)
+            self._walk(reader)
+
+    def next_due_us(self, reader: Reader) -> int:
+        """When to look next; 0 while there is nothing to look for, or commands are under way, whose end wakes."""
+        if self._commands or not self._may_arm():
+            return 0
+        now_us, herd_us = self._clock.now_us(), self._settings.herd_ahead_us
+        if self._until_us:
+            return now_us
+        first_us = self._first_us(reader, now_us)
+        if first_us - now_us > herd_us:
+            # Whether a herd begins there is seen then.
+            return first_us - herd_us
+        return self._next_walk(reader, now_us)[0]
+
+    def _first_us(self, reader: Reader, now_us: int) -> int:
+        """The first time that is due behind the last walk; 0: none is."""
+        rows = reader.scan(Table.DUE, be64(max(self._looked_us, now_us) + 1))
+        return next((int.from_bytes(key[:8], "big") for key, _ in rows), 0)
+
+    def _next_walk(self, reader: Reader, now_us: int) -> tuple[int, int]:
+        """When the next walk begins (0: there is nothing to walk to), and how far ahead it goes."""
+        first_us, ahead_us, herd_us = (
+            self._first_us(reader, now_us),
+            self._settings.ahead_us,
+            self._settings.herd_ahead_us,
+        )
+        if not first_us:
+            return 0, 0
+        if ahead_us < herd_us and first_us - now_us <= herd_us and self._is_herd(reader, first_us):
+            return first_us - herd_us, herd_us
+        return first_us - ahead_us // 2, ahead_us
+
+    def _is_herd(self, reader: Reader, first_us: int) -> bool:
+        if self._herd[0] != first_us:
+            rows = reader.scan(Table.DUE, be64(first_us), be64(first_us + _HERD_SPAN_US))
+            self._herd = first_us, next(islice(rows, _HERD_ROWS - 1, None), None) is not None
+        return self._herd[1]
+
+    def _may_arm(self) -> bool:
+        return self._settings.ahead_us > 0 and self._executors.can_arm() and self._gate.allows(_FIELD)
+
+    def _walk(self, reader: Reader) -> None:
+        """Go on with the walk, until it is over or a command is full."""
+        command = self._proposer.command()
+        begin = max(self._resume, be64(command.now_us + 1))
+        reserved: list[tuple[Armed, int]] = []
+        keys: list[bytes] = []
+        room = self._settings.fire_batch_items
+        for passed, (key, value) in enumerate(reader.scan(Table.DUE, begin, be64(self._until_us + 1))):
+            self._resume = key
+            if room <= 0 or passed >= _TURN_ROWS:
+                break
+            if key in self._under_way:
+                continue
+            decided = self._arm(reader, key, value, command, room)
+            if decided:
+                keys.append(key)
+                reserved += decided
+                room -= len(decided)
+        else:
+            self._looked_us, self._until_us = self._until_us, 0
+        if keys:
+            self._commands += 1
+            self._under_way.update(keys)
+            self._proposer.propose(command, self._finisher(keys, reserved))
+
+    def _arm(self, reader: Reader, key: bytes, value: bytes, command: pb.Command, room: int) -> list[tuple[Armed, int]]:
+        """Add to the command what of a task is due soon, and name executors; returns what was reserved for it."""
+        next_us, name, uid, revision = parse_due(key, value)
+        task = self._tasks.get(reader, name, uid, revision)
+        assert task is not None, f"the due index names {name!r}, which is not in the task table"
+        if not is_decided_ahead(task):
+            return []
+        try:
+            plan = decide_ahead(task, Cursor(next_us), self._until_us, room)
+        except ScheduleError as error:
+            # It is told where it is decided.
+            _log.debug("a task cannot be decided ahead", task=name, error=str(error))
+            return []
+        plan, sessions = self._place(task, plan)
+        if not plan.decided:
+            return []
+        item = add_item(command, task, next_us, plan)
+        reserved = []
+        for decided, (executor_id, armed) in zip(item.decided, sessions, strict=True):
+            decided.armed, decided.executor_id = True, executor_id
+            reserved.append((armed, decided.nominal_us))
+        return reserved
+
+    def _place(self, task: Task, plan: FirePlan) -> tuple[FirePlan, list[tuple[str, Armed]]]:
+        """As much of a plan as executors may hold, and which they are."""
+        sessions: list[tuple[str, Armed]] = []
+        for decided in plan.decided:
+            session = self._executors.reserve_ahead(task, decided.nominal_us)
+            if session is None:
+                return FirePlan(decided.nominal_us, plan.decided[: len(sessions)]), sessions
+            sessions.append((session.executor_id, session.armed))
+        return plan, sessions
+
+    def _finisher(self, keys: list[bytes], reserved: list[tuple[Armed, int]]) -> Callable[[Fate], None]:
+        def finish(_fate: Fate) -> None:
+            self._commands -= 1
+            self._under_way.difference_update(keys)
+            for armed, start_us in reserved:
+                armed.release(start_us)
+
+        return finish
