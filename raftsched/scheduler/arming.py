@@ -76,7 +76,8 @@ class Armer:
                 if not 0 < begins_us <= now_us:
                     return
                 self._until_us, self._resume = now_us + ahead_us, be64(now_us + 1)
-            self._walk(reader)
+            if not self._walk(reader):
+                return
 
     def next_due_us(self, reader: Reader) -> int:
         """When to look next; 0 while there is nothing to look for, or commands are under way, whose end wakes."""
@@ -118,8 +119,11 @@ class Armer:
     def _may_arm(self) -> bool:
         return self._settings.ahead_us > 0 and self._executors.can_arm() and self._gate.allows(_FIELD)
 
-    def _walk(self, reader: Reader) -> None:
-        """Go on with the walk, until it is over or a command is full."""
+    def _walk(self, reader: Reader) -> bool:
+        """Go on with the walk, until it is over, a command is full, or the turn's rows are passed.
+
+        Returns whether there was something to propose. Where there was not, what is left has its turn in another step.
+        """
         command = self._proposer.command()
         begin = max(self._resume, be64(command.now_us + 1))
         reserved: list[tuple[Armed, int]] = []
@@ -142,6 +146,7 @@ class Armer:
             self._commands += 1
             self._under_way.update(keys)
             self._proposer.propose(command, self._finisher(keys, reserved))
+        return bool(keys)
 
     def _arm(self, reader: Reader, key: bytes, value: bytes, command: pb.Command, room: int) -> list[tuple[Armed, int]]:
         """Add to the command what of a task is due soon, and name executors; returns what was reserved for it."""

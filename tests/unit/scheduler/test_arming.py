@@ -163,7 +163,10 @@ def test_what_is_left_holds_up_nothing_however_much_of_it_there_is(
         world.once(f"left{number}", 2.0, placement=policy_pb2.PLACEMENT_EVERY)
     world.once("t", 2.1)
     world.clock.advance(1.6)
-    for _ in range(5):
+    world.scheduler.step()
+    assert world.next_look_s() == 1.6
+    assert not proposed(world, "fire")
+    for _ in range(4):
         world.scheduler.step()
     assert [item.task for command in proposed(world, "fire") for item in command.fire.items] == ["t"]
 
