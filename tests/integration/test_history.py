@@ -1,7 +1,6 @@
 """The history of a real cluster: any node answers, and nothing is missing after crashes, damage and snapshots."""
 
 import os
-import shutil
 import signal
 from datetime import timedelta
 from pathlib import Path
@@ -108,7 +107,7 @@ def test_nothing_is_missing_after_kills_of_node_and_indexer_and_a_lost_and_a_dam
         cluster.nodes[victim].start()
         all_find(cluster, "needle", runs)
         kill(cluster, other)
-        shutil.rmtree(cluster.directory / other / "history")
+        cluster.wipe(other, "history")
         cluster.nodes[other].start()
         all_find(cluster, "needle", runs)
         kill(cluster, other)
@@ -166,6 +165,6 @@ def test_every_node_finds_a_word_from_the_middle_of_a_long_output_also_with_an_i
     (third,) = set(cluster.nodes) - {owner, execution.output_copy_node_id}
     for node in (third, owner):
         kill(cluster, node)
-        shutil.rmtree(cluster.directory / node / "history")
+        cluster.wipe(node, "history")
         cluster.nodes[node].start()
     all_find(cluster, "output:middleneedle", [run])

@@ -102,7 +102,7 @@ def test_a_node_that_lost_its_disk_gets_everything_back(tmp_path: Path) -> None:
         list(client.create_tasks(task(f"kept-{number:03}", at=FAR, noop=True) for number in range(300)))
         victim = cluster.follower()
         cluster.nodes[victim].kill()
-        shutil.rmtree(tmp_path / victim)
+        cluster.wipe(victim)
         cluster.nodes[victim].start()
         cluster.wait_ready()
         with cluster.client(victim) as one:

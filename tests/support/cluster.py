@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -133,6 +134,15 @@ class Cluster:
         for node in self.nodes.values():
             node.start()
         self.wait_ready()
+
+    def wipe(self, id_: str, part: str = "") -> None:
+        """Remove the data directory of a node that was killed, or a part of it.
+
+        Processes of a killed node write for a moment more until they notice, so its files are put aside first.
+        """
+        aside = self.directory / f"wiped-{id_}-{time.monotonic_ns()}"
+        (self.directory / id_ / part).rename(aside)
+        shutil.rmtree(aside, ignore_errors=True)
 
     def wait_ready(self) -> None:
         with self.client() as client:
