@@ -40,8 +40,8 @@ from raftsched.node.settings import (
     VERSION,
     Once,
     executor_settings,
-    places,
     raft_settings,
+    shares,
     tzdata_version,
 )
 from raftsched.node.signals import run_all
@@ -75,7 +75,7 @@ class Node:
         self._named = tuple(Peer(id_, address) for id_, address in sorted(config.peers.items()))
         self._me = next(peer for peer in self._named if peer.id == config.id)
         self._members = KnownMembers(self._named)
-        self._places = places(
+        self._shares = shares(
             config.executor,
             http_connections=HTTP_CONNECTIONS if config.http_listen != "off" else 0,
             grpc_connections=GRPC_CONNECTIONS,
@@ -117,7 +117,7 @@ class Node:
                 term, scheduler.lead, checker.lead, deliverer.lead, raiser.lead
             )
             replica.listen(lambda executions, _tasks: api.feed.publish(executions))
-            server = ApiServer(api, self._places.grpc_connections)
+            server = ApiServer(api, self._shares.grpc_connections)
             transport.add_to_server(server.server)
             executor_pb2_grpc.add_ExecutorServiceServicer_to_server(scheduler, server.server)
             check_pb2_grpc.add_StateCheckServiceServicer_to_server(StateCheckService(replica.checks), server.server)
@@ -135,7 +135,7 @@ class Node:
                     VERSION,
                     origins=config.http_origins,
                     hosts=config.http_hosts,
-                    max_connections=self._places.http_connections,
+                    max_connections=self._shares.http_connections,
                     within=within,
                 )
                 _listen_http(rest, config.http_listen)
@@ -393,7 +393,7 @@ class Node:
         id_ = self._config.id
         config = self._config
         settings = executor_settings(
-            config.executor, config.output, config.data_dir / "executor", id_, self._places, node_id=id_
+            config.executor, config.output, config.data_dir / "executor", id_, self._shares, node_id=id_
         )
         return ExecutorAgent(settings, find_leader, self._clock)
 

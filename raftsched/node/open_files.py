@@ -20,7 +20,7 @@ _FEWEST = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
+class Shares:
     """What a process may have at once."""
 
     slots: int
@@ -35,7 +35,7 @@ def limit() -> int:
     return soft if soft != resource.RLIM_INFINITY else 1 << 20
 
 
-def share(files: int, wanted: Places, *, others: int = 0) -> Places:
+def share(files: int, wanted: Shares, *, others: int = 0) -> Shares:
     """What fits into so many open files, of what is wanted, beside ``others`` nodes of the cluster.
 
     Slots come first, as long as each server that is wanted has its fewest connections; then those of remote work; the
@@ -51,10 +51,10 @@ def share(files: int, wanted: Places, *, others: int = 0) -> Places:
     left -= more_remote
     more_http = min(wanted.http_connections - http, left // 2)
     more_grpc = min(wanted.grpc_connections - grpc, left - more_http)
-    return Places(slots, remote + more_remote, http + more_http, grpc + more_grpc)
+    return Shares(slots, remote + more_remote, http + more_http, grpc + more_grpc)
 
 
-def told(files: int, wanted: Places, given: Places) -> str:
+def told(files: int, wanted: Shares, given: Shares) -> str:
     """What an operator is told when slots are fewer than they were set; "" when they are not."""
     if (given.slots, given.remote_slots) == (wanted.slots, wanted.remote_slots):
         return ""

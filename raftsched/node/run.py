@@ -15,7 +15,7 @@ from raftsched.executor import inherited
 from raftsched.executor.agent import ExecutorAgent
 from raftsched.node.compose import Node
 from raftsched.node.errors import Outdated, StartError, Stopped
-from raftsched.node.settings import Once, executor_settings, places
+from raftsched.node.settings import Once, executor_settings, shares
 from raftsched.node.signals import run_all, run_until_signalled
 from raftsched.ports import NodeOutdated, StoreFailed, StoreRefused
 
@@ -39,7 +39,7 @@ def run_executor(config: ExecutorProcessConfig) -> None:
     logs.configure(config.log)
     inherited.restore_signals()
     _make_private(config.data_dir)
-    settings = executor_settings(config.executor, config.output, config.data_dir, config.name, places(config.executor))
+    settings = executor_settings(config.executor, config.output, config.data_dir, config.name, shares(config.executor))
     agent = ExecutorAgent(settings, list(config.join), SystemClock())
     with _explained():
         asyncio.run(run_until_signalled(lambda stop: _run_agent(agent, stop)))

@@ -37,11 +37,11 @@ def raft_settings(config: NodeConfig) -> Settings:
     )
 
 
-def places(
+def shares(
     config: ExecutorConfig, *, http_connections: int = 0, grpc_connections: int = 0, others: int = 0
-) -> open_files.Places:
+) -> open_files.Shares:
     """What this process may have at once, with the open files that it may have; an operator is told of what is less."""
-    wanted = open_files.Places(config.slots, config.remote_slots, http_connections, grpc_connections)
+    wanted = open_files.Shares(config.slots, config.remote_slots, http_connections, grpc_connections)
     files = open_files.limit()
     given = open_files.share(files, wanted, others=others)
     if problem := open_files.told(files, wanted, given):
@@ -54,7 +54,7 @@ def executor_settings(
     output: OutputConfig,
     data_dir: Path,
     name: str,
-    places: open_files.Places,
+    shares: open_files.Shares,
     *,
     node_id: str = "",
 ) -> ExecutorSettings:
@@ -62,13 +62,13 @@ def executor_settings(
     return ExecutorSettings(
         data_dir=data_dir,
         name=name,
-        slots=places.slots,
+        slots=shares.slots,
         labels=config.labels,
         node_id=node_id,
         version=VERSION,
         kill_grace_s=config.kill_grace_ms / 1000,
         python_allow=tuple(config.python_allow),
-        remote_slots=places.remote_slots,
+        remote_slots=shares.remote_slots,
         secrets_dir=Path(config.secrets_dir) if config.secrets_dir else None,
         container_socket=config.container_socket,
         output_limit_bytes=output.limit_kib << 10,

@@ -15,7 +15,7 @@ from raftsched.core.state.model import Cursor, Task
 from raftsched.core.state.rows import be64, parse_due
 from raftsched.core.times.schedule import ScheduleError
 from raftsched.ports import AgreedClock, Fate, Reader, Table
-from raftsched.scheduler.executors import Armed, Executors
+from raftsched.scheduler.executors import ArmedAttempts, Executors
 from raftsched.scheduler.firing import add_item
 from raftsched.scheduler.proposer import Proposer
 from raftsched.scheduler.settings import SchedulerSettings
@@ -126,7 +126,7 @@ class Armer:
         """
         command = self._proposer.command()
         begin = max(self._resume, be64(command.now_us + 1))
-        reserved: list[tuple[Armed, int]] = []
+        reserved: list[tuple[ArmedAttempts, int]] = []
         keys: list[bytes] = []
         room = self._settings.fire_batch_items
         for passed, (key, value) in enumerate(reader.scan(Table.DUE, begin, be64(self._until_us + 1))):
@@ -148,7 +148,9 @@ class Armer:
             self._proposer.propose(command, self._finisher(keys, reserved))
         return bool(keys)
 
-    def _arm(self, reader: Reader, key: bytes, value: bytes, command: pb.Command, room: int) -> list[tuple[Armed, int]]:
+    def _arm(
+        self, reader: Reader, key: bytes, value: bytes, command: pb.Command, room: int
+    ) -> list[tuple[ArmedAttempts, int]]:
         """Add to the command what of a task is due soon, and name executors; returns what was reserved for it."""
         next_us, name, uid, revision = parse_due(key, value)
         task = self._tasks.get(reader, name, uid, revision)
@@ -171,9 +173,9 @@ class Armer:
             reserved.append((armed, decided.nominal_us))
         return reserved
 
-    def _place(self, task: Task, plan: FirePlan) -> tuple[FirePlan, list[tuple[str, Armed]]]:
+    def _place(self, task: Task, plan: FirePlan) -> tuple[FirePlan, list[tuple[str, ArmedAttempts]]]:
         """As much of a plan as executors may hold, and which they are."""
-        sessions: list[tuple[str, Armed]] = []
+        sessions: list[tuple[str, ArmedAttempts]] = []
         for decided in plan.decided:
             session = self._executors.reserve_ahead(task, decided.nominal_us)
             if session is None:
@@ -181,7 +183,7 @@ class Armer:
             sessions.append((session.executor_id, session.armed))
         return plan, sessions
 
-    def _finisher(self, keys: list[bytes], reserved: list[tuple[Armed, int]]) -> Callable[[Fate], None]:
+    def _finisher(self, keys: list[bytes], reserved: list[tuple[ArmedAttempts, int]]) -> Callable[[Fate], None]:
         def finish(_fate: Fate) -> None:
             self._commands -= 1
             self._under_way.difference_update(keys)

@@ -67,7 +67,7 @@ class ExecutorSession:
     """What it can run; None: it has not said."""
     arms: bool = False
     """Whether it holds what is to start later until then."""
-    armed: "Armed" = field(default_factory=lambda: Armed())
+    armed: "ArmedAttempts" = field(default_factory=lambda: ArmedAttempts())
     """Those of ``held`` whose time is yet to come: they take no slot yet."""
 
     @property
@@ -119,7 +119,7 @@ class ExecutorSession:
         return all(self.labels.get(key) == value for key, value in wanted.items())
 
 
-class Armed:
+class ArmedAttempts:
     """Attempts that an executor holds until their time comes, and those that it is being given."""
 
     def __init__(self) -> None:

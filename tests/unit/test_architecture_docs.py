@@ -1,5 +1,6 @@
 """The house in docs/architecture.md: every room has a row, and import-linter holds what each row may import."""
 
+import ast
 import importlib.util
 from pathlib import Path
 
@@ -31,3 +32,13 @@ def test_every_room_has_one_row() -> None:
     there = {path.stem for path in package.glob("*.py")} | {path.parent.name for path in package.glob("*/__init__.py")}
     expected = {f"raftsched.{name}" for name in there - {"__init__"}} | set(contracts.OUTSIDE.values())
     assert sorted(module for row in ROWS for module in row.modules) == sorted(expected)
+
+
+def test_a_class_has_its_name_for_itself() -> None:
+    places: dict[str, list[str]] = {}
+    for path in sorted((ROOT / "raftsched").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef):
+                places.setdefault(node.name, []).append(str(path.relative_to(ROOT)))
+    assert len(places) > 100
+    assert {name: found for name, found in places.items() if len(found) > 1} == {}

@@ -2,9 +2,9 @@
 
 import pytest
 
-from raftsched.node.open_files import Places, share, told
+from raftsched.node.open_files import Shares, share, told
 
-WANTED = Places(slots=32, remote_slots=200, http_connections=2_000, grpc_connections=4_000)
+WANTED = Shares(slots=32, remote_slots=200, http_connections=2_000, grpc_connections=4_000)
 
 
 @pytest.mark.parametrize("files", [0, 64, 128, 200, 256, 1_024, 4_096, 65_536])
@@ -21,7 +21,7 @@ def test_all_get_something_and_together_no_more_than_there_is(files: int, others
 
 
 def test_slots_come_first() -> None:
-    assert share(200, WANTED) == Places(slots=32, remote_slots=4, http_connections=18, grpc_connections=18)
+    assert share(200, WANTED) == Shares(slots=32, remote_slots=4, http_connections=18, grpc_connections=18)
     assert share(200, WANTED, others=2).slots == 27
     assert share(1_024, WANTED, others=2).slots == 32
 
@@ -31,7 +31,7 @@ def test_with_enough_files_all_is_as_it_was_set() -> None:
 
 
 def test_a_node_without_slots_and_http_has_none() -> None:
-    given = share(1_024, Places(0, 200, 0, 4_000))
+    given = share(1_024, Shares(0, 200, 0, 4_000))
     assert (given.slots, given.http_connections) == (0, 0)
     assert given.grpc_connections > 300
 

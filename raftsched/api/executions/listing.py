@@ -25,7 +25,7 @@ _UNSTARTED = frozenset((int(ExecutionState.PENDING), int(ExecutionState.ARMED), 
 
 
 @dataclass(frozen=True, slots=True)
-class _Filter:
+class _ExecutionFilter:
     """What a listing of executions asks for; nominal times from ``start_us`` until before ``end_us``."""
 
     states: frozenset[int]
@@ -117,7 +117,7 @@ def _end_us(end: Timestamp) -> int:
 
 def _executions(reader: Reader, request: execution_pb2.ListExecutionsRequest, before: bytes, explain: Explain) -> _Rows:
     reasons = frozenset(request.waiting_reasons)
-    wanted = _Filter(
+    wanted = _ExecutionFilter(
         frozenset(request.states) or (_UNSTARTED if reasons else frozenset()),
         timestamp_us(request.start_time),
         _end_us(request.end_time),
@@ -135,7 +135,7 @@ def _executions(reader: Reader, request: execution_pb2.ListExecutionsRequest, be
     return ((execution_id, wanted.matching(execution_id, value)) for execution_id, value in rows)
 
 
-def _of_task(reader: Reader, task: str, wanted: _Filter, before: bytes) -> _Rows:
+def _of_task(reader: Reader, task: str, wanted: _ExecutionFilter, before: bytes) -> _Rows:
     for key, value in _ledger(reader, task, wanted.start_us, wanted.end_us, stop=before, reverse=True):
         found = executions_of(key, LedgerRow.FromString(value))
         if not found:

@@ -53,7 +53,7 @@ async def list_tasks(
         violations.add("condition", "only the leader knows what executions wait for: leave out STALE")
     violations.raise_any()
     after = decode_token(request, request.page_token)
-    rows = _ORDERS[request.order_by](_Filter(reader, request, now_us), after)
+    rows = _ORDERS[request.order_by](_TaskFilter(reader, request, now_us), after)
     page = await collect(_in_condition(reader, rows, request.condition, waiting), limit)
     return task_pb2.ListTasksResponse(tasks=page.items, next_page_token=encode_token(request, page.last_key))
 
@@ -88,7 +88,7 @@ def _fails(reader: Reader, task: task_pb2.Task) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class _Filter:
+class _TaskFilter:
     """What a listing asks for."""
 
     reader: Reader
@@ -130,12 +130,14 @@ class _Found:
     """Whether a nominal time of it is in the due index."""
 
 
-def _by_name(wanted: _Filter, after: bytes, *, reverse: bool = False) -> _Tasks:
+def _by_name(wanted: _TaskFilter, after: bytes, *, reverse: bool = False) -> _Tasks:
     for key, found in _found_by_name(wanted, after, reverse=reverse):
         yield key, None if found is None else found.task
 
 
-def _found_by_name(wanted: _Filter, after: bytes, *, reverse: bool = False) -> Iterator[tuple[bytes, _Found | None]]:
+def _found_by_name(
+    wanted: _TaskFilter, after: bytes, *, reverse: bool = False
+) -> Iterator[tuple[bytes, _Found | None]]:
     prefix = wanted.request.name_prefix.encode()
     # Names are ASCII.
     start, stop = prefix, prefix + b"\xff"
@@ -147,7 +149,7 @@ def _found_by_name(wanted: _Filter, after: bytes, *, reverse: bool = False) -> I
         yield key, wanted.matching(key, value)
 
 
-def _by_next_fire(wanted: _Filter, after: bytes, *, reverse: bool = False) -> _Tasks:
+def _by_next_fire(wanted: _TaskFilter, after: bytes, *, reverse: bool = False) -> _Tasks:
     """Along the due index, then along the names of what is not in it. The first byte of a key says where it stands."""
     prefix = wanted.request.name_prefix.encode()
     if not after or after[:1] == _DUE:
@@ -166,7 +168,7 @@ def _by_next_fire(wanted: _Filter, after: bytes, *, reverse: bool = False) -> _T
         yield _REST + key, found.task if found is not None and not found.is_due else None
 
 
-_Order = Callable[[_Filter, bytes], _Tasks]
+_Order = Callable[[_TaskFilter, bytes], _Tasks]
 _ORDERS: dict[str, _Order] = {
     "": _by_name,
     "name": _by_name,

@@ -12,7 +12,7 @@ from raftsched.api import proposals
 from raftsched.api.context import CallContext
 from raftsched.api.door import gateway
 from raftsched.api.door.actor import USER_KEY
-from raftsched.api.door.errors import MAX_VIOLATIONS, ApiError
+from raftsched.api.door.errors import MAX_VIOLATIONS, ApiError, abort, not_leader
 from raftsched.api.door.forward import HOPS_KEY
 from raftsched.commands.gate import NotYetAllowed
 from raftsched.ports import Fate, Role, ShardStatus, Table
@@ -340,6 +340,37 @@ def test_a_field_that_only_the_leader_knows_is_passed_on_and_one_that_the_leader
 
     on_log(ScriptedLog(role=Role.FOLLOWER, leader_id="n2"), passed_on, size=2)
     on_cluster()(refused_here)()
+
+
+def test_a_stream_that_has_told_something_is_not_begun_again() -> None:
+    asked: list[bytes] = []
+
+    class Deposed(grpc.GenericRpcHandler):
+        """A leader that leads no longer after its first answer."""
+
+        def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
+            async def answers(data: bytes, context: CallContext) -> AsyncIterator[bytes]:
+                asked.append(data)
+                yield b"first"
+                await abort(context, not_leader(""))
+
+            return grpc.unary_stream_rpc_method_handler(answers)
+
+    async def test(cluster: ApiCluster) -> None:
+        follower, leader = cluster.nodes
+        await leader.stop()
+        server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+        server.add_generic_rpc_handlers((Deposed(),))
+        server.add_insecure_port(leader.me.address)
+        await server.start()
+        watch = cluster.caller(follower).channel.unary_stream("/raftsched.v1.ExecutionService/WatchExecutions")(b"")
+        assert await watch.read() == b"first"
+        told = await refused(watch.read())
+        assert told.info.reason == "NOT_LEADER"
+        assert len(asked) == 1
+        await server.stop(0)
+
+    on_log(ScriptedLog(role=Role.FOLLOWER, leader_id="n2"), test, size=2)
 
 
 def test_a_node_passes_no_call_on_to_itself() -> None:

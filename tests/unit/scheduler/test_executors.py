@@ -6,7 +6,7 @@ from raftsched_proto.v1 import task_pb2
 
 from raftsched.core.state.model import Interval, Schedule, Task
 from raftsched.scheduler import executors
-from raftsched.scheduler.executors import Armed, AttemptKey, Executors, ExecutorSession
+from raftsched.scheduler.executors import ArmedAttempts, AttemptKey, Executors, ExecutorSession
 from tests.unit.scheduler.test_groups import propose
 from tests.unit.scheduler.test_scheduler import Link, World
 
@@ -101,7 +101,7 @@ REMOTE = task_of(aws_lambda=task_pb2.AwsLambdaAction(function="f"))
 
 class TestArmed:
     def test_counts_what_is_held_and_what_is_being_given_for_each_tenth_of_a_second(self) -> None:
-        armed = Armed()
+        armed = ArmedAttempts()
         armed.reserve(START_US)
         armed.add(key(1), START_US + 99_999)
         armed.add(key(2), START_US + 100_000)
@@ -113,7 +113,7 @@ class TestArmed:
         assert armed._moments.keys() == {START_US // 100_000 + 1}, "a moment of which nothing is left is forgotten"
 
     def test_holds_an_attempt_once_however_often_it_is_given(self) -> None:
-        armed = Armed()
+        armed = ArmedAttempts()
         for _ in range(2):
             armed.add(key(1), START_US)
         assert (armed.count, armed.of_moment(START_US)) == (1, 1)
@@ -122,7 +122,7 @@ class TestArmed:
         assert (armed.count, armed.of_moment(START_US)) == (0, 0)
 
     def test_starts_what_has_come_to_its_time_and_is_still_armed_for_it(self) -> None:
-        armed = Armed()
+        armed = ArmedAttempts()
         for number, start_us in enumerate((START_US, START_US, START_US + 1)):
             armed.add(key(number), start_us)
         armed.discard(key(0))
