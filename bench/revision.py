@@ -200,6 +200,7 @@ def _end_all_of(directory: Path) -> None:
     deadline = time.monotonic() + _STOP_S
     for pid in _processes_of(directory):
         _send(pid, signal.SIGTERM)
+    # They are children of others, so that nothing tells when they end.
     while (left := list(_processes_of(directory))) and time.monotonic() < deadline:
         time.sleep(0.05)
     for pid in left:

@@ -8,7 +8,15 @@ with Client("127.0.0.1:7101,127.0.0.1:7102,127.0.0.1:7103") as client:
 """
 
 from raftsched_proto.v1.calendar_pb2 import Calendar
-from raftsched_proto.v1.cluster_pb2 import ClockStatus, CursorRepair, ExecutorStatus, GetStatusResponse, NodeStatus
+from raftsched_proto.v1.cluster_pb2 import (
+    ClockStatus,
+    CursorRepair,
+    DroppedNotice,
+    ExecutorStatus,
+    GetStatusResponse,
+    NodeStatus,
+    TableCounts,
+)
 from raftsched_proto.v1.execution_pb2 import (
     Attempt,
     Execution,
@@ -102,6 +110,7 @@ __all__ = [
     "DayCount",
     "DeadlineExceededError",
     "Delivery",
+    "DroppedNotice",
     "Exclusion",
     "Execution",
     "ExecutionState",
@@ -137,6 +146,7 @@ __all__ = [
     "RetryPolicy",
     "RruleSchedule",
     "Schedule",
+    "TableCounts",
     "Task",
     "TaskChange",
     "TaskChangeKind",

@@ -17,6 +17,7 @@ from raftsched.api.proposals import Proposals, Reads
 from raftsched.api.tasks.listing import DEFAULT_PAGE, LARGEST_PAGE
 from raftsched.commands.versions import FIRST_VERSION
 from raftsched.core.machine.notices import dropped_notices
+from raftsched.core.state import ids
 from raftsched.ports import ClockStatus, Peer, PeerLink, ShardStatus, Table
 from raftsched.scheduler.repair import Repair, repairs
 
@@ -89,13 +90,16 @@ class ClusterService(cluster_pb2_grpc.ClusterServiceServicer):
     async def _local(self) -> cluster_pb2.GetStatusResponse:
         status = self._api.log.status()
         with self._api.store.read() as reader:
+            dropped = dropped_notices(reader)
             counts = cluster_pb2.TableCounts(
                 tasks=reader.count(Table.TASKS),
                 executions=reader.count(Table.EXECUTIONS),
                 pending_executions=reader.count(Table.PENDING) + reader.count(Table.HELD),
                 notices_waiting=reader.count(Table.OUTBOX),
-                notices_dropped=dropped_notices(reader),
+                notices_dropped=dropped.dropped,
             )
+        if dropped.dropped:
+            counts.last_dropped_notice.CopyFrom(_dropped_notice(dropped))
         answer = cluster_pb2.GetStatusResponse(
             cluster_id=self._api.cluster_id,
             leader_id=status.leader_id,
@@ -177,6 +181,18 @@ class ClusterService(cluster_pb2_grpc.ClusterServiceServicer):
                 return leader_id
             await asyncio.sleep(_POLL_S)
         return ""
+
+
+def _dropped_notice(tally: pb.NoticeTallyRow) -> cluster_pb2.DroppedNotice:
+    message = cluster_pb2.DroppedNotice(
+        task=tally.last.task,
+        execution_id=ids.to_text(tally.last_execution_id),
+        occasion=tally.last.occasion,  # type: ignore[arg-type]  # the enum of the stub is an int
+        error=tally.last.delivery_error,
+        deliveries=tally.last.deliveries,
+    )
+    message.drop_time.FromMicroseconds(tally.last_us)
+    return message
 
 
 def _clock(status: ClockStatus) -> cluster_pb2.ClockStatus:

@@ -25,9 +25,10 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from raftsched_proto.v1 import execution_pb2 as raftsched_dot_v1_dot_execution__pb2
+from raftsched_proto.v1 import notification_pb2 as raftsched_dot_v1_dot_notification__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1araftsched/v1/cluster.proto\x12\x0craftsched.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1craftsched/v1/execution.proto\"\x15\n\x13\x43onfirmClockRequest\"@\n\x14\x43onfirmClockResponse\x12(\n\x05moved\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\"N\n\x14RepairCursorsRequest\x12\x0f\n\x07\x64ry_run\x18\x01 \x01(\x08\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"]\n\x15RepairCursorsResponse\x12+\n\x07repairs\x18\x01 \x03(\x0b\x32\x1a.raftsched.v1.CursorRepair\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xb9\x01\n\x0c\x43ursorRepair\x12\x0c\n\x04task\x18\x01 \x01(\t\x12\x35\n\x11last_nominal_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\rold_next_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\rnew_next_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"&\n\x10GetStatusRequest\x12\x12\n\nlocal_only\x18\x01 \x01(\x08\"\xe6\x02\n\x11GetStatusResponse\x12\x12\n\ncluster_id\x18\x01 \x01(\t\x12\x11\n\tleader_id\x18\x02 \x01(\t\x12\'\n\x05nodes\x18\x03 \x03(\x0b\x32\x18.raftsched.v1.NodeStatus\x12/\n\texecutors\x18\x04 \x03(\x0b\x32\x1c.raftsched.v1.ExecutorStatus\x12)\n\x06\x63ounts\x18\x05 \x01(\x0b\x32\x19.raftsched.v1.TableCounts\x12\x30\n\x07waiting\x18< \x03(\x0b\x32\x1f.raftsched.v1.WaitingExecutions\x12\x1a\n\x12waiting_incomplete\x18= \x01(\x08\x12\x13\n\x0bno_majority\x18> \x01(\x08\x12\x18\n\x10missing_node_ids\x18? \x03(\t\x12\x0f\n\x07problem\x18@ \x01(\t\x12\x17\n\x0f\x63luster_version\x18\x41 \x01(\x05\"\xce\x04\n\nNodeStatus\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12$\n\x04role\x18\x03 \x01(\x0e\x32\x16.raftsched.v1.NodeRole\x12\x0c\n\x04term\x18\x04 \x01(\x03\x12\x14\n\x0c\x63ommit_index\x18\x05 \x01(\x03\x12\x15\n\rapplied_index\x18\x06 \x01(\x03\x12\x13\n\x0blag_entries\x18\x07 \x01(\x03\x12\x13\n\x0blog_entries\x18\x08 \x01(\x03\x12\x16\n\x0elog_size_bytes\x18\t \x01(\x03\x12\x0f\n\x07version\x18\n \x01(\t\x12)\n\x06uptime\x18\x0b \x01(\x0b\x32\x19.google.protobuf.Duration\x12\'\n\x05links\x18\x0c \x03(\x0b\x32\x18.raftsched.v1.LinkStatus\x12\x16\n\x0etzdata_version\x18\r \x01(\t\x12\x0f\n\x07problem\x18\x0e \x01(\t\x12\x34\n\x10state_check_time\x18\x14 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x18\n\x10\x63luster_identity\x18\x1f \x01(\t\x12\r\n\x05votes\x18  \x01(\x08\x12(\n\x05\x63lock\x18\x1e \x01(\x0b\x32\x19.raftsched.v1.ClockStatus\x12\x14\n\x0chttp_address\x18! \x01(\t\x12\x17\n\x0f\x63luster_version\x18\" \x01(\x05\x12\x1c\n\x14oldest_known_version\x18# \x01(\x05\x12\x1c\n\x14newest_known_version\x18$ \x01(\x05\"\x8e\x01\n\x0b\x43lockStatus\x12)\n\x06offset\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12(\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x19\n\x11\x61greeing_node_ids\x18\x03 \x03(\t\x12\x0f\n\x07\x63\x65rtain\x18\x04 \x01(\x08\"\\\n\nLinkStatus\x12\x0f\n\x07peer_id\x18\x01 \x01(\t\x12\x11\n\tconnected\x18\x02 \x01(\x08\x12*\n\x07silence\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xa8\x02\n\x0e\x45xecutorStatus\x12\n\n\x02id\x18\x01 \x01(\t\x12\x38\n\x06labels\x18\x02 \x03(\x0b\x32(.raftsched.v1.ExecutorStatus.LabelsEntry\x12\r\n\x05slots\x18\x03 \x01(\x05\x12\x12\n\nslots_used\x18\x04 \x01(\x05\x12*\n\x05state\x18\x05 \x01(\x0e\x32\x1b.raftsched.v1.ExecutorState\x12\x0f\n\x07node_id\x18\x06 \x01(\t\x12\x0f\n\x07version\x18\x07 \x01(\t\x12\x30\n\x0c\x63\x61pabilities\x18< \x01(\x0b\x32\x1a.raftsched.v1.Capabilities\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"7\n\x0c\x43\x61pabilities\x12\x14\n\x0c\x61\x63tion_kinds\x18\x01 \x03(\t\x12\x11\n\tcallables\x18\x02 \x03(\t\"~\n\x0bTableCounts\x12\r\n\x05tasks\x18\x01 \x01(\x03\x12\x12\n\nexecutions\x18\x02 \x01(\x03\x12\x1a\n\x12pending_executions\x18\x03 \x01(\x03\x12\x17\n\x0fnotices_waiting\x18- \x01(\x03\x12\x17\n\x0fnotices_dropped\x18. \x01(\x03\",\n\x19TransferLeadershipRequest\x12\x0f\n\x07node_id\x18\x01 \x01(\t\"/\n\x1aTransferLeadershipResponse\x12\x11\n\tleader_id\x18\x01 \x01(\t*_\n\x08NodeRole\x12\x19\n\x15NODE_ROLE_UNSPECIFIED\x10\x00\x12\n\n\x06LEADER\x10\x01\x12\x0c\n\x08\x46OLLOWER\x10\x02\x12\r\n\tCANDIDATE\x10\x03\x12\x0f\n\x0bUNREACHABLE\x10\x04*\x87\x01\n\rExecutorState\x12\x1e\n\x1a\x45XECUTOR_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x45XECUTOR_STATE_READY\x10\x01\x12\x1b\n\x17\x45XECUTOR_STATE_DRAINING\x10\x02\x12\x1f\n\x1b\x45XECUTOR_STATE_DISCONNECTED\x10\x03\x32\xf8\x02\n\x0e\x43lusterService\x12L\n\tGetStatus\x12\x1e.raftsched.v1.GetStatusRequest\x1a\x1f.raftsched.v1.GetStatusResponse\x12g\n\x12TransferLeadership\x12\'.raftsched.v1.TransferLeadershipRequest\x1a(.raftsched.v1.TransferLeadershipResponse\x12U\n\x0c\x43onfirmClock\x12!.raftsched.v1.ConfirmClockRequest\x1a\".raftsched.v1.ConfirmClockResponse\x12X\n\rRepairCursors\x12\".raftsched.v1.RepairCursorsRequest\x1a#.raftsched.v1.RepairCursorsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1araftsched/v1/cluster.proto\x12\x0craftsched.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1craftsched/v1/execution.proto\x1a\x1fraftsched/v1/notification.proto\"\x15\n\x13\x43onfirmClockRequest\"@\n\x14\x43onfirmClockResponse\x12(\n\x05moved\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\"N\n\x14RepairCursorsRequest\x12\x0f\n\x07\x64ry_run\x18\x01 \x01(\x08\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"]\n\x15RepairCursorsResponse\x12+\n\x07repairs\x18\x01 \x03(\x0b\x32\x1a.raftsched.v1.CursorRepair\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xb9\x01\n\x0c\x43ursorRepair\x12\x0c\n\x04task\x18\x01 \x01(\t\x12\x35\n\x11last_nominal_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\rold_next_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\rnew_next_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"&\n\x10GetStatusRequest\x12\x12\n\nlocal_only\x18\x01 \x01(\x08\"\xe6\x02\n\x11GetStatusResponse\x12\x12\n\ncluster_id\x18\x01 \x01(\t\x12\x11\n\tleader_id\x18\x02 \x01(\t\x12\'\n\x05nodes\x18\x03 \x03(\x0b\x32\x18.raftsched.v1.NodeStatus\x12/\n\texecutors\x18\x04 \x03(\x0b\x32\x1c.raftsched.v1.ExecutorStatus\x12)\n\x06\x63ounts\x18\x05 \x01(\x0b\x32\x19.raftsched.v1.TableCounts\x12\x30\n\x07waiting\x18< \x03(\x0b\x32\x1f.raftsched.v1.WaitingExecutions\x12\x1a\n\x12waiting_incomplete\x18= \x01(\x08\x12\x13\n\x0bno_majority\x18> \x01(\x08\x12\x18\n\x10missing_node_ids\x18? \x03(\t\x12\x0f\n\x07problem\x18@ \x01(\t\x12\x17\n\x0f\x63luster_version\x18\x41 \x01(\x05\"\xce\x04\n\nNodeStatus\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12$\n\x04role\x18\x03 \x01(\x0e\x32\x16.raftsched.v1.NodeRole\x12\x0c\n\x04term\x18\x04 \x01(\x03\x12\x14\n\x0c\x63ommit_index\x18\x05 \x01(\x03\x12\x15\n\rapplied_index\x18\x06 \x01(\x03\x12\x13\n\x0blag_entries\x18\x07 \x01(\x03\x12\x13\n\x0blog_entries\x18\x08 \x01(\x03\x12\x16\n\x0elog_size_bytes\x18\t \x01(\x03\x12\x0f\n\x07version\x18\n \x01(\t\x12)\n\x06uptime\x18\x0b \x01(\x0b\x32\x19.google.protobuf.Duration\x12\'\n\x05links\x18\x0c \x03(\x0b\x32\x18.raftsched.v1.LinkStatus\x12\x16\n\x0etzdata_version\x18\r \x01(\t\x12\x0f\n\x07problem\x18\x0e \x01(\t\x12\x34\n\x10state_check_time\x18\x14 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x18\n\x10\x63luster_identity\x18\x1f \x01(\t\x12\r\n\x05votes\x18  \x01(\x08\x12(\n\x05\x63lock\x18\x1e \x01(\x0b\x32\x19.raftsched.v1.ClockStatus\x12\x14\n\x0chttp_address\x18! \x01(\t\x12\x17\n\x0f\x63luster_version\x18\" \x01(\x05\x12\x1c\n\x14oldest_known_version\x18# \x01(\x05\x12\x1c\n\x14newest_known_version\x18$ \x01(\x05\"\x8e\x01\n\x0b\x43lockStatus\x12)\n\x06offset\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12(\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x19\n\x11\x61greeing_node_ids\x18\x03 \x03(\t\x12\x0f\n\x07\x63\x65rtain\x18\x04 \x01(\x08\"\\\n\nLinkStatus\x12\x0f\n\x07peer_id\x18\x01 \x01(\t\x12\x11\n\tconnected\x18\x02 \x01(\x08\x12*\n\x07silence\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xa8\x02\n\x0e\x45xecutorStatus\x12\n\n\x02id\x18\x01 \x01(\t\x12\x38\n\x06labels\x18\x02 \x03(\x0b\x32(.raftsched.v1.ExecutorStatus.LabelsEntry\x12\r\n\x05slots\x18\x03 \x01(\x05\x12\x12\n\nslots_used\x18\x04 \x01(\x05\x12*\n\x05state\x18\x05 \x01(\x0e\x32\x1b.raftsched.v1.ExecutorState\x12\x0f\n\x07node_id\x18\x06 \x01(\t\x12\x0f\n\x07version\x18\x07 \x01(\t\x12\x30\n\x0c\x63\x61pabilities\x18< \x01(\x0b\x32\x1a.raftsched.v1.Capabilities\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"7\n\x0c\x43\x61pabilities\x12\x14\n\x0c\x61\x63tion_kinds\x18\x01 \x03(\t\x12\x11\n\tcallables\x18\x02 \x03(\t\"\xb8\x01\n\x0bTableCounts\x12\r\n\x05tasks\x18\x01 \x01(\x03\x12\x12\n\nexecutions\x18\x02 \x01(\x03\x12\x1a\n\x12pending_executions\x18\x03 \x01(\x03\x12\x17\n\x0fnotices_waiting\x18- \x01(\x03\x12\x17\n\x0fnotices_dropped\x18. \x01(\x03\x12\x38\n\x13last_dropped_notice\x18< \x01(\x0b\x32\x1b.raftsched.v1.DroppedNotice\"\xaf\x01\n\rDroppedNotice\x12\x0c\n\x04task\x18\x01 \x01(\t\x12\x14\n\x0c\x65xecution_id\x18\x02 \x01(\t\x12(\n\x08occasion\x18\x03 \x01(\x0e\x32\x16.raftsched.v1.Occasion\x12-\n\tdrop_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x65rror\x18\x05 \x01(\t\x12\x12\n\ndeliveries\x18\x06 \x01(\x05\",\n\x19TransferLeadershipRequest\x12\x0f\n\x07node_id\x18\x01 \x01(\t\"/\n\x1aTransferLeadershipResponse\x12\x11\n\tleader_id\x18\x01 \x01(\t*_\n\x08NodeRole\x12\x19\n\x15NODE_ROLE_UNSPECIFIED\x10\x00\x12\n\n\x06LEADER\x10\x01\x12\x0c\n\x08\x46OLLOWER\x10\x02\x12\r\n\tCANDIDATE\x10\x03\x12\x0f\n\x0bUNREACHABLE\x10\x04*\x87\x01\n\rExecutorState\x12\x1e\n\x1a\x45XECUTOR_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x45XECUTOR_STATE_READY\x10\x01\x12\x1b\n\x17\x45XECUTOR_STATE_DRAINING\x10\x02\x12\x1f\n\x1b\x45XECUTOR_STATE_DISCONNECTED\x10\x03\x32\xf8\x02\n\x0e\x43lusterService\x12L\n\tGetStatus\x12\x1e.raftsched.v1.GetStatusRequest\x1a\x1f.raftsched.v1.GetStatusResponse\x12g\n\x12TransferLeadership\x12\'.raftsched.v1.TransferLeadershipRequest\x1a(.raftsched.v1.TransferLeadershipResponse\x12U\n\x0c\x43onfirmClock\x12!.raftsched.v1.ConfirmClockRequest\x1a\".raftsched.v1.ConfirmClockResponse\x12X\n\rRepairCursors\x12\".raftsched.v1.RepairCursorsRequest\x1a#.raftsched.v1.RepairCursorsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,42 +37,44 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_EXECUTORSTATUS_LABELSENTRY']._loaded_options = None
   _globals['_EXECUTORSTATUS_LABELSENTRY']._serialized_options = b'8\001'
-  _globals['_NODEROLE']._serialized_start=2403
-  _globals['_NODEROLE']._serialized_end=2498
-  _globals['_EXECUTORSTATE']._serialized_start=2501
-  _globals['_EXECUTORSTATE']._serialized_end=2636
-  _globals['_CONFIRMCLOCKREQUEST']._serialized_start=139
-  _globals['_CONFIRMCLOCKREQUEST']._serialized_end=160
-  _globals['_CONFIRMCLOCKRESPONSE']._serialized_start=162
-  _globals['_CONFIRMCLOCKRESPONSE']._serialized_end=226
-  _globals['_REPAIRCURSORSREQUEST']._serialized_start=228
-  _globals['_REPAIRCURSORSREQUEST']._serialized_end=306
-  _globals['_REPAIRCURSORSRESPONSE']._serialized_start=308
-  _globals['_REPAIRCURSORSRESPONSE']._serialized_end=401
-  _globals['_CURSORREPAIR']._serialized_start=404
-  _globals['_CURSORREPAIR']._serialized_end=589
-  _globals['_GETSTATUSREQUEST']._serialized_start=591
-  _globals['_GETSTATUSREQUEST']._serialized_end=629
-  _globals['_GETSTATUSRESPONSE']._serialized_start=632
-  _globals['_GETSTATUSRESPONSE']._serialized_end=990
-  _globals['_NODESTATUS']._serialized_start=993
-  _globals['_NODESTATUS']._serialized_end=1583
-  _globals['_CLOCKSTATUS']._serialized_start=1586
-  _globals['_CLOCKSTATUS']._serialized_end=1728
-  _globals['_LINKSTATUS']._serialized_start=1730
-  _globals['_LINKSTATUS']._serialized_end=1822
-  _globals['_EXECUTORSTATUS']._serialized_start=1825
-  _globals['_EXECUTORSTATUS']._serialized_end=2121
-  _globals['_EXECUTORSTATUS_LABELSENTRY']._serialized_start=2076
-  _globals['_EXECUTORSTATUS_LABELSENTRY']._serialized_end=2121
-  _globals['_CAPABILITIES']._serialized_start=2123
-  _globals['_CAPABILITIES']._serialized_end=2178
-  _globals['_TABLECOUNTS']._serialized_start=2180
-  _globals['_TABLECOUNTS']._serialized_end=2306
-  _globals['_TRANSFERLEADERSHIPREQUEST']._serialized_start=2308
-  _globals['_TRANSFERLEADERSHIPREQUEST']._serialized_end=2352
-  _globals['_TRANSFERLEADERSHIPRESPONSE']._serialized_start=2354
-  _globals['_TRANSFERLEADERSHIPRESPONSE']._serialized_end=2401
-  _globals['_CLUSTERSERVICE']._serialized_start=2639
-  _globals['_CLUSTERSERVICE']._serialized_end=3015
+  _globals['_NODEROLE']._serialized_start=2673
+  _globals['_NODEROLE']._serialized_end=2768
+  _globals['_EXECUTORSTATE']._serialized_start=2771
+  _globals['_EXECUTORSTATE']._serialized_end=2906
+  _globals['_CONFIRMCLOCKREQUEST']._serialized_start=172
+  _globals['_CONFIRMCLOCKREQUEST']._serialized_end=193
+  _globals['_CONFIRMCLOCKRESPONSE']._serialized_start=195
+  _globals['_CONFIRMCLOCKRESPONSE']._serialized_end=259
+  _globals['_REPAIRCURSORSREQUEST']._serialized_start=261
+  _globals['_REPAIRCURSORSREQUEST']._serialized_end=339
+  _globals['_REPAIRCURSORSRESPONSE']._serialized_start=341
+  _globals['_REPAIRCURSORSRESPONSE']._serialized_end=434
+  _globals['_CURSORREPAIR']._serialized_start=437
+  _globals['_CURSORREPAIR']._serialized_end=622
+  _globals['_GETSTATUSREQUEST']._serialized_start=624
+  _globals['_GETSTATUSREQUEST']._serialized_end=662
+  _globals['_GETSTATUSRESPONSE']._serialized_start=665
+  _globals['_GETSTATUSRESPONSE']._serialized_end=1023
+  _globals['_NODESTATUS']._serialized_start=1026
+  _globals['_NODESTATUS']._serialized_end=1616
+  _globals['_CLOCKSTATUS']._serialized_start=1619
+  _globals['_CLOCKSTATUS']._serialized_end=1761
+  _globals['_LINKSTATUS']._serialized_start=1763
+  _globals['_LINKSTATUS']._serialized_end=1855
+  _globals['_EXECUTORSTATUS']._serialized_start=1858
+  _globals['_EXECUTORSTATUS']._serialized_end=2154
+  _globals['_EXECUTORSTATUS_LABELSENTRY']._serialized_start=2109
+  _globals['_EXECUTORSTATUS_LABELSENTRY']._serialized_end=2154
+  _globals['_CAPABILITIES']._serialized_start=2156
+  _globals['_CAPABILITIES']._serialized_end=2211
+  _globals['_TABLECOUNTS']._serialized_start=2214
+  _globals['_TABLECOUNTS']._serialized_end=2398
+  _globals['_DROPPEDNOTICE']._serialized_start=2401
+  _globals['_DROPPEDNOTICE']._serialized_end=2576
+  _globals['_TRANSFERLEADERSHIPREQUEST']._serialized_start=2578
+  _globals['_TRANSFERLEADERSHIPREQUEST']._serialized_end=2622
+  _globals['_TRANSFERLEADERSHIPRESPONSE']._serialized_start=2624
+  _globals['_TRANSFERLEADERSHIPRESPONSE']._serialized_end=2671
+  _globals['_CLUSTERSERVICE']._serialized_start=2909
+  _globals['_CLUSTERSERVICE']._serialized_end=3285
 # @@protoc_insertion_point(module_scope)

@@ -11,6 +11,7 @@ from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from raftsched_proto.v1 import execution_pb2 as _execution_pb2
+from raftsched_proto.v1 import notification_pb2 as _notification_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -557,6 +558,7 @@ class TableCounts(_message.Message):
     PENDING_EXECUTIONS_FIELD_NUMBER: _builtins.int
     NOTICES_WAITING_FIELD_NUMBER: _builtins.int
     NOTICES_DROPPED_FIELD_NUMBER: _builtins.int
+    LAST_DROPPED_NOTICE_FIELD_NUMBER: _builtins.int
     tasks: _builtins.int
     executions: _builtins.int
     pending_executions: _builtins.int
@@ -564,6 +566,10 @@ class TableCounts(_message.Message):
     """Notices that are not delivered yet."""
     notices_dropped: _builtins.int
     """Notices that were given up, ever."""
+    @_builtins.property
+    def last_dropped_notice(self) -> Global___DroppedNotice:
+        """The last of these."""
+
     def __init__(
         self,
         *,
@@ -572,14 +578,54 @@ class TableCounts(_message.Message):
         pending_executions: _builtins.int = ...,
         notices_waiting: _builtins.int = ...,
         notices_dropped: _builtins.int = ...,
+        last_dropped_notice: Global___DroppedNotice | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["last_dropped_notice", b"last_dropped_notice"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["executions", b"executions", "notices_dropped", b"notices_dropped", "notices_waiting", b"notices_waiting", "pending_executions", b"pending_executions", "tasks", b"tasks"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["executions", b"executions", "last_dropped_notice", b"last_dropped_notice", "notices_dropped", b"notices_dropped", "notices_waiting", b"notices_waiting", "pending_executions", b"pending_executions", "tasks", b"tasks"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___TableCounts: _TypeAlias = TableCounts  # noqa: Y015
+
+@_typing.final
+class DroppedNotice(_message.Message):
+    """A notice that nobody was told."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TASK_FIELD_NUMBER: _builtins.int
+    EXECUTION_ID_FIELD_NUMBER: _builtins.int
+    OCCASION_FIELD_NUMBER: _builtins.int
+    DROP_TIME_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    DELIVERIES_FIELD_NUMBER: _builtins.int
+    task: _builtins.str
+    execution_id: _builtins.str
+    occasion: _notification_pb2.Occasion.ValueType
+    error: _builtins.str
+    """Why it could not be delivered the last time that it was tried."""
+    deliveries: _builtins.int
+    """How often it was tried."""
+    @_builtins.property
+    def drop_time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        task: _builtins.str = ...,
+        execution_id: _builtins.str = ...,
+        occasion: _notification_pb2.Occasion.ValueType = ...,
+        drop_time: _timestamp_pb2.Timestamp | None = ...,
+        error: _builtins.str = ...,
+        deliveries: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["drop_time", b"drop_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deliveries", b"deliveries", "drop_time", b"drop_time", "error", b"error", "execution_id", b"execution_id", "occasion", b"occasion", "task", b"task"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DroppedNotice: _TypeAlias = DroppedNotice  # noqa: Y015
 
 @_typing.final
 class TransferLeadershipRequest(_message.Message):

@@ -17,7 +17,7 @@ from raftsched.cli.show.tables import Part, TextTable, counted, show
 from raftsched.cli.times import now, show_duration, show_instant, show_relative
 
 if TYPE_CHECKING:
-    from raftsched_client import ExecutorStatus, GetStatusResponse, NodeStatus, WaitingExecutions
+    from raftsched_client import ExecutorStatus, GetStatusResponse, NodeStatus, TableCounts, WaitingExecutions
 
 _TIMEOUT = timedelta(seconds=3)
 
@@ -48,7 +48,7 @@ def status(
 
 def view(answer: GetStatusResponse) -> list[Part]:
     """The status as tables and lines."""
-    parts: list[Part] = [_headline(answer), ""]
+    parts: list[Part] = [_headline(answer), *_dropped(answer.counts), ""]
     parts.append(TextTable(_NODE_COLUMNS, [*map(_node, answer.nodes)], _DISPENSABLE))
     if answer.executors:
         parts += ["", TextTable(_EXECUTOR_COLUMNS, [*map(_executor, _by_node(answer.executors))], ("VERSION", "NODE"))]
@@ -89,6 +89,14 @@ def _headline(answer: GetStatusResponse) -> str:
     if counts.notices_waiting or counts.notices_dropped:
         line += f", {counted(counts.notices_waiting, 'notice')} waiting, {counts.notices_dropped:,} dropped"
     return line
+
+
+def _dropped(counts: TableCounts) -> Iterator[str]:
+    """The last notice that nobody was told."""
+    if counts.HasField("last_dropped_notice"):
+        last = counts.last_dropped_notice
+        when, what = show_instant(last.drop_time), enum_name(last, "occasion").lower()
+        yield f"last notice dropped: {what} of {last.task}, execution {last.execution_id}, {when}: {last.error}"
 
 
 _NODE_COLUMNS = (

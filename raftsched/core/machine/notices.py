@@ -168,8 +168,7 @@ def _put(context: Context, execution_id: bytes, notice: pb.NoticeRow) -> None:
 
 
 def _drop(context: Context, execution_id: bytes, notice: pb.NoticeRow) -> None:
-    found = context.batch.get(Table.TALLIES, TALLY_KEY)
-    tally = pb.NoticeTallyRow() if found is None else pb.NoticeTallyRow.FromString(found)
+    tally = dropped_notices(context.batch)
     tally.dropped += 1
     tally.last_us = context.command.now_us
     tally.last_execution_id = execution_id
@@ -177,10 +176,10 @@ def _drop(context: Context, execution_id: bytes, notice: pb.NoticeRow) -> None:
     context.batch.put(Table.TALLIES, TALLY_KEY, tally.SerializeToString())
 
 
-def dropped_notices(reader: Reader) -> int:
-    """How many notices were given up, ever."""
+def dropped_notices(reader: Reader) -> pb.NoticeTallyRow:
+    """How many notices were given up, ever, and the last of them."""
     found = reader.get(Table.TALLIES, TALLY_KEY)
-    return 0 if found is None else pb.NoticeTallyRow.FromString(found).dropped
+    return pb.NoticeTallyRow() if found is None else pb.NoticeTallyRow.FromString(found)
 
 
 def _wanted(context: Context, name: str, uid: int) -> notification_pb2.Notifications | None:

@@ -6,11 +6,14 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
-from raftsched_proto.v1 import cluster_pb2, task_pb2
+from raftsched_proto.internal.v1 import command_pb2
+from raftsched_proto.v1 import cluster_pb2, notification_pb2, task_pb2
 
 from raftsched.api.door.health import SERVICE_NAMES
 from raftsched.api.door.server import ApiServer
 from raftsched.commands.versions import FIRST_VERSION
+from raftsched.core.machine.notices import TALLY_KEY
+from raftsched.ports import Table
 from tests.support.api_cluster import ApiCluster, eventually, eventually_true, on_cluster, refused
 
 SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
@@ -48,6 +51,23 @@ async def test_status_shows_all_nodes_whoever_is_asked(cluster: ApiCluster) -> N
             assert node.log_size_bytes > 0
             assert len(node.links) == 2
             assert node.http_address == f"{node.id}.example:80"
+
+
+@on_cluster()
+async def test_status_tells_the_last_notice_that_was_given_up(cluster: ApiCluster) -> None:
+    asked = cluster_pb2.GetStatusRequest()
+    assert not (await cluster.caller().cluster.GetStatus(asked)).counts.HasField("last_dropped_notice")
+    tally = command_pb2.NoticeTallyRow(dropped=3, last_us=1_700_000_000_000_000, last_execution_id=bytes(16))
+    tally.last.task, tally.last.occasion = "t", notification_pb2.OCCASION_LATE
+    tally.last.deliveries, tally.last.delivery_error = 9, "status 500"
+    store = cluster.node.api.store
+    store.batch().put(Table.TALLIES, TALLY_KEY, tally.SerializeToString())
+    store.commit()
+    counts = (await cluster.caller().cluster.GetStatus(asked)).counts
+    last = counts.last_dropped_notice
+    assert (counts.notices_dropped, last.task, last.occasion) == (3, "t", notification_pb2.OCCASION_LATE)
+    assert (last.execution_id, last.drop_time.seconds) == (26 * "0", 1_700_000_000)
+    assert (last.deliveries, last.error) == (9, "status 500")
 
 
 @on_cluster(3)

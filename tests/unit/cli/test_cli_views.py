@@ -6,7 +6,7 @@ import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from raftsched_proto.v1 import cluster_pb2, execution_pb2
+from raftsched_proto.v1 import cluster_pb2, execution_pb2, notification_pb2
 from raftsched_proto.v1.execution_pb2 import Execution, GetOutputResponse, LedgerEntry
 
 from raftsched.cli.await_end import where
@@ -255,6 +255,15 @@ def test_status_is_a_table_that_names_what_is_wrong(cli, status):
     assert "disk=ssd" in out
     assert "n3: no answer" in out
     assert "different time zone databases: 2025b, 2026a" in out
+
+
+def test_status_tells_the_last_notice_that_nobody_was_told(cli, status):
+    assert "last notice dropped" not in cli("status").out
+    last = status.counts.last_dropped_notice
+    last.task, last.execution_id, last.occasion, last.error = "way", "E1", notification_pb2.OCCASION_LATE, "status 500"
+    last.drop_time.FromDatetime(NOMINAL)
+    out = " ".join(cli("status").out.split())
+    assert "last notice dropped: late of way, execution E1, 2026-03-01 12:00:00+00:00: status 500" in out
 
 
 def test_status_as_json_has_every_field(cli, status):

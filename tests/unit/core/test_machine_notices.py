@@ -80,9 +80,9 @@ class Machine:
         items = [pb.CheckWatches.Item(due_us=us, id=id_, occasion=occasion) for us, id_, occasion in due]
         self.apply(check_watches=pb.CheckWatches(items=items))
 
-    def dropped(self) -> int:
+    def dropped(self) -> pb.NoticeTallyRow:
         with self.store.read() as reader:
-            return pb.NoticeTallyRow.FromString(reader.get(Table.TALLIES, notices.TALLY_KEY) or b"").dropped
+            return notices.dropped_notices(reader)
 
 
 @pytest.fixture
@@ -212,7 +212,7 @@ def test_notice_is_put_off_until_delivered_or_given_up(machine: Machine) -> None
     assert (notice.deliveries, notice.delivery_error) == (1, "status 500")
     settle(machine, delivered=True)
     assert machine.rows(Table.OUTBOX) == []
-    assert machine.dropped() == 0
+    assert machine.dropped().dropped == 0
 
 
 def test_notice_that_is_given_up_is_counted(machine: Machine) -> None:
@@ -220,7 +220,11 @@ def test_notice_that_is_given_up_is_counted(machine: Machine) -> None:
     machine.run(machine.fire(), ExecutionState.FAILED)
     settle(machine, error="status 500")
     assert machine.rows(Table.OUTBOX) == []
-    assert machine.dropped() == 1
+    tally = machine.dropped()
+    assert (tally.dropped, tally.last_us) == (1, machine.now_us)
+    assert (tally.last.task, tally.last.deliveries, tally.last.delivery_error) == ("t", 1, "status 500")
+    with machine.store.read() as reader:
+        assert reader.get(Table.EXECUTIONS, tally.last_execution_id) is not None
 
 
 def test_full_outbox_drops_and_counts(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -228,7 +232,8 @@ def test_full_outbox_drops_and_counts(machine: Machine, monkeypatch: pytest.Monk
     machine.register()
     machine.run(machine.fire(), ExecutionState.FAILED)
     assert machine.rows(Table.OUTBOX) == []
-    assert machine.dropped() == 1
+    tally = machine.dropped()
+    assert (tally.dropped, tally.last.deliveries, tally.last.delivery_error) == (1, 0, "0 notices were waiting")
 
 
 def retrying(machine: Machine) -> None:

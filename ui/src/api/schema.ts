@@ -836,6 +836,24 @@ export interface components {
          * @enum {string}
          */
         Delivery: "DELIVERY_UNSPECIFIED" | "DELIVERY_AT_LEAST_ONCE" | "DELIVERY_AT_MOST_ONCE";
+        /** @description A notice that nobody was told. */
+        DroppedNotice: {
+            task: string;
+            executionId: string;
+            occasion: components["schemas"]["Occasion"];
+            /**
+             * Format: date-time
+             * @example 2030-01-31T12:00:00Z
+             */
+            dropTime?: string;
+            /** @description Why it could not be delivered the last time that it was tried. */
+            error: string;
+            /**
+             * Format: int32
+             * @description How often it was tried.
+             */
+            deliveries: number;
+        };
         /** @description Days or a window that a schedule leaves out. What falls into it is no nominal time: nothing runs, nothing is recorded. */
         Exclusion: {
             /** @description Such as 2026-12-25, in the time zone of the schedule, or of the first schedule of a union that has one, or UTC. The whole day is excluded. Either this or `start_time`. */
@@ -1687,6 +1705,8 @@ export interface components {
              * @description Notices that were given up, ever.
              */
             noticesDropped: string;
+            /** @description The last of these. */
+            lastDroppedNotice?: components["schemas"]["DroppedNotice"];
         };
         /** @description What is to be run, and when. */
         Task: {
