@@ -24,10 +24,13 @@ def now() -> datetime:
 
 
 def parse_duration(text: str) -> timedelta:
-    """Such as 10s, 1.5s, 5m, 1h30m, 2d. Raises ValueError: it is not one, or not more than zero."""
+    """Such as 10s, 1.5s, 5m, 1h30m, 2d. Raises ValueError: it is not one, not more than zero, or too long."""
     if not re.fullmatch(f"({_PART.pattern})+", text):
         raise ValueError(f"{text!r} is not a time span; write 10s, 5m, 1h30m or 2d")
-    span = timedelta(seconds=sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text)))
+    try:
+        span = timedelta(seconds=sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text)))
+    except OverflowError:
+        raise ValueError(f"{text!r}: a time span has at most {timedelta.max.days:,} days") from None
     if not span:
         raise ValueError(f"{text!r}: a time span must be more than 0")
     return span
@@ -39,7 +42,10 @@ def parse_instant(text: str) -> datetime:
         return now()
     if text[:1] in ("+", "-"):
         span = parse_duration(text[1:])
-        return now() + span if text[0] == "+" else now() - span
+        try:
+            return now() + span if text[0] == "+" else now() - span
+        except OverflowError:
+            raise ValueError(f"{text!r} is not within the years 1 to 9999") from None
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:

@@ -202,7 +202,7 @@ def _plain_duration(value: Any, path: FieldPath) -> str:
         return f"{value.total_seconds():.6f}s"
     try:
         return f"{parse_duration(str(value)).total_seconds():.6f}s"
-    except (ValueError, OverflowError) as error:
+    except ValueError as error:
         raise FormError(path, str(error), line_of(value)) from None
 
 
