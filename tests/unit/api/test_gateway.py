@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import cast
 
 import grpc
@@ -37,6 +38,19 @@ def on_log(log: ScriptedLog, test: Callable[[ApiCluster], Awaitable[None]], size
             await test(cluster)
 
     asyncio.run(body())
+
+
+@asynccontextmanager
+async def serving(handler: grpc.GenericRpcHandler, node: ApiNode) -> AsyncIterator[None]:
+    """Answer at the address of a node that has stopped."""
+    server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+    server.add_generic_rpc_handlers((handler,))
+    server.add_insecure_port(node.me.address)
+    await server.start()
+    try:
+        yield
+    finally:
+        await server.stop(0)
 
 
 @pytest.mark.parametrize(
@@ -304,7 +318,11 @@ def test_a_field_that_only_the_leader_knows_is_passed_on_and_one_that_the_leader
     class Newer(grpc.GenericRpcHandler):
         """A leader that takes all that there is."""
 
-        def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
+        def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
+            if details.method != method:
+                # The follower looks for its leader by other services too.
+                return None
+
             async def answer(data: bytes, _context: object) -> bytes:
                 arrived.append(data)
                 return b"taken"
@@ -326,13 +344,9 @@ def test_a_field_that_only_the_leader_knows_is_passed_on_and_one_that_the_leader
     async def passed_on(cluster: ApiCluster) -> None:
         follower, leader = cluster.nodes
         await leader.stop()
-        server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
-        server.add_generic_rpc_handlers((Newer(),))
-        server.add_insecure_port(leader.me.address)
-        await server.start()
-        assert await call(cluster, follower) == b"taken"
-        assert arrived == [request]
-        await server.stop(0)
+        async with serving(Newer(), leader):
+            assert await call(cluster, follower) == b"taken"
+            assert arrived == [request]
 
     async def refused_here(cluster: ApiCluster) -> None:
         told = await refused(call(cluster, cluster.node))
@@ -344,11 +358,15 @@ def test_a_field_that_only_the_leader_knows_is_passed_on_and_one_that_the_leader
 
 def test_a_stream_that_has_told_something_is_not_begun_again() -> None:
     asked: list[bytes] = []
+    method = "/raftsched.v1.ExecutionService/WatchExecutions"
 
     class Deposed(grpc.GenericRpcHandler):
         """A leader that leads no longer after its first answer."""
 
-        def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
+        def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
+            if details.method != method:
+                return None
+
             async def answers(data: bytes, context: CallContext) -> AsyncIterator[bytes]:
                 asked.append(data)
                 yield b"first"
@@ -359,16 +377,12 @@ def test_a_stream_that_has_told_something_is_not_begun_again() -> None:
     async def test(cluster: ApiCluster) -> None:
         follower, leader = cluster.nodes
         await leader.stop()
-        server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
-        server.add_generic_rpc_handlers((Deposed(),))
-        server.add_insecure_port(leader.me.address)
-        await server.start()
-        watch = cluster.caller(follower).channel.unary_stream("/raftsched.v1.ExecutionService/WatchExecutions")(b"")
-        assert await watch.read() == b"first"
-        told = await refused(watch.read())
-        assert told.info.reason == "NOT_LEADER"
-        assert len(asked) == 1
-        await server.stop(0)
+        async with serving(Deposed(), leader):
+            watch = cluster.caller(follower).channel.unary_stream(method)(b"")
+            assert await watch.read() == b"first"
+            told = await refused(watch.read())
+            assert told.info.reason == "NOT_LEADER"
+            assert len(asked) == 1
 
     on_log(ScriptedLog(role=Role.FOLLOWER, leader_id="n2"), test, size=2)
 
