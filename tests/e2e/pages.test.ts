@@ -106,10 +106,15 @@ async function faultsInAllLooks(page: Page): Promise<string[]> {
   for (const [colorScheme, width] of LOOKS) {
     await page.setViewportSize({ width, height: 800 });
     await page.emulateMedia({ colorScheme });
-    await page.waitForFunction((scheme) => document.documentElement.dataset.mantineColorScheme === scheme, colorScheme);
+    await page.waitForFunction(
+      (scheme) => document.documentElement.dataset.mantineColorScheme === scheme,
+      colorScheme,
+      { polling: 50 },
+    );
+    // Brought to their end and not awaited: a browser that draws no frame, since nothing it shows moves, never ends them.
     await page.evaluate(() => {
       const ending = document.getAnimations().filter((each) => each.effect?.getComputedTiming().endTime !== Infinity);
-      return Promise.allSettled(ending.map((each) => each.finished));
+      for (const each of ending) each.finish();
     });
     const look = `${colorScheme}, ${String(width)}`;
     found.push(...(await faults(page)).map((fault) => `${look}: ${fault}`));
