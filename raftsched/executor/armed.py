@@ -2,7 +2,7 @@
 
 import asyncio
 import heapq
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import count
 
 from raftsched_proto.internal.v1 import executor_pb2 as pb
@@ -30,7 +30,8 @@ class Armed:
     # What holds whenever the event loop takes a turn:
     #
     # 1. What is armed was neither accepted nor given back. `_begin` accepts what it takes in the turn that it leaves.
-    # 2. `_times` names all that is armed and not yet due, and may name what is gone; `_due` likewise all that is due.
+    # 2. `_due` names what is armed and due, in the order of its time, and nothing else. `_times` names all that is not
+    #    yet due, and may name what is gone, or came again with another time.
     # 3. Nothing starts before every reading of the leader's clock that fits what was heard says that its time has come.
     # 4. Nothing starts when the lease is over: leaders may have given it to another since.
 
@@ -39,10 +40,12 @@ class Armed:
         time: LeaderTime,
         clock: Clock,
         max_items: int,
-        begin: Callable[[Sequence[pb.Assignment]], list[pb.Assignment]],
+        begin: Callable[[Iterable[pb.Assignment]], list[pb.Assignment]],
         give_back: Callable[[Iterable[pb.Assignment]], None],
     ) -> None:
-        """``begin`` starts of those that are due, in their order, what there are slots for, and returns the others."""
+        """``begin`` starts of those that are due, in their order, what there are slots for, up to ``TURN_ITEMS``, and
+        returns these.
+        """
         self._time = time
         self._clock = clock
         self._max_items = max_items
@@ -50,7 +53,7 @@ class Armed:
         self._give_back = give_back
         self._items: dict[AttemptKey, pb.Assignment] = {}
         self._times: list[tuple[int, int, AttemptKey]] = []
-        self._due: list[AttemptKey] = []
+        self._due: dict[AttemptKey, None] = {}
         self._arrival = count()
         self._is_closed = False
         self._changed = asyncio.Event()
@@ -74,6 +77,7 @@ class Armed:
             return False
         if self.token_of(key) < item.fencing_token:
             self._items[key] = item
+            self._due.pop(key, None)
             heapq.heappush(self._times, (item.start_us, next(self._arrival), key))
             if self._times[0][2] == key:
                 self._changed.set()
@@ -81,6 +85,7 @@ class Armed:
 
     def take_out(self, key: AttemptKey) -> pb.Assignment | None:
         """Hold it no longer; None: it is not armed."""
+        self._due.pop(key, None)
         return self._items.pop(key, None)
 
     def close(self) -> None:
@@ -111,21 +116,19 @@ class Armed:
         """Start what is due; returns after how many seconds to look again, or None when nothing is armed."""
         now_us = self._time.earliest_us()
         while self._times and self._times[0][0] <= now_us:
-            self._due.append(heapq.heappop(self._times)[2])
-        # What was due stays due, though the time may be known less well since. One that came twice is named twice.
-        due = [item for key in dict.fromkeys(self._due) if (item := self._items.get(key)) is not None]
-        if due and self._clock.monotonic() >= self.leased_until_s:
-            self._give_some_back(due)
-            due = []
-        others = self._begin(due) if due else []
-        kept = set(map(_key, others))
-        for item in due:
-            if (key := _key(item)) not in kept:
-                del self._items[key]
-        is_cut_short = len(due) - len(others) >= TURN_ITEMS
+            key = heapq.heappop(self._times)[2]
+            if (item := self._items.get(key)) is not None and item.start_us <= now_us:
+                # What was due stays due, though the time may be known less well since.
+                self._due[key] = None
+        if self._due and self._clock.monotonic() >= self.leased_until_s:
+            self._give_some_back(list(self._that_are_due()))
+        begun = self._begin(self._that_are_due()) if self._due else []
+        for item in begun:
+            self.take_out(_key(item))
+        is_cut_short = len(begun) >= TURN_ITEMS
         if not is_cut_short:
-            self._give_some_back([item for item in others if item.start_us + _PATIENCE_S * SECOND_US <= now_us])
-        self._due = [key for key in map(_key, others) if key in self._items]
+            past_us = now_us - _PATIENCE_S * SECOND_US
+            self._give_some_back([item for item in self._that_are_due() if item.start_us <= past_us])
         if is_cut_short and self._due:
             return 0.0
         if not self._due and not self._times:
@@ -134,9 +137,12 @@ class Armed:
         next_s = (self._times[0][0] - now_us) / SECOND_US if self._times else longest_s
         return min(longest_s, max(0.0, next_s))
 
+    def _that_are_due(self) -> Iterator[pb.Assignment]:
+        return (self._items[key] for key in self._due)
+
     def _give_some_back(self, items: Sequence[pb.Assignment]) -> None:
         for item in items:
-            del self._items[_key(item)]
+            self.take_out(_key(item))
         self._give_back(items)
 
 

@@ -91,25 +91,22 @@ class Inbox:
         self._outbox.give_back([item for item in items if not self.armed.add(item)])
         self.armed.look()
 
-    def _begin(self, items: Sequence[pb.Assignment]) -> list[pb.Assignment]:
-        """Start of those whose time has come what there are slots for, up to a turn of them; returns the others."""
+    def _begin(self, items: Iterable[pb.Assignment]) -> list[pb.Assignment]:
+        """Start of those whose time has come what there are slots for, up to a turn of them; returns these."""
         room = self._runs.room()
         some: list[pb.Assignment] = []
-        others: list[pb.Assignment] = []
-        for at, item in enumerate(items):
-            if len(some) == TURN_ITEMS:
-                others += items[at:]
-                break
+        for item in items:
             lane = self._runs.lane_of(item)
             if lane and not room[lane]:
-                others.append(item)
                 continue
             if lane:
                 room[lane] -= 1
             some.append(item)
+            if len(some) == TURN_ITEMS:
+                break
         if some:
             self._take_some(some)
-        return others
+        return some
 
     def _take_some(self, items: Sequence[pb.Assignment]) -> None:
         now_us = self._time.now_us()

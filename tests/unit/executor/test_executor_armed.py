@@ -1,7 +1,7 @@
 """Assignments that wait for their time on an executor, against a real journal."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -317,15 +317,22 @@ class Steps:
         self.time.heard(NOW_US, self.clock.now)
         self.slots = slots
         self.started: list[int] = []
+        self.looked_at = 0
         self.given_back: list[int] = []
         self.armed = Armed(self.time, self.clock, max_items, self._begin, self._give_back)
         self.armed.leased_until_s = self.clock.now + LEASE_S
 
-    def _begin(self, items: Sequence[pb.Assignment]) -> list[pb.Assignment]:
-        count = min(self.slots, armed.TURN_ITEMS)
-        self.slots -= min(count, len(items))
-        self.started += map(number_of, items[:count])
-        return list(items[count:])
+    def _begin(self, items: Iterable[pb.Assignment]) -> list[pb.Assignment]:
+        begun = []
+        for item in items:
+            self.looked_at += 1
+            if self.slots and len(begun) < armed.TURN_ITEMS:
+                self.slots -= 1
+                begun.append(item)
+            if len(begun) == armed.TURN_ITEMS:
+                break
+        self.started += map(number_of, begun)
+        return begun
 
     def _give_back(self, items: Iterable[pb.Assignment]) -> None:
         self.given_back += map(number_of, items)
@@ -421,6 +428,43 @@ def test_after_a_whole_turn_that_was_all_nothing_is_left_to_look_for(monkeypatch
     for number in range(2):
         steps.add(number)
     assert steps.step() is None
+
+
+def test_each_of_a_herd_is_looked_at_once_however_many_turns_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(armed, "TURN_ITEMS", 10)
+    steps = Steps(max_items=1_000, slots=1_000)
+    for number in range(1_000):
+        steps.add(number)
+    while steps.step() is not None:
+        pass
+    assert len(steps.started) == steps.looked_at == 1_000
+
+
+@pytest.mark.parametrize("was_due", [False, True])
+def test_what_comes_again_for_a_later_time_does_not_start_at_the_earlier_one(was_due: bool) -> None:
+    steps = Steps(slots=0)
+    steps.add(1, 1.0, token=10)
+    if was_due:
+        steps.clock.now += 1.0
+        steps.step()
+    steps.add(1, 50.0, token=20)
+    steps.slots, steps.clock.now = 1, steps.clock.now + 40.0
+    steps.step()
+    assert (steps.started, steps.given_back) == ([], [])
+    steps.clock.now += 11.0
+    steps.step()
+    assert steps.started == [1]
+
+
+def test_what_was_withdrawn_while_it_waited_for_a_slot_does_not_start_early_when_it_is_armed_again() -> None:
+    steps = Steps(slots=0)
+    steps.add(1)
+    steps.step()
+    steps.armed.take_out(key(1))
+    steps.add(1, 50.0, token=20)
+    steps.slots = 1
+    steps.step()
+    assert steps.started == []
 
 
 @pytest.mark.parametrize(("lease_s", "starts"), [(0.0, False), (0.001, True)])
