@@ -10,9 +10,9 @@ from bench.measure import LONGEST_INDEXING_S, Figures, Stopwatch, Usage, quantil
 from bench.tasks import create, lateness_s, new_task, sleep_until, wait_for_ends
 
 _REGISTERED_PER_S = 2_000
-_HEAD_START_S = 12
-_LOOK_BEFORE = timedelta(seconds=5)
-"""Nodes decide a herd up to 4 s before its time, and what that takes is part of what it costs."""
+_HEAD_START_S = 30
+_LOOK_BEFORE = timedelta(seconds=21)
+"""Nodes decide a herd up to 20 s before its time, and what that takes is part of what it costs."""
 _LOOK_AGAIN_S = 0.25
 """Between two questions to a node that still indexes; it tells nobody when it is done."""
 _LITTLE_LAG = 20

@@ -85,8 +85,7 @@ class Armed:
 
     def take_out(self, key: AttemptKey) -> pb.Assignment | None:
         """Hold it no longer; None: it is not armed."""
-        self._due.pop(key, None)
-        return self._items.pop(key, None)
+        return self._drop(key)
 
     def close(self) -> None:
         """Give all back, and hold nothing from now on."""
@@ -124,7 +123,7 @@ class Armed:
             self._give_some_back(list(self._that_are_due()))
         begun = self._begin(self._that_are_due()) if self._due else []
         for item in begun:
-            self.take_out(_key(item))
+            self._drop(_key(item))
         is_cut_short = len(begun) >= TURN_ITEMS
         if not is_cut_short:
             past_us = now_us - _PATIENCE_S * SECOND_US
@@ -137,12 +136,16 @@ class Armed:
         next_s = (self._times[0][0] - now_us) / SECOND_US if self._times else longest_s
         return min(longest_s, max(0.0, next_s))
 
+    def _drop(self, key: AttemptKey) -> pb.Assignment | None:
+        self._due.pop(key, None)
+        return self._items.pop(key, None)
+
     def _that_are_due(self) -> Iterator[pb.Assignment]:
         return (self._items[key] for key in self._due)
 
     def _give_some_back(self, items: Sequence[pb.Assignment]) -> None:
         for item in items:
-            self.take_out(_key(item))
+            self._drop(_key(item))
         self._give_back(items)
 
 

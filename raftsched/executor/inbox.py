@@ -92,18 +92,18 @@ class Inbox:
         self.armed.look()
 
     def _begin(self, items: Iterable[pb.Assignment]) -> list[pb.Assignment]:
-        """Start of those whose time has come what there are slots for, up to a turn of them; returns these."""
-        room = self._runs.room()
+        """Start of those whose time has come what there is room for, up to a turn of them; returns these."""
+        room, most = self._runs.room(), min(TURN_ITEMS, self._max_held - len(self._journal.held))
         some: list[pb.Assignment] = []
         for item in items:
+            if len(some) >= most:
+                break
             lane = self._runs.lane_of(item)
             if lane and not room[lane]:
                 continue
             if lane:
                 room[lane] -= 1
             some.append(item)
-            if len(some) == TURN_ITEMS:
-                break
         if some:
             self._take_some(some)
         return some

@@ -11,7 +11,7 @@ from raftsched_proto.internal.v1 import command_pb2 as pb
 
 from raftsched.commands.gate import Gate
 from raftsched.core.policy.due import FirePlan, decide_ahead, is_decided_ahead
-from raftsched.core.state.model import Cursor, Task
+from raftsched.core.state.model import SECOND_US, Cursor, Task
 from raftsched.core.state.rows import be64, parse_due
 from raftsched.core.times.schedule import ScheduleError
 from raftsched.ports import AgreedClock, Fate, Reader, Table
@@ -22,9 +22,8 @@ from raftsched.scheduler.settings import SchedulerSettings
 from raftsched.scheduler.task_cache import TaskCache
 
 _FIELD = "raftsched.internal.v1.Fire.Decided.armed"
-_HERD_ROWS = 2_000
-_HERD_SPAN_US = 100_000
-"""So many due rows within such a span are a herd: to decide them takes longer than the usual time ahead."""
+_LOOK_US = SECOND_US
+"""How often it is looked whether a herd comes, where as many rows are due at all: tasks come and go."""
 _PIPELINE_COMMANDS = 2
 _TURN_ROWS = 5_000
 """Due rows that are passed in one turn, most of which may be left."""
@@ -34,8 +33,9 @@ _log = structlog.get_logger(__name__)
 class Armer:
     """Walks the due index ahead of the time and proposes to arm what nothing but its time decides.
 
-    Twice in a span it takes all that is due in one: so each command has what half a span brings. What it leaves, for no
-    executor may hold it, or because more than its time decides, is decided when it is due.
+    Twice in a span it takes all that is due in one: so each command has what half a span brings. Before a herd, which
+    takes longer to decide than a span, it goes further, as soon as that is needed. What it leaves, for no executor may
+    hold it, or because more than its time decides, is decided when it is due.
     """
 
     def __init__(
@@ -57,8 +57,8 @@ class Armer:
         self._gate = gate
         self._under_way = under_way
         self._commands = 0
-        self._herd: tuple[int, bool] = (0, False)
-        """The first time that was due behind the last walk, and whether a herd begins there."""
+        self._look_us = 0
+        """When to look next whether a herd comes."""
         self._looked_us = 0
         """Up to where all that was due when a walk came by has been armed or left. What has come to be due before it
         since, as of a new task, is found by the next walk, which it does not call for, or is decided in its time."""
@@ -72,10 +72,10 @@ class Armer:
         while self._commands < _PIPELINE_COMMANDS and self._may_arm():
             if not self._until_us:
                 now_us = self._clock.now_us()
-                begins_us, ahead_us = self._next_walk(reader, now_us)
-                if not 0 < begins_us <= now_us:
+                self._until_us = self._herd_until_us(reader, now_us) or self._usual_until_us(reader, now_us)
+                if not self._until_us:
                     return
-                self._until_us, self._resume = now_us + ahead_us, be64(now_us + 1)
+                self._resume = be64(now_us + 1)
             if not self._walk(reader):
                 return
 
@@ -83,38 +83,52 @@ class Armer:
         """When to look next; 0 while there is nothing to look for, or commands are under way, whose end wakes."""
         if self._commands or not self._may_arm():
             return 0
-        now_us, herd_us = self._clock.now_us(), self._settings.herd_ahead_us
+        now_us = self._clock.now_us()
         if self._until_us:
             return now_us
         first_us = self._first_us(reader, now_us)
-        if first_us - now_us > herd_us:
-            # Whether a herd begins there is seen then.
-            return first_us - herd_us
-        return self._next_walk(reader, now_us)[0]
+        if not first_us:
+            return 0
+        usual_us = first_us - self._settings.ahead_us // 2
+        if not self._may_be_herd(reader):
+            return usual_us
+        return min(usual_us, max(self._look_us, first_us - self._settings.herd_ahead_us))
 
     def _first_us(self, reader: Reader, now_us: int) -> int:
         """The first time that is due behind the last walk; 0: none is."""
         rows = reader.scan(Table.DUE, be64(max(self._looked_us, now_us) + 1))
         return next((int.from_bytes(key[:8], "big") for key, _ in rows), 0)
 
-    def _next_walk(self, reader: Reader, now_us: int) -> tuple[int, int]:
-        """When the next walk begins (0: there is nothing to walk to), and how far ahead it goes."""
-        first_us, ahead_us, herd_us = (
-            self._first_us(reader, now_us),
-            self._settings.ahead_us,
-            self._settings.herd_ahead_us,
-        )
-        if not first_us:
-            return 0, 0
-        if ahead_us < herd_us and first_us - now_us <= herd_us and self._is_herd(reader, first_us):
-            return first_us - herd_us, herd_us
-        return first_us - ahead_us // 2, ahead_us
+    def _usual_until_us(self, reader: Reader, now_us: int) -> int:
+        """Up to where a walk goes that is to begin now; 0: none is."""
+        ahead_us, first_us = self._settings.ahead_us, self._first_us(reader, now_us)
+        return now_us + ahead_us if 0 < first_us <= now_us + ahead_us // 2 else 0
 
-    def _is_herd(self, reader: Reader, first_us: int) -> bool:
-        if self._herd[0] != first_us:
-            rows = reader.scan(Table.DUE, be64(first_us), be64(first_us + _HERD_SPAN_US))
-            self._herd = first_us, next(islice(rows, _HERD_ROWS - 1, None), None) is not None
-        return self._herd[1]
+    def _may_be_herd(self, reader: Reader) -> bool:
+        """Whether so many rows are due at some time that to decide them would take longer than the usual time ahead."""
+        return reader.count(Table.DUE) * self._settings.herd_row_us > self._settings.ahead_us
+
+    def _herd_until_us(self, reader: Reader, now_us: int) -> int:
+        """The last time that is due so soon that what is due until then takes as long to decide; 0: there is none.
+
+        Of what is due within the usual time ahead the usual walk takes care.
+        """
+        if now_us < self._look_us or not self._may_be_herd(reader):
+            return 0
+        row_us, longest_us = self._settings.herd_row_us, self._settings.herd_ahead_us
+        usual_us, until_us, slack_us = now_us + self._settings.ahead_us, 0, _LOOK_US
+        due = reader.scan(Table.DUE, be64(max(self._looked_us, now_us) + 1), be64(now_us + longest_us + 1))
+        ready_us = now_us
+        for key, _value in islice(due, longest_us // row_us):
+            ready_us += row_us
+            time_us = int.from_bytes(key[:8], "big")
+            if time_us > usual_us:
+                if time_us <= ready_us:
+                    until_us = time_us
+                else:
+                    slack_us = min(slack_us, time_us - ready_us)
+        self._look_us = now_us + slack_us
+        return until_us
 
     def _may_arm(self) -> bool:
         return self._settings.ahead_us > 0 and self._executors.can_arm() and self._gate.allows(_FIELD)

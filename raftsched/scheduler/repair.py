@@ -12,14 +12,15 @@ import structlog
 from raftsched_proto.internal.v1 import command_pb2 as pb
 
 from raftsched.core.machine.repair import mend_anchors
+from raftsched.core.policy.due import MAX_AHEAD_US
 from raftsched.core.state.model import SECOND_US, At, Cursor, Delivery, Task
 from raftsched.core.state.rows import TIME_KEY, calendars_of, decode_cursor, decode_task, timestamp_us
 from raftsched.core.times.schedule import ScheduleError, next_fire
 from raftsched.ports import AgreedClock, Fate, Reader, Table
 from raftsched.scheduler.proposer import Proposer
 
-BOUND_US = 5 * SECOND_US
-"""What is ahead by less comes of itself."""
+BOUND_US = MAX_AHEAD_US + SECOND_US
+"""What is ahead by less comes of itself, or was decided ahead."""
 SETTLE_S = 60.0
 """Nothing is repaired for so long after the agreed time has jumped: it may jump back."""
 _BATCH_ROWS = 2_000

@@ -14,6 +14,9 @@ class SchedulerSettings:
     ahead_s: float = 1.0
     """How long before their nominal times executions are decided, to be armed on executors; 0: not before. At most a
     third of a lease."""
+    herd_row_us: int = 500
+    """How long it takes to decide one nominal time of a herd: what that is too long for within ``ahead_s`` is decided
+    earlier, up to ``MAX_AHEAD_US``."""
     deposed_s: float = 1.4
     """For how long a leader may go on as one after another has followed it: it steps down when it has heard of no
     majority for the longest election timeout."""
@@ -45,9 +48,10 @@ class SchedulerSettings:
 
     @property
     def herd_ahead_us(self) -> int:
-        """How far ahead of a herd is decided, which takes longer."""
-        longest_us = min(MAX_AHEAD_US, self.lease_ms * 1000 // 2, self.armed_lease_ms * 1000 * 3 // 4)
-        return longest_us if self.ahead_us else 0
+        """How far ahead of a herd is decided at most, which takes longer. An executor that dies a lease before has its
+        attempts back when their time comes; one whose lease is renewed holds them however far ahead they are.
+        """
+        return MAX_AHEAD_US if self.ahead_us else 0
 
     @property
     def heartbeat_interval_ms(self) -> int:

@@ -15,7 +15,7 @@ from raftsched.history import indexer, process
 from raftsched.notifications import delivery
 from raftsched.scheduler import dispatch, reports, service
 from raftsched.scheduler.border import MAX_ERROR_CHARACTERS, MAX_TAIL_BYTES
-from raftsched.scheduler.executors import MAX_ARMED
+from raftsched.scheduler.executors import MAX_ARMED, MAX_BURST
 
 MIB, KIB = 1 << 20, 1 << 10
 PAGE = (Path(__file__).parents[2] / "docs" / "architecture.md").read_text().partition("## Bounds")[2]
@@ -75,6 +75,10 @@ def test_bound_in_the_table_is_that_of_the_code(what: str, bounds: list[str]) ->
     assert row, f"the table has no row {what!r}"
     for bound in bounds:
         assert re.search(rf"(^|[^\d,]){re.escape(bound)}", row[1]), bound
+
+
+def test_an_executor_holds_what_was_armed_there_and_what_it_is_given_meanwhile() -> None:
+    assert MAX_ARMED + MAX_BURST < EXECUTOR.max_held < EXECUTOR.max_armed
 
 
 def test_raft_bounds_that_share_a_cell_are_equal() -> None:

@@ -166,7 +166,9 @@ def _vanished(context: Context, execution_id: bytes, row: ExecutionRow, reason: 
     elif row.delivery == Delivery.AT_MOST_ONCE or _vanished_too_often(context, row):
         end_lost(context, execution_id, row)
     else:
-        _again(context, execution_id, row, ExecutionState.LOST, 0)
+        # What was armed for a time that is yet to come waits for it.
+        is_early = row.state == ExecutionState.ARMED and row.nominal_us > context.command.now_us
+        _again(context, execution_id, row, ExecutionState.LOST, row.nominal_us if is_early else 0)
 
 
 def _vanished_too_often(context: Context, row: ExecutionRow) -> bool:

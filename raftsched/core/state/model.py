@@ -5,8 +5,10 @@ the bytes of a ``raftsched.v1.Action``: only the API, which validates it, and th
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import IntEnum
+from types import MappingProxyType
+from typing import NamedTuple
 
 from raftsched.core.times.exclusion import Exclusions
 
@@ -15,6 +17,7 @@ LATE_US = 10 * SECOND_US
 """A task starts within so long of its nominal time: that is the promise. Beyond it a start is late."""
 DEFAULT_MISFIRE_THRESHOLD_US = LATE_US
 HIGHEST_PRIORITY = 9
+_NONE: Mapping[str, str] = MappingProxyType({})
 
 
 class ExecutionState(IntEnum):
@@ -173,18 +176,19 @@ class Schedule:
     """Its own, and those of calendars."""
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
-    """The definition of a task, as it stands in the task table."""
+class Task(NamedTuple):
+    """The definition of a task, as it stands in the task table. (A frozen dataclass of so many fields takes five times
+    as long to make, and each task of a herd is decoded to be decided.)
+    """
 
     name: str
     schedule: Schedule
     action: bytes
-    labels: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = _NONE
     time_limit_us: int = 0
     paused: bool = False
     resume_us: int = 0
-    executor_labels: Mapping[str, str] = field(default_factory=dict)
+    executor_labels: Mapping[str, str] = _NONE
     misfire_policy: MisfirePolicy = MisfirePolicy.ONE
     misfire_threshold_us: int = DEFAULT_MISFIRE_THRESHOLD_US
     misfire_window_us: int = 0

@@ -21,12 +21,12 @@ AT_MOST_ONCE = 2
 ALLOW = 1
 _EVERY = 2
 _FOR_GOOD = 2
-_FURTHEST_US = 4_000_000
+FURTHEST_US = 20_000_000
 """What is decided ahead of a herd."""
 PENDING, ASSIGNED, RUNNING, SUCCEEDED, FAILED, TIMED_OUT, CANCELLED, LOST, EXPIRED, ARMED = range(1, 11)
 _ACTIVE = (ARMED, ASSIGNED, RUNNING)
-_AHEAD_US = 1_000_000
-"""Nothing is decided longer before its time."""
+AHEAD_US = 1_000_000
+"""Nothing else is decided longer before its time."""
 _ENDS = {
     0: (SUCCEEDED,),
     1: (SUCCEEDED,),
@@ -100,8 +100,11 @@ class Followers:
 class LogChecks:
     """Takes what the first node that applies an entry makes of it, and compares what the others make of it."""
 
-    def __init__(self, on_taken_back: Callable[[pb.Command, pb.ExecutionRow], None]) -> None:
-        """``on_taken_back`` gets each attempt that a command takes from its executor, as it was before."""
+    def __init__(self, on_taken_back: Callable[[pb.Command, pb.ExecutionRow], None], ahead_us: int) -> None:
+        """``on_taken_back`` gets each attempt that a command takes from its executor, as it was before; ``ahead_us``:
+        how long before its time a nominal time may be decided, for executors to start it then.
+        """
+        self.ahead_us = ahead_us
         self.state = Followers()
         self._on_taken_back = on_taken_back
         self.fires = 0
@@ -234,7 +237,7 @@ class LogChecks:
     @staticmethod
     def _is_ahead(command: pb.Command, time_us: int) -> bool:
         """Whether it was decided ahead. What lies further ahead was decided by a clock that was wrong."""
-        return command.now_us < time_us <= command.now_us + _FURTHEST_US
+        return command.now_us < time_us <= command.now_us + FURTHEST_US
 
     # The ledger
 
@@ -288,7 +291,7 @@ class LogChecks:
             raise Violation(f"ledger: {what} was decided while the task was paused")
         if entry.nominal != task.cursor:
             raise Violation(f"ledger: {what} was decided, and {task.cursor} was next")
-        ahead_us = _AHEAD_US if entry.decision == RAN and not _is_asked_in_time(task.definition) else 0
+        ahead_us = self.ahead_us if entry.decision == RAN and not _is_asked_in_time(task.definition) else 0
         if entry.last > command.now_us + ahead_us:
             raise Violation(f"ledger: {what} was decided up to {entry.last}, before its time")
         times = task.calendar.between(entry.nominal, entry.last)

@@ -228,6 +228,11 @@ def armed_ones_start_when_they_come(patch: Patch) -> None:
     patch.setattr(LeaderTime, "earliest_us", lambda self: self.now_us() + 10_000_000)
 
 
+def what_vanishes_runs_again_at_once(patch: Patch) -> None:
+    again = attempts._again
+    patch.setattr(attempts, "_again", lambda *args: again(*args[:-1], 0 if args[3] == ExecutionState.LOST else args[4]))
+
+
 def a_change_is_answered_at_once(patch: Patch) -> None:
     async def told(_api: ApiContext, _ids: Iterable[bytes], **_: bool) -> list[task_pb2.TaskWarning]:
         return []
@@ -262,6 +267,12 @@ def what_is_newer_is_rejected(patch: Patch) -> None:
 
 MUTATIONS = [
     SystemMutation("armed ones wait for their time", armed_ones_start_when_they_come, ("early",), "system-leaders"),
+    SystemMutation(
+        "what was armed for later waits for its time when its executor vanishes",
+        what_vanishes_runs_again_at_once,
+        ("early",),
+        "system-executors",
+    ),
     SystemMutation(
         "a pause is answered when nothing starts any more",
         a_change_is_answered_at_once,

@@ -302,6 +302,9 @@ def _no_executors() -> list[cluster_pb2.ExecutorStatus]:
     return []
 
 
+HERD_ROW_US = 2_000_000
+
+
 def scheduler_settings(world: World) -> SchedulerSettings:
     """Small bounds, so that each of them is met."""
     draw = world.random("scheduler settings")
@@ -314,4 +317,6 @@ def scheduler_settings(world: World) -> SchedulerSettings:
         pipeline_commands=draw.choice([1, 4]),
         keep_executions_count=draw.choice([60, 1_000_000, 1_000_000]),
         retention_batch_rows=draw.choice([5, 1_000]),
+        # With the larger each few tasks are a herd, and leases run out on what is armed long before its time.
+        herd_row_us=draw.choice([500, HERD_ROW_US]),
     )

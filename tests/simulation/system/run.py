@@ -24,9 +24,9 @@ from tests.simulation.system.executor import Executor
 from tests.simulation.system.faults import SYSTEM_PROFILES, SystemFaults
 from tests.simulation.system.ground import Ground
 from tests.simulation.system.leases import LeaseWatch
-from tests.simulation.system.ledger import LogChecks, has_ended, open_executions
+from tests.simulation.system.ledger import AHEAD_US, FURTHEST_US, LogChecks, has_ended, open_executions
 from tests.simulation.system.lines import Lines
-from tests.simulation.system.node import Node, Write, scheduler_settings
+from tests.simulation.system.node import HERD_ROW_US, Node, Write, scheduler_settings
 from tests.simulation.system.related import Related
 from tests.simulation.system.truth import Truth
 from tests.simulation.system.upgrades import OLDER_PROGRAM, VersionWatch
@@ -68,7 +68,8 @@ class SystemSimulation:
         self.checks = Checks(world, self.network, members, self.settings.election_timeout_max_s)
         found_together(world, [*self.nodes.values()])
         self.leases = LeaseWatch(world, firing.lease_ms)
-        self.log = LogChecks(self._on_taken_back)
+        is_herd = firing.herd_row_us == HERD_ROW_US
+        self.log = LogChecks(self._on_taken_back, FURTHEST_US if is_herd else AHEAD_US)
         self.truth = Truth(world, self.log) if clocks is not None else None
         for node in self.nodes.values():
             node.on_applied = self._on_applied

@@ -17,8 +17,6 @@ from tests.simulation.system.workload import EPOCH_US
 
 BOUND_US = 500_000
 """What docs/consensus.md promises: nothing is decided or started earlier than so long before its true time."""
-AHEAD_US = 1_000_000
-"""How long before its time a nominal time may be decided, for executors to start it then."""
 LEAP_S = 15.0
 """A second that all clocks repeat at once is a jump of the majority, which is followed after so long at the latest."""
 REQUEST_MEMORY_US = 3600 * 1_000_000
@@ -89,7 +87,7 @@ class Truth:
         name, _, rest = key.partition(b"\0")
         nominal_us, now_us = int.from_bytes(rest[:8], "big"), self.now_us()
         what = f"{name.decode()} at {nominal_us}"
-        ahead_us = AHEAD_US if row.decision == RAN else 0
+        ahead_us = self._log.ahead_us if row.decision == RAN else 0
         if self.decides and row.last_nominal_us > now_us + ahead_us + self.bound_us:
             raise Violation(f"truth: {what} was decided {(row.last_nominal_us - now_us) / 1e6:.3f} s before its time")
         misfired = row.decision == COALESCED or row.reason.startswith("misfired")

@@ -235,6 +235,13 @@ def test_one_whose_executor_vanishes_is_judged_as_one_that_was_assigned(
     assert driver.row.state == state
 
 
+def test_one_whose_executor_vanishes_long_before_its_time_waits_for_its_time(driver: Fixture) -> None:
+    driver.expire()
+    assert (driver.row.state, driver.row.attempt) == (PENDING, 2)
+    assert driver.row.not_before_us == driver.row.nominal_us > driver.now_us
+    assert not driver.rows(Table.PENDING)
+
+
 def test_one_that_was_withdrawn_does_not_run_again_when_its_executor_vanishes(driver: Fixture) -> None:
     driver.change(paused=True)
     driver.expire()

@@ -1,7 +1,5 @@
 """What is decided for due nominal times, policy by policy."""
 
-from dataclasses import replace
-
 import pytest
 
 from raftsched.core.policy.due import Decided, FirePlan, decide, give_up, latest_start, resume
@@ -255,7 +253,7 @@ def test_a_coalesced_decision_names_the_nominal_time_that_runs() -> None:
 
 
 def test_times_before_the_end_of_a_pause_are_skipped_and_that_time_is_not() -> None:
-    paused = replace(task(ONE), paused=True, resume_us=at(3))
+    paused = task(ONE)._replace(paused=True, resume_us=at(3))
     plan = resume(paused, cursor(at(0)))
     assert (brief(plan), plan.next_us) == ([(0, 2, 3, SKIPPED)], at(3))
     assert resume(paused, cursor(at(4))) == FirePlan(at(4), ())

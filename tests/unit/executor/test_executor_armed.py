@@ -176,6 +176,21 @@ def test_one_that_finds_no_slot_starts_as_one_is_free(tmp_path: Path) -> None:
     played(test, tmp_path, slots=1)
 
 
+def test_one_that_is_due_while_as_many_are_held_as_may_be_is_given_back_and_not_lost(tmp_path: Path) -> None:
+    async def test(made: WorkloadBench) -> None:
+        for number in range(3):
+            await arm(made, number, 10.0, is_noop=True)
+        pass_time(made, 10.05)
+        await made.until(lambda: len(made.workload.held) == 2)
+        assert made.inbox.armed.keys == [key(2)]
+        made.told()
+        pass_time(made, 0.2)
+        await made.turn()
+        assert made.told() == [(key(2), _PENDING)]
+
+    played(test, tmp_path, max_held=2)
+
+
 def test_a_noop_needs_no_slot(tmp_path: Path) -> None:
     async def test(made: WorkloadBench) -> None:
         await arm(made, 1, 10.0)

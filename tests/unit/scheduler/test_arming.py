@@ -97,11 +97,9 @@ def test_while_there_is_nothing_to_look_for_nobody_looks(world: ArmingWorld) -> 
     world.once("t", 10.0)
     assert world.next_look_s() is None, "there is no executor"
     world.connect_armed("e1")
-    assert world.next_look_s() == 7.5, "whether a herd begins then"
-    world.run(7.5)
     assert world.next_look_s() == 9.5
     assert world.scheduler.step() > 0
-    world.run(2.0)
+    world.run(9.5)
     assert world.states() == {"t": "ARMED"}
     assert world.next_look_s() is None
 
@@ -114,7 +112,7 @@ def test_while_a_command_is_under_way_its_end_wakes_the_leader(world: ArmingWorl
     step(world)
     assert world.next_look_s() is None
     world.log.pump()
-    assert world.next_look_s() == 6.5
+    assert world.next_look_s() == 8.5
 
 
 def test_what_was_left_at_the_end_of_a_walk_calls_for_no_other(world: ArmingWorld) -> None:
@@ -197,51 +195,73 @@ def test_what_the_log_did_not_take_is_decided_when_its_time_comes(world: ArmingW
     assert [item.task for item in link.take_assignments()] == ["t"]
 
 
-@pytest.mark.parametrize(("count", "span_s", "begins_s"), [(3, 0.099, 2.0), (3, 0.1, 4.0), (2, 0.0, 4.0)])
-def test_a_herd_is_armed_earlier_than_a_few(
-    world: ArmingWorld, monkeypatch: pytest.MonkeyPatch, count: int, span_s: float, begins_s: float
-) -> None:
-    monkeypatch.setattr(arming, "_HERD_ROWS", 3)
+@pytest.mark.parametrize(("count", "begins_s"), [(2, 9.5), (3, 7.0), (8, 2.0)])
+def test_a_herd_is_armed_so_early_that_it_is_decided_in_time(world: ArmingWorld, count: int, begins_s: float) -> None:
+    world.lead(2, herd_row_us=SECOND_US if count > 2 else SECOND_US // 2, lease_ms=60_000)
     world.connect_armed("e1")
-    for number in range(count - 1):
-        world.once(f"t{number}", 4.5)
-    world.once("last", 4.5 + span_s)
-    assert world.next_look_s() == 2.0
-    world.clock.us = START_US + round(begins_s * SECOND_US) - 1
-    world.settle()
-    assert world.states() == {}
-    world.clock.us += 1
-    world.settle()
-    assert world.states()["t0"] == "ARMED"
-
-
-def test_whether_a_herd_begins_is_asked_of_each_first_time(world: ArmingWorld, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(arming, "_HERD_ROWS", 2)
-    world.connect_armed("e1")
-    world.once("alone", 3.0)
-    for number in range(2):
-        world.once(f"herd{number}", 6.0)
-    world.run(1.0)
-    assert world.next_look_s() == 2.5
-    world.run(1.5)
-    assert world.states() == {"alone": "ARMED"}
-    assert world.next_look_s() == 3.5
-    world.run(1.0)
-    assert world.states()["herd1"] == "ARMED"
-
-
-def test_a_herd_is_armed_no_earlier_where_all_is_decided_as_far_ahead(
-    world: ArmingWorld, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(arming, "_HERD_ROWS", 2)
-    world.lead(2, ahead_s=4, lease_ms=60_000)
-    world.connect_armed("e1")
-    for number in range(2):
+    for number in range(count):
         world.once(f"t{number}", 10.0)
-    world.run(7.9)
+    at_us = START_US + round(begins_s * SECOND_US)
+    while (look_s := world.next_look_s()) is not None and look_s < begins_s:
+        world.clock.us = START_US + round(look_s * SECOND_US)
+        world.settle()
+        assert world.states() == {}
+    world.clock.us = at_us - 1
+    world.settle()
     assert world.states() == {}
-    world.run(0.1)
-    assert list(world.states().values()) == ["ARMED"] * 2
+    world.clock.us = at_us
+    world.settle()
+    assert list(world.states().values()) == ["ARMED"] * count
+
+
+def test_a_herd_behind_others_is_armed_with_them(world: ArmingWorld) -> None:
+    world.lead(2, herd_row_us=SECOND_US)
+    world.connect_armed("e1")
+    world.once("before", 5.0)
+    for number in range(4):
+        world.once(f"herd{number}", 9.0)
+    world.once("after", 30.0)
+    world.run(3.999_999)
+    assert world.states() == {}
+    world.run(0.000_001)
+    assert set(world.states()) == {"before", "herd0", "herd1", "herd2", "herd3"}
+
+
+def test_what_is_due_at_a_rate_that_is_decided_in_passing_is_no_herd(world: ArmingWorld) -> None:
+    world.lead(2, herd_row_us=SECOND_US // 2)
+    world.connect_armed("e1")
+    for number in range(1, 20):
+        world.once(f"t{number:02}", 2.0 + number * 0.6)
+    for _ in range(200):
+        world.run(0.05)
+        with world.store.read() as reader:
+            rows = [pb.ExecutionRow.FromString(value) for _, value in reader.scan(Table.EXECUTIONS)]
+        assert all(row.nominal_us <= row.fire_us + SECOND_US for row in rows)
+
+
+def test_a_herd_that_is_registered_late_is_noticed_within_a_second(world: ArmingWorld) -> None:
+    world.lead(2, herd_row_us=SECOND_US)
+    world.connect_armed("e1")
+    world.once("t", 18.0)
+    world.once("u", 18.0)
+    world.run(3.0)
+    for number in range(18):
+        world.once(f"herd{number}", 18.0)
+    world.run(1.0)
+    assert len(world.states()) == 20
+
+
+def test_nothing_is_armed_further_ahead_than_may_be_however_large_a_herd_is(world: ArmingWorld) -> None:
+    world.lead(2, herd_row_us=SECOND_US, lease_ms=60_000)
+    world.connect_armed("e1")
+    for number in range(40):
+        world.once(f"herd{number:02}", 30.0)
+    for _ in range(9):
+        world.run(1.0)
+    world.run(0.999_999)
+    assert world.states() == {}
+    world.run(1.0)
+    assert len(world.states()) == 40
 
 
 def test_without_time_ahead_nothing_is_armed(world: ArmingWorld) -> None:
