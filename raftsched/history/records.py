@@ -105,7 +105,7 @@ def _record_of(execution_id: bytes, row: ExecutionRow, body: bytes) -> Record:
     error, past_output = result.error, ""
     # Most have only one attempt.
     first_us = row.first_start_us or result.start_us
-    if row.past_attempts:
+    if row.attempt > 1:
         past = list(reversed(row.past_attempts))
         error = _joined([error, *(each.result.error for each in past)])
         past_output = _joined([_shown(each.result.output_tail) for each in past])
