@@ -171,6 +171,12 @@ class Indexer:
         age_by_us = self._follower.retention_time_us() if self._retention.begins(now_s) else 0
         return min(wait_s, outputs_s, self._retention.step(age_by_us, now_s))
 
+    def finish(self) -> None:
+        """Index what was heard, without waiting for more of it."""
+        self._pending.release(NO_ID)
+        while self._pending:
+            self._take()
+
     def _wait_s(self) -> float:
         """Until what was told is to be indexed."""
         if not self._pending:
@@ -224,6 +230,7 @@ def _serve(indexer: Indexer, shipping: Shipping, parser: Parser, frames: list[tu
         if indexer.gathers:
             # Not time.sleep, which fails under a libfaketime whose clock has stepped.
             select.select((), (), (), min(wait_s, _DEAF_S))
+    indexer.finish()
 
 
 def _come_last() -> None:

@@ -1,15 +1,20 @@
 """What the indexer makes of the frames that it hears."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from raftsched.core.state.model import ExecutionState
+from raftsched.history import indexer
 from raftsched.history.frames import ChangedRows, Parser, Word, entry_frame, frame, index_frame, time_frame
 from raftsched.history.indexer import Indexer
 from raftsched.history.records import Kind
 from raftsched.history.retention import IndexRetention
+from raftsched.history.shipping import Shipping
+from raftsched.store.lmdb_view import LmdbView
 from tests.support.history_bench import FIRST_US, Bench, settings
 from tests.support.machine_driver import SECOND
 from tests.support.raft_bench import ManualClock
@@ -29,8 +34,8 @@ class Heard:
             take(told, **keywords)
 
         self.bench.follower.take = noted
-        retention = IndexRetention(self.bench.index, settings(self.bench, **keep))
-        self.indexer = Indexer(self.bench.index, self.bench.follower, retention, self.clock)
+        self.retention = IndexRetention(self.bench.index, settings(self.bench, **keep))
+        self.indexer = Indexer(self.bench.index, self.bench.follower, self.retention, self.clock)
 
     def hear(self, entries: list[ChangedRows]) -> None:
         for each in entries:
@@ -150,6 +155,23 @@ def test_what_else_is_told_does_not_wait_for_what_is_decided_ahead(heard: Heard)
     heard.hear(ran)
     heard.work()
     assert heard.looked_at == ran[0].executions
+
+
+def test_what_was_told_is_indexed_when_the_input_ends(heard: Heard, monkeypatch: pytest.MonkeyPatch) -> None:
+    entries = heard.bench.run("other")
+    execution_id, armed = heard.bench.arm("job")
+    heard.tell_time(FIRST_US - SECOND // 2)
+    told, node = os.pipe()
+    monkeypatch.setattr(indexer, "_INPUT", told)
+    for each in [*entries, armed]:
+        os.write(node, entry_frame(each.index, each.executions, each.tasks, each.ledger))
+    os.close(node)
+    no_sinks = Shipping(settings(heard.bench), cast(LmdbView, None), heard.retention, heard.clock, lambda: False)
+    indexer._serve(heard.indexer, no_sinks, Parser(), [])
+    os.close(told)
+    assert set(heard.looked_at) == {*entries[0].executions, execution_id}
+    # The next process goes on from there, and does not compare the whole of the state.
+    assert heard.bench.index.cursor == heard.bench.machine.index
 
 
 def tell_without_pause(heard: Heard, rows: int, seconds: int) -> None:
