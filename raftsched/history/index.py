@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
-from raftsched.core.state.model import Trigger
 from raftsched.history.places import Known, Places, chunks
 from raftsched.history.records import ENDED, Kind, Record, bin_of, decision_record, execution_record, ledger_key_of
 from raftsched.history.rollups import Rollups
@@ -17,7 +16,6 @@ _MAX_TASKS_CACHED = 200_000
 _MAX_GROWN = 100_000
 _MAX_BATCH = 5_000
 """Records whose rows are gathered before they are written."""
-_BACKFILL = int(Trigger.BACKFILL)
 
 
 class Index:
@@ -131,18 +129,18 @@ class Index:
 
     def _write(self, writes: Writes, seq: int, tid: int | None, record: Record, before: Text) -> None:
         """``tid``: None of a record that there is."""
-        state, trigger, exit_code, duration_us = record.state, record.trigger, record.exit_code, record.duration_us
+        state, exit_code, duration_us = record.state, record.exit_code, record.duration_us
         late_bin, duration_bin = bin_of(record.lateness_us), bin_of(duration_us)
-        after = _text_of(record)
+        backfilled_ms, after = record.backfilled_ms, _text_of(record)
         values = (
             state,
-            trigger,
+            record.trigger,
             record.executor or "",
             NONE if duration_us is None else duration_us,
             NONE if exit_code is None else exit_code,
             NONE if late_bin is None else late_bin,
             NONE if duration_bin is None else duration_bin,
-            record.decide_us // 1000 if trigger == _BACKFILL else NONE,
+            NONE if backfilled_ms is None else backfilled_ms,
             0 if after is NO_TEXT else 1,
             writes.small(seq, record.body),
         )
