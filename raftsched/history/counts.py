@@ -12,7 +12,7 @@ from raftsched.core.state.model import LATE_US, ExecutionState, Trigger
 from raftsched.history import rollups
 from raftsched.history.records import bin_of, bin_top_us
 from raftsched.history.rollups import WIDTHS_MS, Range, What
-from raftsched.history.schema import TIE_BITS, time_floor
+from raftsched.history.schema import TIE_BITS, UNUSUAL, time_floor
 
 _LATE_BIN = bin_of(LATE_US) or 0
 _WAITING = ",".join(
@@ -93,7 +93,7 @@ def _unstarted(sql: sqlite3.Connection, span: Span, now_us: int) -> Iterator[tup
     low, high = time_floor(span.start_ms * 1000), time_floor(min(span.end_ms * 1000, now_us - LATE_US))
     yield from sql.execute(
         f"SELECT ((seq >> {TIE_BITS}) - {span.start_ms}) / {span.bucket_ms}, count(*) FROM records "  # noqa: S608 - no text of callers
-        f"WHERE {_NOT_STARTED} AND seq >= ? AND seq < ?{narrowing} GROUP BY 1",
+        f"WHERE {UNUSUAL} AND {_NOT_STARTED} AND seq >= ? AND seq < ?{narrowing} GROUP BY 1",
         (low, high, *narrow),
     )
 

@@ -12,6 +12,7 @@ from raftsched.core.state.model import Decision, ExecutionState, Trigger
 from raftsched.core.state.past_attempts import first_start_us
 from raftsched.core.state.rows import ExecutionRow, LedgerRow, parse_ledger_key
 from raftsched.history.records import Kind, ledger_key_of
+from raftsched.history.schema import BODY
 from raftsched.history.sinks.base import Document
 from raftsched.history.text import plain
 
@@ -22,7 +23,8 @@ _CHANGES = {1: "CREATED", 2: "UPDATED", 3: "DELETED"}
 def document(sql: sqlite3.Connection, seq: int, cluster: str) -> Document | None:
     """The record at ``seq``; None when retention has deleted it."""
     found = sql.execute(
-        "SELECT r.kind, r.key, b.body FROM records r JOIN bodies b USING (seq) WHERE r.seq = ?", (seq,)
+        f"SELECT r.kind, r.key, {BODY} FROM records r WHERE r.seq = ?",  # noqa: S608 - all parts are ours
+        (seq,),
     ).fetchone()
     if found is None:
         return None

@@ -15,7 +15,7 @@ from raftsched.core.state.rows import RETENTION_TIME_KEY, task_change_key
 from raftsched.history.frames import ChangedRows
 from raftsched.history.index import Index
 from raftsched.history.records import ENDED, Kind, Record, change_record, decision_record, whole_execution_record
-from raftsched.history.schema import first_seq
+from raftsched.history.schema import UNUSUAL, first_seq
 from raftsched.ports import Reader, Table
 
 _SLICE_ROWS = 2_000
@@ -116,7 +116,7 @@ class HistoryFollower:
     def _vanished(self) -> int:
         """Remove open executions that the state tables no longer have: how they ended was missed for good."""
         open_ones = self._index.sql.execute(
-            f"SELECT key, seq FROM records WHERE state IN ({_OPEN}) AND kind = ?",  # noqa: S608 - all parts are ours
+            f"SELECT key, seq FROM records WHERE {UNUSUAL} AND state IN ({_OPEN}) AND kind = ?",  # noqa: S608 - all parts are ours
             (Kind.EXECUTION,),
         ).fetchall()
         with self._source.read() as reader, self._index.transaction():

@@ -5,19 +5,17 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
-from raftsched.core.state.model import Trigger
 from raftsched.history.places import Known, Places, chunks
 from raftsched.history.records import ENDED, Kind, Record, bin_of, decision_record, execution_record, ledger_key_of
 from raftsched.history.rollups import Rollups
-from raftsched.history.schema import first_seq
+from raftsched.history.schema import BODY, first_seq
 from raftsched.history.text import packed, unpacked
-from raftsched.history.writes import NO_TEXT, Text, Writes
+from raftsched.history.writes import NO_TEXT, NONE, Text, Writes
 
 _MAX_TASKS_CACHED = 200_000
 _MAX_GROWN = 100_000
-_MAX_BATCH = 2_000
+_MAX_BATCH = 5_000
 """Records whose rows are gathered before they are written."""
-_BACKFILL = int(Trigger.BACKFILL)
 
 
 class Index:
@@ -131,32 +129,34 @@ class Index:
 
     def _write(self, writes: Writes, seq: int, tid: int | None, record: Record, before: Text) -> None:
         """``tid``: None of a record that there is."""
-        late_bin, duration_bin = bin_of(record.lateness_us), bin_of(duration_us := record.duration_us)
-        after = _text_of(record)
+        state, exit_code, duration_us = record.state, record.exit_code, record.duration_us
+        late_bin, duration_bin = bin_of(record.lateness_us), bin_of(duration_us)
+        backfilled_ms, after = record.backfilled_ms, _text_of(record)
         values = (
-            record.state,
+            state,
             record.trigger,
-            record.executor,
-            duration_us,
-            record.exit_code,
-            late_bin,
-            duration_bin,
-            record.decide_us // 1000 if record.trigger == _BACKFILL else None,
-            after != NO_TEXT,
+            record.executor or "",
+            NONE if duration_us is None else duration_us,
+            NONE if exit_code is None else exit_code,
+            NONE if late_bin is None else late_bin,
+            NONE if duration_bin is None else duration_bin,
+            NONE if backfilled_ms is None else backfilled_ms,
+            0 if after is NO_TEXT else 1,
+            writes.small(seq, record.body),
         )
         if tid is None:
             writes.changed.append((seq, *values))
         else:
-            writes.added.append((seq, record.key, record.kind, tid, *values))
-        writes.bodies.append((seq, record.body))
-        writes.replace_text(seq, before, after)
-        self._rollups.add(seq, (record.state, late_bin, duration_bin), 1)
+            writes.added.append((seq, bytearray(record.key), int(record.kind), tid, *values))
+        if before is not after:
+            writes.replace_text(seq, before, after)
+        self._rollups.add(seq, (state, late_bin, duration_bin), 1)
 
     def _amend(self, writes: Writes, known: Known, before: Text, record: Record) -> None:
         """What an execution ended as does not change, but more may come to be known of its attempts."""
         after = _text_of(record, stored_text(self.sql, known.seq))
-        writes.bodies.append((known.seq, record.body))
-        writes.has_text.append((known.seq, after != NO_TEXT))
+        writes.small_bodies.append((known.seq, writes.small(known.seq, record.body)))
+        writes.has_text.append((known.seq, after is not NO_TEXT))
         writes.replace_text(known.seq, before, after)
 
     def _grow(self, task: str) -> int:
@@ -188,7 +188,8 @@ class Index:
         """Index what is stored of the last attempt's output, in place of its end; nothing if the record is gone."""
         self.sql.execute("DELETE FROM wanted_outputs WHERE seq = ?", (seq,))
         found = self.sql.execute(
-            "SELECT body FROM records JOIN bodies USING (seq) WHERE seq = ? AND key = ?", (seq, key)
+            f"SELECT {BODY} FROM records r WHERE r.seq = ? AND r.key = ?",  # noqa: S608 - all parts are ours
+            (seq, key),
         )
         row = found.fetchone()
         if row is None or not text:
@@ -268,7 +269,10 @@ class Index:
 
 
 def _text_of(record: Record, stored: str = "") -> Text:
+    """``NO_TEXT`` itself when there is none."""
     output, past = stored or record.output, record.past_output
+    if not (record.error or output or past):
+        return NO_TEXT
     return record.error, f"{output}\n{past}" if output and past else output or past
 
 

@@ -18,13 +18,16 @@ import structlog
 from raftsched import logs
 from raftsched.clock import SystemClock
 from raftsched.config import LogConfig
+from raftsched.core.policy.due import MAX_AHEAD_US
+from raftsched.core.state.ids import first_id, nominal_us_of
+from raftsched.core.state.model import SECOND_US
 from raftsched.history import schema
 from raftsched.history.follow import HistoryFollower
 from raftsched.history.frames import Parser, Word, index_of, others_of, parse_entry, time_of
 from raftsched.history.heard_time import HeardTime
 from raftsched.history.index import Index
 from raftsched.history.outputs import OutputFetcher, OutputIndexer
-from raftsched.history.pending import Pending
+from raftsched.history.pending import NO_ID, Pending
 from raftsched.history.retention import IndexRetention
 from raftsched.history.settings import HistorySettings
 from raftsched.history.shipping import Shipping
@@ -43,6 +46,9 @@ _HERD_ROWS = 25_000
 indexed after so long, or when there are many more:"""
 _HERD_LAG_S = 20.0
 _MANY_ROWS = 200_000
+_UNENDED_S = 1.0
+"""What is decided ahead is looked at when it is named again, which most are when they have ended, or so long after its
+nominal time."""
 _DEAF_S = 0.1
 """What is told meanwhile gathers in the pipe: each commit of a burst would interrupt the node to wake the indexer."""
 _BATCH_ROWS = 5_000
@@ -93,8 +99,8 @@ class Indexer:
             self._heard_s = self._clock.monotonic()
             if not self._pending:
                 self._since_s = self._heard_s
-            self._pending.add(entry)
-            if self._pending.rows > _MAX_PENDING_ROWS:
+            self._pending.add(entry, self._ahead())
+            if self._pending.kept > _MAX_PENDING_ROWS:
                 # Only while it catches up, which finds them too as long as it begins after them.
                 self._pending.clear()
                 self._begin("more was told than can be kept")
@@ -117,6 +123,26 @@ class Indexer:
         """Whether it only waits for the end of a burst."""
         return bool(self._pending) and self._catching_up is None
 
+    def _ahead(self) -> tuple[bytes, bytes]:
+        """Between which ids executions are decided ahead. What was heard of the time may be old, but not so old."""
+        now_us = self._time.now_us()
+        return (first_id(now_us), first_id(now_us + 2 * MAX_AHEAD_US)) if now_us else (NO_ID, NO_ID)
+
+    def _release(self) -> float:
+        """Look at what was decided ahead and has not ended since; the seconds until there may be more of it."""
+        lowest = self._pending.lowest_ahead
+        if lowest == NO_ID:
+            return _NEVER_S
+        late_us = self._time.now_us() - round(_UNENDED_S * SECOND_US)
+        wait_s = (nominal_us_of(lowest) - late_us) / SECOND_US
+        if wait_s > 0:
+            return wait_s
+        if not self._pending:
+            self._since_s = self._clock.monotonic()
+        # All of the millisecond that has come.
+        self._pending.release(first_id(late_us + 1000))
+        return 0.0
+
     def _begin(self, reason: str) -> None:
         _log.info("the history index catches up with the whole state", cursor=self._index.cursor, reason=reason)
         self._catching_up = self._follower.catch_up()
@@ -126,22 +152,30 @@ class Indexer:
 
     def step(self) -> float:
         """Do a part of what there is to do; the seconds that may pass before the next step if nothing is heard."""
+        release_s = self._release()
         wait_s = self._wait_s()
         if wait_s <= 0:
             self._take()
             return 0.0
+        wait_s = min(wait_s, release_s)
         if self._catching_up is not None:
             self._catch_up()
             return 0.0
         if self._pending.rows >= _HERD_ROWS:
             return wait_s
-        if not self._pending and self._reached > self._index.cursor:
+        if not self._pending and (reached := self._pending.reaches(self._reached)) > self._index.cursor:
             with self._index.transaction():
-                self._follower.reach(self._reached)
+                self._follower.reach(reached)
         outputs_s = _IDLE_S if self._outputs is None else self._outputs.step(_IDLE_S)
         now_s = self._clock.monotonic()
         age_by_us = self._follower.retention_time_us() if self._retention.begins(now_s) else 0
         return min(wait_s, outputs_s, self._retention.step(age_by_us, now_s))
+
+    def finish(self) -> None:
+        """Index what was heard, without waiting for more of it."""
+        self._pending.release(NO_ID)
+        while self._pending:
+            self._take()
 
     def _wait_s(self) -> float:
         """Until what was told is to be indexed."""
@@ -196,6 +230,7 @@ def _serve(indexer: Indexer, shipping: Shipping, parser: Parser, frames: list[tu
         if indexer.gathers:
             # Not time.sleep, which fails under a libfaketime whose clock has stepped.
             select.select((), (), (), min(wait_s, _DEAF_S))
+    indexer.finish()
 
 
 def _come_last() -> None:

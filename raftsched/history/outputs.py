@@ -18,6 +18,7 @@ from raftsched.core.backoff import Backoff
 from raftsched.core.state import ids
 from raftsched.core.state.rows import ExecutionRow
 from raftsched.history.index import Index
+from raftsched.history.schema import BODY
 from raftsched.history.text import plain
 from raftsched.net.dial import dial_blocking
 from raftsched.outputs.files import MAX_STORED_BYTES, find
@@ -147,9 +148,9 @@ class OutputIndexer:
                     self._take(each)
             return 0.0
         due = self._index.sql.execute(
-            "SELECT w.seq, w.tries, r.key, b.body FROM wanted_outputs w JOIN records r USING (seq) "
+            f"SELECT w.seq, w.tries, r.key, {BODY} FROM wanted_outputs w JOIN records r USING (seq) "  # noqa: S608 - ours
             # Whoever wrote down a longer wait than there is had a clock that was ahead.
-            "JOIN bodies b USING (seq) WHERE w.due_ms <= ? OR w.due_ms > ? ORDER BY w.due_ms LIMIT ?",
+            "WHERE w.due_ms <= ? OR w.due_ms > ? ORDER BY w.due_ms LIMIT ?",
             (now_ms := self._now_ms(), now_ms + round(BACKOFF.high_s * 1000) if now_ms else _NEVER_MS, _BATCH),
         ).fetchall()
         for seq, tries, key, body in due:

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from raftsched.history.rollups import Values
-from raftsched.history.schema import first_seq, seq_ms
+from raftsched.history.schema import BODY, first_seq, seq_ms
 
 T = TypeVar("T")
+V = TypeVar("V", int, bytes)
 _AT_ONCE = 500
 """Values that one statement is given; SQLite takes up to 32,766."""
 
@@ -38,11 +39,10 @@ class Known:
 
 
 _COLUMNS = "r.seq, r.key, r.kind, r.state, r.late_bin, r.duration_bin, r.has_text"
-_WITH_BODIES = f"SELECT {_COLUMNS}, b.body FROM records r JOIN bodies b USING (seq) WHERE r.seq IN"  # noqa: S608 - ours
+_WITH_BODIES = f"SELECT {_COLUMNS}, {BODY} FROM records r WHERE r.seq IN"  # noqa: S608 - ours
 _WITH_BODIES_OF_TEXTS = (
     f"SELECT {_COLUMNS}, "  # noqa: S608 - ours
-    "CASE WHEN r.has_text IS NOT 0 THEN (SELECT body FROM bodies b WHERE b.seq = r.seq) END "
-    "FROM records r WHERE r.seq IN"
+    f"CASE WHEN r.has_text IS NOT 0 THEN {BODY} END FROM records r WHERE r.seq IN"
 )
 
 
@@ -58,7 +58,7 @@ class Places:
         """Those that the index has, by key. ``homes`` are the first places of the keys."""
         self._taken = set()
         found: dict[bytes, Known] = {}
-        for known in self._rows(_WITH_BODIES, list(homes.values())):
+        for known in self._rows(_WITH_BODIES, self._some_of("SELECT seq FROM records WHERE seq", list(homes.values()))):
             if known.key in homes:
                 found[known.key] = known
             self._taken.add(known.seq)
@@ -71,7 +71,8 @@ class Places:
         """The states of those that the index has, by key."""
         found: dict[bytes, int] = {}
         sql = "SELECT key, state FROM records WHERE seq IN"
-        for seqs in (list(homes.values()), self._displaced(list(homes))):
+        in_place = self._some_of("SELECT seq FROM records WHERE seq", list(homes.values()))
+        for seqs in (in_place, self._displaced(list(homes))):
             found.update((key, state) for key, state in self._select(sql, seqs) if key in homes)
         return found
 
@@ -100,7 +101,20 @@ class Places:
         return self._sql.execute("SELECT 1 FROM records WHERE seq = ?", (seq,)).fetchone() is not None
 
     def _displaced(self, keys: Sequence[bytes]) -> list[int]:
-        return [seq for (seq,) in self._select("SELECT seq FROM displaced WHERE key IN", keys)]
+        some = self._some_of("SELECT key FROM displaced WHERE key", keys)
+        return [seq for (seq,) in self._select("SELECT seq FROM displaced WHERE key IN", some)]
+
+    def _some_of(self, query: str, values: Sequence[V]) -> Sequence[V]:
+        """Those of the values that are there, or all where it is not worth the look.
+
+        What comes together is of about the same time, and most of it is new: then little lies between the first and
+        the last of it, and takes less to read than to look for each.
+        """
+        if not values:
+            return values
+        most = 2 * len(values)
+        near = self._sql.execute(f"{query} BETWEEN ? AND ? LIMIT ?", (min(values), max(values), most + 1)).fetchall()
+        return values if len(near) > most else list({value for (value,) in near}.intersection(values))
 
     def _rows(self, sql: str, seqs: Sequence[int]) -> Iterator[Known]:
         return (Known(*row) for row in self._select(sql, seqs))

@@ -42,13 +42,12 @@ class Record(NamedTuple):
     state: int = 0
     trigger: int = 0
     executor: str | None = None
-    decide_us: int = 0
-    """Of an execution: when it was decided."""
-    first_start_us: int = 0
-    """Of the first attempt that is known of."""
-    start_us: int = 0
-    """Of the last attempt."""
-    end_us: int = 0
+    backfilled_ms: int | None = None
+    """Of an execution of a backfill: when it was decided, in milliseconds since the Unix epoch."""
+    lateness_us: int | None = None
+    """From the nominal time to the first start; None of a backfill, whose nominal time is long past."""
+    duration_us: int | None = None
+    """From the start to the end of the last attempt."""
     exit_code: int | None = None
     error: str = ""
     output: str = ""
@@ -59,19 +58,6 @@ class Record(NamedTuple):
     """Whether more of it is in a file somewhere."""
     final: bool = True
     """Whether it will not change any more."""
-
-    @property
-    def duration_us(self) -> int | None:
-        """From the start to the end of the last attempt."""
-        start_us, end_us = self.start_us, self.end_us
-        return (end_us - start_us if end_us > start_us else 0) if start_us and end_us else None
-
-    @property
-    def lateness_us(self) -> int | None:
-        """From the nominal time to the first start; None of a backfill, whose nominal time is long past."""
-        if not self.first_start_us or self.trigger == _BACKFILL:
-            return None
-        return max(0, self.first_start_us - self.time_us)
 
 
 def bin_of(duration_us: int | None) -> int | None:
@@ -101,11 +87,13 @@ def whole_execution_record(reader: Reader, execution_id: bytes, value: bytes) ->
 
 
 def _record_of(execution_id: bytes, row: ExecutionRow, body: bytes) -> Record:
-    result, state, tail = row.result, row.state, row.result.output_tail
+    result = row.result
+    state, trigger, nominal_us, tail = row.state, row.trigger, row.nominal_us, result.output_tail
     error, past_output = result.error, ""
     # Most have only one attempt.
-    first_us = row.first_start_us or result.start_us
-    if row.past_attempts:
+    start_us, end_us = result.start_us, result.end_us
+    first_us = row.first_start_us or start_us
+    if row.attempt > 1:
         past = list(reversed(row.past_attempts))
         error = _joined([error, *(each.result.error for each in past)])
         past_output = _joined([_shown(each.result.output_tail) for each in past])
@@ -115,15 +103,14 @@ def _record_of(execution_id: bytes, row: ExecutionRow, body: bytes) -> Record:
         execution_id,
         Kind.EXECUTION,
         row.task,
-        row.nominal_us,
+        nominal_us,
         body,
         state,
-        row.trigger,
+        trigger,
         row.executor_id or None,
-        row.fire_us,
-        first_us,
-        result.start_us,
-        result.end_us,
+        row.fire_us // 1000 if trigger == _BACKFILL else None,
+        max(0, first_us - nominal_us) if first_us and trigger != _BACKFILL else None,
+        max(0, end_us - start_us) if start_us and end_us else None,
         result.exit_code if result.HasField("exit_code") else None,
         error,
         _shown(tail) if tail else "",

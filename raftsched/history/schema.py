@@ -11,17 +11,30 @@ from pathlib import Path
 
 import structlog
 
-SCHEMA_VERSION = 8
+from raftsched.core.state.model import ExecutionState
+
+SCHEMA_VERSION = 9
 """A file of another version is moved aside and made anew, but for one of:"""
-_VERSIONS_BEFORE = frozenset({6, 7})
-"""They found records by an index of their keys. The records of version 6 lack what attempts before the last wrote."""
+_VERSIONS_BEFORE = frozenset({6, 7, 8})
+"""All had each body in ``bodies``, and successes in the index of states. Those before 8 found records by an index of
+their keys, and the records of 6 lack what attempts before the last wrote."""
+MAX_BODY_BYTES = 256
+"""A body up to this size, as that of most successes, is kept with its record; a larger one for itself, so that queries
+that look at many records do not read it."""
+BODY = "coalesce(r.body, (SELECT b.body FROM bodies b WHERE b.seq = r.seq))"
+"""The body of a record ``r``."""
+UNUSUAL = f"state <> {int(ExecutionState.SUCCEEDED)}"
+"""What the index ``records_state`` has: most executions succeed, and the order of time finds them. A query has to say
+it in these words to be answered by that index."""
+_WITHOUT_KEY_INDEX = 8
 TIE_BITS = 21
 _TIE = (1 << TIE_BITS) - 1
 _MAX_MS = (1 << 42) - 1
 _CACHE_KIB = 32 << 10
 _log = structlog.get_logger(__name__)
 
-_SCHEMA = """
+_STATE_INDEX = f"CREATE INDEX records_state ON records (state, seq) WHERE {UNUSUAL};"
+_SCHEMA = f"""
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE tasks (tid INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
 CREATE TABLE labels (
@@ -41,11 +54,12 @@ CREATE TABLE records (
     late_bin INTEGER,
     duration_bin INTEGER,
     backfilled_ms INTEGER,
-    has_text INTEGER
+    has_text INTEGER,
+    body BLOB
 );
 CREATE TABLE displaced (key BLOB PRIMARY KEY, seq INTEGER NOT NULL) WITHOUT ROWID;
 CREATE INDEX records_task ON records (tid, seq, state);
-CREATE INDEX records_state ON records (state, seq);
+{_STATE_INDEX}
 CREATE INDEX records_backfilled ON records (backfilled_ms) WHERE backfilled_ms IS NOT NULL;
 CREATE INDEX records_changes ON records (tid, seq) WHERE kind = 3;
 CREATE TABLE bodies (seq INTEGER PRIMARY KEY, body BLOB NOT NULL);
@@ -68,12 +82,13 @@ CREATE INDEX outbox_high ON outbox (high);
 """
 
 
-_FROM_BEFORE = f"""
+_FROM_KEY_INDEX = f"""
 ALTER TABLE records ADD COLUMN has_text INTEGER;
 CREATE TABLE displaced (key BLOB PRIMARY KEY, seq INTEGER NOT NULL) WITHOUT ROWID;
 INSERT INTO displaced SELECT key, seq FROM records WHERE seq != first_seq((seq >> {TIE_BITS}) * 1000, key);
 DROP INDEX records_key;
 """  # noqa: S608 - ours
+_FROM_BEFORE = f"ALTER TABLE records ADD COLUMN body BLOB; DROP INDEX records_state; {_STATE_INDEX}"
 
 
 def first_seq(time_us: int, key: bytes) -> int:
@@ -83,7 +98,8 @@ def first_seq(time_us: int, key: bytes) -> int:
 
 def time_floor(time_us: int) -> int:
     """The lowest ``seq`` of a time; times of the same millisecond have the same."""
-    return min(max(0, time_us) // 1000, _MAX_MS) << TIE_BITS
+    ms = time_us // 1000
+    return (ms if 0 <= ms <= _MAX_MS else 0 if ms < 0 else _MAX_MS) << TIE_BITS
 
 
 def seq_ms(seq: int) -> int:
@@ -135,7 +151,7 @@ def _open_checked(path: Path, cluster_id: str) -> sqlite3.Connection:
         if not version and not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
             _create(connection, cluster_id)
         elif version in _VERSIONS_BEFORE:
-            _go_on_from_before(connection)
+            _go_on_from(connection, version)
         elif version != SCHEMA_VERSION:
             raise _Unfit(f"it has version {version}; this is version {SCHEMA_VERSION}")
         _check(connection, cluster_id)
@@ -150,10 +166,11 @@ def _create(connection: sqlite3.Connection, cluster_id: str) -> None:
     connection.execute("INSERT INTO meta VALUES ('cluster_id', ?)", (cluster_id,))
 
 
-def _go_on_from_before(connection: sqlite3.Connection) -> None:
+def _go_on_from(connection: sqlite3.Connection, version: int) -> None:
     """What the state no longer has would be lost with the records of an index that is made anew."""
     connection.create_function("first_seq", 2, first_seq, deterministic=True)
-    connection.executescript(f"BEGIN; {_FROM_BEFORE} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+    steps = (_FROM_KEY_INDEX if version < _WITHOUT_KEY_INDEX else "") + _FROM_BEFORE
+    connection.executescript(f"BEGIN; {steps} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
 
 
 def _check(connection: sqlite3.Connection, cluster_id: str) -> None:
@@ -161,9 +178,9 @@ def _check(connection: sqlite3.Connection, cluster_id: str) -> None:
     found = connection.execute("SELECT value FROM meta WHERE key = 'cluster_id'").fetchone()
     if found is None or found[0] != cluster_id:
         raise _Unfit(f"it is that of the cluster {found and found[0]!r}")
-    for column, index in (("tid", "records_task"), ("state", "records_state")):
+    for column, index, those in (("tid", "records_task", "1"), ("state", "records_state", UNUSUAL)):
         for end in ("min", "max"):
-            connection.execute(f"SELECT {end}({column}) FROM records INDEXED BY {index}").fetchone()  # noqa: S608 - all parts are ours
+            connection.execute(f"SELECT {end}({column}) FROM records INDEXED BY {index} WHERE {those}").fetchone()  # noqa: S608 - all parts are ours
     connection.execute("SELECT max(seq) FROM bodies").fetchone()
     connection.execute("SELECT rowid FROM texts WHERE texts MATCH 'a' LIMIT 1").fetchone()
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from raftsched.core.state import ids
+from raftsched.core.state.model import ExecutionState
 from raftsched.history.index import stored_text
 from raftsched.history.query import snippet, to_fts
 from raftsched.history.records import Kind, decision_record, execution_record, ledger_key_of
-from raftsched.history.schema import seq_ms, time_floor
+from raftsched.history.schema import BODY, UNUSUAL, seq_ms, time_floor
 
 SCANNED_RECORDS = 100_000
 """That one call looks at in each of its ways."""
@@ -114,10 +115,10 @@ def _ways(wanted: Search, expression: str, tid: int, low: int, high: int) -> lis
             "SELECT seq FROM records INDEXED BY records_task WHERE tid = ? AND seq >= ? AND seq < ? ORDER BY seq DESC"
         )
         return [_Way(query, (tid, low, high), SCANNED_RECORDS)]
-    if wanted.states:
+    if wanted.states and ExecutionState.SUCCEEDED not in wanted.states:
         query = (
-            "SELECT seq FROM records INDEXED BY records_state WHERE state = ? AND seq >= ? AND seq < ? "
-            "ORDER BY seq DESC"
+            f"SELECT seq FROM records INDEXED BY records_state WHERE {UNUSUAL} AND state = ? "  # noqa: S608 - all parts are ours
+            "AND seq >= ? AND seq < ? ORDER BY seq DESC"
         )
         return [_Way(query, (state, low, high), SCANNED_RECORDS) for state in sorted(wanted.states)]
     query = "SELECT seq FROM records WHERE seq >= ? AND seq < ? ORDER BY seq DESC"
@@ -181,8 +182,7 @@ def _page(sql: sqlite3.Connection, way: _Way, conditions: list[str], arguments: 
 
 def _hit(sql: sqlite3.Connection, seq: int, terms: list[str]) -> Hit:
     kind, key, task, body = sql.execute(
-        "SELECT r.kind, r.key, t.name, b.body FROM records r JOIN tasks t USING (tid) JOIN bodies b USING (seq) "
-        "WHERE r.seq = ?",
+        f"SELECT r.kind, r.key, t.name, {BODY} FROM records r JOIN tasks t USING (tid) WHERE r.seq = ?",  # noqa: S608 - all parts are ours
         (seq,),
     ).fetchone()
     found = ""

@@ -38,11 +38,11 @@ spans = st.tuples(
 
 def record(number: int, ms: int, state: int, late_us: int, ran_us: int) -> Record:
     time_us = BASE_US + ms * 1000
-    start_us = time_us + late_us if state > 1 else 0
-    body = ExecutionRow(task="job", state=state, first_start_us=start_us, not_before_us=ran_us).SerializeToString()
+    lateness_us = late_us if state > 1 else None
+    body = ExecutionRow(task="job", state=state, first_start_us=lateness_us, not_before_us=ran_us).SerializeToString()
     return Record(
         key=number.to_bytes(16, "big"), kind=Kind.EXECUTION, task="job", time_us=time_us, body=body, state=state,
-        first_start_us=start_us, start_us=start_us, end_us=start_us + ran_us if state > 3 else 0, final=state > 3,
+        lateness_us=lateness_us, duration_us=ran_us if state > 3 else None, final=state > 3,
     )  # fmt: skip
 
 

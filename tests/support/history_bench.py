@@ -129,6 +129,16 @@ class Bench:
         changed = self.apply(command)
         return changed.executions[0], changed
 
+    def end(self, execution_id: bytes, executor_id: str = "e1") -> ChangedRows:
+        """End an execution that is armed with success, a second later; what the entry changed."""
+        self.machine.now_us += SECOND
+        command = self.machine.command()
+        command.report.items.add(
+            id=execution_id, attempt=1, state=SUCCEEDED, executor_id=executor_id,
+            result=AttemptResult(start_us=FIRST_US, end_us=FIRST_US + 1000),
+        )  # fmt: skip
+        return self.apply(command)
+
     def tell(self, entries: list[ChangedRows]) -> None:
         """Index what changed."""
         pending = Pending()

@@ -1,12 +1,15 @@
 """The index knows every attempt of an execution, not only the last."""
 
+import gzip
 import hashlib
 import sqlite3
+from pathlib import Path
 
 import pytest
 from raftsched_proto.internal.v1.attempt_pb2 import AttemptResult
 from raftsched_proto.v1 import task_pb2
 
+from raftsched.core.state.model import ExecutionState
 from raftsched.core.state.rows import ExecutionRow
 from raftsched.history import schema
 from raftsched.history.documents import document
@@ -14,6 +17,9 @@ from raftsched.history.frames import ChangedRows
 from tests.support.history_bench import FAILED, SUCCEEDED, Bench, alike, record_of, retire
 from tests.support.machine_driver import SECOND
 
+WRITTEN_BY_VERSION_8 = Path(__file__).parents[2] / "fixtures" / "history-index-version-8.sqlite.gz"
+"""Of a ``Bench``: a success, one with an output of 500 bytes, a failure with the error "exit code 7: no route to host",
+one that is armed, two that run and have the same first place, and the changes of both tasks."""
 FIRST_US = 2 * SECOND
 """How long after its nominal time the first attempt starts."""
 
@@ -156,6 +162,9 @@ def test_an_index_of_a_version_before_keeps_its_records_and_goes_on(tmp_path, ve
     bench.index.sql.close()
     with sqlite3.connect(path) as sql:
         sql.executescript(
+            "INSERT INTO bodies SELECT seq, body FROM records WHERE body IS NOT NULL; "
+            "ALTER TABLE records DROP COLUMN body; DROP INDEX records_state; "
+            "CREATE INDEX records_state ON records (state, seq); "
             "ALTER TABLE records DROP COLUMN has_text; DROP TABLE displaced; "
             f"CREATE UNIQUE INDEX records_key ON records (key); PRAGMA user_version = {version};"
         )
@@ -174,6 +183,40 @@ def test_an_index_of_a_version_before_keeps_its_records_and_goes_on(tmp_path, ve
     # Of old records it is not written down whether they have text.
     retire(bench, bench.machine.now_us + 100 * SECOND, keep_s=10)
     assert bench.keys() == []
+    bench.index.sql.execute("INSERT INTO texts (texts) VALUES ('integrity-check')")
+
+
+def test_an_index_that_the_version_before_wrote_keeps_its_records_and_goes_on(tmp_path):
+    path = tmp_path / "index.sqlite"
+    path.write_bytes(gzip.decompress(WRITTEN_BY_VERSION_8.read_bytes()))
+    bench = Bench(path)
+    success, with_output, failure = (bench.run("job"), bench.run("job"), bench.run("other", state=FAILED))
+    at_us = bench.machine.now_us
+    execution_id, armed = bench.arm("job")
+    displaced = alike(at_us)
+
+    def ids(*states: int) -> set[bytes]:
+        return {ExecutionRow.FromString(hit.body) and hit.key for hit in bench.hits(states=frozenset(states))}
+
+    first, second, third = (entries[0].executions[0] for entries in (success, with_output, failure))
+    assert bench.index.sql.execute("PRAGMA user_version").fetchone() == (schema.SCHEMA_VERSION,)
+    assert ids(SUCCEEDED) == {first, second}
+    assert ids(FAILED, ExecutionState.ARMED) == {third, execution_id}
+    assert bench.keys(query='"long ago"') == [second]
+    assert bench.keys(query="error:route") == [third]
+    # All of them as a start that was told nothing finds them, and then the end of one that was open.
+    bench.catch_up()
+    bench.tell([armed, bench.end(execution_id)])
+    assert ids(SUCCEEDED) == {first, second, execution_id}
+    # Of the state of the version before only its records are left, open ones without a state that has them included.
+    assert ids(ExecutionState.ARMED, ExecutionState.RUNNING) == set()
+    with bench.index.transaction():
+        for key in displaced:
+            bench.index.put(record_of(key, at_us, FAILED, error="seen again"), 1)
+    assert set(bench.keys(query="seen")) == set(displaced)
+    retire(bench, bench.machine.now_us + 100 * SECOND, keep_s=10)
+    assert bench.keys() == []
+    assert bench.index.sql.execute("SELECT count(*) FROM bodies").fetchone() == (2,), "only those of changes are left"
     bench.index.sql.execute("INSERT INTO texts (texts) VALUES ('integrity-check')")
 
 

@@ -58,6 +58,40 @@ def test_what_ended_within_a_batch_does_not_change_any_more(bench):
     assert bench.keys(query="second", states=frozenset((FAILED,))) == [ID]
 
 
+def test_a_body_is_the_last_one_however_large_it_and_those_before_are(bench):
+    for state, error in ((ExecutionState.RUNNING, ""), (ExecutionState.ASSIGNED, "x" * 300), (FAILED, "short")):
+        record = record_of(ID, NOW, state, error=error)
+        put(bench, record)
+        assert [hit.body for hit in bench.hits()] == [record.body]
+    late = record_of(ID, NOW, FAILED, error="short " + "y" * 300)
+    put(bench, late)
+    assert [hit.body for hit in bench.hits(query="short")] == [late.body]
+    bench.index.remove([hit.seq for hit in bench.hits()])
+    assert bench.index.sql.execute("SELECT count(*) FROM bodies").fetchone() == (0,)
+
+
+def test_numbers_are_kept_as_they_are_and_none_stays_none(bench):
+    row = ExecutionRow(task="job", nominal_us=NOW, state=FAILED)
+    row.result.exit_code = -1
+    put(bench, execution_record(ID, row.SerializeToString()), record_of(ids.execution_id(2, 1, NOW), NOW, SUCCEEDED))
+    columns = "exit_code, duration_us, late_bin, duration_bin, backfilled_ms, executor, has_text"
+    found = bench.index.sql.execute(f"SELECT {columns} FROM records ORDER BY exit_code").fetchall()
+    assert found == [(None, None, None, None, None, None, 0), (-1, None, None, None, None, None, 0)]
+    assert bench.keys(exit_codes=frozenset((-1,))) == [ID]
+
+
+@pytest.mark.parametrize("step_us", [0, 60 * SECOND])
+def test_what_comes_again_is_known_be_it_close_together_or_scattered_among_others(bench, step_us):
+    keys = [ids.execution_id(number, 1, NOW + number * step_us) for number in range(200)]
+    records = [record_of(key, NOW + number * step_us) for number, key in enumerate(keys)]
+    put(bench, *records, *(record_of(key, NOW) for key in alike(NOW)))
+    again = [*range(0, 200, 40), 199]
+    put(bench, *(record_of(keys[number], NOW + number * step_us, FAILED) for number in again))
+    assert set(bench.keys(states=frozenset((FAILED,)))) == {keys[number] for number in again}
+    assert bench.index.number("records_1") == 202
+    assert counted(bench) == {ExecutionState.RUNNING: 202 - len(again), FAILED: len(again)}
+
+
 def test_what_is_removed_in_the_transaction_that_put_it_leaves_nothing(bench):
     with bench.index.transaction():
         bench.index.put_all([record_of(key, NOW, FAILED, error="words") for key in alike(NOW)], 1)

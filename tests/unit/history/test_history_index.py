@@ -281,6 +281,7 @@ def test_lateness_is_that_of_the_first_attempt_and_none_of_a_backfill(bench):
     row.result.start_us = NOW + 9 * SECOND
     assert execution_record(bytes(16), row.SerializeToString()).lateness_us == 9 * SECOND
     # An attempt that never started comes before the one that did.
+    row.attempt = 3
     row.past_attempts.add(attempt=1)
     row.past_attempts.add(attempt=2, result=AttemptResult(start_us=NOW + SECOND))
     assert execution_record(bytes(16), row.SerializeToString()).lateness_us == SECOND

@@ -1,15 +1,21 @@
 """What the indexer makes of the frames that it hears."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from raftsched.core.state.model import ExecutionState
+from raftsched.history import indexer
 from raftsched.history.frames import ChangedRows, Parser, Word, entry_frame, frame, index_frame, time_frame
 from raftsched.history.indexer import Indexer
+from raftsched.history.records import Kind
 from raftsched.history.retention import IndexRetention
-from tests.support.history_bench import Bench, settings
+from raftsched.history.shipping import Shipping
+from raftsched.store.lmdb_view import LmdbView
+from tests.support.history_bench import FIRST_US, Bench, settings
 from tests.support.machine_driver import SECOND
 from tests.support.raft_bench import ManualClock
 
@@ -28,8 +34,8 @@ class Heard:
             take(told, **keywords)
 
         self.bench.follower.take = noted
-        retention = IndexRetention(self.bench.index, settings(self.bench, **keep))
-        self.indexer = Indexer(self.bench.index, self.bench.follower, retention, self.clock)
+        self.retention = IndexRetention(self.bench.index, settings(self.bench, **keep))
+        self.indexer = Indexer(self.bench.index, self.bench.follower, self.retention, self.clock)
 
     def hear(self, entries: list[ChangedRows]) -> None:
         for each in entries:
@@ -38,6 +44,10 @@ class Heard:
 
     def say(self, word: Word, index: int | None = None) -> None:
         for said in Parser().feed(frame(word, b"") if index is None else index_frame(word, index)):
+            self.indexer.hear(*said)
+
+    def tell_time(self, now_us: int) -> None:
+        for said in Parser().feed(time_frame(now_us)):
             self.indexer.hear(*said)
 
     @property
@@ -91,6 +101,77 @@ def test_a_burst_is_indexed_when_it_is_over(heard: Heard) -> None:
     assert heard.indexer.step() > 0
     heard.work()
     assert len(set(heard.looked_at)) == 2
+
+
+def test_what_is_decided_ahead_is_looked_at_once_when_it_has_ended(heard: Heard) -> None:
+    execution_id, armed = heard.bench.arm("job")
+    heard.tell_time(FIRST_US - SECOND // 2)
+    heard.hear([armed])
+    assert heard.indexer.step() <= 1.5
+    heard.work()
+    heard.clock.now += 0.5
+    heard.indexer.step()
+    assert heard.looked_at == []
+    heard.hear([heard.bench.end(execution_id)])
+    heard.work()
+    assert heard.looked_at == [execution_id]
+    assert [row[2] for row in heard.bench.rows() if row[1] == Kind.EXECUTION] == [ExecutionState.SUCCEEDED]
+    assert heard.bench.index.cursor == heard.bench.machine.index
+
+
+def test_what_is_decided_ahead_and_has_not_ended_a_second_after_its_time_is_indexed_as_it_is(heard: Heard) -> None:
+    execution_id, armed = heard.bench.arm("job")
+    heard.tell_time(FIRST_US - SECOND // 2)
+    heard.hear([armed])
+    heard.say(Word.REACHED, armed.index)
+    heard.work()
+    heard.clock.now += 1.1
+    assert heard.indexer.step() > 0
+    # A process that ended here would have to look at it after the start.
+    assert (heard.looked_at, heard.bench.index.cursor) == ([], armed.index - 1)
+    heard.clock.now += 0.11
+    heard.indexer.step()
+    assert heard.looked_at == [execution_id]
+    assert heard.bench.index.cursor == armed.index
+    assert heard.bench.keys(states=frozenset((ExecutionState.ARMED,))) == [execution_id]
+
+
+def test_what_is_decided_for_a_time_far_off_or_while_the_time_is_not_known_is_not_set_aside(heard: Heard) -> None:
+    execution_id, armed = heard.bench.arm("job")
+    heard.hear([armed])
+    heard.work()
+    assert heard.looked_at == [execution_id]
+    heard.tell_time(FIRST_US - 3600 * SECOND)
+    heard.hear([armed])
+    heard.work()
+    assert heard.looked_at == 2 * [execution_id]
+
+
+def test_what_else_is_told_does_not_wait_for_what_is_decided_ahead(heard: Heard) -> None:
+    _, armed = heard.bench.arm("job")
+    heard.tell_time(FIRST_US - SECOND // 2)
+    heard.hear([armed])
+    ran = heard.bench.run("other")
+    heard.hear(ran)
+    heard.work()
+    assert heard.looked_at == ran[0].executions
+
+
+def test_what_was_told_is_indexed_when_the_input_ends(heard: Heard, monkeypatch: pytest.MonkeyPatch) -> None:
+    entries = heard.bench.run("other")
+    execution_id, armed = heard.bench.arm("job")
+    heard.tell_time(FIRST_US - SECOND // 2)
+    told, node = os.pipe()
+    monkeypatch.setattr(indexer, "_INPUT", told)
+    for each in [*entries, armed]:
+        os.write(node, entry_frame(each.index, each.executions, each.tasks, each.ledger))
+    os.close(node)
+    no_sinks = Shipping(settings(heard.bench), cast(LmdbView, None), heard.retention, heard.clock, lambda: False)
+    indexer._serve(heard.indexer, no_sinks, Parser(), [])
+    os.close(told)
+    assert set(heard.looked_at) == {*entries[0].executions, execution_id}
+    # The next process goes on from there, and does not compare the whole of the state.
+    assert heard.bench.index.cursor == heard.bench.machine.index
 
 
 def tell_without_pause(heard: Heard, rows: int, seconds: int) -> None:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raftsched.history.frames import ChangedRows
-from raftsched.history.pending import Pending
+from raftsched.history.pending import NO_ID, Pending
 
 A, B, C = (letter * 16 for letter in (b"a", b"b", b"c"))
 
@@ -67,6 +67,43 @@ def test_cleared_it_remembers_no_mention() -> None:
     assert pending.take(1) == entry(2, A)
 
 
+BETWEEN = (B, C)
+"""Of A, B and C only B is decided ahead."""
+
+
+def test_what_is_decided_ahead_is_set_aside_and_the_index_does_not_pass_it() -> None:
+    pending = Pending()
+    pending.add(entry(1, A), BETWEEN)
+    pending.add(entry(2, A, B, C), BETWEEN)
+    pending.add(entry(3, A), BETWEEN)
+    assert (pending.rows, pending.kept, pending.lowest_ahead) == (2, 3, B)
+    assert pending.take(10) == entry(1, C, A)
+    assert not pending
+    assert pending.reaches(7) == 1
+
+
+def test_what_was_set_aside_and_is_named_again_is_looked_at_with_that_entry() -> None:
+    pending = Pending()
+    pending.add(entry(1, B), BETWEEN)
+    pending.add(entry(2, A, B), BETWEEN)
+    assert (pending.rows, pending.kept, pending.lowest_ahead) == (2, 2, NO_ID)
+    assert pending.take(10) == entry(2, B, A)
+    assert pending.reaches(7) == 7
+
+
+def test_what_was_set_aside_is_looked_at_when_it_is_released() -> None:
+    pending = Pending()
+    pending.add(entry(1, B, B[:15] + b"c"), (A, C))
+    pending.add(entry(2, C), (A, C))
+    pending.release(B[:15] + b"c")
+    assert pending.lowest_ahead == B[:15] + b"c"
+    assert pending.take(1) == ChangedRows(0, [B], [], [])
+    assert pending.take(1) == ChangedRows(0, [C], [], [])
+    pending.release(C)
+    assert pending.take(1) == entry(2, B[:15] + b"c")
+    assert (bool(pending), pending.kept, pending.lowest_ahead) == (False, 0, NO_ID)
+
+
 @given(st.integers(0, 1 << 32))
 def test_every_change_is_taken_after_it_was_told_and_before_the_index_passes_it(seed: int) -> None:
     chance = random.Random(seed)
@@ -74,21 +111,25 @@ def test_every_change_is_taken_after_it_was_told_and_before_the_index_passes_it(
     unseen: dict[bytes, int] = {}
     """Of each execution the first change that no look has seen."""
     reached = told = 0
-    while told < 40 or pending:
+    ahead = (bytes([2]) * 16, bytes([5]) * 16)
+    while told < 40 or pending.kept:
         if told < 40 and chance.random() < 0.6:
             told += 1
             names = [bytes([chance.randrange(6)]) * 16 for _ in range(chance.randrange(4))]
             names = list(dict.fromkeys(names))
             for name in names:
                 unseen.setdefault(name, told)
-            pending.add(entry(told, *names))
-        elif pending:
+            pending.add(entry(told, *names), ahead)
+        elif chance.random() < 0.3 or not pending:
+            pending.release(bytes([chance.randrange(2, 7)]) * 16)
+        else:
             taken = pending.take(chance.randrange(1, 5))
             assert len(set(taken.executions)) == len(taken.executions)
             for name in taken.executions:
                 unseen.pop(name)
-            assert reached < taken.index <= told
-            reached = taken.index
+            assert taken.index <= told
+            reached = max(reached, taken.index)
             assert all(first > reached for first in unseen.values())
-        assert pending.rows == len(unseen)
+        assert pending.kept == len(unseen)
+        assert pending.reaches(told) <= told
     assert not unseen
