@@ -80,5 +80,11 @@ def _was_given(name: str) -> bool:
 def unprotect(pid: int) -> None:
     """Leave a program none of the protection that its executor has from the kernel when memory is short."""
     with suppress(OSError):
-        if int(Path("/proc/self/oom_score_adj").read_text()) < 0:
+        # Asked for each program, for it may be set while the executor runs; in the way that costs least.
+        fd = os.open("/proc/self/oom_score_adj", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            is_protected = os.read(fd, 8).startswith(b"-")
+        finally:
+            os.close(fd)
+        if is_protected:
             Path(f"/proc/{pid}/oom_score_adj").write_text("0")

@@ -8,6 +8,7 @@ A fencing token is a number: the log index, then 8 bits of the place in the entr
 from hashlib import blake2b
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_PAIRS = tuple(first + second for first in _ALPHABET for second in _ALPHABET)
 _VALUES = {letter: value for value, letter in enumerate(_ALPHABET)}
 TEXT_LENGTH = 26
 MAX_SHARD_ID = (1 << 15) - 1
@@ -66,7 +67,7 @@ def nominal_us_of(execution_id: bytes) -> int:
 def to_text(execution_id: bytes) -> str:
     """26 letters and digits in Crockford's base 32 (the text form of a ULID)."""
     number = int.from_bytes(execution_id, "big")
-    return "".join(_ALPHABET[(number >> shift) & 31] for shift in range(125, -5, -5))
+    return "".join([_PAIRS[(number >> shift) & 1023] for shift in range(120, -10, -10)])
 
 
 def from_text(text: str) -> bytes:

@@ -138,5 +138,18 @@ RunnerFactory = Callable[[Surroundings], Runner]
 
 async def first_of(work: "asyncio.Future[_T]", stop: StopSignal) -> bool:
     """Wait until the work is done or shall stop; True when it is done."""
-    await asyncio.wait((work, stop.requested), return_when=asyncio.FIRST_COMPLETED)
+    # What asyncio.wait does, without what that does for more than two, and for coroutines.
+    either: asyncio.Future[None] = work.get_loop().create_future()
+
+    def tell(_: object) -> None:
+        if not either.done():
+            either.set_result(None)
+
+    work.add_done_callback(tell)
+    stop.requested.add_done_callback(tell)
+    try:
+        await either
+    finally:
+        work.remove_done_callback(tell)
+        stop.requested.remove_done_callback(tell)
     return work.done()

@@ -4,6 +4,7 @@ import asyncio
 import errno
 import os
 import signal
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from raftsched_proto.v1 import task_pb2
@@ -23,6 +24,7 @@ _FULL = (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM)
 """Nothing was started, because something else takes all files, processes or memory: often for a moment only."""
 _FULL_PATIENCE_S = 10.0
 _FULL_PAUSE_S = 0.1
+_MARK = leftovers.VARIABLE.encode()
 
 
 def create(surroundings: Surroundings) -> "CommandRunner":
@@ -41,9 +43,10 @@ class CommandRunner:
     def __init__(self, clock: Clock, kill_grace_s: float) -> None:
         self._clock = clock
         self._kill_grace_s = kill_grace_s
-        self._environment = inherited.for_programs(os.environ)
+        self._environment = _encoded(inherited.for_programs(os.environ))
         self._drain = Drain()
         self._spawners = ThreadPoolExecutor(_SPAWN_THREADS, thread_name_prefix="spawn")
+        self._watch = process.DescriptorWatch()
 
     async def run(self, action: task_pb2.Action, context: AttemptContext) -> Result:
         """Start the program and wait until it has exited."""
@@ -51,13 +54,12 @@ class CommandRunner:
         if not command.argv:
             return Result(ExecutionState.FAILED, error="the command has no argv: nothing was started")
         try:
-            started = await self._started(command, context)
+            child = await self._ended_or_to_end(command, context)
         except (OSError, ValueError) as error:
             return Result(ExecutionState.FAILED, error=_start_error(command, error))
-        if started is None:
+        if child is None:
             return context.stop.requested.result()
-        child = process.Child(started, context.output, self._clock)
-        if await first_of(child.exited, context.stop):
+        if child.exited.done():
             output_fd = child.release()
             if output_fd is not None:
                 await asyncio.to_thread(self._drain.take, output_fd)
@@ -70,13 +72,25 @@ class CommandRunner:
         stopped = context.stop.requested.result()
         return Result(stopped.state, exit_code=_code_of_stopped(child.exited.result()), error=stopped.error)
 
-    async def _started(self, command: task_pb2.CommandAction, context: AttemptContext) -> process.Started | None:
-        """Start it, if need be when there is room; None when it shall stop before. Raises OSError, ValueError."""
-        loop = asyncio.get_running_loop()
+    async def _ended_or_to_end(self, command: task_pb2.CommandAction, context: AttemptContext) -> process.Child | None:
+        """Start it, if need be when there is room, and wait until it has exited or shall stop.
+
+        None: it shall stop, and was not started. Raises OSError, ValueError.
+        """
         until_s = self._clock.monotonic() + _FULL_PATIENCE_S
         while True:
             try:
-                return await loop.run_in_executor(self._spawners, self._start, command, context)
+                child = process.Child(context.output, self._clock, self._watch)
+                starting = self._spawners.submit(self._start, child, command, context)
+                self._watch.grow(child)
+                if not await first_of(child.exited, context.stop):
+                    if starting.cancel():
+                        child.exited.cancel()
+                        return None
+                    await asyncio.wrap_future(starting)
+                if child.exited.done():
+                    child.exited.result()
+                return child
             except OSError as error:
                 if error.errno not in _FULL or self._clock.monotonic() >= until_s:
                     raise
@@ -98,22 +112,30 @@ class CommandRunner:
         # Also what moved out of the group meanwhile. The grace is over for all.
         await leftovers.end(mark, grace_s=0)
 
-    def _start(self, command: task_pb2.CommandAction, context: AttemptContext) -> process.Started:
-        argv = list(command.argv)
-        if command.shell:
-            argv = ["/bin/sh", "-c", argv[0], "sh", *argv[1:]]
-        env = {
-            **self._environment,
-            **command.env,
-            **environment(context),
-            leftovers.VARIABLE: context.process_mark,
-        }
-        return process.start(argv, env, command.working_directory, command.stdin)
+    def _start(self, child: process.Child, command: task_pb2.CommandAction, context: AttemptContext) -> None:
+        try:
+            argv = list(command.argv)
+            if command.shell:
+                argv = ["/bin/sh", "-c", argv[0], "sh", *argv[1:]]
+            env = {
+                **self._environment,
+                **_encoded(command.env),
+                **_encoded(environment(context)),
+                _MARK: context.process_mark.encode(),
+            }
+            child.start(argv, env, command.working_directory, command.stdin)
+        except Exception as error:  # noqa: BLE001 - whatever it is, somebody waits for the end of this program
+            child.fail(error)
 
     async def close(self) -> None:
         """Let go of the threads. What was left behind runs on."""
         self._spawners.shutdown(wait=False)
         self._drain.close()
+        self._watch.close()
+
+
+def _encoded(variables: Mapping[str, str]) -> dict[bytes, bytes]:
+    return {os.fsencode(name): os.fsencode(value) for name, value in variables.items()}
 
 
 def _code_of_stopped(code: int | None) -> int | None:

@@ -18,12 +18,13 @@ _TOLD: tuple[tuple[str, Callable[[AttemptContext], str]], ...] = (
     ("parent-execution-id", lambda context: context.parent_execution_ids_text),
 )
 """Names and values; those that are empty are left out."""
+_VARIABLES = {name: f"RAFTSCHED_{name.replace('-', '_').upper()}" for name, _ in _TOLD}
 _SAMPLED = "01"
 
 
 def environment(context: AttemptContext) -> dict[str, str]:
     """Variables of a program: ``RAFTSCHED_TASK``, ..., and ``TRACEPARENT``."""
-    told = {f"RAFTSCHED_{name.replace('-', '_').upper()}": value for name, value in _told(context).items()}
+    told = {_VARIABLES[name]: value for name, value in _told(context).items()}
     return {**told, "TRACEPARENT": traceparent(context)}
 
 
