@@ -78,11 +78,11 @@ class ApiContext:
 
     def leads(self) -> bool:
         """Whether this node believes that it leads."""
-        return self.log.status().role is Role.LEADER
+        return self.log.role is Role.LEADER
 
     def leader_address(self) -> str:
         """host:port of the leader's gRPC service, or "" while none is known."""
-        return self.members.address(self.log.status().leader_id)
+        return self.members.address(self.log.leader_id)
 
     def voter_ids(self) -> tuple[str, ...]:
         """Who elects and commits; while nobody knows, all members."""

@@ -45,7 +45,7 @@ class Proposals:
         """
         if not self._api.clock.known:
             raise no_time(self._api.clock.status().problem)
-        return self._envelopes.command(self._api.log.status().term, request_id=request_id, actor=ACTOR.get())
+        return self._envelopes.command(self._api.log.term, request_id=request_id, actor=ACTOR.get())
 
     async def propose(self, command: pb.Command) -> pb.Outcome:
         """The outcome of applying the command; it is durable on a majority and visible in the store.
@@ -68,7 +68,8 @@ class Proposals:
         except TimeoutError:
             who = unconfirmed(self._api)
             raise outcome_unknown(f"no majority confirmed the change within {DECISION_TIMEOUT_S:g} s{who}") from None
-        raise_for_fate(fate, self._api.leader_address(), unconfirmed(self._api))
+        if fate is not Fate.DONE:
+            raise_for_fate(fate, self._api.leader_address(), unconfirmed(self._api))
         return pb.Outcome.FromString(outcome)
 
 

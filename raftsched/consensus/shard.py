@@ -201,6 +201,11 @@ class RaftShard:
         return self._engine.term
 
     @property
+    def leader_id(self) -> str:
+        """See ports.Log."""
+        return "" if self._failed else self._guard.elections.known_leader_id
+
+    @property
     def commit_index(self) -> int:
         """The highest entry known to be committed."""
         return self._engine.commit_index
@@ -221,7 +226,7 @@ class RaftShard:
         return ShardStatus(
             role=self.role,
             term=self.term,
-            leader_id="" if self._failed else self._guard.elections.known_leader_id,
+            leader_id=self.leader_id,
             commit_index=self._engine.commit_index,
             applied_index=self._applier.index,
             first_index=self._journal.first_index,

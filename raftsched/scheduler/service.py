@@ -151,9 +151,7 @@ class SchedulerService(executor_pb2_grpc.ExecutorServiceServicer):
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, problem)
         scheduler = self._scheduler
         if scheduler is None:
-            yield xpb.ConnectResponse(
-                redirect=xpb.Redirect(leader_address=self._members.address(self._log.status().leader_id))
-            )
+            yield xpb.ConnectResponse(redirect=xpb.Redirect(leader_address=self._members.address(self._log.leader_id)))
             return
         link = StreamLink()
         session = scheduler.connect(first.hello, link)

@@ -16,7 +16,7 @@ from raftsched.api.door.actor import USER_KEY
 from raftsched.api.door.errors import MAX_VIOLATIONS, ApiError, abort, not_leader
 from raftsched.api.door.forward import HOPS_KEY
 from raftsched.commands.gate import NotYetAllowed
-from raftsched.ports import Fate, Role, ShardStatus, Table
+from raftsched.ports import Fate, Role, Table
 from tests.support.api_cluster import (
     ApiCluster,
     ApiNode,
@@ -401,11 +401,17 @@ def test_a_node_passes_no_call_on_to_itself() -> None:
 
 def test_a_stream_waits_out_an_election() -> None:
     class CountingLog(ScriptedLog):
-        statuses = 0
+        asked = 0
+        leads = ""
 
-        def status(self) -> ShardStatus:
-            self.statuses += 1
-            return super().status()
+        @property
+        def leader_id(self) -> str:
+            self.asked += 1
+            return self.leads
+
+        @leader_id.setter
+        def leader_id(self, leads: str) -> None:
+            self.leads = leads
 
     log = CountingLog(role=Role.FOLLOWER, leader_id="")
 
@@ -413,7 +419,7 @@ def test_a_stream_waits_out_an_election() -> None:
         node = cluster.nodes[0]
         watch = cluster.caller().executions.WatchExecutions(execution_pb2.WatchExecutionsRequest())
         beginning = asyncio.create_task(watch.initial_metadata())
-        await eventually(lambda: log.statuses > 3)
+        await eventually(lambda: log.asked > 3)
         assert not beginning.done()
         log.role, log.leader_id = Role.LEADER, "n1"
         await beginning
