@@ -245,18 +245,12 @@ def test_calls_beyond_the_bound_are_refused_and_the_others_go_on(monkeypatch: py
 
 
 def test_a_place_that_was_held_is_free_again_however_the_call_ended() -> None:
-    async def test() -> None:
-        bound = gateway._Bound(1, "streams are open")
-        for _ in range(3):
-            async with bound.place():
-                with pytest.raises(ApiError, match="1 streams are open"):
-                    async with bound.place():
-                        pass
-            with pytest.raises(ValueError, match="broke off"):
-                async with bound.place():
-                    raise ValueError("broke off")
-
-    asyncio.run(test())
+    bound = gateway._Bound(1, "streams are open")
+    for _ in range(3):
+        with bound, pytest.raises(ApiError, match="1 streams are open"), bound:
+            raise AssertionError("two hold one place")
+        with pytest.raises(ValueError, match="broke off"), bound:
+            raise ValueError("broke off")
 
 
 def test_a_write_whose_connection_breaks_may_have_been_applied_and_a_read_was_not() -> None:
@@ -444,8 +438,7 @@ def test_a_call_whose_end_the_library_has_told_is_not_ended_again() -> None:
     async def test() -> None:
         untouched = cast(CallContext, None)
         with pytest.raises(grpc.aio.UsageError):
-            async with gateway._errors_told(untouched, "/raftsched.v1.TaskService/GetTask"):
-                raise grpc.aio.UsageError("the call is over")
+            await gateway._end(untouched, "/raftsched.v1.TaskService/GetTask", grpc.aio.UsageError("the call is over"))
 
     asyncio.run(test())
 
