@@ -278,8 +278,10 @@ def check_schedule(
 
 def _check_kind(violations: Violations, path: str, schedule: task_pb2.Schedule, registered_us: int) -> None:
     _check_schedule_times(violations, path, schedule)
-    check_exclusions(violations, f"{path}.exclusions", schedule.exclusions)
-    _check_calendars(violations, f"{path}.calendars", schedule)
+    if schedule.exclusions:
+        check_exclusions(violations, f"{path}.exclusions", schedule.exclusions)
+    if schedule.calendars:
+        _check_calendars(violations, f"{path}.calendars", schedule)
     match schedule.WhichOneof("kind"):
         case None:
             kinds = ", ".join(field.name for field in schedule.DESCRIPTOR.oneofs_by_name["kind"].fields)
