@@ -339,6 +339,18 @@ class Log(Protocol):
     Callbacks run after the commit that makes their news durable, never inside the call that was given them.
     """
 
+    @property
+    def role(self) -> Role:
+        """What this node is now. It believes so: who must know asks by ``read_barrier``."""
+
+    @property
+    def term(self) -> int:
+        """The current term of this node."""
+
+    @property
+    def leader_id(self) -> str:
+        """Whom this node takes for the leader; "" for nobody."""
+
     def propose(self, command: bytes, done: Callable[[Fate, bytes], None]) -> None:
         """Append a command of at most 4 MiB. Called back exactly once, with the outcome of ``apply`` when DONE."""
 
@@ -349,4 +361,4 @@ class Log(Protocol):
         """Hand over to a peer that has caught up; "" picks one. Called back with "" or the reason why it failed."""
 
     def status(self) -> ShardStatus:
-        """The state of this node."""
+        """All that this node knows of its shard, for a report: it costs as much as a small command."""

@@ -176,7 +176,7 @@ class ClusterService(cluster_pb2_grpc.ClusterServiceServicer):
         """The leader after a hand-over; "" when this node does not hear of one in time."""
         until_s = self._api.clock.monotonic() + _PEER_TIMEOUT_S
         while self._api.clock.monotonic() < until_s:
-            leader_id = self._api.log.status().leader_id
+            leader_id = self._api.log.leader_id
             if leader_id and leader_id != self._api.node_id:
                 return leader_id
             await asyncio.sleep(_POLL_S)

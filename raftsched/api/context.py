@@ -56,7 +56,7 @@ class ApiContext:
     feed: ExecutionFeed = field(default_factory=ExecutionFeed)
     channels: Channels = field(default_factory=Channels)
     executors: Callable[[], list[cluster_pb2.ExecutorStatus]] = _no_executors
-    """The executors that are connected to this node; none unless it leads."""
+    """The executors that are connected to this node, good until the next call; none unless it leads."""
     knows_executors: Callable[[], bool] = bool
     """Whether those are all that there are: this node leads, and has for as long as they take to connect."""
     explainer: Callable[[Reader], Explainer | None] = _no_explainer
@@ -78,11 +78,11 @@ class ApiContext:
 
     def leads(self) -> bool:
         """Whether this node believes that it leads."""
-        return self.log.status().role is Role.LEADER
+        return self.log.role is Role.LEADER
 
     def leader_address(self) -> str:
         """host:port of the leader's gRPC service, or "" while none is known."""
-        return self.members.address(self.log.status().leader_id)
+        return self.members.address(self.log.leader_id)
 
     def voter_ids(self) -> tuple[str, ...]:
         """Who elects and commits; while nobody knows, all members."""

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import TypeVar
 
 from raftsched_proto.internal.v1 import command_pb2 as pb
 from raftsched_proto.v1 import consistency_pb2
@@ -29,6 +30,7 @@ ATTEMPTS = 5
 """Of a change that others got in the way of."""
 MAX_VIEWS = 64
 """Views of the store that may be open at once; each pins pages of the database."""
+_T = TypeVar("_T")
 
 
 class Proposals:
@@ -45,7 +47,7 @@ class Proposals:
         """
         if not self._api.clock.known:
             raise no_time(self._api.clock.status().problem)
-        return self._envelopes.command(self._api.log.status().term, request_id=request_id, actor=ACTOR.get())
+        return self._envelopes.command(self._api.log.term, request_id=request_id, actor=ACTOR.get())
 
     async def propose(self, command: pb.Command) -> pb.Outcome:
         """The outcome of applying the command; it is durable on a majority and visible in the store.
@@ -63,12 +65,12 @@ class Proposals:
         except NotYetAllowed as error:
             raise not_yet(str(error)) from None
         try:
-            async with asyncio.timeout(DECISION_TIMEOUT_S):
-                fate, outcome = await decided
+            fate, outcome = await _in_time(decided)
         except TimeoutError:
             who = unconfirmed(self._api)
             raise outcome_unknown(f"no majority confirmed the change within {DECISION_TIMEOUT_S:g} s{who}") from None
-        raise_for_fate(fate, self._api.leader_address(), unconfirmed(self._api))
+        if fate is not Fate.DONE:
+            raise_for_fate(fate, self._api.leader_address(), unconfirmed(self._api))
         return pb.Outcome.FromString(outcome)
 
 
@@ -100,8 +102,7 @@ class Reads:
 
         self._api.log.read_barrier(done)
         try:
-            async with asyncio.timeout(DECISION_TIMEOUT_S):
-                fate = await confirmed
+            fate = await _in_time(confirmed)
         except TimeoutError:
             who = unconfirmed(self._api)
             raise no_leader(f"no majority confirmed the leader{who}; nothing was read. Repeat the call") from None
@@ -109,6 +110,23 @@ class Reads:
             raise overloaded("too many reads are under way")
         if fate is not Fate.DONE:
             raise not_leader(self._api.leader_address())
+
+
+async def _in_time(awaited: asyncio.Future[_T]) -> _T:
+    """What the log says. Raises TimeoutError when it says nothing.
+
+    ``asyncio.timeout`` does the same for any number of awaits, and costs three times as much.
+    """
+    alarm = awaited.get_loop().call_later(DECISION_TIMEOUT_S, _give_up, awaited)
+    try:
+        return await awaited
+    finally:
+        alarm.cancel()
+
+
+def _give_up(awaited: asyncio.Future[_T]) -> None:
+    if not awaited.done():
+        awaited.set_exception(TimeoutError())
 
 
 def remembered(reader: Reader, request_id: str) -> pb.Outcome | None:

@@ -161,7 +161,9 @@ class RaftShard:
             self._endings.append(lambda: done(Fate.NOT_LEADER, b""))
         else:
             self._proposals.add(command, done)
-        self.on_work()
+        # What gathers is taken by the step that the answer of a follower, or the end of the wait, asks for.
+        if self._endings or not self._gathers():
+            self.on_work()
 
     def read_barrier(self, done: Callable[[Fate], None]) -> None:
         """See ports.Log."""
@@ -201,6 +203,11 @@ class RaftShard:
         return self._engine.term
 
     @property
+    def leader_id(self) -> str:
+        """See ports.Log."""
+        return "" if self._failed else self._guard.elections.known_leader_id
+
+    @property
     def commit_index(self) -> int:
         """The highest entry known to be committed."""
         return self._engine.commit_index
@@ -221,7 +228,7 @@ class RaftShard:
         return ShardStatus(
             role=self.role,
             term=self.term,
-            leader_id="" if self._failed else self._guard.elections.known_leader_id,
+            leader_id=self.leader_id,
             commit_index=self._engine.commit_index,
             applied_index=self._applier.index,
             first_index=self._journal.first_index,
@@ -296,7 +303,7 @@ class RaftShard:
             return _AT_ONCE
         return min(
             self._guard.next_wakeup(),
-            self._gathering_until if self._proposals.waits else _NEVER,
+            self._gathering_until if self._proposals.waits or self._gathers() else _NEVER,
             self._proposals.next_deadline(),
             self._reads.next_deadline(),
             self._transfer.next_deadline(),
@@ -546,8 +553,8 @@ class RaftShard:
     def _gathers(self) -> bool:
         """Whether proposals wait for company: while earlier ones are on their way, but not for long, and not many."""
         return (
-            self._proposals.waiting_bytes < self._settings.gather_bytes
-            and self._clock.monotonic() < self._gathering_until
+            self._clock.monotonic() < self._gathering_until
+            and self._proposals.waiting_bytes < self._settings.gather_bytes
             and self._guard.replicator.confirmed_index() < self._journal.last_index
         )
 

@@ -5,11 +5,12 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import lru_cache
 
 from google.protobuf.field_mask_pb2 import FieldMask
 from raftsched_proto.v1 import task_pb2
 
-from raftsched.core.state.model import SECOND_US, At, FoldPolicy, GapPolicy
+from raftsched.core.state.model import SECOND_US, At, FoldPolicy, GapPolicy, Schedule
 from raftsched.core.state.rows import Calendars, no_calendars, schedule_from_proto, timestamp_us
 from raftsched.core.times import recurrence
 from raftsched.core.times.rrule import RruleError
@@ -36,6 +37,8 @@ MAX_EXCLUSIONS = 400
 MAX_CALENDARS = 16
 """That a schedule may name."""
 MAX_REASON_CHARS = 200
+_MAX_KEPT, _MAX_KEPT_BYTES = 512, 4 << 10
+"""Definitions without name and schedule that are remembered as valid, and the size of one of them."""
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
 INPUT_FIELDS = tuple(field.name for field in TASK_FIELDS if not field.output)
@@ -43,6 +46,8 @@ INPUT_FIELDS = tuple(field.name for field in TASK_FIELDS if not field.output)
 MUTABLE_FIELDS = tuple(field.name for field in TASK_FIELDS if not (field.output or field.immutable))
 _OUTPUT_FIELDS = tuple(field.name for field in TASK_FIELDS if field.output)
 _ALL_FIELDS = tuple(field.name for field in TASK_FIELDS)
+_NOT_SHARED = (*_OUTPUT_FIELDS, "name", "schedule")
+"""What the tasks of a herd do not have in common."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +61,46 @@ class NewTask:
 def new_task(message: task_pb2.Task, now_us: int, calendars: Calendars = no_calendars) -> NewTask:
     """The definition to register. Raises Invalid with all that is wrong."""
     refuse_huge(message)
-    task = definition(message)
-    check_definition(task, now_us, calendars=calendars)
-    return NewTask(task, first_fire(task, now_us, calendars))
+    task = _with_kept_defaults(message)
+    if task is None:
+        task = definition(message)
+        schedule = check_definition(task, now_us, calendars=calendars)
+    else:
+        violations = Violations()
+        check_name(violations, "task.name", task.name)
+        schedule = _check_when(violations, task, now_us, 0, calendars)
+        violations.raise_any()
+    return NewTask(task, 0 if schedule is None else _first_time(schedule, task, now_us))
+
+
+def _with_kept_defaults(message: task_pb2.Task) -> task_pb2.Task | None:
+    """The definition, with all but its name and its schedule checked; None where that is to be looked at, or is large.
+
+    A herd is registered with few definitions that differ in name and time alone.
+    """
+    if message.ByteSize() > _MAX_KEPT_BYTES:
+        return None
+    shared = _without(message, _NOT_SHARED)
+    shared.DiscardUnknownFields()
+    checked = _checked(shared.SerializeToString(deterministic=True))
+    if checked is None:
+        return None
+    task = task_pb2.Task.FromString(checked)
+    task.name = message.name
+    if message.HasField("schedule"):
+        task.schedule.CopyFrom(message.schedule)
+        task.schedule.DiscardUnknownFields()
+    return task
+
+
+@lru_cache(maxsize=_MAX_KEPT)
+def _checked(shared: bytes) -> bytes | None:
+    """A definition without name and schedule, its defaults written out; None when something is wrong with it."""
+    task = task_pb2.Task.FromString(shared)
+    violations = Violations()
+    _check_labels(violations, task)
+    _check_what(violations, task)
+    return None if violations else task.SerializeToString(deterministic=True)
 
 
 def is_huge(message: task_pb2.Task) -> bool:
@@ -150,10 +192,11 @@ def check_mask(mask: FieldMask) -> None:
 
 def check_definition(
     task: task_pb2.Task, now_us: int, registered_us: int = 0, calendars: Calendars = no_calendars
-) -> None:
-    """Write the defaults of a definition out. Raises Invalid with everything that is wrong.
+) -> Schedule | None:
+    """Write the defaults of a definition out; its schedule, None where it has none.
 
-    ``registered_us``: when the task was registered; 0: it is registered now.
+    ``registered_us``: when the task was registered; 0: it is registered now. Raises Invalid with everything that is
+    wrong.
     """
     violations = Violations()
     size = task.ByteSize()
@@ -161,17 +204,34 @@ def check_definition(
         # Counts come before contents: what is refused for its size must not cost what is in it.
         raise _too_large(size)
     check_name(violations, "task.name", task.name)
+    _check_labels(violations, task)
+    schedule = _check_when(violations, task, now_us, registered_us, calendars)
+    _check_what(violations, task)
+    violations.raise_any()
+    return schedule
+
+
+def _check_labels(violations: Violations, task: task_pb2.Task) -> None:
     check_labels(violations, "task.labels", task.labels)
     check_labels(violations, "task.executor_labels", task.executor_labels)
+
+
+def _check_when(
+    violations: Violations, task: task_pb2.Task, now_us: int, registered_us: int, calendars: Calendars
+) -> Schedule | None:
+    """Only here have the name, the time and the calendars a say."""
     if task.schedule.WhichOneof("kind") or not task.after:
-        check_schedule(violations, task.schedule, task.name, now_us, registered_us, calendars)
-    else:
-        task.ClearField("schedule")
+        return check_schedule(violations, task.schedule, task.name, now_us, registered_us, calendars)
+    task.ClearField("schedule")
+    return None
+
+
+def _check_what(violations: Violations, task: task_pb2.Task) -> None:
+    """All that neither the name nor the schedule has to do with."""
     check_chain(violations, task)
     check_action(violations, "task.action", task.action)
     _check_policies(violations, task)
     check_notifications(violations, task)
-    violations.raise_any()
 
 
 def _check_policies(violations: Violations, task: task_pb2.Task) -> None:
@@ -194,8 +254,8 @@ def check_schedule(
     now_us: int,
     registered_us: int = 0,
     calendars: Calendars = no_calendars,
-) -> None:
-    """Note what is wrong with the schedule of a task, and write its defaults out.
+) -> Schedule | None:
+    """Note what is wrong with the schedule of a task, and write its defaults out; the schedule, if nothing is wrong.
 
     What counts from the registration counts from ``registered_us``, or from now when that is 0.
     """
@@ -204,18 +264,24 @@ def check_schedule(
         found.add("task.schedule", f"has {schedule.ByteSize()} bytes; at most {MAX_TASK_BYTES} are allowed")
     else:
         _check_kind(found, "task.schedule", schedule, registered_us or now_us)
+    valid = None
     if not found:
         try:
-            validate_schedule(schedule_from_proto(schedule, task_name, calendars))
+            decoded = schedule_from_proto(schedule, task_name, calendars)
+            validate_schedule(decoded)
+            valid = decoded
         except ScheduleError as error:
             found.add(f"task.{error.field}", str(error))
     violations.extend(found)
+    return valid
 
 
 def _check_kind(violations: Violations, path: str, schedule: task_pb2.Schedule, registered_us: int) -> None:
     _check_schedule_times(violations, path, schedule)
-    check_exclusions(violations, f"{path}.exclusions", schedule.exclusions)
-    _check_calendars(violations, f"{path}.calendars", schedule)
+    if schedule.exclusions:
+        check_exclusions(violations, f"{path}.exclusions", schedule.exclusions)
+    if schedule.calendars:
+        _check_calendars(violations, f"{path}.calendars", schedule)
     match schedule.WhichOneof("kind"):
         case None:
             kinds = ", ".join(field.name for field in schedule.DESCRIPTOR.oneofs_by_name["kind"].fields)
@@ -333,7 +399,11 @@ def first_fire(task: task_pb2.Task, now_us: int, calendars: Calendars = no_calen
     """
     if task.schedule.WhichOneof("kind") is None:
         return 0
-    schedule = schedule_from_proto(task.schedule, task.name, calendars)
+    return _first_time(schedule_from_proto(task.schedule, task.name, calendars), task, now_us)
+
+
+def _first_time(schedule: Schedule, task: task_pb2.Task, now_us: int) -> int:
+    """See ``first_fire``, of a task that has a schedule."""
     if isinstance(schedule.kind, At):
         if schedule.kind.at_us >= now_us - timestamp_us(task.misfire_threshold):
             return schedule.kind.at_us

@@ -220,9 +220,9 @@ class Node:
         shard = self._make_shard(store, replica, transport, directory)
         if self._once.recover:
             self._recover(shard, directory)
-        unnamed = [id_ for id_ in shard.status().voters if id_ not in self._config.peers]
+        unnamed = [id_ for id_ in shard.voter_ids if id_ not in self._config.peers]
         if unnamed:
-            voters = ", ".join(shard.status().voters)
+            voters = ", ".join(shard.voter_ids)
             raise StartError(
                 f"the data directory is of a cluster with the voters {voters}, and peers does not name "
                 f"{' and '.join(unnamed)}; nothing was changed. Name all of them with --peers. If the others are gone "
@@ -309,7 +309,7 @@ class Node:
             index = applied_index(reader)
 
         def advance(sink: str, log_index: int) -> None:
-            command = envelopes.command(shard.status().term)
+            command = envelopes.command(shard.term)
             command.advance_sink.name, command.advance_sink.log_index = sink, log_index
             # Whatever becomes of it: a later one says more.
             envelopes.propose(command, lambda _fate, _outcome: None)
@@ -332,7 +332,7 @@ class Node:
             log=config.log.model_dump(),
         )
         process = HistoryProcess(
-            settings, index, lambda: shard.status().role is Role.LEADER, advance, time.known_us, time, self._members
+            settings, index, lambda: shard.role is Role.LEADER, advance, time.known_us, time, self._members
         )
         replica.follow(process)
         return process
@@ -399,7 +399,7 @@ class Node:
 
     async def _hand_over(self, shard: RaftShard, driver: NodeDriver) -> None:
         """Spare the cluster an election: a leader that stops hands over first, if a follower can take it."""
-        if shard.status().role is Role.LEADER and len(self._members.current) > 1:
+        if shard.role is Role.LEADER and len(self._members.current) > 1:
             done: asyncio.Future[str] = asyncio.get_running_loop().create_future()
             shard.transfer_leadership("", lambda problem: None if done.done() else done.set_result(problem))
             try:

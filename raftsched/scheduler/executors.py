@@ -70,6 +70,27 @@ class ExecutorSession:
     """Whether it holds what is to start later until then."""
     armed: "ArmedAttempts" = field(default_factory=lambda: ArmedAttempts())
     """Those of ``held`` whose time is yet to come: they take no slot yet."""
+    _status: cluster_pb2.ExecutorStatus = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        self._status = cluster_pb2.ExecutorStatus(
+            id=self.executor_id,
+            labels=self.labels,
+            node_id=self.node_id,
+            version=self.version,
+            capabilities=self.capabilities,
+        )
+
+    def status(self) -> cluster_pb2.ExecutorStatus:
+        """What is shown of it, good until the next call.
+
+        Each registration asks for it, and what an executor can run may be a thousand names: it is not copied.
+        """
+        status = self._status
+        status.slots, status.slots_used = self.slots, min(self.slots, len(self.held) - len(self.remote))
+        draining = self.draining
+        status.state = cluster_pb2.EXECUTOR_STATE_DRAINING if draining else cluster_pb2.EXECUTOR_STATE_READY
+        return status
 
     @property
     def free(self) -> int:

@@ -151,9 +151,7 @@ class SchedulerService(executor_pb2_grpc.ExecutorServiceServicer):
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, problem)
         scheduler = self._scheduler
         if scheduler is None:
-            yield xpb.ConnectResponse(
-                redirect=xpb.Redirect(leader_address=self._members.address(self._log.status().leader_id))
-            )
+            yield xpb.ConnectResponse(redirect=xpb.Redirect(leader_address=self._members.address(self._log.leader_id)))
             return
         link = StreamLink()
         session = scheduler.connect(first.hello, link)
@@ -231,24 +229,10 @@ class SchedulerService(executor_pb2_grpc.ExecutorServiceServicer):
         return None if self._scheduler is None else self._scheduler.explainer(reader)
 
     def executors(self) -> list[cluster_pb2.ExecutorStatus]:
-        """The executors as the leader knows them; none when this node does not lead."""
+        """The executors as the leader knows them, good until the next call; none when this node does not lead."""
         if self._scheduler is None:
             return []
         gone = cluster_pb2.EXECUTOR_STATE_DISCONNECTED
-        return [_executor_status(session) for session in self._scheduler.executors] + [
+        return [session.status() for session in self._scheduler.executors] + [
             cluster_pb2.ExecutorStatus(id=executor_id, state=gone) for executor_id in self._scheduler.disconnected()
         ]
-
-
-def _executor_status(session: ExecutorSession) -> cluster_pb2.ExecutorStatus:
-    state = cluster_pb2.EXECUTOR_STATE_DRAINING if session.draining else cluster_pb2.EXECUTOR_STATE_READY
-    return cluster_pb2.ExecutorStatus(
-        id=session.executor_id,
-        labels=session.labels,
-        slots=session.slots,
-        slots_used=min(session.slots, len(session.held) - len(session.remote)),
-        state=state,
-        node_id=session.node_id,
-        version=session.version,
-        capabilities=session.capabilities,
-    )

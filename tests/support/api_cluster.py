@@ -302,6 +302,7 @@ class ScriptedLog:
         self.outcome = pb.Outcome()
         self.silent = False
         self.role = role
+        self.term = 5
         self.leader_id = leader_id
         self.proposed: list[pb.Command] = []
 
@@ -318,4 +319,4 @@ class ScriptedLog:
         asyncio.get_running_loop().call_soon(done, f"{peer_id or 'nobody'} has not caught up")
 
     def status(self) -> ShardStatus:
-        return ShardStatus(self.role, 5, self.leader_id, 10, 10, 1, 10, 1000, ())
+        return ShardStatus(self.role, self.term, self.leader_id, 10, 10, 1, 10, 1000, ())

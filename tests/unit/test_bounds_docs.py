@@ -9,6 +9,7 @@ from raftsched.api.executions import feed
 from raftsched.consensus import transport
 from raftsched.consensus.settings import Settings
 from raftsched.core.machine import MAX_BATCH_TASKS, arming
+from raftsched.definitions import task
 from raftsched.executor import copies, leader_session
 from raftsched.executor.settings import ExecutorSettings
 from raftsched.history import indexer, process
@@ -31,6 +32,10 @@ def mib(size_bytes: int) -> str:
     ("what", "bounds"),
     [
         ("tasks in one BatchCreate", [f"{MAX_BATCH_TASKS:,}"]),
+        (
+            "definitions without name and schedule that are remembered as valid",
+            [f"{task._MAX_KEPT}", f"{task._MAX_KEPT_BYTES // KIB} KiB"],
+        ),
         (
             "proposals under way; reads that wait for the leader's word",
             [f"{RAFT.max_proposals:,}", mib(RAFT.max_proposal_bytes), f"{RAFT.max_reads:,}"],

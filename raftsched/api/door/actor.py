@@ -1,9 +1,10 @@
 """Who asks for a change: for the record, not for permission. A caller says who its user is, and is believed."""
 
 import re
+from collections.abc import Mapping
 from contextvars import ContextVar
+from functools import lru_cache
 
-from raftsched.api.context import CallContext
 from raftsched.core.machine.wellformed import MAX_ACTOR_BYTES
 
 USER_KEY = "raftsched-user"
@@ -17,19 +18,27 @@ _PEER = re.compile(r"(?:ipv4|ipv6):(.*):\d+")
 _UNPRINTABLE = re.compile(r"[^ -~]")
 
 
-def address_of(context: CallContext) -> str:
-    """The address of the caller, without its port."""
-    given = dict(context.invocation_metadata() or ()).get(ADDRESS_KEY, "")
-    if given:
-        return _plain(str(given))
-    found = _PEER.fullmatch(context.peer())
+Metadata = Mapping[str, str | bytes]
+
+
+def address_of(metadata: Metadata, peer: str) -> str:
+    """The address of the caller, without its port. ``peer`` is the other end of the connection, as gRPC writes it."""
+    given = metadata.get(ADDRESS_KEY)
+    return _plain(str(given)) if given else _host_of(peer)
+
+
+@lru_cache(maxsize=1024)
+def _host_of(peer: str) -> str:
+    """Kept, because many calls come over one connection."""
+    found = _PEER.fullmatch(peer)
     return _plain(found.group(1).replace("%5B", "").replace("%5D", "")) if found else ""
 
 
-def actor_of(context: CallContext) -> str:
+def actor_of(metadata: Metadata, peer: str) -> str:
     """Who asks."""
-    user = _plain(str(dict(context.invocation_metadata() or ()).get(USER_KEY, "")))
-    address = address_of(context)
+    given = metadata.get(USER_KEY)
+    user = _plain(str(given)) if given else ""
+    address = address_of(metadata, peer)
     return (f"{user}@{address}" if user else address)[:MAX_ACTOR_BYTES]
 
 

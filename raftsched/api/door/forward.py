@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import grpc
 
 from raftsched.api.context import CallContext
-from raftsched.api.door.actor import ADDRESS_KEY, address_of
+from raftsched.api.door.actor import ADDRESS_KEY, Metadata, address_of
 from raftsched.api.door.errors import no_leader, relayed
 from raftsched.net.channels import Channels
 
@@ -29,6 +29,8 @@ class Call:
     context: CallContext
     hops: int
     """How many nodes have passed it on."""
+    metadata: Metadata
+    """What the caller sent along."""
 
     @property
     def is_read(self) -> bool:
@@ -42,9 +44,9 @@ class Call:
 
 def call_of(method: str, data: bytes, context: CallContext) -> Call:
     """The call that a handler was given."""
-    metadata = dict(context.invocation_metadata() or ())
+    metadata: Metadata = dict(context.invocation_metadata() or ())
     hops = str(metadata.get(HOPS_KEY, "0"))
-    return Call(method, data, context, int(hops) if hops.isdecimal() else 0)
+    return Call(method, data, context, int(hops) if hops.isdecimal() else 0, metadata)
 
 
 async def forward_unary(channels: Channels, call: Call, address: str) -> bytes:
@@ -91,4 +93,5 @@ def _metadata(call: Call) -> RawMetadata:
     kept = tuple(
         (key, value) for key, value in sent if not key.startswith((*_OF_THE_CONNECTION, HOPS_KEY, ADDRESS_KEY))
     )
-    return (*kept, (HOPS_KEY, str(call.hops + 1)), (ADDRESS_KEY, address_of(call.context)))
+    address = address_of(call.metadata, call.context.peer())
+    return (*kept, (HOPS_KEY, str(call.hops + 1)), (ADDRESS_KEY, address))

@@ -1,9 +1,9 @@
 """What every public call passes: a bound, the way to the leader, and the mapping of errors. One place for all rpcs."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any, TypeAlias, cast
+from typing import Any, NoReturn, TypeAlias, cast
 
 import grpc
 import structlog
@@ -85,22 +85,25 @@ class Gateway(grpc.aio.ServerInterceptor):
 
     def _unary(self, method: _Method) -> Handler:
         async def handle(data: bytes, context: CallContext) -> bytes:
-            async with _errors_told(context, method.path), self._calls.place():
-                ACTOR.set(actor_of(context))
-                return await self._answer(method, call_of(method.path, data, context))
+            try:
+                with self._calls:
+                    call = call_of(method.path, data, context)
+                    ACTOR.set(actor_of(call.metadata, context.peer()))
+                    return await self._answer(method, call)
+            except Exception as error:  # noqa: BLE001 - the border of the process: nothing below may end a call unlogged
+                await _end(context, method.path, error)
 
         return grpc.unary_unary_rpc_method_handler(handle)
 
     def _stream(self, method: _Method) -> Handler:
         async def handle(data: bytes, context: CallContext) -> AsyncIterator[bytes]:
-            call = call_of(method.path, data, context)
-            async with (
-                _errors_told(context, method.path),
-                self._streams.place(),
-                aclosing(self._answers(method, call)) as responses,
-            ):
-                async for response in responses:
-                    yield response
+            try:
+                with self._streams:
+                    async with aclosing(self._answers(method, call_of(method.path, data, context))) as responses:
+                        async for response in responses:
+                            yield response
+            except Exception as error:  # noqa: BLE001 - as above
+                await _end(context, method.path, error)
 
         return grpc.unary_stream_rpc_method_handler(handle)
 
@@ -163,36 +166,30 @@ class Gateway(grpc.aio.ServerInterceptor):
 
 
 class _Bound:
-    """A number of places; whoever finds none is refused."""
+    """A number of places; whoever enters holds one, and whoever finds none is refused."""
 
     def __init__(self, places: int, full: str) -> None:
         self._free = places
         self._full = f"{places} {full}"
 
-    @asynccontextmanager
-    async def place(self) -> AsyncIterator[None]:
-        """Hold a place. Raises ApiError (RESOURCE_EXHAUSTED) when there is none."""
+    def __enter__(self) -> None:
+        """Raises ApiError (RESOURCE_EXHAUSTED) when there is no place."""
         if not self._free:
             raise overloaded(self._full)
         self._free -= 1
-        try:
-            yield
-        finally:
-            self._free += 1
+
+    def __exit__(self, *_: object) -> None:
+        self._free += 1
 
 
-@asynccontextmanager
-async def _errors_told(context: CallContext, path: str) -> AsyncIterator[None]:
+async def _end(context: CallContext, path: str, error: Exception) -> NoReturn:
     """End the call with the status that an error stands for; what nobody foresaw is logged and told to nobody."""
-    try:
-        yield
-    except (ApiError, Invalid) as error:
+    if isinstance(error, ApiError | Invalid):
         await abort(context, refusal(error))
-    except grpc.aio.BaseError:
-        raise
-    except Exception:  # noqa: BLE001 - the border of the process: nothing below may end a call unlogged
-        _log.exception("a call failed", method=path)
-        await abort(context, internal())
+    if isinstance(error, grpc.aio.BaseError):
+        raise error
+    _log.error("a call failed", method=path, exc_info=error)
+    await abort(context, internal())
 
 
 async def _serialised(method: _Method, responses: AsyncIterator[Message]) -> AsyncGenerator[bytes, None]:

@@ -64,7 +64,7 @@ class TaskService(task_pb2_grpc.TaskServiceServicer):
                 break
         raise_for_outcome(outcome)
         raise_for_outcome(outcome.results[0])
-        task = self._shown(definition(request.task), outcome.results[0].uid)
+        task = self._shown(request.task, outcome.results[0].uid)
         return task_pb2.CreateTaskResponse(task=self._warned(task))
 
     async def BatchCreateTasks(
@@ -270,7 +270,7 @@ class TaskService(task_pb2_grpc.TaskServiceServicer):
             return remembered(reader, key)
 
     def _shown(self, written: task_pb2.Task, uid: int) -> task_pb2.Task:
-        """The task as it stands; what was written, when it has been deleted again meanwhile."""
+        """The task as it stands; the definition that was written, when it has been deleted again meanwhile."""
         with self._api.store.read() as reader:
             try:
                 row, cursor = read_task(reader, written.name)
@@ -278,8 +278,9 @@ class TaskService(task_pb2_grpc.TaskServiceServicer):
                 row = None
             if row is not None and row.uid == uid:
                 return self._as_of_now(reader, row, cursor)
-        written.uid = uid_text(uid)
-        return written
+        shown = definition(written)
+        shown.uid = uid_text(uid)
+        return shown
 
     def _every_executor(self, name: str) -> list[str]:
         """The executors that a task with placement EVERY runs on just now; none for others."""

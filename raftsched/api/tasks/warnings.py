@@ -31,7 +31,7 @@ class Warner:
 def found(task: task_pb2.Task, ready: Sequence[cluster_pb2.ExecutorStatus]) -> Iterator[tuple[str, str]]:
     """Field and description of each warning. ``ready``: the executors that take work."""
     wanted = task.executor_labels.items()
-    matching = [executor for executor in ready if wanted <= executor.labels.items()]
+    matching = [executor for executor in ready if wanted <= executor.labels.items()] if wanted else ready
     if not matching:
         what = none_carries(task.executor_labels) if ready else "no executor is connected"
         yield "executor_labels", f"{what}: {_fate(task)} until one does"

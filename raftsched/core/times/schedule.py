@@ -66,7 +66,7 @@ def too_long_a_search(schedule: Schedule) -> str:
 
 def _steps(schedule: Schedule) -> int:
     """How often a search may have to look for the next nominal time, at most."""
-    excluded = sum(len(each.items) for each in schedule.exclusions)
+    excluded = sum(len(each.items) for each in schedule.exclusions) if schedule.exclusions else 0
     if not isinstance(schedule.kind, Union):
         return excluded
     return sum(excluded + _steps(each) for each in schedule.kind.schedules)
@@ -136,6 +136,8 @@ def next_fire(schedule: Schedule, after_us: int) -> int:
         fire_us = _next(schedule.kind, after_us)
         if not 0 < fire_us < before_us:
             return 0
+        if not schedule.exclusions:
+            return fire_us
         # Each turn leaves at least one window behind.
         excluded_until_us = max((each.end_of(fire_us) for each in schedule.exclusions), default=0)
         if not excluded_until_us:

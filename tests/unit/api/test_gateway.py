@@ -16,7 +16,7 @@ from raftsched.api.door.actor import USER_KEY
 from raftsched.api.door.errors import MAX_VIOLATIONS, ApiError, abort, not_leader
 from raftsched.api.door.forward import HOPS_KEY
 from raftsched.commands.gate import NotYetAllowed
-from raftsched.ports import Fate, Role, ShardStatus, Table
+from raftsched.ports import Fate, Role, Table
 from tests.support.api_cluster import (
     ApiCluster,
     ApiNode,
@@ -245,18 +245,12 @@ def test_calls_beyond_the_bound_are_refused_and_the_others_go_on(monkeypatch: py
 
 
 def test_a_place_that_was_held_is_free_again_however_the_call_ended() -> None:
-    async def test() -> None:
-        bound = gateway._Bound(1, "streams are open")
-        for _ in range(3):
-            async with bound.place():
-                with pytest.raises(ApiError, match="1 streams are open"):
-                    async with bound.place():
-                        pass
-            with pytest.raises(ValueError, match="broke off"):
-                async with bound.place():
-                    raise ValueError("broke off")
-
-    asyncio.run(test())
+    bound = gateway._Bound(1, "streams are open")
+    for _ in range(3):
+        with bound, pytest.raises(ApiError, match="1 streams are open"), bound:
+            raise AssertionError("two hold one place")
+        with pytest.raises(ValueError, match="broke off"), bound:
+            raise ValueError("broke off")
 
 
 def test_a_write_whose_connection_breaks_may_have_been_applied_and_a_read_was_not() -> None:
@@ -401,11 +395,17 @@ def test_a_node_passes_no_call_on_to_itself() -> None:
 
 def test_a_stream_waits_out_an_election() -> None:
     class CountingLog(ScriptedLog):
-        statuses = 0
+        asked = 0
+        leads = ""
 
-        def status(self) -> ShardStatus:
-            self.statuses += 1
-            return super().status()
+        @property
+        def leader_id(self) -> str:
+            self.asked += 1
+            return self.leads
+
+        @leader_id.setter
+        def leader_id(self, leads: str) -> None:
+            self.leads = leads
 
     log = CountingLog(role=Role.FOLLOWER, leader_id="")
 
@@ -413,7 +413,7 @@ def test_a_stream_waits_out_an_election() -> None:
         node = cluster.nodes[0]
         watch = cluster.caller().executions.WatchExecutions(execution_pb2.WatchExecutionsRequest())
         beginning = asyncio.create_task(watch.initial_metadata())
-        await eventually(lambda: log.statuses > 3)
+        await eventually(lambda: log.asked > 3)
         assert not beginning.done()
         log.role, log.leader_id = Role.LEADER, "n1"
         await beginning
@@ -438,8 +438,7 @@ def test_a_call_whose_end_the_library_has_told_is_not_ended_again() -> None:
     async def test() -> None:
         untouched = cast(CallContext, None)
         with pytest.raises(grpc.aio.UsageError):
-            async with gateway._errors_told(untouched, "/raftsched.v1.TaskService/GetTask"):
-                raise grpc.aio.UsageError("the call is over")
+            await gateway._end(untouched, "/raftsched.v1.TaskService/GetTask", grpc.aio.UsageError("the call is over"))
 
     asyncio.run(test())
 

@@ -11,8 +11,16 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from raftsched_proto.v1 import notification_pb2, policy_pb2, task_pb2
 
 from raftsched.definitions import references
-from raftsched.definitions.task import INPUT_FIELDS, changed_task, new_task
-from raftsched.definitions.violations import Invalid
+from raftsched.definitions import task as validate
+from raftsched.definitions.task import (
+    INPUT_FIELDS,
+    changed_task,
+    check_definition,
+    definition,
+    first_fire,
+    new_task,
+)
+from raftsched.definitions.violations import Invalid, Violation, Violations
 
 SECOND = 1_000_000
 NOW_US = 1_800_000_000 * SECOND
@@ -267,6 +275,63 @@ ACCEPTED: list[Edit] = [
 @pytest.mark.parametrize("edit", ACCEPTED, ids=range(len(ACCEPTED)))
 def test_a_valid_definition_is_accepted(edit: Edit) -> None:
     assert new_task(edited(edit), NOW_US).next_us > 0
+
+
+def looked_at_whole(sent: task_pb2.Task) -> tuple[bytes, int] | tuple[Violation, ...]:
+    """What becomes of a definition of which nothing is remembered."""
+    task = definition(sent)
+    try:
+        check_definition(task, NOW_US)
+        return task.SerializeToString(deterministic=True), first_fire(task, NOW_US)
+    except Invalid as error:
+        return error.violations
+
+
+def registered(sent: task_pb2.Task) -> tuple[bytes, int] | tuple[Violation, ...]:
+    try:
+        new = new_task(sent, NOW_US)
+    except Invalid as error:
+        return error.violations
+    return new.task.SerializeToString(deterministic=True), new.next_us
+
+
+EDITS = [*(edit for _, edit in REFUSED), *ACCEPTED]
+
+
+@pytest.mark.parametrize("edit", EDITS, ids=range(len(EDITS)))
+def test_what_is_remembered_of_a_definition_changes_neither_what_is_kept_nor_what_is_refused(edit: Edit) -> None:
+    sent, unlike = edited(edit), edited(edit)
+    unlike.name = "-" + "x" * 300
+    unlike.schedule.at.seconds = -1
+    expected = looked_at_whole(sent), looked_at_whole(unlike)
+    for _ in range(2):
+        assert (registered(sent), registered(unlike)) == expected
+
+
+def test_what_tasks_have_in_common_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_at: list[str] = []
+    check = validate.check_action
+
+    def counted(violations: Violations, field: str, action: task_pb2.Action) -> None:
+        looked_at.append(field)
+        check(violations, field, action)
+
+    monkeypatch.setattr(validate, "check_action", counted)
+    common = valid()
+    common.action.command.argv.append("what no other test runs")
+    for number in range(10):
+        common.name = f"t{number}"
+        common.schedule.at.seconds = 1_900_000_000 + number
+        new_task(common, NOW_US)
+    assert len(looked_at) == 1
+
+
+def test_a_large_definition_is_not_remembered() -> None:
+    large = valid()
+    large.action.command.stdin = b"x" * (64 << 10)
+    before = validate._checked.cache_info()
+    new_task(large, NOW_US)
+    assert validate._checked.cache_info() == before
 
 
 def test_defaults_are_written_out() -> None:

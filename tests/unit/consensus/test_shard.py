@@ -351,6 +351,39 @@ class TestPipeline:
         assert bench.shard.next_wakeup() == bench.clock.now + Settings().gather_s
         assert [len(message.entries) for message in appends_to("b", bench.wait(0.03))] == [1]
 
+    def test_a_proposal_that_gathers_asks_for_no_step(self) -> None:
+        bench = Bench().start().become_leader()
+        bench.propose(b"one")
+        [first] = appends_to("b", bench.tick())
+        # Whoever sleeps until then wakes in time for what comes meanwhile.
+        assert bench.shard.next_wakeup() == bench.clock.now + Settings().gather_s
+        woken: list[str] = []
+        bench.shard.on_work = lambda: woken.append("")
+        bench.propose(b"two")
+        assert woken == []
+        assert [m for m in appends_to("b", bench.hear("b", accept(first))) if m.entries]
+        assert len(woken) == 1
+
+    def test_a_proposal_that_gathers_and_is_refused_or_too_much_asks_for_a_step(self) -> None:
+        bench = Bench(settings=Settings(max_proposals=3, gather_bytes=10)).start().become_leader()
+        bench.propose(b"one")
+        bench.tick()
+        woken: list[str] = []
+        bench.shard.on_work = lambda: woken.append("")
+        for command, asked in ((b"two", 0), (b"as large as the bound", 1), (b"one too many", 2)):
+            bench.propose(command)
+            assert len(woken) == asked
+        bench.tick()
+        assert bench.fates == [Fate.OVERLOADED]
+
+    def test_when_a_majority_holds_all_nothing_is_waited_for_but_the_heartbeat(self) -> None:
+        bench = Bench().start().become_leader()
+        bench.propose(b"one")
+        [first] = appends_to("b", bench.tick())
+        bench.hear("b", accept(first))
+        bench.tick()
+        assert bench.shard.next_wakeup() > bench.clock.now + Settings().gather_s
+
     def test_many_proposals_do_not_gather(self) -> None:
         bench = Bench(settings=Settings(gather_bytes=10)).start().become_leader()
         bench.propose(b"one")

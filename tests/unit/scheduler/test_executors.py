@@ -3,6 +3,7 @@
 import pytest
 from raftsched_proto.internal.v1 import command_pb2 as pb
 from raftsched_proto.v1 import task_pb2
+from raftsched_proto.v1.cluster_pb2 import EXECUTOR_STATE_DRAINING, EXECUTOR_STATE_READY, Capabilities
 
 from raftsched.core.state.model import Interval, Schedule, Task
 from raftsched.scheduler import executors
@@ -164,6 +165,25 @@ class TestSession:
         full.has_room = False
         for made in (session(draining=True, remote_slots=1), session(link=full, remote_slots=1)):
             assert (made.free, made.remote_free, made.may_arm(NOOP, START_US)) == (0, 0, False)
+
+    def test_shows_what_it_holds_in_its_slots_and_whether_it_drains_as_of_now(self) -> None:
+        made = session(labels={"zone": "a"}, capabilities=Capabilities(action_kinds=["command"]), node_id="n1")
+        first = made.status()
+        assert (first.id, dict(first.labels), first.node_id, first.slots, first.slots_used, first.state) == (
+            "e1",
+            {"zone": "a"},
+            "n1",
+            2,
+            0,
+            EXECUTOR_STATE_READY,
+        )
+        assert list(first.capabilities.action_kinds) == ["command"]
+        made.give(key(1), 7, slot=True)
+        made.give(key(2), 8, slot=False)
+        made.draining = True
+        now = made.status()
+        assert (now.slots_used, now.state) == (1, EXECUTOR_STATE_DRAINING)
+        assert not session().status().HasField("capabilities")
 
     def test_carries_labels_if_it_has_all_of_them(self) -> None:
         made = session(labels={"zone": "a", "disk": "fast"})

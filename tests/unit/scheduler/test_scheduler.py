@@ -17,7 +17,7 @@ from raftsched.core.state import ids
 from raftsched.core.state.model import Decision, ExecutionState
 from raftsched.core.state.rows import LedgerRow, ledger_key, parse_ledger_key
 from raftsched.node.members import KnownMembers
-from raftsched.ports import Fate, Peer, ShardStatus, Table
+from raftsched.ports import Fate, Peer, Role, ShardStatus, Table
 from raftsched.scheduler import firing
 from raftsched.scheduler.executors import ExecutorLink, ExecutorSession
 from raftsched.scheduler.scheduler import Scheduler
@@ -54,6 +54,8 @@ class ManualClock(AgreedTime):
 
 class StepLog:
     """A log of one node that applies what was proposed at ``pump``."""
+
+    role, term, leader_id = Role.LEADER, 3, "n1"
 
     def __init__(self, store: MemoryStore) -> None:
         self.store = store
