@@ -11,8 +11,8 @@ from bench.tasks import create, lateness_s, new_task, sleep_until, wait_for_ends
 
 _REGISTERED_PER_S = 2_000
 _HEAD_START_S = 30
-_LOOK_BEFORE = timedelta(seconds=21)
-"""Nodes decide a herd up to 20 s before its time, and what that takes is part of what it costs."""
+_DECIDED_PER_S, _LONGEST_AHEAD_S = 2_000, 20.0
+"""Nodes begin so early to decide a herd, and what that takes is part of what it costs."""
 _LOOK_AGAIN_S = 0.25
 """Between two questions to a node that still indexes; it tells nobody when it is done."""
 _LITTLE_LAG = 20
@@ -27,9 +27,10 @@ def herd(cluster: Cluster, *, count: int = 10_000, action: str = "noop") -> Figu
         create(client, (new_task(f"herd-{number:06}", action, at=at) for number in range(count)))
         # The history indexes are busy with the registrations for a while.
         wait_for_indexes(cluster.pids())
-        if datetime.now(UTC) >= at - _LOOK_BEFORE:
+        begin = at - timedelta(seconds=min(_LONGEST_AHEAD_S, count / _DECIDED_PER_S) + 1)
+        if datetime.now(UTC) >= begin:
             raise SystemExit("registering took longer than the head start; the figure would be wrong")
-        sleep_until(at - _LOOK_BEFORE)
+        sleep_until(begin)
         before = usage(cluster.pids())
         sleep_until(at)
         watch = Stopwatch()
