@@ -85,6 +85,8 @@ class Inbox:
             now = [item for item in some if not item.start_us]
             self._arm(item for item in some if item.start_us)
             if now:
+                for item in now:
+                    self.armed.take_out((item.key.execution_id, item.key.attempt))
                 self._take_some(now)
 
     def _arm(self, items: Iterable[pb.Assignment]) -> None:

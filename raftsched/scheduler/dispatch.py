@@ -115,7 +115,7 @@ class Dispatcher:
 
         What the link has no room for is left out: ``reconcile`` finds that it is assigned and not held.
         """
-        message, size_bytes = self._assignments(), 0
+        message, size_bytes, known_us = self._assignments(), 0, self._proposer.known_us()
         doomed: list[AttemptKey] = []
         withdrawn: list[tuple[AttemptKey, int]] = []
         for execution_id, row in rows:
@@ -133,7 +133,11 @@ class Dispatcher:
             item = message.assignments.items.add()
             _assign_to(item, execution_id, row, task if task and task.uid == row.uid else None)
             if row.state == ExecutionState.ARMED:
-                item.start_us, item.unhurried = row.nominal_us, not _is_parent(reader, row.task)
+                item.unhurried = not _is_parent(reader, row.task)
+                # What is due starts, or waits there. An executor that was started anew may have started it before, and
+                # does not know it: it is not to say that it has not.
+                if row.nominal_us > known_us:
+                    item.start_us = row.nominal_us
             if row.cancel_requested:
                 doomed.append(key)
             size_bytes += item.ByteSize()

@@ -1,7 +1,5 @@
 """However the calls fall, each nominal time of a task is decided exactly once, in order, and by its policy."""
 
-from dataclasses import replace
-
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -117,7 +115,7 @@ def test_policies_hold_for_one_outage_whatever_the_limit(task: Task, outage_us: 
 
 @given(tasks, outages_us)
 def test_giving_up_covers_what_deciding_would(task: Task, outage_us: int) -> None:
-    task = replace(task, misfire_window_us=0, misfire_max_runs=0)
+    task = task._replace(misfire_window_us=0, misfire_max_runs=0)
     now_us = START_US + outage_us
     walk = Walk(task)
     given_up = give_up(task.schedule, walk.next_us, now_us, "paused")

@@ -150,6 +150,16 @@ def test_a_later_assignment_of_the_attempt_takes_the_place_of_an_earlier(tmp_pat
     played(test, tmp_path)
 
 
+def test_one_that_comes_again_to_start_at_once_is_armed_no_longer(tmp_path: Path) -> None:
+    async def test(made: WorkloadBench) -> None:
+        await arm(made, 1, 100.0)
+        await made.inbox.take([made.item(key(1), token=10)])
+        await made.until(lambda: 1 in made.runner.gates)
+        assert made.inbox.armed.keys == []
+
+    played(test, tmp_path)
+
+
 def test_one_that_finds_no_slot_is_given_back_after_a_moment(tmp_path: Path) -> None:
     async def test(made: WorkloadBench) -> None:
         for number in (1, 2):

@@ -445,6 +445,18 @@ def test_what_is_armed_and_got_lost_is_sent_again(world: ArmingWorld) -> None:
     assert link.take_assignments() == [item]
 
 
+def test_what_got_lost_until_its_time_is_sent_to_start_at_once_since_it_may_have_started(world: ArmingWorld) -> None:
+    link = world.connect_armed("e1")
+    world.once("t", 2.0)
+    world.run(1.5)
+    [item] = link.take_assignments()
+    world.run(0.5)
+    link = world.connect_armed("e1")
+    world.settle()
+    [again] = link.take_assignments()
+    assert (again.key, again.fencing_token, again.start_us) == (item.key, item.fencing_token, 0)
+
+
 def test_what_was_given_back_and_is_not_yet_in_the_log_is_not_sent_again(world: ArmingWorld) -> None:
     link = world.connect_armed("e1")
     world.once("t", 2.0)
