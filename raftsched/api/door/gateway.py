@@ -102,7 +102,7 @@ class Gateway(grpc.aio.ServerInterceptor):
                     async with aclosing(self._answers(method, call_of(method.path, data, context))) as responses:
                         async for response in responses:
                             yield response
-            except Exception as error:  # noqa: BLE001 - as above
+            except Exception as error:  # noqa: BLE001 - the border of the process: no stream may end unlogged either
                 await _end(context, method.path, error)
 
         return grpc.unary_stream_rpc_method_handler(handle)

@@ -177,9 +177,9 @@ class Schedule:
 
 
 class Task(NamedTuple):
-    """The definition of a task, as it stands in the task table. (A frozen dataclass of so many fields takes five times
-    as long to make, and each task of a herd is decoded to be decided.)
-    """
+    """The definition of a task, as it stands in the task table."""
+
+    # No frozen dataclass: one of so many fields takes four times as long to make, and each task of a herd is decoded.
 
     name: str
     schedule: Schedule

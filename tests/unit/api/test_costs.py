@@ -36,7 +36,8 @@ class Unreported:
 
 @on_cluster()
 async def test_a_change_asks_for_no_report_of_the_shard(cluster: ApiCluster) -> None:
-    api = replace(cluster.node.api, log=Unreported(cluster.node.shard))  # type: ignore[arg-type]  # in all but its status a log
+    log: Any = Unreported(cluster.node.shard)
+    api = replace(cluster.node.api, log=log)
     service = TaskService(api)
     assert api.leads()
     created = await service.CreateTask(task_pb2.CreateTaskRequest(task=task("t"), request_id="r"), CONTEXT)
