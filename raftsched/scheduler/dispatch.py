@@ -11,6 +11,7 @@ from raftsched_proto.v1 import policy_pb2
 from raftsched.core.state.model import ACTIVE_STATES, ExecutionState, Task
 from raftsched.core.state.rows import NO_RANK, ExecutionRow, child_key
 from raftsched.ports import Fate, Reader, Table
+from raftsched.scheduler.assigned import Assigned
 from raftsched.scheduler.executors import AttemptKey, Executors, ExecutorSession, Reservation, holds_slot
 from raftsched.scheduler.group_queues import GroupQueue, GroupQueues
 from raftsched.scheduler.proposer import Proposer
@@ -78,12 +79,11 @@ class Dispatcher:
             _Lane(Table.RANKED, bytes((NO_RANK,)), None, id_at=1),
         )
 
-    def follow(self, reader: Reader, changes: Iterable[tuple[bytes, ExecutionRow]]) -> None:
-        """Act on executions that a commit changed: send new assignments and cancellations, free what ended."""
+    def follow(self, reader: Reader, changes: Mapping[bytes, ExecutionRow]) -> None:
+        """Act on executions as a commit left them: send new assignments and cancellations, free what ended."""
         assigned: dict[str, list[tuple[bytes, ExecutionRow]]] = {}
         cancelled: list[tuple[bytes, ExecutionRow]] = []
-        # One commit may change an execution several times; where it ends up is what counts.
-        for execution_id, row in dict(changes).items():
+        for execution_id, row in changes.items():
             if row.state not in ACTIVE_STATES:
                 if row.group:
                     self._groups.mark(row.group)
@@ -160,11 +160,11 @@ class Dispatcher:
         message.assignments.now_us = self._proposer.known_us()
         return message
 
-    def reconcile(self, reader: Reader, assigned: Mapping[str, list[AttemptKey]]) -> None:
-        """Send connected executors what is assigned to them, by executor id, and what they do not hold."""
-        for executor_id, keys in assigned.items():
-            session = self._executors.get(executor_id)
-            if session is None:
+    def reconcile(self, reader: Reader, assigned: Assigned) -> None:
+        """Send connected executors what is assigned to them and what they do not hold."""
+        for executor_id in assigned:
+            session, keys = self._executors.get(executor_id), assigned.of(executor_id)
+            if session is None or keys <= session.held.keys():
                 continue
             missing = [key[0] for key in keys if key not in session.held]
             for start in range(0, len(missing), self._settings.fire_batch_items):

@@ -10,11 +10,12 @@ from raftsched.core.state.rows import ExecutionRow
 from raftsched.ports import AgreedClock, Log, MemberList, Reader, Store, Table
 from raftsched.scheduler import waking
 from raftsched.scheduler.arming import Armer
+from raftsched.scheduler.assigned import Assigned
 from raftsched.scheduler.dispatch import Dispatcher, cancel_message, withdraw_message
-from raftsched.scheduler.executors import AttemptKey, ExecutorLink, Executors, ExecutorSession
+from raftsched.scheduler.executors import ExecutorLink, Executors, ExecutorSession
 from raftsched.scheduler.firing import Firer
 from raftsched.scheduler.hand_over import HandOver
-from raftsched.scheduler.leases import Leases, survey
+from raftsched.scheduler.leases import Leases
 from raftsched.scheduler.proposer import Proposer
 from raftsched.scheduler.repair import CursorRepair
 from raftsched.scheduler.reports import Reporter
@@ -63,6 +64,8 @@ class Scheduler:
         self._retention = Retention(proposer, clock, settings)
         self._repair = CursorRepair(proposer, clock)
         self._hand_over = HandOver(log, clock)
+        with store.read() as reader:
+            self._assigned = Assigned(reader)
         self._began_s = self._reconcile_s = clock.monotonic()
 
     def stop(self) -> None:
@@ -97,9 +100,8 @@ class Scheduler:
                 self._armer.step(reader)
             if now_s >= self._reconcile_s:
                 self._reconcile_s = now_s + self._settings.reconcile_interval_s
-                assigned = survey(reader)
-                self._end_leases(assigned, now_s)
-                self._dispatcher.reconcile(reader, assigned)
+                self._end_leases(now_s)
+                self._dispatcher.reconcile(reader, self._assigned)
                 self._dispatcher.look_again(reader)
                 if decides:
                     self._repair.step(reader, now_s)
@@ -127,8 +129,10 @@ class Scheduler:
         """Called after each commit with what it changed."""
         for name in tasks:
             self._tasks.forget(name)
+        changed = dict(executions)
+        self._assigned.follow(changed.items())
         with self._store.read() as reader:
-            self._dispatcher.follow(reader, executions)
+            self._dispatcher.follow(reader, changed)
         self._wake()
 
     def connect(self, hello: xpb.Hello, link: ExecutorLink) -> ExecutorSession:
@@ -214,8 +218,8 @@ class Scheduler:
         """The stream is down. The executor keeps its attempts until its lease runs out."""
         self.executors.remove(session)
 
-    def _end_leases(self, assigned: dict[str, list[AttemptKey]], now_s: float) -> None:
-        for executor_id in self._leases.expire(assigned, now_s):
+    def _end_leases(self, now_s: float) -> None:
+        for executor_id in self._leases.expire(self._assigned, now_s):
             session = self.executors.get(executor_id)
             if session is not None:
                 session.link.close()

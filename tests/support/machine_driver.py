@@ -11,6 +11,7 @@ from raftsched.core.state.lifecycle import may_follow
 from raftsched.core.state.model import Decision, ExecutionState
 from raftsched.core.state.rows import ExecutionRow
 from raftsched.ports import STATE_TABLES, Store, Table
+from raftsched.scheduler.assigned import Assigned
 
 SECOND = 1_000_000
 
@@ -26,6 +27,8 @@ class MachineDriver:
         self.index = 0
         self.transitions: set[tuple[ExecutionState, ExecutionState]] = set()
         """Those that executions have made."""
+        with store.read() as reader:
+            self.assigned = Assigned(reader)
 
     def command(self, request_id: str = "") -> pb.Command:
         return pb.Command(version=COMMAND_VERSION, now_us=self.now_us, leader_id="n1", term=7, request_id=request_id)
@@ -36,7 +39,17 @@ class MachineDriver:
         applied = apply(self.store.batch(), self.index, data)
         self.store.commit()
         self._check_transitions(before, applied)
+        self.assigned.follow(applied.executions)
+        assert self.held() == self._table_of_held(), "who is told of the changes knows what is assigned"
         return applied
+
+    def held(self) -> set[tuple[str, bytes, int]]:
+        """Executor id, execution id and attempt of all that is assigned, as whoever follows the changes knows it."""
+        return {(executor_id, *key) for executor_id in self.assigned for key in self.assigned.of(executor_id)}
+
+    def _table_of_held(self) -> set[tuple[str, bytes, int]]:
+        rows = {id_: (int.from_bytes(row[:4], "big"), row[4:].decode()) for id_, row in self.rows(Table.ACTIVE).items()}
+        return {(executor_id, id_, attempt) for id_, (attempt, executor_id) in rows.items()}
 
     def _check_transitions(self, before: dict[bytes, bytes], applied: Applied) -> None:
         """An execution goes only where the table of transitions lets it, whatever the command."""
