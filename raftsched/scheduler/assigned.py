@@ -11,7 +11,7 @@ from raftsched.scheduler.executors import AttemptKey
 class Assigned:
     """The attempts that are armed, assigned or running, by executor id: what ``Table.ACTIVE`` says.
 
-    The leader asks once a second. To read the table for that costs as much as all that is armed, each second that it is.
+    The leader asks once a second. To read the table for that costs as much as all that is armed, each second.
     """
 
     def __init__(self, reader: Reader) -> None:

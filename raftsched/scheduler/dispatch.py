@@ -171,26 +171,6 @@ class Dispatcher:
                 part = missing[start : start + self._settings.fire_batch_items]
                 self.send(reader, session, [(key, read_execution(reader, key)) for key in part])
 
-    def admit(
-        self, reader: Reader, session: ExecutorSession, held: Iterable[AttemptKey]
-    ) -> tuple[list[AttemptKey], list[AttemptKey], list[tuple[AttemptKey, int]]]:
-        """Take over what a session says it holds; returns what is not its own, what it cancels, what it gives back."""
-        revoked: list[AttemptKey] = []
-        cancelled: list[AttemptKey] = []
-        withdrawn: list[tuple[AttemptKey, int]] = []
-        for key in held:
-            found = reader.get(Table.EXECUTIONS, key[0])
-            row = ExecutionRow() if found is None else ExecutionRow.FromString(found)
-            if row.state not in ACTIVE_STATES or row.attempt != key[1] or row.executor_id != session.executor_id:
-                revoked.append(key)
-                continue
-            self._give(session, key, row, self._tasks.get(reader, row.task, row.uid))
-            if row.withdrawn:
-                withdrawn.append((key, row.fencing_token))
-            elif row.cancel_requested:
-                cancelled.append(key)
-        return revoked, cancelled, withdrawn
-
     def look_again(self, reader: Reader) -> None:
         """Look at every group in which something waits: limits may have changed."""
         self._groups.refresh(reader)

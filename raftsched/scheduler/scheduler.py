@@ -1,6 +1,7 @@
 """The leader's work as one object without I/O of its own: it is stepped, and told what happened."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
 from raftsched_proto.internal.v1 import executor_pb2 as xpb
 
@@ -12,9 +13,10 @@ from raftsched.scheduler import waking
 from raftsched.scheduler.arming import Armer
 from raftsched.scheduler.assigned import Assigned
 from raftsched.scheduler.dispatch import Dispatcher, cancel_message, withdraw_message
-from raftsched.scheduler.executors import ExecutorLink, Executors, ExecutorSession
+from raftsched.scheduler.executors import AttemptKey, ExecutorLink, Executors, ExecutorSession
 from raftsched.scheduler.firing import Firer
 from raftsched.scheduler.hand_over import HandOver
+from raftsched.scheduler.held import HeldAttempts
 from raftsched.scheduler.leases import Leases
 from raftsched.scheduler.proposer import Proposer
 from raftsched.scheduler.repair import CursorRepair
@@ -64,6 +66,8 @@ class Scheduler:
         self._retention = Retention(proposer, clock, settings)
         self._repair = CursorRepair(proposer, clock)
         self._hand_over = HandOver(log, clock)
+        self._looked_up: list[HeldAttempts] = []
+        """Of executors that are about to be connected."""
         with store.read() as reader:
             self._assigned = Assigned(reader)
         self._began_s = self._reconcile_s = clock.monotonic()
@@ -131,11 +135,24 @@ class Scheduler:
             self._tasks.forget(name)
         changed = dict(executions)
         self._assigned.follow(changed.items())
+        for held in self._looked_up:
+            held.forget(changed)
         with self._store.read() as reader:
             self._dispatcher.follow(reader, changed)
         self._wake()
 
-    def connect(self, hello: xpb.Hello, link: ExecutorLink) -> ExecutorSession:
+    @contextmanager
+    def look_up(self, hello: xpb.Hello) -> Iterator[HeldAttempts]:
+        """What an executor holds that introduces itself, until it is connected: kept true by what is applied."""
+        keys = ((key.execution_id, key.attempt) for key in (*hello.held, *hello.armed))
+        held = HeldAttempts(hello.executor_id, keys, self._tasks)
+        self._looked_up.append(held)
+        try:
+            yield held
+        finally:
+            self._looked_up.remove(held)
+
+    def connect(self, hello: xpb.Hello, held: HeldAttempts, link: ExecutorLink) -> ExecutorSession:
         """Admit an executor: it is welcomed, told what is no longer its own, and sent what it lacks."""
         session = ExecutorSession(
             executor_id=hello.executor_id,
@@ -152,18 +169,19 @@ class Scheduler:
         )
         self.executors.add(session)
         self._leases.renew(session.executor_id, self._clock.monotonic())
-        welcome = xpb.ConnectResponse()
-        welcome.welcome.term = self.term
-        welcome.welcome.lease_ms = self._settings.lease_ms
-        welcome.welcome.armed_lease_ms = self._settings.armed_lease_ms
-        welcome.welcome.heartbeat_interval_ms = self._settings.heartbeat_interval_ms
-        welcome.welcome.now_us = self._proposer.known_us()
-        held = [(key.execution_id, key.attempt) for key in (*hello.held, *hello.armed)]
+        welcome = self._welcome()
+        cancelled: list[AttemptKey] = []
+        withdrawn: list[tuple[AttemptKey, int]] = []
         with self._store.read() as reader:
-            revoked, cancelled, withdrawn = self._dispatcher.admit(reader, session, held)
-        welcome.welcome.copy_nodes.extend(self._copy_nodes())
-        for execution_id, attempt in revoked:
-            welcome.welcome.revoked.add(execution_id=execution_id, attempt=attempt)
+            for key, attempt in held.all(reader):
+                if attempt is None:
+                    welcome.welcome.revoked.add(execution_id=key[0], attempt=key[1])
+                    continue
+                session.give(key, attempt.fencing_token, slot=attempt.slot, start_us=attempt.start_us)
+                if attempt.withdrawn:
+                    withdrawn.append((key, attempt.fencing_token))
+                elif attempt.cancelled:
+                    cancelled.append(key)
         link.send(welcome)
         if cancelled:
             link.send(cancel_message(cancelled))
@@ -172,6 +190,17 @@ class Scheduler:
         self._reconcile_s = 0.0
         self._wake()
         return session
+
+    def _welcome(self) -> xpb.ConnectResponse:
+        message = xpb.ConnectResponse()
+        welcome = message.welcome
+        welcome.term = self.term
+        welcome.lease_ms = self._settings.lease_ms
+        welcome.armed_lease_ms = self._settings.armed_lease_ms
+        welcome.heartbeat_interval_ms = self._settings.heartbeat_interval_ms
+        welcome.now_us = self._proposer.known_us()
+        welcome.copy_nodes.extend(self._copy_nodes())
+        return message
 
     def tell_copy_nodes(self) -> None:
         """The members have changed."""

@@ -149,12 +149,12 @@ class SchedulerService(executor_pb2_grpc.ExecutorServiceServicer):
         if problem:
             _log.error("refused an executor", peer=context.peer(), reason=problem)
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, problem)
-        scheduler = self._scheduler
-        if scheduler is None:
+        link = StreamLink()
+        connected = await self._connect(first.hello, link)
+        if connected is None:
             yield xpb.ConnectResponse(redirect=xpb.Redirect(leader_address=self._members.address(self._log.leader_id)))
             return
-        link = StreamLink()
-        session = scheduler.connect(first.hello, link)
+        scheduler, session = connected
         _log.info("executor connected", executor=session.executor_id, slots=session.slots, held=len(session.held))
         reading = asyncio.create_task(self._read(scheduler, session, request_iterator, link))
         try:
@@ -164,6 +164,21 @@ class SchedulerService(executor_pb2_grpc.ExecutorServiceServicer):
             reading.cancel()
             scheduler.disconnect(session)
             _log.info("executor disconnected", executor=session.executor_id, held=len(session.held))
+
+    async def _connect(self, hello: xpb.Hello, link: StreamLink) -> tuple[Scheduler, ExecutorSession] | None:
+        """Connect an executor to the scheduler of this node, which is told too; None: this node does not lead."""
+        scheduler = self._scheduler
+        if scheduler is None:
+            return None
+        with scheduler.look_up(hello) as held:
+            while True:
+                with self._store.read() as reader:
+                    if held.look(reader, self._settings.look_up_attempts):
+                        break
+                await asyncio.sleep(0)
+            if self._scheduler is not scheduler:
+                return None
+            return scheduler, scheduler.connect(hello, held, link)
 
     async def _read(
         self,

@@ -33,6 +33,8 @@ class SchedulerSettings:
     retention_settle_s: float = 60.0
     """Nothing is removed for so long after a leader began, and after the agreed time has jumped: it may jump back."""
     reconcile_interval_s: float = 1.0
+    look_up_attempts: int = 500
+    """Of those that an executor holds which connects, looked up in one turn of the event loop."""
 
     @property
     def armed_lease_ms(self) -> int:

@@ -319,4 +319,6 @@ def scheduler_settings(world: World) -> SchedulerSettings:
         retention_batch_rows=draw.choice([5, 1_000]),
         # With the larger each few tasks are a herd, and leases run out on what is armed long before its time.
         herd_row_us=draw.choice([500, HERD_ROW_US]),
+        # With the smaller much happens between two looks at what an executor holds.
+        look_up_attempts=world.random("look up").choice([1, 500]),
     )

@@ -13,7 +13,7 @@ from raftsched.core.state.model import ExecutionState
 from raftsched.ports import Table
 from raftsched.scheduler import arming
 from tests.unit.scheduler.test_dispatcher import proposed, step
-from tests.unit.scheduler.test_scheduler import SECOND_US, START_US, Link, World
+from tests.unit.scheduler.test_scheduler import SECOND_US, START_US, Link, World, connect
 
 _COMMAND = task_pb2.Action(command=task_pb2.CommandAction(argv=["sleep", "9"]))
 
@@ -28,7 +28,7 @@ class ArmingWorld(World):
         hello = xpb.Hello(executor_id=executor_id, incarnation="i", slots=slots, labels=labels, arms=True)
         for execution_id, attempt in armed:
             hello.armed.add(execution_id=execution_id, attempt=attempt)
-        self.sessions[executor_id] = self.scheduler.connect(hello, link)
+        self.sessions[executor_id] = connect(self.scheduler, hello, link)
         return link
 
     def once(self, name: str, in_s: float, **fields: object) -> None:

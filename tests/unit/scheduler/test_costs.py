@@ -146,7 +146,8 @@ class Cluster:
         self.run_until(lambda: self._scheduler is not None)
         assert self._scheduler is not None
         hello = xpb.Hello(executor_id="e", slots=5_000, node_id="b")
-        self._session = self._scheduler.connect(hello, self.executor)
+        with self._scheduler.look_up(hello) as held:
+            self._session = self._scheduler.connect(hello, held, self.executor)
 
     @property
     def now_us(self) -> int:

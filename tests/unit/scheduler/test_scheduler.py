@@ -112,6 +112,12 @@ class Link:
         return found
 
 
+def connect(scheduler: Scheduler, hello: xpb.Hello, link: ExecutorLink) -> ExecutorSession:
+    """Without a turn in which anything could change."""
+    with scheduler.look_up(hello) as held:
+        return scheduler.connect(hello, held, link)
+
+
 class World:
     """One leader, its tables and its clock."""
 
@@ -179,7 +185,7 @@ class World:
         hello = xpb.Hello(executor_id=executor_id, incarnation="i", slots=slots, labels=labels, node_id=node_id)
         for execution_id, attempt in held:
             hello.held.add(execution_id=execution_id, attempt=attempt)
-        self.sessions[executor_id] = self.scheduler.connect(hello, link)
+        self.sessions[executor_id] = connect(self.scheduler, hello, link)
 
     def run(self, seconds: float = 0.0) -> None:
         """Step until nothing more is proposed, then move the clock, and step again."""
