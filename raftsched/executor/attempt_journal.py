@@ -36,7 +36,7 @@ class AssignmentVerdict(Enum):
 
     NEW = "new"
     REPEATED = "repeated"
-    """This attempt was accepted before."""
+    """This assignment was accepted before, or the attempt is held."""
     STALE = "stale"
     """A later attempt or a higher fencing token has been seen."""
 
@@ -103,12 +103,18 @@ class AttemptJournal:
         return self._size_bytes
 
     def judge(self, key: AttemptKey, fencing_token: int) -> AssignmentVerdict:
-        """Whether an assignment may be accepted."""
+        """Whether an assignment may be accepted.
+
+        One of an attempt that was accepted before, and is held no longer, may with a higher token: the leader gives it
+        anew, for it was given back, or taken from here before its end was known.
+        """
         newest = self._state.newest.get(key[0])
-        if newest is None and key not in self._state.held:
-            return AssignmentVerdict.NEW
-        if newest is None or key[1] == newest[0] or key in self._state.held:
+        if key in self._state.held:
             return AssignmentVerdict.REPEATED
+        if newest is None:
+            return AssignmentVerdict.NEW
+        if key[1] == newest[0]:
+            return AssignmentVerdict.NEW if fencing_token > newest[1] else AssignmentVerdict.REPEATED
         return AssignmentVerdict.NEW if key[1] > newest[0] and fencing_token > newest[1] else AssignmentVerdict.STALE
 
     def newest_attempt(self, execution_id: bytes) -> int:
@@ -131,6 +137,12 @@ class AttemptJournal:
         if held is not None:
             self._state.forget(key, held.fencing_token)
             self._put(RecordKind.FORGET, key, held.fencing_token)
+
+    def give_back(self, key: AttemptKey) -> None:
+        """Hold an attempt no longer that has not started, as if it had not been accepted."""
+        fencing_token = self._state.held[key].fencing_token
+        self._state.give_back(key, fencing_token)
+        self._put(RecordKind.GIVE_BACK, key, fencing_token)
 
     def _put(self, kind: RecordKind, key: AttemptKey, fencing_token: int, body: bytes = b"") -> None:
         self._buffer.append(pack(kind, key, fencing_token, body))

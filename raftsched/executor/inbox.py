@@ -167,9 +167,10 @@ class Inbox:
             held = self._journal.held.get(key)
             if held is not None and held.report is not None:
                 self._outbox.repeat(key)
-            elif (attempt := self._runs.find(key)) is not None:
-                self._outbox.tell_long(attempt)
-            elif held is None and self._journal.newest_attempt(key[0]) < key[1]:
+            elif self._runs.take_out(key) or (held is None and self._journal.newest_attempt(key[0]) < key[1]):
                 self.armed.take_out(key)
                 self._outbox.give_back([pb.Assignment(key=item.key, fencing_token=item.fencing_token)])
+            elif (attempt := self._runs.find(key)) is not None:
+                self._outbox.tell_long(attempt)
+        # What was given back is so on the disk before it is told.
         self._outbox.flush()

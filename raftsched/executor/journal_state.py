@@ -21,6 +21,7 @@ class RecordKind(IntEnum):
     END = 3
     FORGET = 4
     SECRET = 5
+    GIVE_BACK = 6
 
 
 class Held(NamedTuple):
@@ -63,6 +64,16 @@ class JournalState:
         self.held.pop(key, None)
         if (attempt, fencing_token) < self.newest.get(execution_id, (0, 0)):
             return
+        self._remember(execution_id, attempt, fencing_token)
+
+    def give_back(self, key: AttemptKey, fencing_token: int) -> None:
+        """Hold it no longer, and remember that no attempt from this one on was accepted, up to that token."""
+        execution_id, attempt = key
+        self.held.pop(key, None)
+        if self.newest.get(execution_id) == (attempt, fencing_token):
+            self._remember(execution_id, attempt - 1, fencing_token)
+
+    def _remember(self, execution_id: bytes, attempt: int, fencing_token: int) -> None:
         self.newest[execution_id] = (attempt, fencing_token)
         self.over[execution_id] = None
         while len(self.over) > self._remembered:
@@ -106,6 +117,8 @@ class JournalState:
                 self.end(key, records[position - length : position])
             elif kind == RecordKind.FORGET:
                 self.forget(key, token)
+            elif kind == RecordKind.GIVE_BACK:
+                self.give_back(key, token)
             elif kind == RecordKind.IDENTITY:
                 self.executor_id = records[position - length : position].decode()
             elif kind == RecordKind.SECRET:

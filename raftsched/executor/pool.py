@@ -141,6 +141,16 @@ class Pool:
         attempt.forsaken = True
         self.stop(attempt, ExecutionState.CANCELLED, "the attempt was taken from this executor", at_once=True)
 
+    def take_out(self, attempt: Attempt) -> bool:
+        """Let go of it without a word, if it has not started; whether it had not."""
+        if attempt.job is not None:
+            return False
+        attempt.context.stop.request(ExecutionState.CANCELLED, "it was given back")
+        with suppress(ValueError):
+            self._lane(attempt).waiting.remove(attempt)
+        del self.attempts[attempt.key]
+        return True
+
     def _lane(self, attempt: Attempt) -> _SlotLane:
         return self._here if self._is_here(attempt.kind) else self._elsewhere
 

@@ -172,6 +172,18 @@ class Runs:
         self._pool.forsake(attempt)
         return True
 
+    def take_out(self, key: AttemptKey) -> bool:
+        """Let go of it as if it had never been accepted, if it waits here and has not started; whether it did.
+
+        ``Outbox.flush`` is to follow before that is told.
+        """
+        if (attempt := self.find(key)) is None or not self._pool.take_out(attempt):
+            return False
+        self._outputs.close(key)
+        self._journal.give_back(key)
+        self._rest()
+        return True
+
     async def bury(self) -> None:
         """End what the process before this one left running, and spool that it is lost."""
         if not self._before:

@@ -112,6 +112,43 @@ def test_what_has_started_is_told_as_running_when_it_is_withdrawn(tmp_path: Path
     played(test, tmp_path)
 
 
+async def hold_the_only_slot(made: WorkloadBench) -> None:
+    await made.inbox.take([made.item(key(9), token=1)])
+    await made.until(lambda: 9 in made.runner.gates)
+
+
+def test_what_waits_for_a_slot_is_given_back_when_it_is_withdrawn_and_never_starts(tmp_path: Path) -> None:
+    async def test(made: WorkloadBench) -> None:
+        await hold_the_only_slot(made)
+        await made.inbox.take([made.item(key(1), token=10)])
+        for _ in range(2):
+            made.inbox.withdraw([withdrawal(1)])
+            assert made.told() == [(key(1), _PENDING)]
+        await made.release(9)
+        await made.until(lambda: made.told() == [(key(9), _SUCCEEDED)])
+        assert not made.runner.gates
+        assert not made.unended()
+
+    played(test, tmp_path, slots=1)
+
+
+def test_what_was_given_back_while_it_waited_starts_when_it_is_given_anew_and_not_when_it_is_told_again(
+    tmp_path: Path,
+) -> None:
+    async def test(made: WorkloadBench) -> None:
+        await hold_the_only_slot(made)
+        await made.inbox.take([made.item(key(1), token=10)])
+        made.inbox.withdraw([withdrawal(1)])
+        await made.release(9)
+        await made.inbox.take([made.item(key(1), token=10)])
+        await made.turn()
+        assert 1 not in made.runner.gates
+        await made.inbox.take([made.item(key(1), token=11)])
+        await made.until(lambda: 1 in made.runner.gates)
+
+    played(test, tmp_path, slots=1)
+
+
 def test_what_has_ended_is_told_as_ended_when_it_is_withdrawn(tmp_path: Path) -> None:
     async def test(made: WorkloadBench) -> None:
         await arm(made, 1, 0.0, is_noop=True)

@@ -87,7 +87,8 @@ def test_assignments_are_judged_by_attempt_and_fencing_token(
     if restarted:
         journal = reopened(journal, tmp_path)
     assert journal.judge(key(1, 3), 30) is AssignmentVerdict.REPEATED
-    assert journal.judge(key(1, 3), 40) is AssignmentVerdict.REPEATED
+    given_anew = AssignmentVerdict.NEW if acknowledged else AssignmentVerdict.REPEATED
+    assert journal.judge(key(1, 3), 40) is given_anew
     assert journal.judge(key(1, 2), 20) is AssignmentVerdict.STALE
     assert journal.judge(key(1, 2), 40) is AssignmentVerdict.STALE
     assert journal.judge(key(1, 4), 29) is AssignmentVerdict.STALE
@@ -160,6 +161,7 @@ def test_numbers_of_the_kinds_of_records_are_those_of_files_that_exist() -> None
         "END": 3,
         "FORGET": 4,
         "SECRET": 5,
+        "GIVE_BACK": 6,
     }
 
 
@@ -483,6 +485,7 @@ OPERATIONS = st.lists(
         st.tuples(st.just("accept"), st.integers(0, 5), st.integers(1, 4), st.integers(1, 40)),
         st.tuples(st.just("end"), st.integers(0, 5), st.integers(1, 4), st.just(0)),
         st.tuples(st.just("forget"), st.integers(0, 5), st.integers(1, 4), st.just(0)),
+        st.tuples(st.just("give back"), st.integers(0, 5), st.integers(1, 4), st.just(0)),
         st.tuples(st.just("reopen"), st.just(0), st.just(0), st.just(0)),
         st.tuples(st.just("rewrite"), st.just(0), st.just(0), st.just(0)),
     ),
@@ -505,9 +508,9 @@ def test_journal_agrees_with_a_model_across_restarts(
             last_attempt, last_token = newest.get(k[0], (0, 0))
             expected = (
                 AssignmentVerdict.REPEATED
-                if attempt == last_attempt or k in held
+                if k in held or (attempt == last_attempt and token <= last_token)
                 else AssignmentVerdict.NEW
-                if attempt > last_attempt and token > last_token
+                if attempt >= last_attempt and token > last_token
                 else AssignmentVerdict.STALE
             )
             assert journal.judge(k, token) is expected
@@ -515,6 +518,11 @@ def test_journal_agrees_with_a_model_across_restarts(
                 journal.accept(k, token)
                 held[k] = None
                 newest[k[0]] = (attempt, token)
+        elif operation == "give back" and held.get(k, b"") is None:
+            journal.give_back(k)
+            del held[k]
+            if newest[k[0]][0] == attempt:
+                newest[k[0]] = (attempt - 1, newest[k[0]][1])
         elif operation == "end" and held.get(k, b"") is None:
             journal.end(k, b"%d" % token)
             held[k] = b"%d" % token
