@@ -11,7 +11,7 @@ from bench.tasks import create, lateness_s, new_task, sleep_until, wait_for_ends
 
 _REGISTERED_PER_S = 2_000
 _HEAD_START_S = 30
-_DECIDED_PER_S, _LONGEST_AHEAD_S = 2_000, 20.0
+_DECIDED_PER_S, _LONGEST_AHEAD_S = 3_300, 30.0
 """Nodes begin so early to decide a herd, and what that takes is part of what it costs."""
 _LOOK_AGAIN_S = 0.25
 """Between two questions to a node that still indexes; it tells nobody when it is done."""

@@ -32,23 +32,25 @@ class Armed:
     # 1. What is armed was neither accepted nor given back. `_begin` accepts what it takes in the turn that it leaves.
     # 2. `_due` names what is armed and due, in the order of its time, and nothing else. `_times` names all that is not
     #    yet due, and may name what is gone, or came again with another time.
-    # 3. Nothing starts before every reading of the leader's clock that fits what was heard says that its time has come.
-    # 4. Nothing starts when the lease is over: leaders may have given it to another since.
+    # 3. `_bytes` is the size of what `_items` holds.
+    # 4. Nothing starts before every reading of the leader's clock that fits what was heard says that its time has come.
+    # 5. Nothing starts when the lease is over: leaders may have given it to another since.
 
     def __init__(
         self,
         time: LeaderTime,
         clock: Clock,
-        max_items: int,
+        limits: tuple[int, int],
         begin: Callable[[Iterable[pb.Assignment]], list[pb.Assignment]],
         give_back: Callable[[Iterable[pb.Assignment]], None],
     ) -> None:
-        """``begin`` starts of those that are due, in their order, what there are slots for, up to ``TURN_ITEMS``, and
+        """``limits``: how many assignments are held, and bytes of them. ``begin`` starts of those that are due, in their order, what there are slots for, up to ``TURN_ITEMS``, and
         returns these.
         """
         self._time = time
         self._clock = clock
-        self._max_items = max_items
+        self._max_items, self._max_bytes = limits
+        self._bytes = 0
         self._begin = begin
         self._give_back = give_back
         self._items: dict[AttemptKey, pb.Assignment] = {}
@@ -73,11 +75,13 @@ class Armed:
     def add(self, item: pb.Assignment) -> bool:
         """Hold an assignment until its time. False: as many are held as may be, or nothing is any longer."""
         key = _key(item)
-        if self._is_closed or (key not in self._items and len(self._items) >= self._max_items):
+        is_full = len(self._items) >= self._max_items or self._bytes >= self._max_bytes
+        if self._is_closed or (is_full and key not in self._items):
             return False
         if self.token_of(key) < item.fencing_token:
+            self._drop(key)
             self._items[key] = item
-            self._due.pop(key, None)
+            self._bytes += item.ByteSize()
             heapq.heappush(self._times, (item.start_us, next(self._arrival), key))
             if self._times[0][2] == key:
                 self._changed.set()
@@ -90,7 +94,7 @@ class Armed:
     def close(self) -> None:
         """Give all back, and hold nothing from now on."""
         self._is_closed = True
-        items, self._items = self._items, {}
+        items, self._items, self._bytes = self._items, {}, 0
         self._times.clear()
         self._due.clear()
         self._give_back(items.values())
@@ -138,7 +142,10 @@ class Armed:
 
     def _drop(self, key: AttemptKey) -> pb.Assignment | None:
         self._due.pop(key, None)
-        return self._items.pop(key, None)
+        item = self._items.pop(key, None)
+        if item is not None:
+            self._bytes -= item.ByteSize()
+        return item
 
     def _that_are_due(self) -> Iterator[pb.Assignment]:
         return (self._items[key] for key in self._due)

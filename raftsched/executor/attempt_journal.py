@@ -98,6 +98,11 @@ class AttemptJournal:
         return self._state.held
 
     @property
+    def report_bytes(self) -> int:
+        """Of the ends that are held."""
+        return self._state.report_bytes
+
+    @property
     def size_bytes(self) -> int:
         """Of the file."""
         return self._size_bytes

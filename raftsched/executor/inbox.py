@@ -15,6 +15,7 @@ from raftsched.executor.leader_time import LeaderTime
 from raftsched.executor.outbox import Outbox
 from raftsched.executor.pool import Attempt
 from raftsched.executor.runs import Runs
+from raftsched.executor.settings import ExecutorSettings
 from raftsched.ports import Clock
 
 _log = structlog.get_logger(__name__)
@@ -30,8 +31,8 @@ class Inbox:
     # 2. Of an execution, only an attempt later than all that were seen is run, and only with a higher fencing token.
     #    The older one is killed as the later is accepted, and is gone before the later starts.
     # 3. What was accepted is committed before it starts, or is told: a turn ends with a flush, then starts.
-    # 4. Nothing is accepted while `max_held` attempts are held. More are held only where a start with a lower bound
-    #    found them in the journal.
+    # 4. Nothing is accepted while `max_held` attempts are held, or ends of `max_held_bytes`. More are held only where
+    #    a start with a lower bound found them in the journal, and by the ends of what was accepted before.
     # 5. `left_out` is set when an assignment met that bound since a leader was last connected. A leader gives what is
     #    assigned and not held when the executor connects: so whoever sees `wants_left_out` connects anew.
     # 6. What is to start later is in `armed`, and was not judged yet: it is as it starts.
@@ -44,17 +45,17 @@ class Inbox:
         outbox: Outbox,
         time: LeaderTime,
         clock: Clock,
-        max_held: int,
-        max_armed: int,
+        settings: ExecutorSettings,
     ) -> None:
-        self.armed = Armed(time, clock, max_armed, self._begin, outbox.give_back)
+        limits = settings.max_armed, settings.max_armed_bytes
+        self.armed = Armed(time, clock, limits, self._begin, outbox.give_back)
         """What waits for its time."""
         runs.on_room = self.armed.look
         self._journal = journal
         self._runs = runs
         self._outbox = outbox
         self._time = time
-        self._max_held = max_held
+        self._settings = settings
         self.term = 0
         """The highest term that a leader has welcomed this executor in."""
         self.left_out = False
@@ -63,7 +64,9 @@ class Inbox:
     @property
     def wants_left_out(self) -> bool:
         """Whether there is room again for assignments that were left out."""
-        return self.left_out and len(self._journal.held) <= self._max_held // 2
+        half_bytes = self._settings.max_held_bytes // 2
+        is_half_empty = len(self._journal.held) <= self._settings.max_held // 2
+        return self.left_out and is_half_empty and self._journal.report_bytes <= half_bytes
 
     def connected(self, term: int, revoked: Iterable[AttemptKey]) -> None:
         """A leader took this executor in: drop what is no longer ours, and tell again what it may not know."""
@@ -95,7 +98,7 @@ class Inbox:
 
     def _begin(self, items: Iterable[pb.Assignment]) -> list[pb.Assignment]:
         """Start of those whose time has come what there is room for, up to a turn of them; returns these."""
-        room, most = self._runs.room(), min(TURN_ITEMS, self._max_held - len(self._journal.held))
+        room, most = self._runs.room(), min(TURN_ITEMS, self._may_accept())
         some: list[pb.Assignment] = []
         for item in items:
             if len(some) >= most:
@@ -110,6 +113,12 @@ class Inbox:
             self._take_some(some)
         return some
 
+    def _may_accept(self) -> int:
+        """How many more attempts may be accepted."""
+        if self._journal.report_bytes >= self._settings.max_held_bytes:
+            return 0
+        return max(0, self._settings.max_held - len(self._journal.held))
+
     def _take_some(self, items: Sequence[pb.Assignment]) -> None:
         now_us = self._time.now_us()
         result = AttemptResult(start_us=now_us, end_us=now_us)
@@ -121,7 +130,7 @@ class Inbox:
             verdict = self._journal.judge(key, item.fencing_token)
             if verdict is not AssignmentVerdict.NEW:
                 self._refuse(key, verdict)
-            elif len(self._journal.held) >= self._max_held:
+            elif not self._may_accept():
                 self.left_out = True
                 break
             elif (attempt := self._accept(key, item, noop_end)) is not None:

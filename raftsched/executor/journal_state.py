@@ -45,6 +45,8 @@ class JournalState:
         """Attempt and fencing token last accepted, by execution id."""
         self.over: OrderedDict[bytes, None] = OrderedDict()
         """Executions of ``newest`` whose last attempt is not held, oldest first."""
+        self.report_bytes = 0
+        """Of the reports in ``held``."""
 
     def accept(self, key: AttemptKey, fencing_token: int) -> None:
         """Hold a new attempt."""
@@ -56,12 +58,14 @@ class JournalState:
 
     def end(self, key: AttemptKey, report: bytes) -> None:
         """Keep the report of an attempt that is held."""
-        self.held[key] = Held(self.held[key].fencing_token, report)
+        held = self.held[key]
+        self.held[key] = Held(held.fencing_token, report)
+        self.report_bytes += len(report) - len(held.report or b"")
 
     def forget(self, key: AttemptKey, fencing_token: int) -> None:
         """Hold it no longer, and remember it as long as there is room."""
         execution_id, attempt = key
-        self.held.pop(key, None)
+        self._let_go(key)
         if (attempt, fencing_token) < self.newest.get(execution_id, (0, 0)):
             return
         self._remember(execution_id, attempt, fencing_token)
@@ -69,9 +73,14 @@ class JournalState:
     def give_back(self, key: AttemptKey, fencing_token: int) -> None:
         """Hold it no longer, and remember that no attempt from this one on was accepted, up to that token."""
         execution_id, attempt = key
-        self.held.pop(key, None)
+        self._let_go(key)
         if self.newest.get(execution_id) == (attempt, fencing_token):
             self._remember(execution_id, attempt - 1, fencing_token)
+
+    def _let_go(self, key: AttemptKey) -> None:
+        held = self.held.pop(key, None)
+        if held is not None and held.report is not None:
+            self.report_bytes -= len(held.report)
 
     def _remember(self, execution_id: bytes, attempt: int, fencing_token: int) -> None:
         self.newest[execution_id] = (attempt, fencing_token)
@@ -84,6 +93,7 @@ class JournalState:
         """A copy that does not follow."""
         copy = JournalState(self._remembered)
         copy.executor_id, copy.secret = self.executor_id, self.secret
+        copy.report_bytes = self.report_bytes
         copy.held, copy.newest, copy.over = self.held.copy(), self.newest.copy(), self.over.copy()
         return copy
 

@@ -44,11 +44,15 @@ class ExecutorSettings:
     """How long ends that nobody waits for are gathered."""
     report_batch_items: int = 500
     report_batch_bytes: int = 1024 * 1024
-    max_held: int = 20_000
+    max_held: int = 100_000
     """Attempts held at a time: waiting, running, or ended and not acknowledged. More are not accepted; when half
     are gone, the executor connects anew, to be given them again."""
-    max_armed: int = 50_000
+    max_held_bytes: int = 96 << 20
+    """Of the reports of those that have ended. While they have more, nothing is accepted either."""
+    max_armed: int = 100_000
     """Attempts held until their time comes. More are given back."""
+    max_armed_bytes: int = 128 << 20
+    """Of their assignments. More are given back."""
     remembered: int = 50_000
     """Executions whose end was acknowledged and that are still known, so that a repeated assignment is dropped."""
     journal_rewrite_bytes: int = 32 * 1024 * 1024
@@ -76,6 +80,8 @@ class ExecutorSettings:
             ("report_batch_items", 1, 10_000),
             ("report_batch_bytes", 16 * 1024, 2 * 1024 * 1024),
             ("max_held", 1, 1_000_000),
+            ("max_held_bytes", 1, 1 << 40),
+            ("max_armed_bytes", 1, 1 << 40),
             ("remembered", 1, 10_000_000),
             ("journal_rewrite_bytes", 4096, 1 << 40),
             ("kept_output_bytes", 0, 1 << 40),

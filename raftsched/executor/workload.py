@@ -57,8 +57,7 @@ class Workload:
         self.runs = Runs(
             settings, clock, self.time, runners, self._journal, outputs, self.outbox, machine.end_leftovers
         )
-        limits = settings.max_held, settings.max_armed
-        self.inbox = Inbox(self._journal, self.runs, self.outbox, self.time, clock, *limits)
+        self.inbox = Inbox(self._journal, self.runs, self.outbox, self.time, clock, settings)
 
     @property
     def executor_id(self) -> str:

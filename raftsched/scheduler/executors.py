@@ -18,9 +18,9 @@ Reservation = tuple[str, bool]
 """Executor id, and whether a slot of it is reserved."""
 
 MAX_BURST = 4_000
-MAX_ARMED = 12_000
-"""On one executor. Once they have started, their ends wait there for their acknowledgement, among 20,000 attempts that
-an executor holds, and a new leader reads all that an executor holds at once."""
+MAX_ARMED = 40_000
+"""On one executor. Once they have started, their ends wait there for their acknowledgement, among 100,000 attempts that
+an executor holds."""
 _MOMENT_US = 100_000
 BURST_PERIOD_S = 0.1
 

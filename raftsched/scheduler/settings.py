@@ -14,7 +14,7 @@ class SchedulerSettings:
     ahead_s: float = 1.0
     """How long before their nominal times executions are decided, to be armed on executors; 0: not before. At most a
     third of a lease."""
-    herd_row_us: int = 500
+    herd_row_us: int = 300
     """How long it takes to decide one nominal time of a herd: what that is too long for within ``ahead_s`` is decided
     earlier, up to ``MAX_AHEAD_US``."""
     deposed_s: float = 1.4

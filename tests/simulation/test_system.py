@@ -20,6 +20,7 @@ FOUND = {
     "a run was taken for ended while a task was to fire some seconds later": ("everything", 3, 10027),
     "an execution for which no executor had room was taken for late": ("system-executors", 3, 40019),
     "an executor that was started anew said of what it had started that it had not": ("everything", 3, 1046),
+    "what waited for a slot was said to have started when it was withdrawn": ("system-executors", 3, 9104),
     "a scan of a view of the twin store saw what was committed after it began": ("everything", 3, 5000),
 }
 """Seeds that found a defect, by what was wrong."""

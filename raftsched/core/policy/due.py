@@ -21,7 +21,7 @@ from raftsched.core.times.schedule import count_fires, fires, last_fire, next_fi
 from raftsched.core.times.spans import in_utc, in_words
 
 DEFAULT_LIMIT = 1000
-MAX_AHEAD_US = 20 * SECOND_US
+MAX_AHEAD_US = 30 * SECOND_US
 """Nothing is decided longer before its time. What lies further ahead was decided by a clock that was wrong."""
 LARGEST_MAX_RUNS = 10_000
 """How many misfired nominal times a task may make up at most, if it has a cap."""

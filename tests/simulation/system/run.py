@@ -129,7 +129,7 @@ class SystemSimulation:
         settings = ExecutorSettings(
             Path("/simulated"),
             slots=draw.choice([2, 8]),
-            max_held=draw.choice([6, 20_000]),
+            max_held=draw.choice([6, 100_000]),
             max_armed=self.world.random("armed").choice([2, 50_000]),
             journal_rewrite_bytes=draw.choice([4096, 1 << 20]),
             kill_grace_s=0.2,

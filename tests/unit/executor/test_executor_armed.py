@@ -292,6 +292,19 @@ def test_more_than_it_may_hold_is_given_back(tmp_path: Path) -> None:
     played(test, tmp_path, max_armed=2)
 
 
+def test_assignments_that_take_more_memory_than_they_may_are_given_back(tmp_path: Path) -> None:
+    async def test(made: WorkloadBench) -> None:
+        for number in range(3):
+            await arm(made, number, 100.0)
+        assert made.inbox.armed.keys == [key(0)]
+        assert made.told() == [(key(1), _PENDING), (key(2), _PENDING)]
+        made.inbox.withdraw([withdrawal(0)])
+        await arm(made, 3, 100.0)
+        assert made.inbox.armed.keys == [key(3)], "what was withdrawn made room"
+
+    played(test, tmp_path, max_armed_bytes=1)
+
+
 def test_what_is_closed_gives_all_back_and_holds_nothing_any_longer(tmp_path: Path) -> None:
     async def test(made: WorkloadBench) -> None:
         await arm(made, 1, 100.0)
@@ -381,7 +394,7 @@ class Steps:
         self.started: list[int] = []
         self.looked_at = 0
         self.given_back: list[int] = []
-        self.armed = Armed(self.time, self.clock, max_items, self._begin, self._give_back)
+        self.armed = Armed(self.time, self.clock, (max_items, 1 << 20), self._begin, self._give_back)
         self.armed.leased_until_s = self.clock.now + LEASE_S
 
     def _begin(self, items: Iterable[pb.Assignment]) -> list[pb.Assignment]:
@@ -542,7 +555,7 @@ def test_it_starts_as_long_as_the_lease_lasts_and_no_longer(lease_s: float, star
 
 def test_before_a_leader_has_given_a_lease_nothing_starts() -> None:
     steps = Steps()
-    fresh = Armed(steps.time, steps.clock, 10, steps._begin, steps._give_back)
+    fresh = Armed(steps.time, steps.clock, (10, 1 << 20), steps._begin, steps._give_back)
     steps.armed = fresh
     steps.add(1)
     steps.step()

@@ -122,6 +122,22 @@ def test_what_is_beyond_the_bound_is_left_out_until_half_is_gone(tmp_path: Path)
     run(test)
 
 
+def test_ends_that_take_more_memory_than_they_may_are_acknowledged_before_more_is_accepted(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with bench(tmp_path, max_held_bytes=1) as executor:
+            await executor.assign_noops(key(0))
+            await executor.assign_noops(key(1))
+            assert list(executor.workload.held) == [key(0)]
+            assert executor.inbox.left_out
+            assert not executor.inbox.wants_left_out
+            executor.inbox.acknowledged([key(0)])
+            assert executor.inbox.wants_left_out
+            await executor.assign_noops(key(1))
+            assert list(executor.workload.held) == [key(1)]
+
+    run(test)
+
+
 def test_executor_that_holds_more_than_a_lowered_bound_accepts_nothing(tmp_path: Path) -> None:
     async def test() -> None:
         async with bench(tmp_path) as executor:

@@ -255,7 +255,7 @@ def test_nothing_is_armed_further_ahead_than_may_be_however_large_a_herd_is(worl
     world.lead(2, herd_row_us=SECOND_US, lease_ms=60_000)
     world.connect_armed("e1")
     for number in range(40):
-        world.once(f"herd{number:02}", 30.0)
+        world.once(f"herd{number:02}", 40.0)
     for _ in range(9):
         world.run(1.0)
     world.run(0.999_999)
