@@ -110,7 +110,7 @@ class Inbox:
                 room[lane] -= 1
             some.append(item)
         if some:
-            self._take_some(some)
+            self._take_some(some, more_starts=len(some) == TURN_ITEMS)
         return some
 
     def _may_accept(self) -> int:
@@ -119,24 +119,27 @@ class Inbox:
             return 0
         return max(0, self._settings.max_held - len(self._journal.held))
 
-    def _take_some(self, items: Sequence[pb.Assignment]) -> None:
+    def _take_some(self, items: Sequence[pb.Assignment], *, more_starts: bool = False) -> None:
         now_us = self._time.now_us()
         result = AttemptResult(start_us=now_us, end_us=now_us)
         noop_end = pb.AttemptReport(state=noop.run().state, result=result).SerializeToString()
         to_run: list[Attempt] = []
         synced = False
+        room = self._may_accept()
         for item in items:
             key = (item.key.execution_id, item.key.attempt)
             verdict = self._journal.judge(key, item.fencing_token)
             if verdict is not AssignmentVerdict.NEW:
                 self._refuse(key, verdict)
-            elif not self._may_accept():
+                continue
+            if not room:
                 self.left_out = True
                 break
-            elif (attempt := self._accept(key, item, noop_end)) is not None:
+            room -= 1
+            if (attempt := self._accept(key, item, noop_end)) is not None:
                 to_run.append(attempt)
                 synced = synced or item.at_most_once
-        self._outbox.flush()
+        self._outbox.flush(more_starts=more_starts)
         self._runs.start(to_run, synced=synced)
 
     def _accept(self, key: AttemptKey, item: pb.Assignment, noop_end: bytes) -> Attempt | None:

@@ -16,6 +16,8 @@ from raftsched.executor.settings import ExecutorSettings
 from raftsched.ports import Clock
 
 _MAX_COPIED = 10_000
+_LONGEST_GATHERING_S = 2.0
+"""How long ends that nobody waits for may be gathered while more is starting."""
 
 
 class Outbox:
@@ -61,6 +63,7 @@ class Outbox:
         self._unhurried: deque[AttemptKey] = deque()
         """Ends that nobody waits for: they are told together."""
         self._timer: asyncio.TimerHandle | None = None
+        self._more_starts, self._gathered_since_s = False, 0.0
         self._is_hurried = False
         """Whether somebody waits for something of what is ready."""
         self._flush_due = asyncio.Event()
@@ -93,22 +96,41 @@ class Outbox:
         """Have ``keep_flushed`` commit what was spooled, together with what is spooled in the next moment."""
         self._flush_due.set()
 
-    def flush(self) -> None:
-        """Commit the journal, and let what was spooled go on its way. Raises StoreFailed."""
+    def flush(self, *, more_starts: bool = False) -> None:
+        """Commit the journal, and let what was spooled go on its way. Raises StoreFailed.
+
+        ``more_starts``: attempts that are due are to start next. What nobody waits for follows behind them, for the
+        processors that would take it into the log are those that start them; but after 2 s at the latest.
+        """
         self._flush_due.clear()
         self._journal.commit()
         self._ready.extend(self._spooled)
         self._is_hurried = self._is_hurried or bool(self._spooled)
         self._spooled.clear()
+        if not self._unhurried:
+            self._gathered_since_s = self._clock.monotonic()
         self._unhurried.extend(self._unhurried_spooled)
         self._unhurried_spooled.clear()
+        self._more_starts = more_starts
         self._settle()
-        if len(self._unhurried) >= self._settings.report_batch_items:
+        if len(self._unhurried) >= self._settings.report_batch_items and not self._waits_for_starts():
             self._let_go()
         elif self._unhurried and self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(self._gathering_s(), self._let_go)
+            self._gather()
         if self._ready:
             self._wake()
+
+    def _waits_for_starts(self) -> bool:
+        return self._more_starts and self._clock.monotonic() < self._gathered_since_s + _LONGEST_GATHERING_S
+
+    def _gather(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(self._gathering_s(), self._end_gathering)
+
+    def _end_gathering(self) -> None:
+        if self._waits_for_starts():
+            self._gather()
+        else:
+            self._let_go()
 
     def _gathering_s(self) -> float:
         """Until the next time that all executors let go what they have gathered, so that one log entry may hold it."""

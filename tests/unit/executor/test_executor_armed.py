@@ -349,6 +349,29 @@ def test_ends_that_nobody_waits_for_are_told_after_a_while(tmp_path: Path) -> No
     played(test, tmp_path, gather_unhurried_s=0.01)
 
 
+@pytest.mark.parametrize(("passed_s", "is_told"), [(1.9, False), (2.1, True)])
+def test_while_more_starts_ends_that_nobody_waits_for_are_told_behind_it_or_after_two_seconds(
+    tmp_path: Path, passed_s: float, is_told: bool
+) -> None:
+    async def test(made: WorkloadBench) -> None:
+        soon_us = made.workload.time.earliest_us() + 100_000_000
+        items = [made.item(key(n), noop(), start_us=soon_us, token=1 + n, unhurried=True) for n in range(850)]
+        await made.inbox.take(items)
+        made.clock.moved_s += 101.0
+        made.inbox.armed._step()
+        made.inbox.armed._step()
+        assert made.told() == []
+        made.clock.moved_s += passed_s
+        made.outbox._end_gathering()
+        assert len(made.told()) == (500 if is_told else 0)
+        while made.inbox.armed.keys:
+            made.inbox.armed._step()
+        made.outbox._end_gathering()
+        assert len(made.told()) == (350 if is_told else 850)
+
+    played(test, tmp_path, gather_unhurried_s=1_000.0)
+
+
 def test_a_failure_is_told_at_once_whoever_waits(tmp_path: Path) -> None:
     async def test(made: WorkloadBench) -> None:
         made.kinds = []
