@@ -336,7 +336,8 @@ class ShardStatus:
 class Log(Protocol):
     """The replicated log of one shard, as the scheduler and the API see it. All calls return at once.
 
-    Callbacks run after the commit that makes their news durable, never inside the call that was given them.
+    Callbacks run after the commit that makes their news durable, never inside the call that was given them. Those of
+    early proposals alone do not wait for the tables of this node: a majority has the entry on its disks.
     """
 
     @property
@@ -351,8 +352,12 @@ class Log(Protocol):
     def leader_id(self) -> str:
         """Whom this node takes for the leader; "" for nobody."""
 
-    def propose(self, command: bytes, done: Callable[[Fate, bytes], None]) -> None:
-        """Append a command of at most 4 MiB. Called back exactly once, with the outcome of ``apply`` when DONE."""
+    def propose(self, command: bytes, done: Callable[[Fate, bytes], None], *, early: bool = False) -> None:
+        """Append a command of at most 4 MiB. Called back exactly once, with the outcome of ``apply`` when DONE.
+
+        ``early``: as soon as it is applied here. What it did is in ``Store.batch`` then; in ``Store.read`` it is for
+        whoever waits for a ``read_barrier``.
+        """
 
     def read_barrier(self, done: Callable[[Fate], None]) -> None:
         """Confirm leadership by a round to a majority, then wait until all that was committed is applied (Raft 6.4)."""

@@ -1,7 +1,7 @@
 """From a request to a committed command, and to a view that a linearizable read may use."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
@@ -54,24 +54,38 @@ class Proposals:
 
         Raises ApiError: NOT_LEADER, OVERLOADED, CLUSTER_VERSION (not applied) or OUTCOME_UNKNOWN.
         """
-        decided: asyncio.Future[tuple[Fate, bytes]] = asyncio.get_running_loop().create_future()
+        return await self._decided(command, lambda outcome: outcome, early=False)
+
+    async def propose_early(self, command: pb.Command, look: Callable[[pb.Outcome, Reader], _T]) -> _T:
+        """What ``look`` makes of the outcome, and of the tables as the command left them.
+
+        It is durable on a majority, and not yet visible in the store: only views that are asked for as linearizable are
+        sure to show it. Raises ApiError as ``propose``, and what ``look`` raises.
+        """
+        return await self._decided(command, lambda outcome: look(outcome, self._api.store.batch()), early=True)
+
+    async def _decided(self, command: pb.Command, look: Callable[[pb.Outcome], _T], *, early: bool) -> _T:
+        decided: asyncio.Future[_T] = asyncio.get_running_loop().create_future()
 
         def done(fate: Fate, outcome: bytes) -> None:
-            if not decided.done():
-                decided.set_result((fate, outcome))
+            if decided.done():
+                return
+            try:
+                if fate is not Fate.DONE:
+                    raise_for_fate(fate, self._api.leader_address(), unconfirmed(self._api))
+                decided.set_result(look(pb.Outcome.FromString(outcome)))
+            except Exception as error:  # noqa: BLE001 - it is the caller's
+                decided.set_exception(error)
 
         try:
-            self._envelopes.propose(command, done)
+            self._envelopes.propose(command, done, early=early)
         except NotYetAllowed as error:
             raise not_yet(str(error)) from None
         try:
-            fate, outcome = await _in_time(decided)
+            return await _in_time(decided)
         except TimeoutError:
             who = unconfirmed(self._api)
             raise outcome_unknown(f"no majority confirmed the change within {DECISION_TIMEOUT_S:g} s{who}") from None
-        if fate is not Fate.DONE:
-            raise_for_fate(fate, self._api.leader_address(), unconfirmed(self._api))
-        return pb.Outcome.FromString(outcome)
 
 
 class Reads:

@@ -28,7 +28,7 @@ class Envelopes:
             actor=actor,
         )
 
-    def propose(self, command: pb.Command, done: Callable[[Fate, bytes], None]) -> None:
+    def propose(self, command: pb.Command, done: Callable[[Fate, bytes], None], *, early: bool = False) -> None:
         """See ports.Log.propose. Raises NotYetAllowed: it uses what the cluster version does not have; not proposed."""
         self._gate.check(command)
-        self._log.propose(command.SerializeToString(), done)
+        self._log.propose(command.SerializeToString(), done, early=early)

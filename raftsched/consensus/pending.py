@@ -19,20 +19,22 @@ class _Proposal:
     size_bytes: int
     deadline: float
     done: ProposalDone
+    early: bool = False
     over: bool = False
 
 
 class PendingProposals:
     """Commands that this node proposed as leader, from the call to the commit of what they did.
 
-    ``endings`` holds the calls to make after the next commit.
+    ``endings`` holds the calls to make after the next commit, ``early_endings`` those to make before it.
     """
 
-    def __init__(self, clock: Clock, settings: Settings, endings: list[Call]) -> None:
+    def __init__(self, clock: Clock, settings: Settings, endings: list[Call], early_endings: list[Call]) -> None:
         self._clock = clock
         self._settings = settings
         self._endings = endings
-        self._waiting: list[tuple[bytes, ProposalDone]] = []
+        self._early_endings = early_endings
+        self._waiting: list[tuple[bytes, ProposalDone, bool]] = []
         self._appended: deque[_Proposal] = deque()
         self._count = self._size_bytes = self._waiting_bytes = 0
 
@@ -50,7 +52,7 @@ class PendingProposals:
         """When the oldest ends as UNKNOWN."""
         return next((proposal.deadline for proposal in self._appended if not proposal.over), float("inf"))
 
-    def add(self, command: bytes, done: ProposalDone) -> None:
+    def add(self, command: bytes, done: ProposalDone, *, early: bool = False) -> None:
         """Take a command, or end it as OVERLOADED."""
         settings = self._settings
         fits = self._size_bytes + len(command) <= settings.max_proposal_bytes
@@ -60,7 +62,7 @@ class PendingProposals:
         self._count += 1
         self._size_bytes += len(command)
         self._waiting_bytes += len(command)
-        self._waiting.append((command, done))
+        self._waiting.append((command, done, early))
 
     def track(self, index: int, term: int, size_bytes: int, done: ProposalDone) -> None:
         """Take an entry that is appended already."""
@@ -72,13 +74,13 @@ class PendingProposals:
     def append_waiting(self, term: int, append: Callable[[bytes], int]) -> None:
         """Append all that waits, as the leader of the term; ``append`` returns the index."""
         deadline = self._clock.monotonic() + self._settings.proposal_deadline_s
-        for command, done in self._waiting:
-            self._appended.append(_Proposal(append(command), term, len(command), deadline, done))
+        for command, done, early in self._waiting:
+            self._appended.append(_Proposal(append(command), term, len(command), deadline, done, early))
         self._clear_waiting()
 
     def refuse_waiting(self, fate: Fate) -> None:
         """End what was never appended."""
-        for command, done in self._waiting:
+        for command, done, _ in self._waiting:
             self._forget(len(command))
             self._end(done, fate)
         self._clear_waiting()
@@ -87,15 +89,22 @@ class PendingProposals:
         self._waiting.clear()
         self._waiting_bytes = 0
 
-    def applied(self, index: int, term: int, outcome: bytes) -> None:
-        """The entry at the index, of this term, was applied."""
+    def applied(self, index: int, term: int, outcome: bytes, durable_index: int) -> None:
+        """The entry at the index, of this term, was applied; the log is on the disk of this node up to another.
+
+        One that is there, too, was committed by what is on disks: its end needs no commit.
+        """
         if not self._appended or self._appended[0].index != index:
             return
         proposal = self._appended.popleft()
         # Leadership was never lost since, so nothing else can have taken the index.
         assert proposal.term == term
         self._forget(proposal.size_bytes)
-        if not proposal.over:
+        if proposal.over:
+            return
+        if proposal.early and index <= durable_index:
+            self._early_endings.append(lambda: proposal.done(Fate.DONE, outcome))
+        else:
             self._end(proposal.done, Fate.DONE, outcome)
 
     def lose(self) -> None:

@@ -120,7 +120,8 @@ class RaftShard:
         self._inbound: deque[tuple[str, Message | bool, Card]] = deque()
         self._inbound_bytes: dict[str, int] = defaultdict(int)
         self._endings: list[Call] = []
-        self._proposals = PendingProposals(clock, self._settings, self._endings)
+        self._early_endings: list[Call] = []
+        self._proposals = PendingProposals(clock, self._settings, self._endings, self._early_endings)
         self._reads = PendingReads(clock, self._settings, self._endings)
         self._transfer = Transfer(self._guard, self._journal, clock, self._settings, self._endings)
         self._changes = MemberChanges(
@@ -152,7 +153,7 @@ class RaftShard:
         self._put_off = False
         """Whether the last step left what is committed to the next one."""
 
-    def propose(self, command: bytes, done: Callable[[Fate, bytes], None]) -> None:
+    def propose(self, command: bytes, done: Callable[[Fate, bytes], None], *, early: bool = False) -> None:
         """See ports.Log. Raises ValueError: the command is larger than ``Settings.max_command_bytes``."""
         if len(command) > self._settings.max_command_bytes:
             raise ValueError(f"a command has at most {self._settings.max_command_bytes} bytes, this one {len(command)}")
@@ -160,7 +161,7 @@ class RaftShard:
         if self._leads_in is None:
             self._endings.append(lambda: done(Fate.NOT_LEADER, b""))
         else:
-            self._proposals.add(command, done)
+            self._proposals.add(command, done, early=early)
         # What gathers is taken by the step that the answer of a follower, or the end of the wait, asks for.
         if self._endings or not self._gathers():
             self.on_work()
@@ -331,10 +332,12 @@ class RaftShard:
         """
         self._refuse_after_failure()
         try:
-            return self._step()
+            commits = self._step()
         except BaseException:
             self._failed = True
             raise
+        self._make_calls(self._early_endings)
+        return commits
 
     def end_tick(self) -> None:
         """The second half of a step, when all that the first one wrote is durable: messages and callbacks."""
@@ -349,7 +352,7 @@ class RaftShard:
             self.on_directory()
         self._announce_leadership()
         self._send_all()
-        self._make_calls()
+        self._make_calls(self._endings)
 
     def close(self) -> None:
         """Stop leading, and end what is under way: what was proposed may have been applied."""
@@ -358,7 +361,7 @@ class RaftShard:
         self._proposals.refuse_waiting(Fate.NOT_LEADER)
         self._changes.refuse_waiting()
         self._store.rollback()
-        self._make_calls()
+        self._make_calls(self._endings)
 
     def _refuse_after_failure(self) -> None:
         if self._failed:
@@ -378,7 +381,7 @@ class RaftShard:
         self._notice_role()
         self._send_appends()
         if not self._puts_off_applying():
-            self._applier.apply(self._engine.commit_index, self._proposals.applied)
+            self._applier.apply(self._engine.commit_index, self._applied)
         self._reads.confirm(self._guard.replicator.confirmed_round(), self._applier.index)
         self._notice_state()
         self._proposals.expire()
@@ -387,6 +390,9 @@ class RaftShard:
         if self._committing:
             self._journal.save_commit_index()
         return self._committing
+
+    def _applied(self, index: int, term: int, outcome: bytes) -> None:
+        self._proposals.applied(index, term, outcome, self._durable_index)
 
     def _puts_off_applying(self) -> bool:
         """Whether what is to be durable comes first: a leader waits for a follower's log, and for its tables nobody.
@@ -625,9 +631,9 @@ class RaftShard:
                 self._send(peer_id, message)
         outbox.clear()
 
-    def _make_calls(self) -> None:
-        calls = self._endings[:]
-        self._endings.clear()
+    def _make_calls(self, endings: list[Call]) -> None:
+        calls = endings[:]
+        endings.clear()
         for call in calls:
             try:
                 call()

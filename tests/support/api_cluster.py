@@ -306,7 +306,7 @@ class ScriptedLog:
         self.leader_id = leader_id
         self.proposed: list[pb.Command] = []
 
-    def propose(self, command: bytes, done: Callable[[Fate, bytes], None]) -> None:
+    def propose(self, command: bytes, done: Callable[[Fate, bytes], None], *, early: bool = False) -> None:
         self.proposed.append(pb.Command.FromString(command))
         if not self.silent:
             asyncio.get_running_loop().call_soon(done, self.fate, self.outcome.SerializeToString())

@@ -97,7 +97,7 @@ async def _propose_chunk(
             await asyncio.sleep(0)
     if len(refusals) == len(tasks) and not request_key:
         return [pb.Outcome(code=grpc.StatusCode.INVALID_ARGUMENT.value[0])] * len(tasks), refusals
-    outcome = await proposals.propose(command)
+    outcome = await proposals.propose_early(command, lambda outcome, _reader: outcome)
     if outcome.code == grpc.StatusCode.ABORTED.value[0]:
         return None, refusals
     raise_for_outcome(outcome)

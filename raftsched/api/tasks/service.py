@@ -59,12 +59,11 @@ class TaskService(task_pb2_grpc.TaskServiceServicer):
             return task_pb2.CreateTaskResponse(task=self._warned(await self._validated(request.task)))
         key = scoped("CreateTask", request.request_id)
         for _ in range(ATTEMPTS):
-            outcome = await self._register(request.task, key)
+            outcome, task = await self._register(request.task, key)
             if outcome.code != grpc.StatusCode.ABORTED.value[0]:
                 break
         raise_for_outcome(outcome)
         raise_for_outcome(outcome.results[0])
-        task = self._shown(request.task, outcome.results[0].uid)
         return task_pb2.CreateTaskResponse(task=self._warned(task))
 
     async def BatchCreateTasks(
@@ -146,7 +145,7 @@ class TaskService(task_pb2_grpc.TaskServiceServicer):
         _check(request.name, request.request_id)
         command = self._proposals.command(scoped("RunTask", request.request_id))
         command.run_task.name = request.name
-        command.run_task.executor_ids.extend(self._every_executor(request.name))
+        command.run_task.executor_ids.extend(await self._every_executor(request.name))
         outcome = await self._proposals.propose(command)
         raise_for_outcome(outcome)
         return task_pb2.RunTaskResponse(execution=self._execution(outcome.execution_id, request.name))
@@ -208,20 +207,31 @@ class TaskService(task_pb2_grpc.TaskServiceServicer):
         task.warnings.extend(Warner(self._api).of(task))
         return task
 
-    async def _register(self, task: task_pb2.Task, key: str) -> pb.Outcome:
-        """Propose a new task. ABORTED when a calendar of it has changed meanwhile."""
+    async def _register(self, task: task_pb2.Task, key: str) -> tuple[pb.Outcome, task_pb2.Task]:
+        """Propose a new task; what came of it, and the task if it was created.
+
+        ABORTED when a calendar of it has changed meanwhile.
+        """
+
+        def look(outcome: pb.Outcome, reader: Reader) -> tuple[pb.Outcome, task_pb2.Task]:
+            created = not outcome.code and not outcome.results[0].code
+            return outcome, self._shown_in(reader, task, outcome.results[0].uid) if created else task_pb2.Task()
+
         calendars = await known_calendars(self._reads, [task.schedule])
         command = self._proposals.command(key)
         try:
             new = await new_task_in_time(task, command.now_us, calendars)
         except Invalid:
             # An earlier call with this id may have been in time for a schedule that has ended since.
-            outcome = await self._remembered(key)
-            if outcome is None:
+            if not key:
                 raise
-            return outcome
+            async with self._reads.view() as reader:
+                outcome = remembered(reader, key)
+                if outcome is None:
+                    raise
+                return look(outcome, reader)
         command.register_tasks.items.add(task=new.task, next_us=new.next_us, calendars_revision=calendars.revision)
-        return await self._proposals.propose(command)
+        return await self._proposals.propose_early(command, look)
 
     async def _change(
         self, name: str, key: str, edit: Edit, etag: str = "", schedule: task_pb2.Schedule | None = None
@@ -263,29 +273,30 @@ class TaskService(task_pb2_grpc.TaskServiceServicer):
     def _as_of_now(self, reader: Reader, row: pb.TaskRow, cursor: Cursor) -> task_pb2.Task:
         return task_as_of(reader, row, cursor, self._api.clock.now_us())
 
-    async def _remembered(self, key: str) -> pb.Outcome | None:
-        if not key:
-            return None
-        async with self._reads.view() as reader:
-            return remembered(reader, key)
-
     def _shown(self, written: task_pb2.Task, uid: int) -> task_pb2.Task:
-        """The task as it stands; the definition that was written, when it has been deleted again meanwhile."""
         with self._api.store.read() as reader:
-            try:
-                row, cursor = read_task(reader, written.name)
-            except ApiError:
-                row = None
-            if row is not None and row.uid == uid:
-                return self._as_of_now(reader, row, cursor)
+            return self._shown_in(reader, written, uid)
+
+    def _shown_in(self, reader: Reader, written: task_pb2.Task, uid: int) -> task_pb2.Task:
+        """The task as it stands; the definition that was written, when it has been deleted again meanwhile."""
+        try:
+            row, cursor = read_task(reader, written.name)
+        except ApiError:
+            row = None
+        if row is not None and row.uid == uid:
+            return self._as_of_now(reader, row, cursor)
         shown = definition(written)
         shown.uid = uid_text(uid)
         return shown
 
-    def _every_executor(self, name: str) -> list[str]:
+    async def _every_executor(self, name: str) -> list[str]:
         """The executors that a task with placement EVERY runs on just now; none for others."""
         with self._api.store.read() as reader:
             value = reader.get(Table.TASKS, name.encode())
+        if value is None:
+            # It may have been created a moment ago.
+            async with self._reads.view() as reader:
+                value = reader.get(Table.TASKS, name.encode())
         task = pb.TaskRow.FromString(value or b"").task
         if task.placement != policy_pb2.PLACEMENT_EVERY:
             return []

@@ -143,6 +143,15 @@ def done_when_appended(patch: Patch) -> None:
     patch.setattr(pending.PendingProposals, "append_waiting", done_at_once)
 
 
+def answer_what_is_on_no_disk_here(patch: Patch) -> None:
+    applied = pending.PendingProposals.applied
+
+    def at_once(self: pending.PendingProposals, index: int, term: int, outcome: bytes, _durable_index: int) -> None:
+        applied(self, index, term, outcome, index)
+
+    patch.setattr(pending.PendingProposals, "applied", at_once)
+
+
 def lost_counts_as_refused(patch: Patch) -> None:
     def lose(self: pending.PendingProposals) -> None:
         for proposal in self._appended:
@@ -414,6 +423,9 @@ MUTATIONS = [
         schedule=schedules.won_and_lost_at_once,
     ),
     Mutation("done after commit", done_when_appended, ("lost", "stale read")),
+    Mutation(
+        "early answers only of what is on the own disk", answer_what_is_on_no_disk_here, ("lost",), "kills", nodes=1
+    ),
     Mutation("unknown when leadership is lost", lost_counts_as_refused, ("refused and applied",)),
     Mutation("every call is answered", nobody_is_answered, ("no answer",), profile="partitions"),
     Mutation("read index round", reads_without_a_round, ("stale read",), profile="partitions"),

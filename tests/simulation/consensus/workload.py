@@ -37,6 +37,7 @@ class Workload:
         self._settings = settings
         self._interval_s = interval_s
         self._random = world.random("workload")
+        self._early = world.random("early answers")
         self._open: list[Operation] = []
 
     def begin(self) -> None:
@@ -54,7 +55,7 @@ class Workload:
                 operation.index = int.from_bytes(outcome, "big")
                 self.highest_done = max(self.highest_done, operation.index)
 
-        member.shard.propose(command, done)
+        member.shard.propose(command, done, early=self._early.random() < 0.5)
         return operation
 
     def read(self, member: Member) -> Operation:

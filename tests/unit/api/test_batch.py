@@ -1,7 +1,7 @@
 """What becomes of a batch of registrations when the log answers otherwise."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import grpc
 import pytest
@@ -27,11 +27,11 @@ class Log:
     def command(self, request_id: str = "") -> pb.Command:
         return pb.Command(now_us=NOW_US, request_id=request_id)
 
-    async def propose(self, command: pb.Command) -> pb.Outcome:
+    async def propose_early(self, command: pb.Command, look: Callable[[pb.Outcome, None], pb.Outcome]) -> pb.Outcome:
         self.commands.append(command)
         code = self.codes.pop(0) if len(self.codes) > 1 else self.codes[0]
         results = [pb.Outcome(uid=number) for number, _ in enumerate(command.register_tasks.items, start=1)]
-        return pb.Outcome(code=code, message="said the log", results=[] if code else results)
+        return look(pb.Outcome(code=code, message="said the log", results=[] if code else results), None)
 
 
 def tasks(count: int) -> list[task_pb2.Task]:

@@ -28,7 +28,7 @@ from tests.support.api_cluster import (
     refused,
 )
 
-RUN = task_pb2.RunTaskRequest(name="t")
+DELETE = task_pb2.DeleteTaskRequest(name="t")
 GET = task_pb2.GetTaskRequest(name="t")
 
 
@@ -66,7 +66,7 @@ def test_the_fate_of_a_write_is_told(fate: Fate, code: grpc.StatusCode, reason: 
     log.fate = fate
 
     async def test(cluster: ApiCluster) -> None:
-        told = await refused(cluster.caller().tasks.RunTask(RUN, timeout=2))
+        told = await refused(cluster.caller().tasks.DeleteTask(DELETE, timeout=2))
         assert (told.code, told.info.reason, told.applied) == (code, reason, applied)
         assert told.info.domain == "raftsched"
         assert told.retry.retry_delay.ToMilliseconds() > 0
@@ -94,7 +94,7 @@ def test_a_call_is_tried_again_when_leadership_comes_back() -> None:
     log.outcome.code, log.outcome.message = 5, "there is no task named 't'"
 
     async def test(cluster: ApiCluster) -> None:
-        calling = asyncio.create_task(refused(cluster.caller().tasks.RunTask(RUN)))
+        calling = asyncio.create_task(refused(cluster.caller().tasks.DeleteTask(DELETE)))
         await eventually(lambda: bool(log.proposed))
         log.fate = Fate.DONE
         assert (await calling).code is grpc.StatusCode.NOT_FOUND
@@ -108,7 +108,7 @@ def test_a_log_that_never_answers_gives_an_unknown_outcome(monkeypatch: pytest.M
     log.silent = True
 
     async def test(cluster: ApiCluster) -> None:
-        told = await refused(cluster.caller().tasks.RunTask(RUN))
+        told = await refused(cluster.caller().tasks.DeleteTask(DELETE))
         assert (told.info.reason, told.applied) == ("OUTCOME_UNKNOWN", "unknown")
 
     on_log(log, test)
@@ -119,8 +119,8 @@ def test_a_batch_that_breaks_off_midway_may_have_been_applied() -> None:
     log.outcome.results.add().code = 0
     first = log.propose
 
-    def then_lose(command: bytes, done: Callable[[Fate, bytes], None]) -> None:
-        first(command, done)
+    def then_lose(command: bytes, done: Callable[[Fate, bytes], None], *, early: bool = False) -> None:
+        first(command, done, early=early)
         log.fate = Fate.NOT_LEADER
 
     log.propose = then_lose
@@ -221,9 +221,9 @@ def test_calls_beyond_the_bound_are_refused_and_the_others_go_on(monkeypatch: py
 
     async def test(cluster: ApiCluster) -> None:
         caller = cluster.caller()
-        held = [asyncio.create_task(refused(caller.tasks.RunTask(RUN, timeout=30))) for _ in range(2)]
+        held = [asyncio.create_task(refused(caller.tasks.DeleteTask(DELETE, timeout=30))) for _ in range(2)]
         await eventually(lambda: len(log.proposed) == 2)
-        told = await refused(caller.tasks.RunTask(RUN))
+        told = await refused(caller.tasks.DeleteTask(DELETE))
         assert (told.code, told.applied) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "no")
         for task in held:
             task.cancel()
@@ -232,7 +232,7 @@ def test_calls_beyond_the_bound_are_refused_and_the_others_go_on(monkeypatch: py
 
         async def is_taken() -> bool:
             """Once the server has noticed, the places are free again."""
-            return (await refused(caller.tasks.RunTask(RUN))).applied == "unknown"
+            return (await refused(caller.tasks.DeleteTask(DELETE))).applied == "unknown"
 
         await eventually_true(is_taken)
         watch = caller.executions.WatchExecutions(execution_pb2.WatchExecutionsRequest())
@@ -271,7 +271,7 @@ def test_a_write_whose_connection_breaks_may_have_been_applied_and_a_read_was_no
     async def test(cluster: ApiCluster) -> None:
         follower, leader = cluster.nodes
         await leader.stop()
-        for method, request, applied in (("RunTask", RUN, "unknown"), ("GetTask", GET, "no")):
+        for method, request, applied in (("DeleteTask", DELETE, "unknown"), ("GetTask", GET, "no")):
             server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
             server.add_generic_rpc_handlers((Hanging(),))
             server.add_insecure_port(leader.me.address)
@@ -293,7 +293,7 @@ def test_a_leader_that_cannot_be_reached_was_not_asked() -> None:
     async def test(cluster: ApiCluster) -> None:
         follower, leader = cluster.nodes
         await leader.stop()
-        told = await refused(cluster.caller(follower).tasks.RunTask(RUN))
+        told = await refused(cluster.caller(follower).tasks.DeleteTask(DELETE))
         assert (told.code, told.info.reason, told.applied) == (grpc.StatusCode.UNAVAILABLE, "NO_LEADER", "no")
         assert leader.me.address in told.message
 
@@ -306,7 +306,7 @@ def test_a_field_that_only_the_leader_knows_is_passed_on_and_one_that_the_leader
 ) -> None:
     """As during an upgrade, when some nodes know more than others."""
     arrived: list[bytes] = []
-    method = "/raftsched.v1.ExecutionService/WatchExecutions" if streams else "/raftsched.v1.TaskService/RunTask"
+    method = "/raftsched.v1.ExecutionService/WatchExecutions" if streams else "/raftsched.v1.TaskService/DeleteTask"
     request = b"\xfa\x7f\x01x"
 
     class Newer(grpc.GenericRpcHandler):
@@ -427,7 +427,7 @@ def test_a_change_carries_the_name_of_the_user_and_the_address() -> None:
     log = ScriptedLog()
 
     async def test(cluster: ApiCluster) -> None:
-        await refused(cluster.caller().tasks.RunTask(RUN, metadata=((USER_KEY, "ana"),)))
+        await refused(cluster.caller().tasks.DeleteTask(DELETE, metadata=((USER_KEY, "ana"),)))
         assert [command.actor for command in log.proposed] == ["ana@127.0.0.1"]
 
     log.outcome.code = 5

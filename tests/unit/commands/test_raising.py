@@ -29,7 +29,7 @@ class _Log:
     def status(self) -> ShardStatus:
         return status(**self.newest)
 
-    def propose(self, command: bytes, done: Callable[[Fate, bytes], None]) -> None:
+    def propose(self, command: bytes, done: Callable[[Fate, bytes], None], *, early: bool = False) -> None:
         self.proposed.append(pb.Command.FromString(command))
         done(Fate.DONE, b"")
 

@@ -16,7 +16,9 @@ class Proposals(PendingProposals):
     def __init__(self, **settings: int) -> None:
         self.clock = ManualClock()
         self.calls: list[Call] = []
-        super().__init__(self.clock, Settings(proposal_deadline_s=DEADLINE_S, **settings), self.calls)
+        self.early_calls: list[Call] = []
+        limits = Settings(proposal_deadline_s=DEADLINE_S, **settings)
+        super().__init__(self.clock, limits, self.calls, self.early_calls)
         self.ends: list[tuple[bytes, Fate]] = []
         self.last_index = 0
 
@@ -45,6 +47,20 @@ class Proposals(PendingProposals):
         return ended
 
 
+@pytest.mark.parametrize(("early", "durable_index", "is_early"), [(True, 2, True), (True, 1, False), (False, 2, False)])
+def test_who_asks_is_answered_before_the_commit_if_the_entry_is_on_the_disk_here(
+    early: bool, durable_index: int, is_early: bool
+) -> None:
+    proposals = Proposals()
+    proposals.add(b"first", lambda fate, _outcome: None)
+    proposals.add(b"x", lambda fate, _outcome: None, early=early)
+    proposals.append_all()
+    proposals.applied(1, 1, b"", durable_index)
+    proposals.applied(2, 1, b"", durable_index)
+    assert len(proposals.early_calls) == is_early
+    assert len(proposals.early_calls) + len(proposals.calls) == 2
+
+
 def is_room_for(proposals: Proposals, count: int, command: bytes = b"") -> bool:
     """Whether so many more commands are taken, and not one more."""
     for _ in range(count + 1):
@@ -59,7 +75,7 @@ def test_an_entry_that_was_appended_elsewhere_counts_until_it_is_applied(setting
     assert is_room_for(proposals, 2, b"x" * 10)
     proposals.refuse_waiting(Fate.NOT_LEADER)
     proposals.ended()
-    proposals.applied(index, 1, b"")
+    proposals.applied(index, 1, b"", index)
     assert proposals.ended() == [(b"tracked", Fate.DONE)]
     assert is_room_for(proposals, 3, b"x" * 10)
 
@@ -80,7 +96,7 @@ def test_what_has_ended_counts_no_more(settings: dict[str, int], way: str) -> No
             proposals.lose()
         else:
             for index in range(1, proposals.last_index + 1):
-                proposals.applied(index, 1, b"")
+                proposals.applied(index, 1, b"", index)
     assert len(proposals.ended()) == 3
     assert is_room_for(proposals, 3, b"x" * 10)
 
@@ -100,7 +116,7 @@ def test_what_is_lost_is_lost_once_and_no_later_entry_of_its_index_is_taken_for_
     proposals.append_all()
     proposals.lose()
     proposals.lose()
-    proposals.applied(1, 2, b"of another leader")
+    proposals.applied(1, 2, b"of another leader", 1)
     assert proposals.ended() == [(b"one", Fate.UNKNOWN)]
 
 

@@ -64,7 +64,7 @@ class StepLog:
         self.on_applied: Callable[[Applied], None] = lambda applied: None
         self.refuse = False
 
-    def propose(self, command: bytes, done: Callable[[Fate, bytes], None]) -> None:
+    def propose(self, command: bytes, done: Callable[[Fate, bytes], None], *, early: bool = False) -> None:
         self.queue.append((command, done))
 
     def read_barrier(self, done: Callable[[Fate], None]) -> None:
@@ -509,11 +509,11 @@ def test_a_turn_that_takes_long_ends_early_and_the_rest_is_decided_in_the_next(
     fires: list[int] = []
     propose = world.log.propose
 
-    def counted(command: bytes, done: Callable[[Fate, bytes], None]) -> None:
+    def counted(command: bytes, done: Callable[[Fate, bytes], None], *, early: bool = False) -> None:
         message = pb.Command.FromString(command)
         if message.HasField("fire"):
             fires.append(len(message.fire.items))
-        propose(command, done)
+        propose(command, done, early=early)
 
     world.log.propose = counted  # type: ignore[method-assign]  # counts what is proposed
     world.run(1.0)
