@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from bench import (
+    applying,
     elections,
     failover,
     floor,
@@ -61,6 +62,7 @@ WORKLOADS: dict[str, Workload] = {
     "reads": Workload(reads.reads),
     "history": Workload(history.history, needs_cluster=False),
     "indexing": Workload(indexing.indexing, needs_cluster=False),
+    "applying": Workload(applying.applying, needs_cluster=False),
     "floor": Workload(floor.floor, needs_cluster=False),
 }
 

@@ -13,6 +13,8 @@ from raftsched.core.state.model import Decision, ExecutionState, OverlapPolicy
 from raftsched.core.state.rows import ExecutionRow, queue_key
 from raftsched.ports import Table
 
+_ALLOW = int(OverlapPolicy.ALLOW)
+
 
 def admit(
     context: Context, item: pb.Fire.Item, decided: pb.Fire.Decided, execution_id: bytes, row: ExecutionRow
@@ -25,7 +27,7 @@ def admit(
         decided.decision = Decision.SKIPPED
         decided.reason = expiry_reason(row)
         return
-    if item.overlap_policy > OverlapPolicy.ALLOW:
+    if item.overlap_policy > _ALLOW:
         policy = OverlapPolicy(item.overlap_policy)
         row.max_running = overlap.limit(item.max_running)
         if policy is OverlapPolicy.CANCEL_RUNNING:

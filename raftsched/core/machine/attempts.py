@@ -10,9 +10,12 @@ from raftsched.core.machine.placement import find_execution, place, put_off, tak
 from raftsched.core.policy import retry
 from raftsched.core.state import past_attempts
 from raftsched.core.state.lifecycle import MAX_ATTEMPTS, may_follow
-from raftsched.core.state.model import ACTIVE_STATES, Delivery, ExecutionState
+from raftsched.core.state.model import ACTIVE_STATES, EXECUTION_STATES, Delivery, ExecutionState
 from raftsched.core.state.rows import ExecutionRow, retry_from_proto, timer_key
 from raftsched.ports import Table
+
+# Looked up once: see EXECUTION_STATES.
+_PENDING, _RUNNING, _LOST = ExecutionState.PENDING, ExecutionState.RUNNING, ExecutionState.LOST
 
 
 def assign(context: Context, body: pb.Assign) -> pb.Outcome:
@@ -32,24 +35,26 @@ def report(context: Context, body: pb.Report) -> pb.Outcome:
     """Take what executors said about their current attempts; what is not news is dropped."""
     for item in body.items:
         row = find_execution(context, item.id)
-        if row is not None and _is_given_up(row, item):
+        if row is None:
+            continue
+        attempt, copy_node_id = item.attempt, item.output_copy_node_id
+        if not copy_node_id and _is_given_up(row, attempt):
             _take_late(context, item, row)
             continue
-        if row is None or row.attempt != item.attempt or row.executor_id != item.executor_id:
+        if row.attempt != attempt or row.executor_id != item.executor_id:
             continue
-        if item.output_copy_node_id:
-            row.output_copy_node_id = item.output_copy_node_id
+        if copy_node_id:
+            row.output_copy_node_id = copy_node_id
             write_execution(context, item.id, row)
             continue
-        try:
-            state = ExecutionState(item.state)
-        except ValueError:
+        state = EXECUTION_STATES.get(item.state)
+        if state is None:
             continue
-        if state is ExecutionState.PENDING:
+        if state is _PENDING:
             arming.give_back(context, item, row)
             continue
-        is_news = state is ExecutionState.RUNNING or state.ended
-        if not is_news or not may_follow(ExecutionState(row.state), state):
+        is_news = state is _RUNNING or state.ended
+        if not is_news or not may_follow(EXECUTION_STATES[row.state], state):
             continue
         _take_report(context, item, row, state)
     return pb.Outcome()
@@ -59,38 +64,38 @@ def _take_report(context: Context, item: pb.Report.Item, row: ExecutionRow, stat
     now_us = context.command.now_us
     if row.withdrawn:
         arming.started(row)
+    execution_id, reported, result, fire_us = item.id, item.result, row.result, row.fire_us
     # An executor that was started anew does not know when what it lost had started.
-    start_us = _within(item.result.start_us, row.fire_us, now_us) or row.result.start_us
-    if state.ended:
-        _take_result(item, row, state)
-        row.result.end_us = _within(item.result.end_us, start_us or row.fire_us, now_us)
-    row.result.start_us = start_us
-    if state == ExecutionState.LOST:
-        row.told = True
-        _vanished(context, item.id, row, item.result.error)
-    elif state.ended:
-        wait_us = _wait_us(context, item, row, state)
-        if wait_us:
-            _again(context, item.id, row, state, context.command.now_us + wait_us)
-        else:
-            end(context, item.id, row, state)
-    else:
+    start_us = _within(reported.start_us, fire_us, now_us) or result.start_us
+    if state is _RUNNING:
+        result.start_us = start_us
         row.state = state
-        write_execution(context, item.id, row)
+        write_execution(context, execution_id, row)
+        return
+    _take_result(reported, result, state)
+    result.end_us = _within(reported.end_us, start_us or fire_us, now_us)
+    result.start_us = start_us
+    if state is _LOST:
+        row.told = True
+        _vanished(context, execution_id, row, reported.error)
+        return
+    wait_us = _wait_us(context, item, row, state) if state in retry.RETRIED_STATES else 0
+    if wait_us:
+        _again(context, execution_id, row, state, now_us + wait_us)
+    else:
+        end(context, execution_id, row, state)
 
 
-def _is_given_up(row: ExecutionRow, item: pb.Report.Item) -> bool:
+def _is_given_up(row: ExecutionRow, attempt: int) -> bool:
     """Whether the attempt was taken from its executor, or is over and followed by another."""
-    if item.output_copy_node_id:
-        return False
-    is_lost = row.state == ExecutionState.LOST and item.attempt == row.attempt
-    return is_lost or 0 < item.attempt < row.attempt
+    current = row.attempt
+    return (attempt == current and row.state == _LOST) or 0 < attempt < current
 
 
 def _take_late(context: Context, item: pb.Report.Item, row: ExecutionRow) -> None:
     """What an executor says of an attempt that was taken from it is kept for the record; it decides nothing."""
-    is_end = item.state in set(ExecutionState) and ExecutionState(item.state).ended
-    if not is_end:
+    state = EXECUTION_STATES.get(item.state)
+    if state is None or not state.ended:
         return
     start_us = _within(item.result.start_us, row.fire_us, context.command.now_us)
     if past_attempts.learn(context.batch, row, item, start_us):
@@ -102,17 +107,17 @@ def _within(reported_us: int, low_us: int, high_us: int) -> int:
     return max(low_us, min(reported_us, high_us)) if reported_us else 0
 
 
-def _take_result(item: pb.Report.Item, row: ExecutionRow, state: ExecutionState) -> None:
-    reason = row.result.error
-    row.result.CopyFrom(item.result)
-    if state == ExecutionState.CANCELLED and reason:
+def _take_result(reported: AttemptResult, result: AttemptResult, state: ExecutionState) -> None:
+    reason = result.error
+    result.CopyFrom(reported)
+    if reason and state == ExecutionState.CANCELLED:
         # The executor does not know why it was told to cancel.
-        row.result.error = reason
+        result.error = reason
 
 
 def _wait_us(context: Context, item: pb.Report.Item, row: ExecutionRow, state: ExecutionState) -> int:
-    """How long the next attempt waits after one that ended so; 0: none follows."""
-    if state not in retry.RETRIED_STATES or row.cancel_requested:
+    """How long the next attempt waits after one that ended so that another may follow; 0: none does."""
+    if row.cancel_requested:
         return 0
     policy = _retry_policy(context, row)
     result = row.result

@@ -5,12 +5,15 @@ from dataclasses import dataclass, field
 from raftsched_proto.internal.v1 import command_pb2 as pb
 
 from raftsched.core.machine.hashing import CheckStep
-from raftsched.core.state.rows import ExecutionRow
+from raftsched.core.state.rows import ExecutionRow, LedgerRow
 from raftsched.ports import Batch, Table
 
 # google.rpc.Code
 OK, INVALID_ARGUMENT, NOT_FOUND, ALREADY_EXISTS, FAILED_PRECONDITION, ABORTED = 0, 3, 5, 6, 9, 10
 RESOURCE_EXHAUSTED = 8
+
+Terms = tuple[int | str, ...]
+"""What decisions of one entry may have in common."""
 
 
 @dataclass(slots=True)
@@ -44,6 +47,10 @@ class Context:
     """How many fencing tokens the command has given."""
     first_token: int = 0
     """The first of them."""
+    executions_alike: dict[Terms, ExecutionRow] = field(default_factory=dict)
+    """New executions on the same terms, without task, uid and place: an entry may make hundreds."""
+    ledger_alike: dict[Terms, LedgerRow] = field(default_factory=dict)
+    """Decisions on the same terms. Whose they are is in them as of the one that was written last."""
 
 
 def rejected(code: int, message: str, field_name: str = "") -> pb.Outcome:

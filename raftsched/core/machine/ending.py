@@ -10,6 +10,9 @@ from raftsched.core.state.model import Decision, ExecutionState
 from raftsched.core.state.rows import ExecutionRow, failure_key
 from raftsched.ports import Table
 
+_SUCCEEDED = ExecutionState.SUCCEEDED
+"""Looked up once, for it is asked about every end."""
+
 
 def end(
     context: Context, execution_id: bytes, row: ExecutionRow, state: ExecutionState, *, is_told: bool = True
@@ -20,8 +23,10 @@ def end(
     row.not_before_us = 0
     row.start_by_us = 0
     row.state = state
-    row.result.end_us = row.result.end_us or context.command.now_us
-    if state != ExecutionState.SUCCEEDED:
+    result = row.result
+    if not result.end_us:
+        result.end_us = context.command.now_us
+    if state is not _SUCCEEDED:
         context.batch.put(Table.FAILURES, failure_key(state, execution_id), b"")
     write_execution(context, execution_id, row)
     if is_told:

@@ -16,6 +16,9 @@ from raftsched.core.state.model import Decision, OverlapPolicy, Trigger
 from raftsched.core.state.rows import be64, decode_cursor, due_key, due_value
 from raftsched.ports import Table
 
+_RAN = int(Decision.RAN)
+"""A plain number: see EXECUTION_STATES."""
+
 
 def fire(context: Context, body: pb.Fire) -> pb.Outcome:
     """Decide nominal times of many tasks."""
@@ -30,24 +33,26 @@ def _fire_one(context: Context, item: pb.Fire.Item) -> None:
     The due row is the guard: it goes away when the task is paused, deleted or fired by somebody else, and names another
     revision when it is changed.
     """
-    batch, name, decisions = context.batch, item.task.encode(), item.decided
-    key = due_key(item.resume_us or item.expected_next_us, name)
-    if batch.get(Table.DUE, key) != due_value(item.uid, item.expected_revision) or not (decisions or item.resume_us):
+    batch, name, decisions = context.batch, item.task.encode(), list(item.decided)
+    uid, revision, resume_us = item.uid, item.expected_revision, item.resume_us
+    key = due_key(resume_us or item.expected_next_us, name)
+    if batch.get(Table.DUE, key) != due_value(uid, revision) or not (decisions or resume_us):
         return
     batch.delete(Table.DUE, key)
-    revision = item.expected_revision
-    if item.resume_us:
+    if resume_us:
         resume(context, item)
         revision = context.index
     if decisions:
         last_us = decisions[-1].last_nominal_us
     else:
         last_us = decode_cursor(required(batch, Table.CURSORS, name)).last_us
-    set_cursor(context, name, item.uid, revision, item.next_us, last_us, item.next_us)
+    next_us = item.next_us
+    set_cursor(context, name, uid, revision, next_us, last_us, next_us)
     for decided in decisions:
-        execution_id = ids.execution_id(item.uid, item.generation, decided.nominal_us)
-        if decided.decision == Decision.RAN:
-            row = new_execution(context, item, Trigger.SCHEDULE, decided.nominal_us)
+        nominal_us = decided.nominal_us
+        execution_id = ids.execution_id(uid, item.generation, nominal_us)
+        if decided.decision == _RAN:
+            row = new_execution(context, item, Trigger.SCHEDULE, nominal_us)
             admit(context, item, decided, execution_id, row)
         write_ledger(context, item, execution_id, decided, Trigger.SCHEDULE)
 

@@ -12,6 +12,7 @@ from raftsched.ports import Table
 
 _MAX_REASON_CHARACTERS = 1_000
 """From here on a reason grows no longer: many executions of one nominal time may have one each."""
+_RAN = int(Decision.RAN)
 _EXPONENT_US = 1_000_000 * SECOND_US
 """From here on so many seconds would be written with an exponent."""
 
@@ -25,33 +26,47 @@ def write_ledger(
     parent_ids: Sequence[bytes] = (),
 ) -> None:
     """Record a decision about one nominal time or a range of them, and the policies of ``item`` that made it."""
-    command = context.command
-    row = LedgerRow(
-        last_nominal_us=decided.last_nominal_us,
-        count=decided.count,
-        decision=decided.decision,
-        trigger=trigger,
-        decide_us=command.now_us,
-        leader_id=command.leader_id,
-        term=command.term,
-        uid=item.uid,
-        generation=item.generation,
-        misfire_policy=item.misfire_policy,
-        overlap_policy=item.overlap_policy,
-        delivery=item.delivery,
-    )
-    if decided.reason:
-        row.reason = decided.reason
-    if decided.into_us:
-        row.into_us = decided.into_us
-    if parent_ids:
+    decision, reason, executor_ids = decided.decision, decided.reason, item.executor_ids
+    row = _alike(context, item, decided, decision, trigger)
+    row.uid = item.uid
+    if reason or parent_ids or executor_ids:
+        alike, row = row, LedgerRow()
+        row.CopyFrom(alike)
+        row.reason = reason
         row.parent_execution_ids.extend(parent_ids)
-    if decided.decision == Decision.RAN and item.executor_ids:
-        row.executor_ids.extend(item.executor_ids)
+        if decision == _RAN:
+            row.executor_ids.extend(executor_ids)
     key = ledger_key(item.task, decided.nominal_us, execution_id)
     context.batch.put(Table.LEDGER, key, row.SerializeToString())
-    if decided.decision != Decision.RAN:
+    if decision != _RAN:
         context.applied.ledger.append(key)
+
+
+def _alike(
+    context: Context, item: pb.Fire.Item, decided: pb.Fire.Decided, decision: int, trigger: Trigger
+) -> LedgerRow:
+    """What this decision of the entry has in common with others."""
+    last_us, count, into_us, generation = decided.last_nominal_us, decided.count, decided.into_us, item.generation
+    misfire, overlap, delivery = item.misfire_policy, item.overlap_policy, item.delivery
+    terms = (last_us, count, into_us, decision, trigger, generation, misfire, overlap, delivery)
+    row = context.ledger_alike.get(terms)
+    if row is None:
+        command = context.command
+        row = context.ledger_alike[terms] = LedgerRow(
+            last_nominal_us=last_us,
+            count=count,
+            into_us=into_us,
+            decision=decision,
+            trigger=trigger,
+            decide_us=command.now_us,
+            leader_id=command.leader_id,
+            term=command.term,
+            generation=generation,
+            misfire_policy=misfire,
+            overlap_policy=overlap,
+            delivery=delivery,
+        )
+    return row
 
 
 def expiry_reason(row: ExecutionRow) -> str:

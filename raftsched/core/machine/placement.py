@@ -17,34 +17,36 @@ from raftsched.core.state.rows import (
 )
 from raftsched.ports import Table
 
+# Plain numbers: see EXECUTION_STATES.
+_PENDING, _ARMED, _AT_LEAST_ONCE = int(ExecutionState.PENDING), int(ExecutionState.ARMED), int(Delivery.AT_LEAST_ONCE)
 PIN_WAIT_US = 600 * SECOND_US
 """How long an attempt that only one executor may take waits for it, unless its start deadline says."""
 
 
 def new_execution(context: Context, item: pb.Fire.Item, trigger: Trigger, nominal_us: int) -> ExecutionRow:
     """The row of an execution that is being decided, without its place."""
-    command = context.command
-    row = ExecutionRow(
-        task=item.task,
-        uid=item.uid,
-        generation=item.generation,
-        trigger=trigger,
-        nominal_us=nominal_us,
-        attempt=1,
-        fire_us=command.now_us,
-        leader_id=command.leader_id,
-        term=command.term,
-        delivery=item.delivery or Delivery.AT_LEAST_ONCE,
-    )
-    # What few tasks have is set apart: each field named above costs, also when it is empty.
-    if item.start_deadline_us:
-        row.start_by_us = nominal_us + item.start_deadline_us
-    if item.priority:
-        row.priority = item.priority
-    if item.notifies:
-        row.notifies = True
-    if item.group:
-        row.group = item.group
+    deadline_us, priority, notifies, group = item.start_deadline_us, item.priority, item.notifies, item.group
+    terms = (nominal_us, item.generation, trigger, item.delivery, deadline_us, priority, notifies, group)
+    alike = context.executions_alike.get(terms)
+    if alike is None:
+        command = context.command
+        alike = context.executions_alike[terms] = ExecutionRow(
+            generation=item.generation,
+            trigger=trigger,
+            nominal_us=nominal_us,
+            attempt=1,
+            fire_us=command.now_us,
+            leader_id=command.leader_id,
+            term=command.term,
+            delivery=item.delivery or _AT_LEAST_ONCE,
+            start_by_us=nominal_us + deadline_us if deadline_us else 0,
+            priority=priority,
+            notifies=notifies,
+            group=group,
+        )
+    row = ExecutionRow()
+    row.CopyFrom(alike)
+    row.task, row.uid = item.task, item.uid
     return row
 
 
@@ -97,7 +99,7 @@ def start(context: Context, execution_id: bytes, row: ExecutionRow, decided: pb.
 
 def _arm(context: Context, execution_id: bytes, row: ExecutionRow, executor_id: str) -> None:
     """Give a new execution to an executor that starts it at its nominal time."""
-    row.state = ExecutionState.ARMED
+    row.state = _ARMED
     row.executor_id = executor_id
     row.fencing_token = next_token(context)
     context.batch.put(Table.ACTIVE, execution_id, active_value(row.attempt, executor_id))
@@ -122,7 +124,7 @@ def set_deadline(context: Context, execution_id: bytes, row: ExecutionRow) -> No
 def take_out(context: Context, execution_id: bytes, row: ExecutionRow) -> None:
     """Remove an execution from the index that its state and its fields put it in."""
     batch = context.batch
-    if row.state != ExecutionState.PENDING:
+    if row.state != _PENDING:
         batch.delete(Table.ACTIVE, execution_id)
         if row.group:
             release(context, row.group)

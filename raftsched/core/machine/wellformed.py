@@ -136,31 +136,29 @@ def _fire(body: pb.Fire) -> bool:
 
 
 def _fire_item(item: pb.Fire.Item) -> bool:
-    """Written out, without calls: every node asks it about every fire."""
-    return (
-        _is_name(item.task)
+    """Written out, and each field read once: every node asks it about every fire."""
+    overlap_policy, group, executor_ids = item.overlap_policy, item.group, item.executor_ids
+    if not (
+        0 < len(item.task.encode()) <= MAX_NAME_BYTES
         and 0 <= item.delivery <= _LAST_DELIVERY
         and 0 <= item.expected_next_us <= MAX_US
         and 0 <= item.next_us <= MAX_US
         and item.uid >= 0
         and item.generation >= 0
         and item.expected_revision >= 0
-        and 0 <= item.overlap_policy <= _LAST_OVERLAP
+        and 0 <= overlap_policy <= _LAST_OVERLAP
         and 0 <= item.max_running <= LARGEST_LIMIT
         and 0 <= item.max_queued <= LARGEST_LIMIT
         and 0 <= item.misfire_policy <= _LAST_MISFIRE
         and 0 <= item.start_deadline_us <= MAX_US
         and 0 <= item.resume_us <= MAX_US
-        and _is_group(item.group)
         and -HIGHEST_PRIORITY <= item.priority <= HIGHEST_PRIORITY
+        and (not group or _is_group(group))
         # What runs on several executors never waits for room in its task.
-        and (not item.executor_ids or (_are_executors(item.executor_ids) and item.overlap_policy <= _SKIP))
-        and _are_decided(item)
-    )
-
-
-def _are_decided(item: pb.Fire.Item) -> bool:
-    is_armed = False
+        and (not executor_ids or (_are_executors(executor_ids) and overlap_policy <= _SKIP))
+    ):
+        return False
+    is_armed, may_be_armed = False, True
     for decided in item.decided:
         if not (
             0 <= decided.nominal_us <= MAX_US
@@ -170,13 +168,9 @@ def _are_decided(item: pb.Fire.Item) -> bool:
         ):
             return False
         is_armed = is_armed or decided.armed
-    return not is_armed or _may_be_armed(item)
-
-
-def _may_be_armed(item: pb.Fire.Item) -> bool:
-    """Only what waits for nothing but its time is decided ahead, and for one executor."""
-    is_free = not item.group and not item.executor_ids and item.overlap_policy <= _ALLOW
-    return is_free and all(each.executor_id and each.decision == _RAN for each in item.decided)
+        may_be_armed = may_be_armed and decided.decision == _RAN and decided.executor_id != ""
+    # Only what waits for nothing but its time is decided ahead, and for one executor.
+    return not is_armed or (may_be_armed and not group and not executor_ids and overlap_policy <= _ALLOW)
 
 
 def _are_executors(executor_ids: Collection[str]) -> bool:

@@ -37,9 +37,14 @@ class ExecutionState(IntEnum):
     @property
     def ended(self) -> bool:
         """Whether no further change can come."""
-        return ExecutionState.SUCCEEDED <= self <= ExecutionState.EXPIRED
+        return _FIRST_END <= self <= _LAST_END
 
 
+# Plain numbers, and members by number: to look a member up by its name or to call the enum takes several times as long,
+# and every node does so for every report.
+_FIRST_END, _LAST_END = int(ExecutionState.SUCCEEDED), int(ExecutionState.EXPIRED)
+EXECUTION_STATES = {int(each): each for each in ExecutionState}
+"""The states by their numbers."""
 ACTIVE_STATES = frozenset((ExecutionState.ARMED, ExecutionState.ASSIGNED, ExecutionState.RUNNING))
 """Those in which an executor has the execution."""
 

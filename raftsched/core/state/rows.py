@@ -4,6 +4,7 @@ Task definitions become values of ``core.model``. Execution and ledger rows are 
 are: every node reads, edits and writes one for each change of an execution, and another type would buy nothing.
 """
 
+import struct
 from collections.abc import Callable, Iterator
 from datetime import date
 from functools import lru_cache
@@ -39,6 +40,7 @@ from raftsched.core.times.exclusion import Exclusion, Exclusions
 from raftsched.core.times.schedule import ScheduleError
 from raftsched.ports import Reader, Table
 
+_TWO_NUMBERS = struct.Struct(">QQ")
 _EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
 NO_RANK = 128
 """First byte of a key of ``Table.RANKED`` for the priority 0, which has no rows there."""
@@ -77,7 +79,7 @@ def due_key(next_us: int, name: bytes) -> bytes:
 
 def due_value(uid: int, revision: int) -> bytes:
     """Value of ``Table.DUE``: whose nominal time this is, and of which definition."""
-    return be64(uid) + be64(revision)
+    return _TWO_NUMBERS.pack(uid, revision)
 
 
 def parse_due(key: bytes, value: bytes) -> tuple[int, str, int, int]:
@@ -92,7 +94,7 @@ def parse_due(key: bytes, value: bytes) -> tuple[int, str, int, int]:
 
 def ledger_key(name: str, nominal_us: int, execution_id: bytes) -> bytes:
     """Key of ``Table.LEDGER``: the entries of one task, by nominal time."""
-    return name.encode() + b"\0" + be64(nominal_us) + execution_id
+    return b"%b\0%b%b" % (name.encode(), nominal_us.to_bytes(8, "big"), execution_id)
 
 
 def parse_ledger_key(key: bytes) -> tuple[str, int, bytes]:
@@ -395,6 +397,7 @@ def decode_cursor(row: bytes) -> Cursor:
     return Cursor(parsed.next_us, parsed.last_us)
 
 
+@lru_cache(maxsize=256)
 def encode_cursor(next_us: int, last_us: int) -> bytes:
-    """A row of ``Table.CURSORS``."""
+    """A row of ``Table.CURSORS``. Kept, because the tasks of a herd have the same."""
     return pb.CursorRow(next_us=next_us, last_us=last_us).SerializeToString()
