@@ -34,6 +34,7 @@ class PendingProposals:
         self._settings = settings
         self._endings = endings
         self._early_endings = early_endings
+        self._failed = False
         self._waiting: list[tuple[bytes, ProposalDone, bool]] = []
         self._appended: deque[_Proposal] = deque()
         self._count = self._size_bytes = self._waiting_bytes = 0
@@ -100,12 +101,13 @@ class PendingProposals:
         # Leadership was never lost since, so nothing else can have taken the index.
         assert proposal.term == term
         self._forget(proposal.size_bytes)
-        if proposal.over:
-            return
-        if proposal.early and index <= durable_index:
-            self._early_endings.append(lambda: proposal.done(Fate.DONE, outcome))
-        else:
-            self._end(proposal.done, Fate.DONE, outcome)
+        if not proposal.over:
+            is_early = proposal.early and index <= durable_index
+            self._end(proposal.done, Fate.DONE, outcome, self._early_endings if is_early else None)
+
+    def fail(self) -> None:
+        """The step or its commit has failed: whether what the calls of it speak of is anywhere is not known."""
+        self._failed = True
 
     def lose(self) -> None:
         """Leadership is lost: what was appended may be applied yet or never."""
@@ -129,8 +131,12 @@ class PendingProposals:
         self._count -= 1
         self._size_bytes -= size_bytes
 
-    def _end(self, done: ProposalDone, fate: Fate, outcome: bytes = b"") -> None:
-        self._endings.append(lambda: done(fate, outcome))
+    def _end(self, done: ProposalDone, fate: Fate, outcome: bytes = b"", endings: list[Call] | None = None) -> None:
+        def end() -> None:
+            unknown = self._failed and fate is Fate.DONE
+            done(Fate.UNKNOWN if unknown else fate, b"" if unknown else outcome)
+
+        (self._endings if endings is None else endings).append(end)
 
 
 @dataclass(slots=True)
@@ -149,6 +155,7 @@ class PendingReads:
         self._clock = clock
         self._settings = settings
         self._endings = endings
+        self._failed = False
         self._waiting: deque[_Read] = deque()
         self._in_round: deque[_Read] = deque()
         self._round = self._index = 0
@@ -180,6 +187,10 @@ class PendingReads:
         if round_number >= self._round and applied_index >= self._index:
             self._end_all(self._in_round, Fate.DONE)
 
+    def fail(self) -> None:
+        """The commit that the calls wait for has failed: nobody sees what they were to see."""
+        self._failed = True
+
     def refuse(self, fate: Fate) -> None:
         """End all."""
         self._end_all(self._in_round, fate)
@@ -198,4 +209,4 @@ class PendingReads:
         reads.clear()
 
     def _end(self, done: ReadDone, fate: Fate) -> None:
-        self._endings.append(lambda: done(fate))
+        self._endings.append(lambda: done(Fate.UNKNOWN if self._failed and fate is Fate.DONE else fate))

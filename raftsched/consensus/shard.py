@@ -357,10 +357,14 @@ class RaftShard:
     def close(self) -> None:
         """Stop leading, and end what is under way: what was proposed may have been applied."""
         self._failed = True
+        # What is left of a step that failed, or whose commit did. All other calls were made when their step ended.
+        self._proposals.fail()
+        self._reads.fail()
         self._stop_leading()
         self._proposals.refuse_waiting(Fate.NOT_LEADER)
         self._changes.refuse_waiting()
         self._store.rollback()
+        self._make_calls(self._early_endings)
         self._make_calls(self._endings)
 
     def _refuse_after_failure(self) -> None:

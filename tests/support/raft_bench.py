@@ -201,12 +201,12 @@ class Bench:
                 return
         raise AssertionError("there is no end to what it sends")
 
-    def propose(self, command: bytes = b"x") -> None:
+    def propose(self, command: bytes = b"x", *, early: bool = False) -> None:
         def done(fate: Fate, outcome: bytes) -> None:
             self.fates.append(fate)
             self.outcomes.append(outcome)
 
-        self.shard.propose(command, done)
+        self.shard.propose(command, done, early=early)
 
     def read(self) -> None:
         self.shard.read_barrier(self.fates.append)

@@ -282,6 +282,16 @@ class TestLeadership:
         bench.hear("b", Vote(9, granted=False))
         assert order == [None, Fate.UNKNOWN]
 
+    def test_whoever_waits_for_a_commit_that_fails_is_not_told_that_it_is_done(self) -> None:
+        bench = Bench(peers="").start()
+        bench.propose()
+        bench.read()
+        bench.store.fail_next_commit = True
+        with pytest.raises(StoreFailed):
+            bench.shard.tick()
+        bench.shard.close()
+        assert bench.fates == [Fate.UNKNOWN] * 2
+
     def test_ends_when_the_group_is_closed(self) -> None:
         bench = Bench().start().become_leader()
         bench.propose()
@@ -419,6 +429,24 @@ class TestFailure:
             bench.tick()
         with pytest.raises(ShardFailed):
             bench.shard.tick()
+
+    def test_of_a_step_that_raises_every_call_is_answered_once_and_nobody_told_that_it_is_done(self) -> None:
+        bench = Bench().start().become_leader()
+        bench.propose(b"first", early=True)
+        bench.propose(b"second")
+        bench.tick()
+        apply = bench.machine.apply
+
+        def broken(index: int, command: bytes) -> bytes:
+            assert command != b"second", "a broken invariant"
+            return apply(index, command)
+
+        bench.machine.apply = broken
+        with pytest.raises(AssertionError, match="broken invariant"):
+            bench.acknowledge_all()
+        assert bench.fates == []
+        bench.shard.close()
+        assert bench.fates == [Fate.UNKNOWN] * 2
 
 
 class TestInbound:
