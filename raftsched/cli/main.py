@@ -9,6 +9,7 @@ import typer
 from raftsched.cli.commands import (
     apply,
     calendar,
+    certs,
     cluster,
     crontab,
     execution,
@@ -91,6 +92,7 @@ app.add_typer(crontab.app, name="import", rich_help_panel=_TASKS)
 command(app, "status", panel=_CLUSTER)(status.status)
 app.add_typer(repair.app, name="repair", rich_help_panel=_CLUSTER)
 app.add_typer(cluster.app, name="cluster", rich_help_panel=_CLUSTER)
+app.add_typer(certs.app, name="certs", rich_help_panel=_PROCESSES)
 app.command("node", help=help_text(process.node), rich_help_panel=_PROCESSES)(process.node)
 app.command("executor", help=help_text(process.executor), rich_help_panel=_PROCESSES)(process.executor)
 
