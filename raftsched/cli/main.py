@@ -25,7 +25,16 @@ from raftsched.cli.commands import (
 )
 from raftsched.cli.commands import logs as history
 from raftsched.cli.failures import ExitCode, Failure, report, usage
-from raftsched.cli.session import EndpointsOption, OutputOption, TimeoutOption, command, help_text
+from raftsched.cli.session import (
+    EndpointsOption,
+    OutputOption,
+    TimeoutOption,
+    TlsCaOption,
+    TlsCertOption,
+    TlsKeyOption,
+    command,
+    help_text,
+)
 from raftsched.cli.show import streams
 
 # gRPC's library reports each connection that ends, in lines that are not ours. It reads this once, when loaded.
@@ -56,6 +65,9 @@ def root(
     output: OutputOption = None,
     endpoints: EndpointsOption = None,
     timeout: TimeoutOption = None,
+    tls_ca: TlsCaOption = None,
+    tls_cert: TlsCertOption = None,
+    tls_key: TlsKeyOption = None,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and end.")
     ] = False,

@@ -16,7 +16,7 @@ class FilesProblem(Exception):
 
 
 class CertificateFiles:
-    """Files of an authority: ``ca.crt``, ``ca.key``; of each identity ``ROLE-ID.crt``, ``ROLE-ID.key``. Keys have mode 0600."""
+    """``ca.crt``, ``ca.key``; of each identity ``ROLE-ID.crt`` and ``ROLE-ID.key``. Keys have mode 0600."""
 
     def __init__(self, directory: Path, authority_key: Path | None = None) -> None:
         """``authority_key``: where the key of the authority is, when it is kept apart."""

@@ -139,6 +139,12 @@ def check_identity(certificate: bytes) -> PeerIdentity:
         raise BadCertificate(str(error)) from None
 
 
+def check_usable(authorities: bytes, certificate: bytes, key: bytes) -> None:
+    """Raises BadCertificate: one of the PEM texts cannot be read, or the key is not that of the certificate."""
+    split(authorities)
+    _check_pair(_load(certificate), _load_key(key), "the key is not that of the certificate")
+
+
 def split(certificates: bytes) -> list[bytes]:
     """The certificates of a PEM text, each by itself. Raises BadCertificate: there is none."""
     try:

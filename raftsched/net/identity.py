@@ -52,3 +52,9 @@ def identity_among(uris: Iterable[str]) -> PeerIdentity:
     if len(ours) > 1:
         raise NoIdentity(f"it has {len(ours)} names that begin with {SCHEME}, and may have one")
     return parse_identity(ours[0])
+
+
+def is_of(process_id: str, identity: PeerIdentity) -> bool:
+    """Whether an executor may call itself so: by its name, and by what was drawn for its data directory."""
+    name, dash, drawn = process_id.rpartition("-")
+    return bool(dash and drawn) and name == identity.id

@@ -14,12 +14,13 @@ from raftsched.net.certificates import (
     BadCertificate,
     Issued,
     check_identity,
+    check_usable,
     facts,
     issue,
     new_authority,
     split,
 )
-from raftsched.net.identity import NoIdentity, PeerIdentity, PeerRole, identity_among, parse_identity
+from raftsched.net.identity import NoIdentity, PeerIdentity, PeerRole, identity_among, is_of, parse_identity
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 N1 = PeerIdentity("prod", PeerRole.NODE, "n1")
@@ -69,6 +70,14 @@ def test_a_certificate_of_several_identities_is_of_none() -> None:
         identity_among([str(N1), str(E1)])
 
 
+@pytest.mark.parametrize(
+    ("claimed", "is_its"),
+    [("e1-0a1b2c3d", True), ("e1", False), ("e1-", False), ("e2-0a1b2c3d", False), ("e1-b-0a1b2c3d", False)],
+)
+def test_an_executor_may_use_its_own_name_only(claimed: str, is_its: bool) -> None:
+    assert is_of(claimed, E1) is is_its
+
+
 def test_a_node_may_serve_and_the_others_may_not(authority: Issued) -> None:
     for identity, serves in ((N1, True), (E1, False)):
         made = issue(authority, identity, ["10.0.0.1", "n1.example.org"] if serves else [], NOW)
@@ -78,6 +87,7 @@ def test_a_node_may_serve_and_the_others_may_not(authority: Issued) -> None:
         assert (ExtendedKeyUsageOID.SERVER_AUTH in uses.value) is serves
         assert ExtendedKeyUsageOID.CLIENT_AUTH in uses.value
         assert check_identity(made.certificate) == identity
+        check_usable(authority.certificate, made.certificate, made.key)
     assert facts(made.certificate).hosts == ()
 
 
@@ -97,7 +107,9 @@ def test_a_certificate_is_good_no_longer_than_its_authority() -> None:
 
 
 def test_a_key_of_another_is_refused(authority: Issued) -> None:
-    one = issue(authority, N1, [], NOW)
+    one, other = (issue(authority, N1, [], NOW) for _ in range(2))
+    with pytest.raises(BadCertificate, match="not that of the certificate"):
+        check_usable(authority.certificate, one.certificate, other.key)
     with pytest.raises(BadCertificate, match="authority is not that"):
         issue(Issued(authority.certificate, one.key), N1, [], NOW)
 
@@ -149,6 +161,7 @@ def test_a_new_certificate_has_the_same_names_and_another_key(tmp_path: Path) ->
     assert (new.identity, new.hosts) == (old[0].identity, old[0].hosts)
     assert new.serial != old[0].serial
     assert new.not_after > old[0].not_after
+    check_usable(files.authority.read_bytes(), certificate.read_bytes(), key.read_bytes())
 
 
 def test_another_authority_leaves_the_one_before_trusted_until_it_is_dropped(tmp_path: Path) -> None:
