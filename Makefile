@@ -46,7 +46,7 @@ test: ## Every test
 	./scripts/test
 
 integration: ## Tests with real processes
-	$(PYTHON) -m pytest tests/integration
+	$(PYTHON) -m pytest tests/integration tests/attack
 
 proto: ## Generate the protobuf code
 	PYTHON=$(PYTHON) ./scripts/generate-proto

@@ -12,13 +12,13 @@ from typing import Any
 
 from bench.calibration import Run, calibrate
 from bench.cluster import Cluster
-from bench.compare import COMPARISONS, compare
+from bench.compare import COMPARISONS, compare, in_words, measure_in_turn, table
 from bench.everything import measure_everything
 from bench.measure import Figures, machine
 from bench.peers import NotInstalled
 from bench.registry import EVERYTHING, WORKLOADS, Row, Workload
 from bench.report import DOCUMENT, print_table, write_document
-from bench.revision import compare_commit
+from bench.revision import common_figures, compare_commit
 
 _DEFAULT_PORT = 7601
 _DEFAULT_NODES = 3
@@ -34,6 +34,8 @@ def main() -> None:
         against = given.pop("against")
         if against == "commit":
             compare_with_commit(given)
+        elif against == "tls":
+            compare_tls(**given)
         else:
             compare_with(against, **given)
     else:
@@ -104,6 +106,20 @@ def compare_with(peer: str, workload: str, runs: int, base_port: int, count: int
     print("\n" + "\n".join(lines))
 
 
+def compare_tls(workload: str, runs: int, base_port: int, **options: object) -> None:
+    """A cluster in plain text and one with TLS in turn."""
+
+    def run(secure: bool) -> Figures:
+        with Cluster(base_port, secure=secure) as cluster:
+            return WORKLOADS[workload].run(cluster, **options)
+
+    sides = {"plain": lambda: run(False), "tls": lambda: run(True)}
+    theirs, ours = measure_in_turn(sides, runs)
+    pairs = [(each, each) for each in common_figures(theirs[0].figures, ours[0].figures, options)]
+    lines = [*table(("plain", "tls"), pairs, theirs, ours), "", f"{in_words(runs)} Ratio: TLS to plain text."]
+    print("\n" + "\n".join(lines))
+
+
 def compare_with_commit(given: dict[str, Any]) -> None:
     """Another revision and this one in turn. ``given``: besides the options of the workload what is popped here."""
     revision, workload, runs, keep = (given.pop(key) for key in ("revision", "workload", "runs", "keep"))
@@ -132,7 +148,22 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--count", type=int, default=10_000, help="herd: how many tasks (default 10,000)")
         command.add_argument("--base-port", type=int, default=_DEFAULT_PORT)
     _add_commit(against)
+    _add_tls(against)
     return parser
+
+
+def _add_tls(against: Any) -> None:
+    command = against.add_parser(
+        "tls",
+        help="A cluster in plain text and one with TLS.",
+        description="A cluster in plain text and one with TLS and certificates on both sides, in turn.",
+    )
+    workloads = command.add_subparsers(dest="workload", required=True, metavar="WORKLOAD")
+    for name in ("register", "herd"):
+        options = workloads.add_parser(name, help=WORKLOADS[name].help, description=WORKLOADS[name].help)
+        options.add_argument("--runs", type=_positive, default=2, help="of each, in turn (default 2)")
+        options.add_argument("--base-port", type=int, default=_DEFAULT_PORT)
+        _add_options(options, WORKLOADS[name])
 
 
 def _add_commit(against: Any) -> None:

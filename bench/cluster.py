@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Self
 
-from raftsched_client import Client, RaftschedError
+from raftsched_client import Client, RaftschedError, Tls
 
 _ROOT = Path(__file__).parent.parent
 _STOP_S = 30.0
@@ -20,8 +20,11 @@ _STOP_S = 30.0
 class Cluster:
     """Nodes on loopback ports of their own, in a temporary directory that goes away with them."""
 
-    def __init__(self, base_port: int, nodes: int = 3, variables: Mapping[str, str] | None = None) -> None:
-        """``variables``: environment of the nodes besides that of this process, which goes before."""
+    def __init__(
+        self, base_port: int, nodes: int = 3, variables: Mapping[str, str] | None = None, *, secure: bool = False
+    ) -> None:
+        """``variables``: environment of the nodes besides that of this process, which goes before. ``secure``: TLS."""
+        self._secure = secure
         self.nodes = nodes
         self._variables = {**(variables or {}), **os.environ}
         self.endpoints = [f"127.0.0.1:{base_port + number}" for number in range(nodes)]
@@ -31,7 +34,7 @@ class Cluster:
 
     def __enter__(self) -> Self:
         try:
-            self.script("up")
+            self.script("up", *(["--secure"] if self._secure else []))
         except BaseException:
             # Those that have started would go on without their directory.
             self.__exit__()
@@ -61,7 +64,15 @@ class Cluster:
 
     def client(self, timeout_s: float = 30.0) -> Client:
         """A client of all nodes."""
-        return Client(self.endpoints, timeout=timeout_s)
+        return Client(self.endpoints, timeout=timeout_s, tls=self.tls)
+
+    @property
+    def tls(self) -> Tls | None:
+        """What a client shows and believes; None in plain text."""
+        directory = Path(self._directory.name) / "certs"
+        if not self._secure:
+            return None
+        return Tls(directory / "ca.crt", directory / "client-admin.crt", directory / "client-admin.key")
 
     def leader_number(self) -> int:
         """Which node leads, from 1."""

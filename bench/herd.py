@@ -62,7 +62,7 @@ def _wait_until_indexed(cluster: Cluster, count: int) -> None:
     """Until a search finds all executions at each node that keeps an index."""
     watch = Stopwatch()
     for endpoint in cluster.endpoints:
-        with Client(endpoint) as client:
+        with Client(endpoint, tls=cluster.tls) as client:
             while (status := client.get_history_status()).executions < count or status.lag_entries > _LITTLE_LAG:
                 if status.problem:
                     break

@@ -48,7 +48,7 @@ async def _one_by_one(cluster: Cluster, count: int, in_flight: int) -> float:
         for each in tasks:
             await client.create_task(each)
 
-    async with AsyncClient(cluster.endpoints) as client:
+    async with AsyncClient(cluster.endpoints, tls=cluster.tls) as client:
         watch = Stopwatch()
         await asyncio.gather(*(worker(client) for _ in range(in_flight)))
         return watch.seconds
@@ -61,7 +61,7 @@ async def _gathered(cluster: Cluster, count: int, in_flight: int) -> float:
         for each in tasks:
             await gatherer.create_task(each)
 
-    async with AsyncClient(cluster.endpoints) as client, TaskGatherer(client) as gatherer:
+    async with AsyncClient(cluster.endpoints, tls=cluster.tls) as client, TaskGatherer(client) as gatherer:
         watch = Stopwatch()
         await asyncio.gather(*(worker(gatherer) for _ in range(in_flight)))
         return watch.seconds
@@ -77,7 +77,7 @@ async def _in_batches(cluster: Cluster, count: int, size: int, in_flight: int) -
                 if result.code:
                     raise SystemExit(f"a registration failed: {result.message}")
 
-    async with AsyncClient(cluster.endpoints) as client:
+    async with AsyncClient(cluster.endpoints, tls=cluster.tls) as client:
         watch = Stopwatch()
         await asyncio.gather(*(worker(client) for _ in range(in_flight)))
         return watch.seconds

@@ -9,7 +9,7 @@ import re
 import socket
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -34,6 +34,9 @@ _OTHER_VARIABLES = frozenset(
     ENV_PREFIX + name
     for name in (
         "ENDPOINTS",
+        "TLS_CA",
+        "TLS_CERT",
+        "TLS_KEY",
         "CONFIG",
         "TASK",
         "EXECUTOR_ID",
@@ -239,6 +242,36 @@ class ExecutorConfig(_Section):
     """Where the Docker API is served, such as unix:///run/docker.sock. Left out: as DOCKER_HOST says."""
 
 
+class TlsConfig(_Section):
+    """Certificates: of this process, and of the authorities that it trusts. All empty: nothing is encrypted."""
+
+    ca: str = ""
+    """File with the authorities that are trusted, in PEM."""
+    cert: str = ""
+    """File with the certificate of this process, in PEM."""
+    key: str = ""
+    """File with its key, in PEM without a password."""
+
+    @model_validator(mode="after")
+    def _all_or_none(self) -> Self:
+        missing = [name for name in ("ca", "cert", "key") if not getattr(self, name)]
+        if 0 < len(missing) < len(("ca", "cert", "key")):
+            raise ValueError(f"ca, cert and key go together; missing: {', '.join(missing)}")
+        return self
+
+    @property
+    def on(self) -> bool:
+        """Whether connections are protected."""
+        return bool(self.cert)
+
+
+class NodeTlsConfig(TlsConfig):
+    """As of any process, and what is asked of users over HTTP."""
+
+    client_auth: Literal["required", "grpc"] = "required"
+    """grpc: REST API and web interface ask for no certificate of users; gRPC does."""
+
+
 class NodeConfig(_Section):
     """A node of the cluster."""
 
@@ -259,6 +292,7 @@ class NodeConfig(_Section):
     hold_cluster_version: int = Field(0, ge=0, le=1_000)
     """The cluster version is not raised above this; 0: it is raised when all members know a newer one."""
     max_data_gib: int = Field(64, ge=1, le=16_384)
+    tls: NodeTlsConfig = NodeTlsConfig()
     log: LogConfig = LogConfig()
     raft: RaftConfig = RaftConfig()
     scheduler: SchedulerConfig = SchedulerConfig()
@@ -316,6 +350,7 @@ class ExecutorProcessConfig(_Section):
     data_dir: Directory
     name: Id = Field(default_factory=lambda: socket.gethostname().partition(".")[0] or "executor")
     """Its id is this and a random part, made at the first start and kept in the data directory."""
+    tls: TlsConfig = TlsConfig()
     log: LogConfig = LogConfig()
     output: OutputConfig = OutputConfig()
     executor: ExecutorConfig = Field(default_factory=ExecutorConfig)
@@ -333,6 +368,9 @@ _KINDS: dict[str, type[NodeConfig] | type[ExecutorProcessConfig]] = {
 }
 _FLAG_PATHS = {
     "slots": ("executor", "slots"),
+    "tls_ca": ("tls", "ca"),
+    "tls_cert": ("tls", "cert"),
+    "tls_key": ("tls", "key"),
     "label": ("executor", "labels"),
     "log_format": ("log", "format"),
     "log_level": ("log", "level"),

@@ -24,7 +24,7 @@ ONE_NODE_TESTS = tuple(
     f"tests/integration/test_{name}" for name in ("rest.py", "rest_hostile.py", "rest_schema.py", "executor_")
 )
 THREE_NODE_TEST = "tests/integration/test_rest.py::test_any_node_"
-CLUSTER_TESTS = ("tests/integration/", "tests/e2e/", "tests/chaos/")
+CLUSTER_TESTS = ("tests/attack/", "tests/integration/", "tests/e2e/", "tests/chaos/")
 
 
 class OneClusterAtATime(LoadScopeScheduling):

@@ -70,6 +70,7 @@ from raftsched_proto.v1.task_pb2 import (
     UnionSchedule,
 )
 
+from raftsched_client._dial import Tls
 from raftsched_client._gather import TaskGatherer
 from raftsched_client.async_client import AsyncClient
 from raftsched_client.errors import (
@@ -155,6 +156,7 @@ __all__ = [
     "TaskState",
     "TaskWarning",
     "Timeout",
+    "Tls",
     "UnavailableError",
     "UnionSchedule",
     "WaitingExecutions",

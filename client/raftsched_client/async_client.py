@@ -49,7 +49,7 @@ from raftsched_client import _calls
 from raftsched_client._base import DEFAULT_TIMEOUT_S, BaseClient, Metadata
 from raftsched_client._batch import DEFAULT_BATCH_TASKS, DEFAULT_IN_FLIGHT, batches, check_batch_size
 from raftsched_client._calls import Call, Item, Method, Paged, Req, Resp, T
-from raftsched_client._dial import dial_async
+from raftsched_client._dial import KeptChannels, Protection, dial_async
 from raftsched_client._follow import Output, Watch, ended
 from raftsched_client._retry import Reconnects
 from raftsched_client.errors import NotFoundError, RaftschedError, UnavailableError
@@ -79,9 +79,10 @@ class AsyncClient(BaseClient):
         timeout: Timeout = DEFAULT_TIMEOUT_S,
         metadata: Callable[[], Metadata] | None = None,
         on_failed_attempt: Callable[[str, RaftschedError], None] | None = None,
+        tls: Protection = None,
     ) -> None:
         super().__init__(endpoints, timeout=timeout, metadata=metadata, on_failed_attempt=on_failed_attempt)
-        self._channels: dict[str, grpc.aio.Channel] = {}
+        self._channels = KeptChannels(dial_async, tls)
 
     async def __aenter__(self) -> Self:
         return self
@@ -93,8 +94,8 @@ class AsyncClient(BaseClient):
 
     async def close(self) -> None:
         """As ``Client.close``."""
-        channels, self._channels = self._channels, {}
-        for channel in channels.values():
+        channels = self._channels.take_all()
+        for channel in channels:
             await channel.close()
 
     async def create_task(
@@ -585,6 +586,4 @@ class AsyncClient(BaseClient):
             stream.cancel()
 
     def _channel(self, endpoint: str) -> grpc.aio.Channel:
-        if endpoint not in self._channels:
-            self._channels[endpoint] = dial_async(endpoint)
-        return self._channels[endpoint]
+        return self._channels.get(endpoint)

@@ -48,7 +48,7 @@ from raftsched_client import _calls
 from raftsched_client._base import DEFAULT_TIMEOUT_S, BaseClient, Metadata
 from raftsched_client._batch import DEFAULT_BATCH_TASKS, batches, check_batch_size
 from raftsched_client._calls import Call, Item, Method, Paged, Req, Resp, T
-from raftsched_client._dial import dial
+from raftsched_client._dial import KeptChannels, Protection, dial
 from raftsched_client._follow import Output, Watch, ended
 from raftsched_client._retry import Reconnects
 from raftsched_client.errors import NotFoundError, RaftschedError, UnavailableError
@@ -75,8 +75,9 @@ class Client(BaseClient):
         metadata: called before every attempt for the gRPC metadata to send along.
         on_failed_attempt: called with the endpoint and the error of each attempt that failed, whether or not another
             follows. What it raises ends the call.
+        tls: ``Tls`` with the files of an authority and a certificate, or credentials of gRPC; None for plain text.
 
-    Raises ValueError for endpoints or a timeout that cannot be.
+    Raises ValueError for endpoints, a timeout or files of ``tls`` that cannot be.
 
     Every method takes a ``timeout`` of its own, and raises a ``RaftschedError``. Methods that change something take a
     ``request_id`` (one is made up when none is given); all attempts of a call carry the same, so a retry never acts
@@ -91,9 +92,10 @@ class Client(BaseClient):
         timeout: Timeout = DEFAULT_TIMEOUT_S,
         metadata: Callable[[], Metadata] | None = None,
         on_failed_attempt: Callable[[str, RaftschedError], None] | None = None,
+        tls: Protection = None,
     ) -> None:
         super().__init__(endpoints, timeout=timeout, metadata=metadata, on_failed_attempt=on_failed_attempt)
-        self._channels: dict[str, grpc.Channel] = {}
+        self._channels = KeptChannels(dial, tls)
         self._lock = threading.Lock()
 
     def __enter__(self) -> Self:
@@ -107,8 +109,8 @@ class Client(BaseClient):
     def close(self) -> None:
         """Drop the connections. Calls in progress end with an error."""
         with self._lock:
-            channels, self._channels = self._channels, {}
-        for channel in channels.values():
+            channels = self._channels.take_all()
+        for channel in channels:
             channel.close()
 
     def create_task(
@@ -643,6 +645,4 @@ class Client(BaseClient):
 
     def _channel(self, endpoint: str) -> grpc.Channel:
         with self._lock:
-            if endpoint not in self._channels:
-                self._channels[endpoint] = dial(endpoint)
-            return self._channels[endpoint]
+            return self._channels.get(endpoint)

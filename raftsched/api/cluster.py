@@ -138,6 +138,8 @@ class ClusterService(cluster_pb2_grpc.ClusterServiceServicer):
             newest_known_version=status.newest_versions.get(self._api.node_id, FIRST_VERSION),
         )
         node.uptime.FromMilliseconds(round((self._api.clock.monotonic() - self._started_s) * 1000))
+        if end_us := self._api.certificate_end_us():
+            node.certificate_end_time.FromMicroseconds(end_us)
         if checked_us := self._api.state_checked_us():
             node.state_check_time.FromMicroseconds(checked_us)
         return node

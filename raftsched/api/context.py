@@ -73,6 +73,8 @@ class ApiContext:
     """How the sinks do that the history is shipped to: see ``history.shipping.ShippingState``."""
     http_address: str = ""
     """host:port of this node's REST API and web interface; "" when it serves none."""
+    certificate_end_us: Callable[[], int] = int
+    """Until when this node's certificate is good, in microseconds since the Unix epoch; 0: it has none."""
     version: str = ""
     tzdata_version: str = ""
 

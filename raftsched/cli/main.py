@@ -9,6 +9,7 @@ import typer
 from raftsched.cli.commands import (
     apply,
     calendar,
+    certs,
     cluster,
     crontab,
     execution,
@@ -24,7 +25,16 @@ from raftsched.cli.commands import (
 )
 from raftsched.cli.commands import logs as history
 from raftsched.cli.failures import ExitCode, Failure, report, usage
-from raftsched.cli.session import EndpointsOption, OutputOption, TimeoutOption, command, help_text
+from raftsched.cli.session import (
+    EndpointsOption,
+    OutputOption,
+    TimeoutOption,
+    TlsCaOption,
+    TlsCertOption,
+    TlsKeyOption,
+    command,
+    help_text,
+)
 from raftsched.cli.show import streams
 
 # gRPC's library reports each connection that ends, in lines that are not ours. It reads this once, when loaded.
@@ -55,6 +65,9 @@ def root(
     output: OutputOption = None,
     endpoints: EndpointsOption = None,
     timeout: TimeoutOption = None,
+    tls_ca: TlsCaOption = None,
+    tls_cert: TlsCertOption = None,
+    tls_key: TlsKeyOption = None,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and end.")
     ] = False,
@@ -91,6 +104,7 @@ app.add_typer(crontab.app, name="import", rich_help_panel=_TASKS)
 command(app, "status", panel=_CLUSTER)(status.status)
 app.add_typer(repair.app, name="repair", rich_help_panel=_CLUSTER)
 app.add_typer(cluster.app, name="cluster", rich_help_panel=_CLUSTER)
+app.add_typer(certs.app, name="certs", rich_help_panel=_PROCESSES)
 app.command("node", help=help_text(process.node), rich_help_panel=_PROCESSES)(process.node)
 app.command("executor", help=help_text(process.executor), rich_help_panel=_PROCESSES)(process.executor)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import getpass
 import inspect
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import ExitStack
 from datetime import timedelta
 from functools import cached_property
@@ -15,13 +15,13 @@ import typer
 
 from raftsched.cli.failures import Failure, client_errors, from_client, usage
 from raftsched.cli.reach import Reach
-from raftsched.cli.settings import find_endpoints
+from raftsched.cli.settings import TLS_KEYS, find_endpoints, find_tls
 from raftsched.cli.show.output import Format
 from raftsched.cli.suggest import suggestions
 from raftsched.cli.times import parse_duration
 
 if TYPE_CHECKING:
-    from raftsched_client import Client, RaftschedError
+    from raftsched_client import Client, RaftschedError, Tls
 
 P = ParamSpec("P")
 DEFAULT_TIMEOUT = timedelta(seconds=10)
@@ -57,6 +57,25 @@ TimeoutOption = Annotated[
         rich_help_panel=_PANEL,
     ),
 ]
+TlsCaOption = Annotated[
+    str | None,
+    typer.Option(
+        "--tls-ca",
+        metavar="FILE",
+        help="Use TLS, and trust these authorities (PEM). Default: RAFTSCHED_TLS_CA, then the config file.",
+        rich_help_panel=_PANEL,
+    ),
+]
+TlsCertOption = Annotated[
+    str | None,
+    typer.Option(
+        "--tls-cert", metavar="FILE", help="Your certificate. Default: RAFTSCHED_TLS_CERT.", rich_help_panel=_PANEL
+    ),
+]
+TlsKeyOption = Annotated[
+    str | None,
+    typer.Option("--tls-key", metavar="FILE", help="Its key. Default: RAFTSCHED_TLS_KEY.", rich_help_panel=_PANEL),
+]
 OutputOption = Annotated[
     Format | None,
     typer.Option(
@@ -71,7 +90,15 @@ OutputOption = Annotated[
 class Session:
     """The client, connected when it is first used, and how to print."""
 
-    def __init__(self, endpoints: str | None, timeout: timedelta | None, form: Format) -> None:
+    def __init__(
+        self,
+        endpoints: str | None,
+        timeout: timedelta | None,
+        form: Format,
+        tls: Mapping[str, str | None] | None = None,
+    ) -> None:
+        """``tls``: the flags of ``settings.TLS_KEYS``."""
+        self._tls = tls or {}
         self._endpoints = endpoints
         self._timeout = timeout
         self._stack = ExitStack()
@@ -101,6 +128,7 @@ class Session:
                 timeout=patience,
                 metadata=metadata,
                 on_failed_attempt=reach.attempt_failed,
+                tls=_tls(self._tls),
             )
             self._stack.callback(reach.close)
             return self._stack.enter_context(client)
@@ -116,6 +144,14 @@ class Session:
     def close(self) -> None:
         """Drop the connections."""
         self._stack.close()
+
+
+def _tls(flags: Mapping[str, str | None]) -> Tls | None:
+    """Raises Failure, ValueError: it cannot be used."""
+    from raftsched_client import Tls
+
+    files = find_tls(flags)
+    return Tls(**files) if files else None
 
 
 def _who() -> tuple[tuple[str, str], ...]:
@@ -142,10 +178,11 @@ def command(
 
         def run(ctx: typer.Context, **values: Any) -> None:
             root = ctx.find_root().params
-            given = {key: values.pop(key) or root.get(key) for key in ("endpoints", "timeout", "output")}
+            given = {key: values.pop(key) or root.get(key) for key in ("endpoints", "timeout", "output", *TLS_KEYS)}
             for parameter, group in groups.items():
                 values[parameter] = group(**{f.name: values.pop(f.name) for f in dataclasses.fields(group)})
-            session = Session(given["endpoints"], given["timeout"], given["output"] or Format.TABLE)
+            form = given["output"] or Format.TABLE
+            session = Session(given["endpoints"], given["timeout"], form, {key: given[key] for key in TLS_KEYS})
             try:
                 with client_errors(lambda error: session.failure(error, _flags(ctx))):
                     function(session, **values)  # type: ignore[call-arg]  # typer gives what the signature below asks for
@@ -188,6 +225,9 @@ _COMMON = (
     _parameter("output", OutputOption, None),
     _parameter("endpoints", EndpointsOption, None),
     _parameter("timeout", TimeoutOption, None),
+    _parameter("tls_ca", TlsCaOption, None),
+    _parameter("tls_cert", TlsCertOption, None),
+    _parameter("tls_key", TlsKeyOption, None),
 )
 
 
@@ -216,9 +256,9 @@ def complete_task(incomplete: str) -> list[str]:
     from raftsched_client import Client, RaftschedError
 
     try:
-        with Client(find_endpoints(None), timeout=_COMPLETION_TIMEOUT_S) as client:
+        with Client(find_endpoints(None), timeout=_COMPLETION_TIMEOUT_S, tls=_tls({})) as client:
             names = client.list_tasks(name_prefix=incomplete, page_size=100, stale=True)
             return [task.name for _, task in zip(range(100), names, strict=False)]
-    except (RaftschedError, ValueError):
+    except (RaftschedError, ValueError, Failure):
         # A shell that waits for suggestions has no place for an error.
         return []

@@ -24,7 +24,8 @@ from raftsched.consensus.protocol import PROTOCOLS, Protocols, protocols_of, put
 from raftsched.consensus.settings import MAX_COMMAND_BYTES, MIB
 from raftsched.consensus.snapshot import SnapshotPart, SnapshotPosition
 from raftsched.core.backoff import Backoff, Retries
-from raftsched.net.dial import dial
+from raftsched.net.access import node_problem
+from raftsched.net.dial import PLAIN, Network
 from raftsched.ports import Clock, MemberList, Peer
 
 MAX_REQUEST_BYTES = MAX_COMMAND_BYTES + 4 * MIB
@@ -43,6 +44,11 @@ _REDIAL = Backoff(low_s=0.05, high_s=0.25)
 _REDIAL_REFUSED = Backoff(low_s=2.0, high_s=2.0)
 _MAX_SNAPSHOTS_AT_ONCE = 4
 _SNAPSHOT_STALL_S = 5.0
+_REFUSALS = (
+    grpc.StatusCode.FAILED_PRECONDITION,
+    grpc.StatusCode.INVALID_ARGUMENT,
+    grpc.StatusCode.PERMISSION_DENIED,
+)
 _CHANNEL_OPTIONS = [
     ("grpc.use_local_subchannel_pool", 1),
     ("grpc.max_send_message_length", MAX_REQUEST_BYTES),
@@ -136,9 +142,11 @@ class RaftTransport(rpc.RaftServiceServicer):
         members: MemberList,
         clock: Clock,
         protocols: Protocols = PROTOCOLS,
+        network: Network = PLAIN,
     ) -> None:
         """Links go to all ``members`` but this ``node``, also to those that join later."""
         self._protocols = protocols
+        self._network = network
         self.on_clock: Callable[[str, int, float], None] = _ignore_clock
         """Takes what a peer's wall clock showed, in microseconds since the Unix epoch, and when it was asked."""
         self._cluster_id = cluster_id
@@ -208,7 +216,7 @@ class RaftTransport(rpc.RaftServiceServicer):
         request = pb.FetchSnapshotRequest(greeting=self._greeting(peer_id), shard_id=shard_id)
         if position is not None:
             request.position.CopyFrom(wire.encode_position(position))
-        async with dial(link.peer.address, _CHANNEL_OPTIONS) as channel:
+        async with self._network.dial(link.peer.address, _CHANNEL_OPTIONS) as channel:
             call = rpc.RaftServiceStub(channel).FetchSnapshot(request)
             try:
 
@@ -313,7 +321,7 @@ class RaftTransport(rpc.RaftServiceServicer):
                 asyncio.get_running_loop().call_later(_FAREWELL_S, self._part_from, peer_id)
 
     def _open(self, peer: Peer) -> None:
-        link = _Link(self._greeting, peer, self._clock, self._shards, self._answered, self._told_clock)
+        link = _Link(self._greeting, peer, self._clock, self._shards, self._answered, self._told_clock, self._network)
         self._links[peer.id] = link
         if self._broken is not None:
             self._dial(link)
@@ -374,6 +382,9 @@ class RaftTransport(rpc.RaftServiceServicer):
 
     async def _check_greeting(self, greeting: pb.RaftGreeting, context: _ExchangeContext | _FetchContext) -> str:
         problem = self._problem(greeting)
+        if stranger := node_problem(greeting.sender_id):
+            _log.error("refused a Raft peer", peer=context.peer(), says_it_is=greeting.sender_id, reason=stranger)
+            await context.abort(grpc.StatusCode.PERMISSION_DENIED, stranger)
         if problem:
             await self._refuse(problem, context)
         return str(greeting.sender_id)
@@ -454,10 +465,12 @@ class _Link:
         shards: dict[int, ShardEndpoint],
         answered: Callable[[str, pb.ExchangeResponse], None],
         told_clock: Callable[[str, int, float], None],
+        network: Network,
     ) -> None:
         self.peer = peer
         self.task: asyncio.Task[None] | None = None
         """Runs it."""
+        self._network = network
         self._answered = answered
         self._told_clock = told_clock
         self._questions = 0
@@ -500,7 +513,7 @@ class _Link:
                 await self._connect_once()
             except grpc.aio.AioRpcError as failure:
                 error = failure.details() or failure.code().name
-                if failure.code() in (grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.INVALID_ARGUMENT):
+                if failure.code() in _REFUSALS:
                     _log.error("a peer refuses this node", peer=self.peer.id, address=self.peer.address, reason=error)
                     refused = True
             except TimeoutError:
@@ -518,7 +531,7 @@ class _Link:
 
     async def _connect_once(self) -> None:
         self._cut.clear()
-        async with dial(self.peer.address, _CHANNEL_OPTIONS) as channel:
+        async with self._network.dial(self.peer.address, _CHANNEL_OPTIONS) as channel:
             call = rpc.RaftServiceStub(channel).Exchange()
             own = self._greeting(self.peer.id)
             try:

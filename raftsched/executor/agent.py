@@ -20,7 +20,7 @@ from raftsched.executor.leader_session import LeaderSession, Redirected, Session
 from raftsched.executor.machine import Machine, RunnerSet
 from raftsched.executor.settings import ExecutorSettings
 from raftsched.executor.workload import Workload
-from raftsched.net.dial import dial
+from raftsched.net.dial import PLAIN, Network
 from raftsched.ports import Clock, StoreFailed
 
 LeaderFinder = Callable[[], Awaitable[str | None]]
@@ -42,9 +42,9 @@ _CHANNEL_OPTIONS = [
 _log = structlog.get_logger(__name__)
 
 
-def dial_leader(address: str) -> grpc.aio.Channel:
+def dial_leader(address: str, network: Network = PLAIN) -> grpc.aio.Channel:
     """A channel to a node."""
-    return dial(address, _CHANNEL_OPTIONS)
+    return network.dial(address, _CHANNEL_OPTIONS)
 
 
 def no_metadata() -> Metadata:

@@ -170,6 +170,10 @@ class Copier:
         try:
             await stub.PutOutput(request, timeout=_TIMEOUT_S, metadata=tuple(self._metadata()))
         except grpc.aio.AioRpcError as error:
+            # The next one opens it anew, with the certificates of then.
+            failed = self._channels.pop(node.address, None)
+            if failed is not None:
+                await failed.close(_TIMEOUT_S)
             return f"{node.id} at {node.address}: {error.code().name}: {error.details()}"
         return ""
 

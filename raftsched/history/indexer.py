@@ -31,6 +31,8 @@ from raftsched.history.pending import NO_ID, Pending
 from raftsched.history.retention import IndexRetention
 from raftsched.history.settings import HistorySettings
 from raftsched.history.shipping import Shipping
+from raftsched.net.dial import PLAIN, Network
+from raftsched.net.tls import Tls, TlsFiles, TlsProblem
 from raftsched.ports import Clock, StoreFailed
 from raftsched.store.lmdb_view import LmdbView
 
@@ -260,7 +262,7 @@ def main() -> int:
         view = LmdbView(settings.store_path, max_size_bytes=settings.store_max_bytes)
         index = Index(sql, ships=bool(settings.sinks), wants_outputs=bool(settings.output_bytes))
         retention = IndexRetention(index, settings)
-        fetcher = OutputFetcher(settings.output_directories, settings.output_bytes)
+        fetcher = OutputFetcher(settings.output_directories, settings.output_bytes, _network(settings))
         heard_time = HeardTime(clock)
         outputs = OutputIndexer(index, fetcher, heard_time.now_us)
         indexer = Indexer(index, HistoryFollower(index, view), retention, clock, outputs, heard_time, fetcher.know)
@@ -275,10 +277,20 @@ def main() -> int:
         _log.exception("the history index is damaged; it will be made anew", path=str(settings.path))
         schema.move_aside(settings.path)
         return EXIT_CORRUPT
+    except TlsProblem as error:
+        _log.error("the history index cannot reach other nodes; the node goes on without", reason=str(error))
+        return EXIT_FAILED
     except StoreFailed as error:
         _log.error("the history index cannot read the state; the node goes on without", reason=str(error))
         return EXIT_FAILED
     return 0
+
+
+def _network(settings: HistorySettings) -> Network:
+    """How other nodes are reached. Raises TlsProblem."""
+    if not settings.tls:
+        return PLAIN
+    return Network(Tls(TlsFiles(**{name: Path(path) for name, path in settings.tls.items()})))
 
 
 if __name__ == "__main__":

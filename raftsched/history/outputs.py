@@ -20,7 +20,7 @@ from raftsched.core.state.rows import ExecutionRow
 from raftsched.history.index import Index
 from raftsched.history.schema import BODY
 from raftsched.history.text import plain
-from raftsched.net.dial import dial_blocking
+from raftsched.net.dial import PLAIN, Network
 from raftsched.outputs.files import MAX_STORED_BYTES, find
 
 MAX_TRIES = 20
@@ -62,23 +62,33 @@ def excerpt(read: Read, size_bytes: int, limit_bytes: int) -> bytes:
 class OutputFetcher:
     """Reads an output where it is. Blocks; for threads."""
 
-    def __init__(self, directories: tuple[Path, ...], limit_bytes: int) -> None:
+    def __init__(self, directories: tuple[Path, ...], limit_bytes: int, network: Network = PLAIN) -> None:
         self._directories = directories
+        self._network = network
+        self._generation = network.generation
         self._limit_bytes = limit_bytes
         self._channels: dict[str, grpc.Channel] = {}
 
     def know(self, addresses: Iterable[str]) -> None:
         """Ask these nodes (host:port) from now on, and no others."""
         # A new one: a thread may be at the old one, whose channels end when nobody uses them any more.
-        self._channels = {at: self._channels.get(at) or dial_blocking(at, _OPTIONS) for at in addresses}
+        self._channels = {at: self._channels.get(at) or self._network.dial_blocking(at, _OPTIONS) for at in addresses}
 
     def __call__(self, execution_id: bytes, row: ExecutionRow) -> str | None:
         """The text to index of the last attempt; None when nobody has it now."""
         data = self._local(execution_id, row)
         if data is None:
+            self._renew()
             channels = self._channels.values()
             data = next(filter(None, (self._remote(channel, execution_id, row) for channel in channels)), None)
         return None if data is None else plain(data.decode(errors="replace"))
+
+    def _renew(self) -> None:
+        """Open the channels anew when the certificates have changed."""
+        if self._network.generation != self._generation:
+            self._generation = self._network.generation
+            addresses, self._channels = list(self._channels), {}
+            self.know(addresses)
 
     def _local(self, execution_id: bytes, row: ExecutionRow) -> bytes | None:
         stored = find(self._directories, (execution_id, row.attempt), row.result.output_sha256)

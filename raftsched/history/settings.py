@@ -37,6 +37,8 @@ class HistorySettings:
     output_directories: tuple[Path, ...] = ()
     """Where outputs are stored at this node."""
     sinks: tuple[SinkSettings, ...] = ()
+    tls: dict[str, str] = field(default_factory=dict)
+    """Paths ``ca``, ``cert`` and ``key`` with which other nodes are reached; empty: in plain text."""
     log: dict[str, str] = field(default_factory=dict)
     """As ``config.LogConfig``."""
 

@@ -24,12 +24,15 @@ from raftsched.consensus.driver import NodeDriver
 from raftsched.consensus.shard import RaftShard
 from raftsched.consensus.snapshot import applied_index
 from raftsched.consensus.transport import RaftTransport
-from raftsched.executor.agent import ExecutorAgent
+from raftsched.executor.agent import ExecutorAgent, dial_leader
 from raftsched.executor.secrets import Secrets
 from raftsched.history.process import HistoryProcess
 from raftsched.history.reader import HistoryReader
 from raftsched.history.settings import HistorySettings, SinkSettings
+from raftsched.net.access import AccessGate, executor_problem
 from raftsched.net.channels import Channels
+from raftsched.net.dial import Network
+from raftsched.net.http_door import HttpDoor
 from raftsched.node.errors import StartError
 from raftsched.node.members import KnownMembers
 from raftsched.node.replica import Replica
@@ -40,6 +43,7 @@ from raftsched.node.settings import (
     VERSION,
     Once,
     executor_settings,
+    node_tls,
     raft_settings,
     shares,
     tzdata_version,
@@ -75,6 +79,10 @@ class Node:
         self._named = tuple(Peer(id_, address) for id_, address in sorted(config.peers.items()))
         self._me = next(peer for peer in self._named if peer.id == config.id)
         self._members = KnownMembers(self._named)
+        self._tls = node_tls(config)
+        self._network = Network(self._tls)
+        self._secret = clock.token()
+        """Shows the gRPC server that a call from within this machine is the node's own."""
         self._shares = shares(
             config.executor,
             http_connections=HTTP_CONNECTIONS if config.http_listen != "off" else 0,
@@ -90,7 +98,11 @@ class Node:
             stack.callback(store.close)
             replica = Replica(store, config.id)
             transport = RaftTransport(
-                cluster_id=config.cluster_id, node=self._me, members=self._members, clock=self._clock
+                cluster_id=config.cluster_id,
+                node=self._me,
+                members=self._members,
+                clock=self._clock,
+                network=self._network,
             )
             directory = self._directory(store)
             shard = self._shard(store, replica, transport, directory)
@@ -117,7 +129,12 @@ class Node:
                 term, scheduler.lead, checker.lead, deliverer.lead, raiser.lead
             )
             replica.listen(lambda executions, _tasks: api.feed.publish(executions))
-            server = ApiServer(api, self._shares.grpc_connections)
+            server = ApiServer(
+                api,
+                self._shares.grpc_connections,
+                network=self._network,
+                gate=AccessGate(config.cluster_id, self._secret) if self._tls else None,
+            )
             transport.add_to_server(server.server)
             executor_pb2_grpc.add_ExecutorServiceServicer_to_server(scheduler, server.server)
             check_pb2_grpc.add_StateCheckServiceServicer_to_server(StateCheckService(replica.checks), server.server)
@@ -137,6 +154,8 @@ class Node:
                     hosts=config.http_hosts,
                     max_connections=self._shares.http_connections,
                     within=within,
+                    secret=self._secret,
+                    door=self._door(),
                 )
                 _listen_http(rest, config.http_listen)
                 rest.start()
@@ -165,6 +184,12 @@ class Node:
             )
             await run_all(work, stop, lambda: self._hand_over(shard, driver))
         _log.info("node stopped", node=config.id)
+
+    def _door(self) -> HttpDoor | None:
+        config = self._config
+        if self._tls is None:
+            return None
+        return HttpDoor(self._tls, config.cluster_id, client_auth=config.tls.client_auth == "required")
 
     @property
     def _output_directories(self) -> tuple[Path, ...]:
@@ -283,6 +308,7 @@ class Node:
                 keep_ledger_s=round(config.keep_ledger_hours * SECONDS_PER_HOUR),
             ),
             gate=gate,
+            stranger=executor_problem,
         )
 
     def _checker(self, envelopes: Envelopes, memory: CheckMemory, api: ApiContext) -> StateChecker:
@@ -329,6 +355,7 @@ class Node:
                 SinkSettings(name=name, kind=sink.kind, target=sink.target, headers=sink.headers, index=sink.index)
                 for name, sink in sorted(config.history.sinks.items())
             ),
+            tls=config.tls.model_dump(include={"ca", "cert", "key"}) if config.tls.on else {},
             log=config.log.model_dump(),
         )
         process = HistoryProcess(
@@ -351,7 +378,7 @@ class Node:
         time: ClusterTime,
         gate: Gate,
     ) -> ApiContext:
-        channels = Channels()
+        channels = Channels(self._network)
         return ApiContext(
             node_id=self._config.id,
             cluster_id=self._config.cluster_id,
@@ -371,6 +398,7 @@ class Node:
             history_problem=lambda: "" if history is None else history.problem,
             history_sinks=lambda: [] if history is None else history.sinks,
             http_address=self._config.http_address(),
+            certificate_end_us=lambda: 0 if self._tls is None else round(self._tls.not_after.timestamp()) * 1_000_000,
             version=VERSION,
             tzdata_version=tzdata_version(),
         )
@@ -395,7 +423,12 @@ class Node:
         settings = executor_settings(
             config.executor, config.output, config.data_dir / "executor", id_, self._shares, node_id=id_
         )
-        return ExecutorAgent(settings, find_leader, self._clock)
+        return ExecutorAgent(
+            settings,
+            find_leader,
+            self._clock,
+            open_channel=lambda address: dial_leader(address, self._network),
+        )
 
     async def _hand_over(self, shard: RaftShard, driver: NodeDriver) -> None:
         """Spare the cluster an election: a leader that stops hands over first, if a follower can take it."""

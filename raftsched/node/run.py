@@ -12,10 +12,11 @@ from raftsched.clock import SystemClock
 from raftsched.config import ExecutorProcessConfig, NodeConfig
 from raftsched.consensus.matching import InvariantBroken
 from raftsched.executor import inherited
-from raftsched.executor.agent import ExecutorAgent
+from raftsched.executor.agent import ExecutorAgent, dial_leader
+from raftsched.net.dial import Network
 from raftsched.node.compose import Node
 from raftsched.node.errors import Outdated, StartError, Stopped
-from raftsched.node.settings import Once, executor_settings, shares
+from raftsched.node.settings import Once, executor_settings, executor_tls, shares
 from raftsched.node.signals import run_all, run_until_signalled
 from raftsched.ports import NodeOutdated, StoreFailed, StoreRefused
 
@@ -40,7 +41,10 @@ def run_executor(config: ExecutorProcessConfig) -> None:
     inherited.restore_signals()
     _make_private(config.data_dir)
     settings = executor_settings(config.executor, config.output, config.data_dir, config.name, shares(config.executor))
-    agent = ExecutorAgent(settings, list(config.join), SystemClock())
+    network = Network(executor_tls(config))
+    agent = ExecutorAgent(
+        settings, list(config.join), SystemClock(), open_channel=lambda address: dial_leader(address, network)
+    )
     with _explained():
         asyncio.run(run_until_signalled(lambda stop: _run_agent(agent, stop)))
 

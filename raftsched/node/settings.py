@@ -6,10 +6,13 @@ from pathlib import Path
 
 import structlog
 
-from raftsched.config import ExecutorConfig, NodeConfig, OutputConfig
+from raftsched.config import ExecutorConfig, ExecutorProcessConfig, NodeConfig, OutputConfig, TlsConfig
 from raftsched.consensus.settings import Settings
 from raftsched.executor.settings import ExecutorSettings
+from raftsched.net.identity import PeerIdentity, PeerRole
+from raftsched.net.tls import Tls, TlsFiles, TlsProblem
 from raftsched.node import open_files
+from raftsched.node.errors import StartError
 
 VERSION = distribution_version("raftsched")
 SHARD_ID = 1
@@ -26,6 +29,39 @@ class Once:
     """Let a data directory that is a copy count as what it is a copy of."""
     recover: str = ""
     """The code of the cluster that this node shall go on with alone; "" for none."""
+
+
+def tls_of(config: TlsConfig) -> Tls | None:
+    """The certificates of this process; None: it has none. Raises StartError: they cannot be used."""
+    if not config.on:
+        return None
+    try:
+        return Tls(TlsFiles(Path(config.ca), Path(config.cert), Path(config.key)))
+    except TlsProblem as error:
+        raise StartError(f"{error}. Nothing was started; see the section [tls] of the settings") from None
+
+
+def node_tls(config: NodeConfig) -> Tls | None:
+    """As ``tls_of``, of a node. Raises StartError: the certificate is not of this node."""
+    tls = tls_of(config.tls)
+    wanted = PeerIdentity(config.cluster_id, PeerRole.NODE, config.id)
+    if tls is not None and tls.identity != wanted:
+        raise StartError(
+            f"the certificate {config.tls.cert} is of {tls.identity}, and this is {wanted}. Nothing was started; "
+            f"raftsched certs node {config.id} makes one"
+        )
+    return tls
+
+
+def executor_tls(config: ExecutorProcessConfig) -> Tls | None:
+    """As ``tls_of``, of an executor process. Raises StartError: the certificate is not of an executor of this name."""
+    tls = tls_of(config.tls)
+    if tls is not None and (tls.identity.role, tls.identity.id) != (PeerRole.EXECUTOR, config.name):
+        raise StartError(
+            f"the certificate {config.tls.cert} is of {tls.identity}, and this executor has the name {config.name}. "
+            f"Nothing was started; raftsched certs executor {config.name} makes one"
+        )
+    return tls
 
 
 def raft_settings(config: NodeConfig) -> Settings:

@@ -9,6 +9,7 @@ import grpc
 from google.protobuf.message import Message
 
 from raftsched.api.door.actor import ADDRESS_KEY, USER_KEY
+from raftsched.net.access import WITHIN_KEY
 from raftsched.net.channels import Channels
 from raftsched.rest.problem import Problem, problem_of
 from raftsched.rest.routes import Route
@@ -44,9 +45,10 @@ class Caller:
 class OwnService:
     """The gRPC service of this node."""
 
-    def __init__(self, address: str) -> None:
-        """``address``: host:port, or another target of gRPC."""
+    def __init__(self, address: str, secret: str = "") -> None:
+        """``address``: host:port, or another target of gRPC. ``secret``: shows that the call is this process's own."""
         self._address = address
+        self._own = ((WITHIN_KEY, secret),) if secret else ()
         self._channels = Channels()
 
     async def unary(self, caller: Caller, request: Message) -> Message:
@@ -56,7 +58,7 @@ class OwnService:
             caller.route.rpc, type(request).SerializeToString, caller.route.new_response().FromString
         )
         try:
-            return await method(request, timeout=CALL_TIMEOUT_S, metadata=caller.metadata())
+            return await method(request, timeout=CALL_TIMEOUT_S, metadata=(*caller.metadata(), *self._own))
         except grpc.aio.AioRpcError as error:
             raise caller.problem(error) from None
 
@@ -67,7 +69,7 @@ class OwnService:
         method: grpc.aio.UnaryStreamMultiCallable[Message, Message] = channel.unary_stream(
             caller.route.rpc, type(request).SerializeToString, caller.route.new_response().FromString
         )
-        call = method(request)
+        call = method(request, metadata=self._own)
         try:
             await self._begun(caller, call)
             yield call

@@ -15,6 +15,7 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from raftsched.hosts import Hosts
+from raftsched.net.http_door import HttpDoor
 from raftsched.rest.app import MAX_HEADER_BYTES, RestApp, guarded
 from raftsched.rest.calls import OwnService, connectable
 from raftsched.rest.connections import Connections
@@ -43,9 +44,12 @@ class _Protocol(H11Protocol):
     """What the connection began with."""
     _admitted = False
 
-    def __init__(self, table: Connections, **settings: Any) -> None:
+    def __init__(self, table: Connections, door: HttpDoor | None, **settings: Any) -> None:
         super().__init__(**settings)
         self._table = table
+        self._door = door
+        self._denied = ""
+        """Why whoever has connected is served nothing."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # a TCP server gets no other transport
         self._admitted = self._table.admit(transport)
@@ -53,6 +57,8 @@ class _Protocol(H11Protocol):
             transport.abort()
             return
         super().connection_made(transport)
+        if self._door is not None:
+            self._denied = self._door.problem(transport.get_extra_info("ssl_object"))
         self._expect_headers()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -73,6 +79,8 @@ class _Protocol(H11Protocol):
             if self._first == _HTTP2_PREFACE:
                 # As HTTP/1.1 it would be a request with the method PRI, and what follows another.
                 self.send_400_response("")
+        if self._denied and not self.transport.is_closing():
+            self._end(Problem(403, "PERMISSION_DENIED", f"{self._denied}; nothing was done"))
         if self.transport.is_closing():
             return
         super().data_received(data)
@@ -84,8 +92,11 @@ class _Protocol(H11Protocol):
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - what it says is for the log of uvicorn
         """Tell in words what cannot be read as HTTP/1.1, where the connection can still be written to."""
+        self._end(_unreadable(sys.exception(), self._first))
+
+    def _end(self, problem: Problem) -> None:
+        """Answer with it, where the connection can still be written to, and close it."""
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-            problem = _unreadable(sys.exception(), self._first)
             self._stop_timer()
             content = problem.text().encode()
             headers = [
@@ -158,19 +169,22 @@ class RestServer:
         ui: Path = UI_DIRECTORY,
         max_connections: int = MAX_CONNECTIONS,
         within: str = "",
+        secret: str = "",
+        door: HttpDoor | None = None,
     ) -> None:
         """``grpc_address``: where this node serves gRPC, which answers every call. ``hosts``: names it has too.
 
         ``within``: a target of the same gRPC server that this process alone knows; "": there is none.
+        ``secret``: what it wants of calls there. ``door``: how connections are protected; None: not at all.
 
         Raises MalformedHost for one of the names.
         """
-        self._service = OwnService(within or connectable(grpc_address))
+        self._service = OwnService(within or connectable(grpc_address), secret)
         self._hosts = Hosts([grpc_address], hosts)
         self._app = RestApp(self._service, version, ui)
         config = uvicorn.Config(
             guarded(self._app, self._hosts, origins),
-            http=partial(_Protocol, Connections(max_connections)),  # type: ignore[arg-type]  # called like a class
+            http=partial(_Protocol, Connections(max_connections), door),  # type: ignore[arg-type]  # called like a class
             ws="none",
             lifespan="off",
             log_config=None,
@@ -179,6 +193,7 @@ class RestServer:
             server_header=False,
             proxy_headers=False,
             backlog=_ACCEPTED_AT_ONCE,
+            ssl_context_factory=None if door is None else lambda _config, _default: door.context(),
             timeout_keep_alive=IDLE_TIMEOUT_S,
             timeout_graceful_shutdown=_STOP_S,
             h11_max_incomplete_event_size=MAX_HEADER_BYTES,

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from itertools import count
 
 import grpc
@@ -28,6 +28,11 @@ _OUTPUT_TIMEOUT_S = 2.0
 _log = structlog.get_logger(__name__)
 
 Context = grpc.aio.ServicerContext[xpb.ConnectRequest, xpb.ConnectResponse]
+
+
+def _no_stranger(_executor_id: str, _node_id: str) -> str:
+    """Where nobody shows who they are."""
+    return ""
 
 
 class StreamLink:
@@ -81,7 +86,10 @@ class SchedulerService(executor_pb2_grpc.ExecutorServiceServicer):
         members: MemberList,
         settings: SchedulerSettings,
         gate: Gate,
+        stranger: Callable[[str, str], str] = _no_stranger,
     ) -> None:
+        """``stranger``: why whoever calls is not the executor of that id, of the node of that id; "" when it is."""
+        self._stranger = stranger
         self._log = log
         self._store = store
         self._clock = clock
@@ -149,6 +157,9 @@ class SchedulerService(executor_pb2_grpc.ExecutorServiceServicer):
         if problem:
             _log.error("refused an executor", peer=context.peer(), reason=problem)
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, problem)
+        if stranger := self._stranger(first.hello.executor_id, first.hello.node_id):
+            _log.error("refused an executor", peer=context.peer(), says_it_is=first.hello.executor_id, reason=stranger)
+            await context.abort(grpc.StatusCode.PERMISSION_DENIED, stranger)
         link = StreamLink()
         connected = await self._connect(first.hello, link)
         if connected is None:

@@ -26,13 +26,16 @@ READY_S = 60.0
 STOP_S = 20.0
 FOUNDER = "n1"
 CLI = environment.VENV / "bin" / "raftsched"
+CERTIFICATES = "certs"
+USER = "admin"
 
 
 class Cluster:
     """What the flags and the data directory say of a cluster."""
 
-    def __init__(self, directory: Path, nodes: int, base_port: int) -> None:
+    def __init__(self, directory: Path, nodes: int, base_port: int, *, secure: bool = False) -> None:
         self.directory = directory
+        self.secure = secure
         self.base_port = base_port
         self.addresses = {f"n{number}": f"{HOST}:{base_port + number - 1}" for number in range(1, nodes + 1)}
         self.nodes = {id_: Detached(id_, directory) for id_ in self.addresses}
@@ -58,8 +61,32 @@ class Cluster:
             str(self.directory / id_),
             # It may stay: n1 founds nothing unless the directories of all nodes are empty.
             *(["--found"] if id_ == FOUNDER else []),
+            *(f"--{name.replace('_', '-')}={path}" for name, path in self.tls(f"node-{id_}").items()),
         ]
         self.nodes[id_].start([str(CLI), "node", *arguments], self.directory)
+
+    def tls(self, whose: str) -> dict[str, Path]:
+        """The files of TLS by their flags, for one of the nodes or the user; none of a cluster without."""
+        directory = self.directory / CERTIFICATES
+        files = {"tls_ca": "ca.crt", "tls_cert": f"{whose}.crt", "tls_key": f"{whose}.key"}
+        return {name: directory / file for name, file in files.items()} if self.secure else {}
+
+    def variables(self) -> dict[str, str]:
+        """Of the environment, with which the CLI finds this cluster."""
+        tls = {f"RAFTSCHED_{name.upper()}": str(path) for name, path in self.tls(f"client-{USER}").items()}
+        return {"RAFTSCHED_ENDPOINTS": self.endpoints, **tls}
+
+    def make_certificates(self) -> None:
+        """Those that are missing, if the cluster has TLS."""
+        directory = self.directory / CERTIFICATES
+        wanted = [["node", id_, "--host", HOST, "--host", "localhost"] for id_ in self.addresses] + [["client", USER]]
+        if not self.secure:
+            return
+        if not (directory / "ca.crt").exists():
+            _certs("init", directory)
+        for role, name, *more in wanted:
+            if not (directory / f"{role}-{name}.crt").exists():
+                _certs(role, directory, name, *more)
 
     def wait_until_ready(self, started: list[str]) -> None:
         """Wait until there is a leader and the nodes that were started answer; exit with the log of one that died."""
@@ -96,7 +123,7 @@ class Cluster:
 
     def cli(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess[Any]:
         """Run the CLI against this cluster."""
-        variables = {**os.environ, "RAFTSCHED_ENDPOINTS": self.endpoints}
+        variables = {**os.environ, **self.variables()}
         return subprocess.run([CLI, *arguments], env=variables, stdin=subprocess.DEVNULL, check=False, **options)
 
     def flags(self) -> str:
@@ -108,7 +135,7 @@ class Cluster:
     def remember(self) -> None:
         """Note what the next call needs to find the cluster by its directory."""
         self.directory.mkdir(parents=True, exist_ok=True)
-        note = json.dumps({"nodes": len(self.nodes), "base_port": self.base_port})
+        note = json.dumps({"nodes": len(self.nodes), "base_port": self.base_port, "secure": self.secure})
         self._note.write_text(f"{note}\n", encoding="ascii")
 
     def forget(self) -> None:
@@ -117,6 +144,7 @@ class Cluster:
             shutil.rmtree(self.directory / id_, ignore_errors=True)
             for path in (process.log, process.log.with_suffix(".log.1"), self.directory / f"{id_}.pid"):
                 path.unlink(missing_ok=True)
+        shutil.rmtree(self.directory / CERTIFICATES, ignore_errors=True)
         self._note.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             self.directory.rmdir()
@@ -139,6 +167,7 @@ def up(cluster: Cluster, _: argparse.Namespace) -> None:
     missing = [id_ for id_ in cluster.nodes if id_ not in cluster.running()]
     _check_ports_are_free(cluster, missing)
     cluster.remember()
+    cluster.make_certificates()
     try:
         for id_ in missing:
             cluster.start(id_)
@@ -250,6 +279,8 @@ def _parser() -> argparse.ArgumentParser:
     for run in (up, down, status, kill, start, wipe, logs):
         sub = commands.add_parser(run.__name__, help=run.__doc__, description=run.__doc__, parents=[common])
         sub.set_defaults(run=run)
+        if run is up:
+            sub.add_argument("--secure", action="store_true", help="with TLS: makes certificates in the data directory")
         if run in (kill, start):
             sub.add_argument("node", metavar="N", help="a node: 2 or n2")
         if run is logs:
@@ -257,6 +288,18 @@ def _parser() -> argparse.ArgumentParser:
             sub.add_argument("-f", "--follow", action="store_true", help="go on with what is written")
             sub.add_argument("-n", "--lines", type=int, default=20, help="lines of each log (default 20)")
     return parser
+
+
+def _certs(command: str, directory: Path, *words: str) -> None:
+    done = subprocess.run(
+        [CLI, "certs", command, *words, "--dir", directory],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        fail(f"The certificates could not be made; no node was started.\n{done.stderr.strip()}")
 
 
 def _cluster(arguments: argparse.Namespace) -> Cluster:
@@ -274,7 +317,12 @@ def _cluster(arguments: argparse.Namespace) -> Cluster:
         fail(f"--base-port must be from 1024 to {65535 - nodes}, not {base_port}")
     if known:
         _check_same(Cluster(directory, known["nodes"], known["base_port"]), nodes, base_port)
-    return Cluster(directory, nodes, base_port)
+    secure = known.get("secure", False)
+    if getattr(arguments, "secure", False) and not secure:
+        if Cluster(directory, nodes, base_port).running():
+            fail(f"The cluster in {directory} runs without TLS. Stop it with ./scripts/cluster down first")
+        secure = True
+    return Cluster(directory, nodes, base_port, secure=secure)
 
 
 def _check_same(known: Cluster, nodes: int, base_port: int) -> None:
@@ -316,13 +364,26 @@ def _check_ports_are_free(cluster: Cluster, ids: list[str]) -> None:
 def _print_what_to_try(cluster: Cluster) -> None:
     elsewhere = cluster.base_port != DEFAULT_BASE_PORT
     cli = os.path.relpath(CLI)
+    variables = cluster.variables() if elsewhere or cluster.secure else {}
+    exports = "".join(f"  export {name}={shlex.quote(value)}\n" for name, value in variables.items())
+    scheme = "https" if cluster.secure else "http"
     print(
-        "\nTry:\n"
-        + (f"  export RAFTSCHED_ENDPOINTS={cluster.endpoints}\n" if elsewhere else "")
-        + f"  {cli} task create hello --every 5s -- echo hello\n"
+        "\nTry:\n" + exports + f"  {cli} task create hello --every 5s -- echo hello\n"
         f"  {cli} task list\n"
         f"  {cli} execution list\n"
-        f"\nWeb interface: http://{HOST}:{cluster.base_port + HTTP_PORT_OFFSET}\n"
+        f"\nWeb interface: {scheme}://{HOST}:{cluster.base_port + HTTP_PORT_OFFSET}\n"
+        + (_how_to_browse(cluster) if cluster.secure else "")
+    )
+
+
+def _how_to_browse(cluster: Cluster) -> str:
+    files = cluster.tls(f"client-{USER}")
+    ca, certificate, key = (shlex.quote(str(path)) for path in files.values())
+    url = f"https://{HOST}:{cluster.base_port + HTTP_PORT_OFFSET}/v1/tasks"
+    return (
+        f"  curl --cacert {ca} --cert {certificate} --key {key} {url}\n"
+        f"A browser wants ca.crt as an authority, and as a certificate of yours {USER}.p12 of:\n"
+        f"  openssl pkcs12 -export -in {certificate} -inkey {key} -out {USER}.p12\n"
     )
 
 

@@ -57,6 +57,28 @@ class Script:
         return done.stdout
 
 
+def test_a_secure_cluster_answers_whoever_has_the_certificate_that_it_made(tmp_path: Path) -> None:
+    script = Script(tmp_path, base_port(3))
+    try:
+        said = script.ok("up", "--secure")
+        exports = dict(
+            line.removeprefix("  export ").split("=", 1) for line in said.splitlines() if line.startswith("  export ")
+        )
+        assert exports.keys() == {f"RAFTSCHED_{name}" for name in ("ENDPOINTS", "TLS_CA", "TLS_CERT", "TLS_KEY")}
+        [curl] = [line.split() for line in said.splitlines() if line.startswith("  curl ")]
+        assert '"tasks":[]' in subprocess.run([*curl, "-s"], capture_output=True, text=True, check=True).stdout
+        assert subprocess.run(["curl", "-s", "-k", curl[-1]], capture_output=True).returncode != 0
+        script.ok("down")
+        assert "3 nodes" in script.ok("up")
+        status = subprocess.run(
+            [CLI, "status", "-o", "json"], env={**os.environ, **exports}, capture_output=True, text=True, check=True
+        )
+        assert all(node["certificateEndTime"] for node in json.loads(status.stdout)["nodes"])
+    finally:
+        script.run("wipe")
+    assert not (tmp_path / "certs").exists()
+
+
 def base_port(nodes: int) -> int:
     """The first of several free ports in a row; those of their REST APIs are free too."""
     for _ in range(100):

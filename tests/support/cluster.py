@@ -9,12 +9,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self, TypeVar
 
-from raftsched_client import Client, RaftschedError
+from raftsched_client import Client, RaftschedError, Tls
 from raftsched_proto.v1 import cluster_pb2
 
+from raftsched.net.certificate_files import CertificateFiles
+from raftsched.net.identity import PeerIdentity, PeerRole
 from tests.support.ports import free_ports
 
 READY_S = 60.0
@@ -38,6 +41,30 @@ def eventually(probe: Callable[[], T], *, within_s: float = READY_S, what: str =
             last = value
         time.sleep(0.05)
     raise AssertionError(f"not within {within_s} s: {what or probe}; last: {last!r}")
+
+
+def certificates(directory: Path, nodes: int = 3, cluster: str = "raftsched", days: int = 2) -> CertificateFiles:
+    """Of an authority with the nodes of a cluster, an executor "e1" and a client "test"."""
+    files = CertificateFiles(directory)
+    now = datetime.now(UTC)
+    files.found(cluster, now, days)
+    for number in range(1, nodes + 1):
+        files.add(PeerIdentity(cluster, PeerRole.NODE, f"n{number}"), ["127.0.0.1", "localhost"], now, days)
+    files.add(PeerIdentity(cluster, PeerRole.EXECUTOR, "e1"), [], now, days)
+    files.add(PeerIdentity(cluster, PeerRole.CLIENT, "test"), [], now, days)
+    return files
+
+
+def tls_of(files: CertificateFiles, role: PeerRole, id_: str) -> Tls:
+    """As the client library takes them."""
+    certificate, key = files.paths(PeerIdentity("any", role, id_))
+    return Tls(files.authority, certificate, key)
+
+
+def tls_flags(files: CertificateFiles, role: PeerRole, id_: str) -> list[str]:
+    """As a process takes them."""
+    tls = tls_of(files, role, id_)
+    return ["--tls-ca", str(tls.ca), "--tls-cert", str(tls.cert), "--tls-key", str(tls.key)]
 
 
 class Process:
@@ -92,10 +119,22 @@ class Cluster:
     """Nodes n1, n2, ... in one directory."""
 
     def __init__(
-        self, directory: Path, nodes: int = 3, options: tuple[str, ...] = (), *, http: bool = False, **variables: str
+        self,
+        directory: Path,
+        nodes: int = 3,
+        options: tuple[str, ...] = (),
+        *,
+        http: bool = False,
+        certificates: CertificateFiles | None = None,
+        **variables: str,
     ) -> None:
-        """``http``: serve the REST API too, at ``http_addresses``. ``variables``: of the environment of all nodes."""
+        """``http``: serve the REST API too, at ``http_addresses``. ``variables``: of the environment of all nodes.
+
+        ``certificates``: of all nodes, and of a client "test"; None: plain text.
+        """
         self.directory = directory
+        self.certificates = certificates
+        self.tls = None if certificates is None else tls_of(certificates, PeerRole.CLIENT, "test")
         ids = [f"n{number}" for number in range(1, nodes + 1)]
         ports = free_ports(2 * nodes)
         self.addresses = {id_: f"127.0.0.1:{port}" for id_, port in zip(ids, ports[:nodes], strict=True)}
@@ -114,7 +153,8 @@ class Cluster:
         where = ["--id", id_, "--listen", address, "--peers", peers, "--data-dir", str(self.directory / id_)]
         # As the start script does: it may stay, since nothing is founded beside data.
         founds = ["--found"] if id_ == "n1" else []
-        return ["node", *where, *founds, "--log-format", "json", *options]
+        tls = [] if self.certificates is None else tls_flags(self.certificates, PeerRole.NODE, id_)
+        return ["node", *where, *founds, "--log-format", "json", *tls, *options]
 
     def __enter__(self) -> Self:
         self.start()
@@ -168,7 +208,7 @@ class Cluster:
     @contextlib.contextmanager
     def client(self, *nodes: str, timeout: float = 20.0) -> Iterator[Client]:
         endpoints = [self.addresses[id_] for id_ in nodes] or self.endpoints
-        with Client(endpoints, timeout=timeout) as client:
+        with Client(endpoints, timeout=timeout, tls=self.tls) as client:
             yield client
 
     def log_lines(self, id_: str) -> list[dict[str, object]]:

@@ -307,6 +307,7 @@ class NodeStatus(_message.Message):
     CLUSTER_VERSION_FIELD_NUMBER: _builtins.int
     OLDEST_KNOWN_VERSION_FIELD_NUMBER: _builtins.int
     NEWEST_KNOWN_VERSION_FIELD_NUMBER: _builtins.int
+    CERTIFICATE_END_TIME_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     address: _builtins.str
     """host:port of its gRPC service."""
@@ -348,6 +349,10 @@ class NodeStatus(_message.Message):
 
     @_builtins.property
     def clock(self) -> Global___ClockStatus: ...
+    @_builtins.property
+    def certificate_end_time(self) -> _timestamp_pb2.Timestamp:
+        """Until when its certificate is good. Absent: TLS is off, or it does not answer."""
+
     def __init__(
         self,
         *,
@@ -373,10 +378,11 @@ class NodeStatus(_message.Message):
         cluster_version: _builtins.int = ...,
         oldest_known_version: _builtins.int = ...,
         newest_known_version: _builtins.int = ...,
+        certificate_end_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["clock", b"clock", "state_check_time", b"state_check_time", "uptime", b"uptime"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["certificate_end_time", b"certificate_end_time", "clock", b"clock", "state_check_time", b"state_check_time", "uptime", b"uptime"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "applied_index", b"applied_index", "clock", b"clock", "cluster_identity", b"cluster_identity", "cluster_version", b"cluster_version", "commit_index", b"commit_index", "http_address", b"http_address", "id", b"id", "lag_entries", b"lag_entries", "links", b"links", "log_entries", b"log_entries", "log_size_bytes", b"log_size_bytes", "newest_known_version", b"newest_known_version", "oldest_known_version", b"oldest_known_version", "problem", b"problem", "role", b"role", "state_check_time", b"state_check_time", "term", b"term", "tzdata_version", b"tzdata_version", "uptime", b"uptime", "version", b"version", "votes", b"votes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "applied_index", b"applied_index", "certificate_end_time", b"certificate_end_time", "clock", b"clock", "cluster_identity", b"cluster_identity", "cluster_version", b"cluster_version", "commit_index", b"commit_index", "http_address", b"http_address", "id", b"id", "lag_entries", b"lag_entries", "links", b"links", "log_entries", b"log_entries", "log_size_bytes", b"log_size_bytes", "newest_known_version", b"newest_known_version", "oldest_known_version", b"oldest_known_version", "problem", b"problem", "role", b"role", "state_check_time", b"state_check_time", "term", b"term", "tzdata_version", b"tzdata_version", "uptime", b"uptime", "version", b"version", "votes", b"votes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

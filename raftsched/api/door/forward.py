@@ -8,6 +8,7 @@ import grpc
 from raftsched.api.context import CallContext
 from raftsched.api.door.actor import ADDRESS_KEY, Metadata, address_of
 from raftsched.api.door.errors import no_leader, relayed
+from raftsched.net.access import WITHIN_KEY
 from raftsched.net.channels import Channels
 
 HOPS_KEY = "raftsched-hops"
@@ -91,7 +92,9 @@ async def _connect(channels: Channels, call: Call, address: str) -> grpc.aio.Cha
 def _metadata(call: Call) -> RawMetadata:
     sent = tuple(call.context.invocation_metadata() or ())
     kept = tuple(
-        (key, value) for key, value in sent if not key.startswith((*_OF_THE_CONNECTION, HOPS_KEY, ADDRESS_KEY))
+        (key, value)
+        for key, value in sent
+        if not key.startswith((*_OF_THE_CONNECTION, HOPS_KEY, ADDRESS_KEY, WITHIN_KEY))
     )
     address = address_of(call.metadata, call.context.peer())
     return (*kept, (HOPS_KEY, str(call.hops + 1)), (ADDRESS_KEY, address))

@@ -25,8 +25,9 @@ from raftsched.api.executions.waits import Waits
 from raftsched.api.groups import GroupService
 from raftsched.api.history import HistoryService
 from raftsched.api.tasks.service import TaskService
+from raftsched.net.access import AccessGate
 from raftsched.net.channels import MAX_MESSAGE_BYTES
-from raftsched.net.dial import listen
+from raftsched.net.dial import PLAIN, Network, listen_within
 
 _OPTIONS = [
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
@@ -48,11 +49,19 @@ MAX_CONNECTIONS = 4_000
 class ApiServer:
     """Public API, health checks and reflection. Internal services may be added to ``server`` before the start."""
 
-    def __init__(self, api: ApiContext, max_connections: int = MAX_CONNECTIONS) -> None:
-        """Connections beyond ``max_connections`` are closed as they come."""
+    def __init__(
+        self,
+        api: ApiContext,
+        max_connections: int = MAX_CONNECTIONS,
+        *,
+        network: Network = PLAIN,
+        gate: AccessGate | None = None,
+    ) -> None:
+        """Connections beyond ``max_connections`` are closed as they come. ``gate``: who may call; None: everybody."""
         self._api = api
+        self._network = network
         options = [*_OPTIONS, ("grpc.max_allowed_incoming_connections", max_connections)]
-        self.server = grpc.aio.server(interceptors=[Gateway(api)], options=options)
+        self.server = grpc.aio.server(interceptors=[*([gate] if gate else []), Gateway(api)], options=options)
         self._health = HealthMonitor(api)
         self._monitoring: asyncio.Task[None] | None = None
         waits = Waits(api)
@@ -69,7 +78,7 @@ class ApiServer:
 
     def listen(self, address: str) -> int:
         """Bind host:port; the port, which the system chooses when it is 0. Raises RuntimeError when it is in use."""
-        return listen(self.server, address)
+        return self._network.listen(self.server, address)
 
     def listen_within(self) -> str:
         """Bind an address for this process alone, which has places of its own; the target to connect to.
@@ -77,7 +86,7 @@ class ApiServer:
         What this node serves over HTTP must not depend on how many are connected over gRPC.
         """
         target = f"unix-abstract:raftsched-{os.getpid()}-{self._api.clock.token()}"
-        listen(self.server, target)
+        listen_within(self.server, target)
         return target
 
     async def start(self) -> None:

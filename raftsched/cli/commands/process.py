@@ -39,6 +39,13 @@ LabelOption = Annotated[
     list[str] | None,
     typer.Option("--label", metavar="KEY=VALUE", help="Label of its executor pool. Repeatable."),
 ]
+ProcessCaOption = Annotated[
+    str | None, typer.Option("--tls-ca", metavar="FILE", help="Use TLS, and trust these authorities (PEM).")
+]
+ProcessCertOption = Annotated[
+    str | None, typer.Option("--tls-cert", metavar="FILE", help="Its certificate, of raftsched certs.")
+]
+ProcessKeyOption = Annotated[str | None, typer.Option("--tls-key", metavar="FILE", help="The key of that.")]
 LogFormatOption = Annotated[LogFormat | None, typer.Option("--log-format", help="Default console.")]
 LogLevelOption = Annotated[LogLevel | None, typer.Option("--log-level", help="Default info.")]
 PrintConfigOption = Annotated[
@@ -87,6 +94,9 @@ def node(
     ] = "",
     slots: SlotsOption = None,
     label: LabelOption = None,
+    tls_ca: ProcessCaOption = None,
+    tls_cert: ProcessCertOption = None,
+    tls_key: ProcessKeyOption = None,
     log_format: LogFormatOption = None,
     log_level: LogLevelOption = None,
     print_config: PrintConfigOption = False,
@@ -109,6 +119,9 @@ def node(
         found=found or None,
         slots=slots,
         label=label,
+        tls_ca=tls_ca,
+        tls_cert=tls_cert,
+        tls_key=tls_key,
         log_format=log_format,
         log_level=log_level,
     )
@@ -127,6 +140,9 @@ def executor(
     data_dir: DataDirOption = None,
     slots: SlotsOption = None,
     label: LabelOption = None,
+    tls_ca: ProcessCaOption = None,
+    tls_cert: ProcessCertOption = None,
+    tls_key: ProcessKeyOption = None,
     log_format: LogFormatOption = None,
     log_level: LogLevelOption = None,
     print_config: PrintConfigOption = False,
@@ -143,6 +159,9 @@ def executor(
         data_dir=data_dir,
         slots=slots,
         label=label,
+        tls_ca=tls_ca,
+        tls_cert=tls_cert,
+        tls_key=tls_key,
         log_format=log_format,
         log_level=log_level,
     )
@@ -172,6 +191,8 @@ def _run(
     if print_config:
         print(render(settings), end="")
         return
+    if settings.tls.on:
+        _allow_tls_1_3_only()
     from raftsched.node.errors import Outdated, StartError, Stopped
     from raftsched.node.run import run_executor, run_node
     from raftsched.node.settings import Once
@@ -185,3 +206,20 @@ def _run(
         raise Failure(str(error), ExitCode.OUTDATED) from error
     except (StartError, Stopped) as error:
         raise Failure(str(error), ExitCode.FAILURE) from error
+
+
+_CIPHERS = "GRPC_SSL_CIPHER_SUITES"
+
+
+def _allow_tls_1_3_only() -> None:
+    """Leave gRPC no cipher of TLS 1.2 that can be used here, before it is loaded: Python cannot tell it a version.
+
+    Those of a key shared beforehand need one, and no process of ours has any; the ciphers of TLS 1.3 are not chosen
+    by this. It is for all gRPC of this process, also that of actions, unless the variable is set already.
+    """
+    if not os.environ.get(_CIPHERS):
+        os.environ[_CIPHERS] = "ECDHE-PSK-CHACHA20-POLY1305"
+        import grpc  # noqa: F401 - reads it now, once
+
+        # What tasks run gets the environment of this process, and may use gRPC too.
+        del os.environ[_CIPHERS]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from datetime import timedelta
+from datetime import UTC, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from raftsched.cli.commands.certs import WARN_BELOW
 from raftsched.cli.flags.options import Interval, Watch
 from raftsched.cli.session import Session
 from raftsched.cli.show import live
@@ -55,6 +56,7 @@ def view(answer: GetStatusResponse) -> list[Part]:
     if answer.waiting:
         parts += ["", *_waiting(answer)]
     parts += ["", _state_check(answer)]
+    parts += [line] if (line := _certificate_ends(answer)) else []
     if problems := list(_problems(answer)):
         parts += ["", *problems]
     return parts
@@ -174,10 +176,23 @@ def _problems(answer: GetStatusResponse) -> Iterator[str]:
     for node in answer.nodes:
         if node.problem:
             yield f"{node.id}: {node.problem}"
+    yield from _certificates(answer)
     yield from _versions(answer)
     versions = {node.tzdata_version for node in answer.nodes if node.tzdata_version}
     if len(versions) > 1:
         yield f"the nodes have different time zone databases: {', '.join(sorted(versions))}"
+
+
+def _certificates(answer: GetStatusResponse) -> Iterator[str]:
+    """Those that are to be made anew."""
+    for node in answer.nodes:
+        if node.HasField("certificate_end_time"):
+            end = node.certificate_end_time.ToDatetime(UTC)
+            if end <= now():
+                yield f"{node.id}: its certificate has expired: new connections to it fail. raftsched certs rotate"
+            elif end - now() < WARN_BELOW:
+                when = show_relative(node.certificate_end_time, now())
+                yield f"{node.id}: its certificate expires {when}; raftsched certs rotate"
 
 
 def _versions(answer: GetStatusResponse) -> Iterator[str]:
@@ -190,6 +205,13 @@ def _versions(answer: GetStatusResponse) -> Iterator[str]:
             if node.newest_known_version
         )
         yield f"cluster version {answer.cluster_version}: {ranges}. It is raised when all members know a newer one"
+
+
+def _certificate_ends(answer: GetStatusResponse) -> str:
+    """When the certificates of the nodes run out; "" where TLS is off."""
+    shown = [node for node in answer.nodes if node.HasField("certificate_end_time")]
+    said = ", ".join(f"{node.id} {show_instant(node.certificate_end_time)}" for node in shown)
+    return f"certificates are good until: {said}" if shown else ""
 
 
 def _state_check(answer: GetStatusResponse) -> str:

@@ -92,6 +92,8 @@ def test_examples_of_the_help_work(place, capsys, monkeypatch, command):
     if command != "calendar create":
         for calendar in ("freeze", "bavaria"):
             run(["calendar", "create", calendar, "--exclude", "2026-12-24"])
+    if command.startswith("certs ") and command != "certs init":
+        run(["certs", "init"])
     capsys.readouterr()
     run([*command.split(), "--help"])
     examples = help_examples(capsys.readouterr().out)
@@ -122,6 +124,7 @@ def test_every_command_that_prints_json_is_on_the_page():
     silent = {
         *("diff", "simulate", "execution output", "node", "executor"),
         *("task delete", "calendar delete", "group delete"),
+        *(f"certs {name}" for name in ("init", "node", "executor", "client", "rotate", "show")),
     }
     table = PAGE.read_text().partition("## Output")[2].partition("## Times")[0]
     cells = re.findall(r"^\| (`.*?) \|", table, re.MULTILINE)

@@ -48,6 +48,9 @@ def test_flag_wins_over_variable_over_file_over_default(cli, cluster, monkeypatc
     [
         ("endpoint = []", "unknown key 'endpoint'"),
         ("endpoints = 7", "endpoints must be a list"),
+        ("tls_ca = 7", "tls_ca must be the name of a file"),
+        ('tls_cert = "a.crt"', "want --tls-ca"),
+        ('tls_ca = "nowhere.crt"', "tls: cannot read nowhere.crt"),
         ("endpoints = [", "is not TOML"),
         ('endpoints = ["nowhere"]', "'nowhere' is not host:port"),
     ],

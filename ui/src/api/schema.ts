@@ -1450,6 +1450,12 @@ export interface components {
             oldestKnownVersion: number;
             /** Format: int32 */
             newestKnownVersion: number;
+            /**
+             * Format: date-time
+             * @description Until when its certificate is good. Absent: TLS is off, or it does not answer.
+             * @example 2030-01-31T12:00:00Z
+             */
+            certificateEndTime?: string;
         };
         /** @description Does nothing, successfully. */
         NoopAction: Record<string, never>;
