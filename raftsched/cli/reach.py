@@ -22,11 +22,16 @@ _NO_MAJORITY = "NO_MAJORITY"
 _NOT_HTTP_2 = "Expected SETTINGS frame"
 """How gRPC's library names what answers in another protocol."""
 
+_HUNG_UP = "Socket closed"
+"""How it tells that somebody took the connection and ended it, as a port with TLS does to plain text."""
+
 
 class Reach:
     """Follows the attempts of the client's calls. Its methods are called by the client, before and after each."""
 
-    def __init__(self, endpoints: Iterable[str], timeout_s: float) -> None:
+    def __init__(self, endpoints: Iterable[str], timeout_s: float, *, secure: bool = False) -> None:
+        """``secure``: with TLS."""
+        self._secure = secure
         self._endpoints = tuple(endpoints)
         self._timeout_s = timeout_s
         self._failures: dict[str, RaftschedError] = {}
@@ -66,6 +71,8 @@ class Reach:
         if told is not None and _is_of_cluster(error):
             others = {at: each for at, each in self._failures.items() if each.reason != _NO_MAJORITY}
             return str(told), [f"{endpoint}: {each}" for endpoint, each in others.items()]
+        if not self._secure and any(_HUNG_UP in str(each) for each in self._failures.values()):
+            return str(error), ["If the nodes have TLS, give --tls-ca, --tls-cert and --tls-key."]
         return str(error), []
 
     def _heard(self) -> list[str]:

@@ -117,7 +117,8 @@ class Session:
         try:
             endpoints = [each.strip() for each in find_endpoints(self._endpoints).split(",") if each.strip()]
             patience = self._timeout or timeout
-            reach = self._reach = Reach(endpoints, patience.total_seconds())
+            tls = _tls(self._tls)
+            reach = self._reach = Reach(endpoints, patience.total_seconds(), secure=tls is not None)
 
             def metadata() -> tuple[tuple[str, str], ...]:
                 reach.attempt_begins()
@@ -128,7 +129,7 @@ class Session:
                 timeout=patience,
                 metadata=metadata,
                 on_failed_attempt=reach.attempt_failed,
-                tls=_tls(self._tls),
+                tls=tls,
             )
             self._stack.callback(reach.close)
             return self._stack.enter_context(client)
@@ -137,9 +138,12 @@ class Session:
 
     def failure(self, error: RaftschedError, flags: Collection[str]) -> Failure:
         """The failure for an error of the client; fields that options of ``flags`` set are named as these."""
-        failure = from_client(error, flags).with_details(suggestions(self.client, str(error)))
+        # First: a client that is made only now follows attempts of its own.
         message, details = self._reach.explained(error) if self._reach else (str(error), [])
-        return failure if message == str(error) else Failure(message, failure.exit_code, details)
+        failure = from_client(error, flags).with_details(suggestions(self.client, str(error)))
+        if message == str(error):
+            return failure.with_details(details)
+        return Failure(message, failure.exit_code, details)
 
     def close(self) -> None:
         """Drop the connections."""

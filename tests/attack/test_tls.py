@@ -2,6 +2,8 @@
 
 import socket
 import ssl
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -147,6 +149,12 @@ def test_a_client_in_plain_text_is_served_nothing(firing: Cluster) -> None:
     assert code is NOTHING_SERVED
     with Client(firing.endpoints, timeout=2) as client, pytest.raises(RaftschedError):
         client.get_status()
+
+
+def test_the_command_line_in_plain_text_is_told_of_tls(firing: Cluster) -> None:
+    command = [sys.executable, "-m", "raftsched.cli.main", "status", "--endpoints", firing.endpoints[0]]
+    ended = subprocess.run([*command, "--timeout", "2s"], capture_output=True, text=True, check=False)
+    assert (ended.returncode, "--tls-ca" in ended.stderr) == (5, True), ended.stderr
 
 
 def test_a_client_without_a_certificate_is_served_nothing(firing: Cluster) -> None:
