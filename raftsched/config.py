@@ -24,7 +24,7 @@ from pydantic import (
 )
 
 from raftsched.config_problems import ID_PATTERN, SOCKET_PATTERN, Origins, told
-from raftsched.hosts import MalformedHost, parse_pattern
+from raftsched.hosts import MalformedHost, parse_origin, parse_pattern
 from raftsched.toml_text import TomlError, decode, line_of_key, parse, written, written_key
 
 ENV_PREFIX = "RAFTSCHED_"
@@ -114,10 +114,18 @@ def _host_pattern(value: str) -> str:
         raise ValueError('write a name without a port, an IP address, *.domain, or "*"') from None
 
 
+def _origin(value: str) -> str:
+    try:
+        return parse_origin(value)
+    except MalformedHost:
+        raise ValueError("write the origin of a page: http or https, ://, and a host with or without a port") from None
+
+
 Address = Annotated[str, BeforeValidator(_address)]
 HttpAddress = Annotated[str, BeforeValidator(_http_address)]
 Id = Annotated[str, Field(pattern=ID_PATTERN)]
 Callable = Annotated[str, AfterValidator(_callable)]
+Origin = Annotated[str, AfterValidator(_origin)]
 HostPattern = Annotated[str, AfterValidator(_host_pattern)]
 Directory = Annotated[Path, BeforeValidator(_directory)]
 Labels = Annotated[dict[str, str], BeforeValidator(_pairs), Field(max_length=32)]
@@ -248,10 +256,12 @@ class NodeConfig(_Section):
     """All voting nodes, this one included, by id. Left out: a cluster of this node alone."""
     http_listen: HttpAddress = ""
     """REST API and web interface. Left out: the host of ``listen`` and its port + 1000. "off": none."""
-    http_origins: Annotated[list[str], BeforeValidator(_strings)] = Field(default_factory=list)
+    http_origins: Annotated[list[Origin], BeforeValidator(_strings)] = Field(default_factory=list)
     """Other origins, such as https://ops.example.org, whose pages may use the REST API."""
     http_hosts: Annotated[list[HostPattern], BeforeValidator(_strings)] = Field(default_factory=list)
     """Other names under which it is served, such as raftsched.example.org or *.example.org; "*": any."""
+    insecure: bool = False
+    """Listen without TLS on addresses that are not loopback: the network is private to machines that are trusted."""
     data_dir: Directory
     cluster_id: Id = "raftsched"
     found: bool = False
@@ -313,6 +323,8 @@ class ExecutorProcessConfig(_Section):
     """A process that runs attempts and votes in no cluster."""
 
     join: Annotated[list[Address], BeforeValidator(_strings), Field(min_length=1)]
+    insecure: bool = False
+    """Join without TLS at addresses that are not loopback: the network is private to machines that are trusted."""
     data_dir: Directory
     name: Id = Field(default_factory=lambda: socket.gethostname().partition(".")[0] or "executor")
     """Its id is this and a random part, made at the first start and kept in the data directory."""

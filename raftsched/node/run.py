@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import structlog
@@ -13,6 +13,7 @@ from raftsched.config import ExecutorProcessConfig, NodeConfig
 from raftsched.consensus.matching import InvariantBroken
 from raftsched.executor import inherited
 from raftsched.executor.agent import ExecutorAgent
+from raftsched.net import exposure
 from raftsched.node.compose import Node
 from raftsched.node.errors import Outdated, StartError, Stopped
 from raftsched.node.settings import Once, executor_settings, shares
@@ -25,6 +26,8 @@ _log = structlog.get_logger(__name__)
 def run_node(config: NodeConfig, once: Once | None = None) -> None:
     """Run a node until SIGTERM or SIGINT. Raises StartError, Stopped."""
     logs.configure(config.log)
+    http = {} if config.http_listen == "off" else {"http_listen": config.http_listen}
+    _check_exposure({"listen": config.listen, **http}, insecure=config.insecure)
     inherited.restore_signals()
     _make_private(config.data_dir)
     with _explained():
@@ -37,12 +40,21 @@ def run_executor(config: ExecutorProcessConfig) -> None:
     Raises StartError, Stopped.
     """
     logs.configure(config.log)
+    _check_exposure({f"join {number}": each for number, each in enumerate(config.join, 1)}, insecure=config.insecure)
     inherited.restore_signals()
     _make_private(config.data_dir)
     settings = executor_settings(config.executor, config.output, config.data_dir, config.name, shares(config.executor))
     agent = ExecutorAgent(settings, list(config.join), SystemClock())
     with _explained():
         asyncio.run(run_until_signalled(lambda stop: _run_agent(agent, stop)))
+
+
+def _check_exposure(addresses: Mapping[str, str], *, insecure: bool) -> None:
+    """Raises StartError: others could reach these, and nobody has said that they may."""
+    if refused := exposure.refusal(addresses, tls=False, insecure=insecure):
+        raise StartError(refused)
+    if found := exposure.exposed(addresses, tls=False):
+        _log.warning("insecure: without TLS or authentication, whoever reaches these can run commands", addresses=found)
 
 
 def _make_private(directory: Path) -> None:
