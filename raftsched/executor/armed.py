@@ -44,8 +44,8 @@ class Armed:
         begin: Callable[[Iterable[pb.Assignment]], list[pb.Assignment]],
         give_back: Callable[[Iterable[pb.Assignment]], None],
     ) -> None:
-        """``limits``: how many assignments are held, and bytes of them. ``begin`` starts of those that are due, in their order, what there are slots for, up to ``TURN_ITEMS``, and
-        returns these.
+        """``limits``: how many assignments are held, and their bytes. ``begin`` starts of those that are due, in their
+        order, what there are slots for, up to ``TURN_ITEMS``, and returns these.
         """
         self._time = time
         self._clock = clock

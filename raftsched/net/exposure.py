@@ -33,7 +33,7 @@ def refusal(addresses: Mapping[str, str], *, tls: bool, insecure: bool) -> str:
         return ""
     return (
         f"{found}: not on loopback, and without TLS or authentication. Whoever reaches such a port can run commands "
-        "and read what they write, and whoever is on the way can, too; nothing was started. Use an address of loopback, "
-        "such as 127.0.0.1; or, if the network is private to machines that you trust, say so with --insecure "
+        "and read what they write, and whoever is on the way can, too; nothing was started. Use an address of "
+        "loopback, such as 127.0.0.1; or, if the network is private to machines that you trust, say so with --insecure "
         "(insecure = true, RAFTSCHED_INSECURE=true)."
     )

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 
 import structlog
 
@@ -16,6 +15,7 @@ from raftsched.executor.agent import ExecutorAgent
 from raftsched.net import exposure
 from raftsched.node.compose import Node
 from raftsched.node.errors import Outdated, StartError, Stopped
+from raftsched.node.private import make_private
 from raftsched.node.settings import Once, executor_settings, shares
 from raftsched.node.signals import run_all, run_until_signalled
 from raftsched.ports import NodeOutdated, StoreFailed, StoreRefused
@@ -29,7 +29,8 @@ def run_node(config: NodeConfig, once: Once | None = None) -> None:
     http = {} if config.http_listen == "off" else {"http_listen": config.http_listen}
     _check_exposure({"listen": config.listen, **http}, insecure=config.insecure)
     inherited.restore_signals()
-    _make_private(config.data_dir)
+    inherited.keep_files_private()
+    make_private(config.data_dir)
     with _explained():
         asyncio.run(run_until_signalled(Node(config, SystemClock(), once or Once()).run))
 
@@ -42,7 +43,8 @@ def run_executor(config: ExecutorProcessConfig) -> None:
     logs.configure(config.log)
     _check_exposure({f"join {number}": each for number, each in enumerate(config.join, 1)}, insecure=config.insecure)
     inherited.restore_signals()
-    _make_private(config.data_dir)
+    inherited.keep_files_private()
+    make_private(config.data_dir)
     settings = executor_settings(config.executor, config.output, config.data_dir, config.name, shares(config.executor))
     agent = ExecutorAgent(settings, list(config.join), SystemClock())
     with _explained():
@@ -55,13 +57,6 @@ def _check_exposure(addresses: Mapping[str, str], *, insecure: bool) -> None:
         raise StartError(refused)
     if found := exposure.exposed(addresses, tls=False):
         _log.warning("insecure: without TLS or authentication, whoever reaches these can run commands", addresses=found)
-
-
-def _make_private(directory: Path) -> None:
-    """Create a data directory for its owner alone, whatever the umask: it holds what programs were given and wrote."""
-    # Why it cannot be made is told by whoever opens it.
-    with contextlib.suppress(OSError):
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
 @contextlib.contextmanager

@@ -60,7 +60,12 @@ def mib(size_bytes: int) -> str:
         ),
         (
             "attempts armed on an executor; what is looked at to withdraw those of one task",
-            [f"{MAX_ARMED:,}", f"{EXECUTOR.max_armed_bytes // MIB} MiB", f"{arming._MAX_ENTRIES:,} entries", f"{arming._LOOK_BACK_US // 60_000_000} minutes"],
+            [
+                f"{MAX_ARMED:,}",
+                f"{EXECUTOR.max_armed_bytes // MIB} MiB",
+                f"{arming._MAX_ENTRIES:,} entries",
+                f"{arming._LOOK_BACK_US // 60_000_000} minutes",
+            ],
         ),
         ("reads of output that wait at an executor", [f"{leader_session._MAX_FETCHES}"]),
         (
