@@ -25,6 +25,7 @@ from pydantic import (
 
 from raftsched.config_problems import ID_PATTERN, SOCKET_PATTERN, Origins, told
 from raftsched.hosts import MalformedHost, parse_origin, parse_pattern
+from raftsched.secret_setting import Secret, SecretUrl
 from raftsched.toml_text import TomlError, decode, line_of_key, parse, written, written_key
 
 ENV_PREFIX = "RAFTSCHED_"
@@ -92,9 +93,18 @@ def _directory(value: object) -> object:
     return value
 
 
-def _headers(value: dict[str, str]) -> dict[str, str]:
+def _secret_pairs(value: object) -> object:
+    try:
+        return _pairs(value)
+    except ValueError:
+        # The words for it would repeat a part of what was given.
+        raise ValueError("must be of the form name=value, each name once") from None
+
+
+def _headers(value: dict[str, Secret]) -> dict[str, Secret]:
     # Libraries of the sinks encode other texts in ways of their own, or fail with each request.
-    for name, text in value.items():
+    for name, secret in value.items():
+        text = secret.reveal()
         if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) or not re.fullmatch(r"[!-~]([ -~]*[!-~])?|", text):
             raise ValueError(f"the header {name!r} must be of printable ASCII, without blanks at its ends")
     return value
@@ -189,16 +199,18 @@ class SinkConfig(_Section):
     """One place that the history is shipped to."""
 
     kind: Literal["jsonl", "elasticsearch", "otlp"]
-    target: str = Field(min_length=1, max_length=1_000)
+    target: SecretUrl = Field(min_length=1, max_length=1_000)
     """jsonl: a file, or "-" for standard output. elasticsearch: URL of the server. otlp: URL that takes logs."""
-    headers: Annotated[dict[str, str], BeforeValidator(_pairs), AfterValidator(_headers)] = Field(default_factory=dict)
+    headers: Annotated[dict[str, Secret], BeforeValidator(_secret_pairs), AfterValidator(_headers)] = Field(
+        default_factory=dict
+    )
     """Sent with each request, such as authorization."""
     index: str = "raftsched"
     """elasticsearch: the index or data stream that is written to."""
 
     @model_validator(mode="after")
     def _url(self) -> "SinkConfig":
-        if self.kind != "jsonl" and not self.target.startswith(("http://", "https://")):
+        if self.kind != "jsonl" and not self.target.reveal().startswith(("http://", "https://")):
             raise ValueError(f"the target of a sink of kind {self.kind} is a URL, http:// or https://")
         return self
 
@@ -416,7 +428,7 @@ def _set(values: dict[str, Any], path: tuple[str, ...], value: object) -> None:
 
 
 def render(config: NodeConfig | ExecutorProcessConfig) -> str:
-    """The settings as the TOML file that would give them."""
+    """The settings as the TOML file that would give them, but for secrets, which are masked."""
     values = config.model_dump(mode="json")
     sections = {key: value for key, value in values.items() if isinstance(value, dict)}
     lines = [f"{key} = {written(value)}" for key, value in values.items() if key not in sections]
