@@ -4,7 +4,7 @@ BIN = $(dir $(PYTHON))
 SEEDS ?= 20
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check fix format lint types layers unit sim chaos test integration proto contracts proto-check proto-lint packages lock ui ui-check e2e \
+.PHONY: help setup check fix format lint types layers unit sim chaos test integration attack proto contracts proto-check proto-lint packages lock ui ui-check e2e \
   cluster-up cluster-down
 
 help: ## Show this list
@@ -46,7 +46,10 @@ test: ## Every test
 	./scripts/test
 
 integration: ## Tests with real processes
-	$(PYTHON) -m pytest tests/integration tests/attack
+	$(PYTHON) -m pytest tests/integration
+
+attack: ## Attacks on real processes
+	$(PYTHON) -m pytest tests/attack
 
 proto: ## Generate the protobuf code
 	PYTHON=$(PYTHON) ./scripts/generate-proto

@@ -24,7 +24,8 @@ from pydantic import (
 )
 
 from raftsched.config_problems import ID_PATTERN, SOCKET_PATTERN, Origins, told
-from raftsched.hosts import MalformedHost, parse_pattern
+from raftsched.hosts import MalformedHost, parse_origin, parse_pattern
+from raftsched.secret_setting import Secret, SecretUrl
 from raftsched.toml_text import TomlError, decode, line_of_key, parse, written, written_key
 
 ENV_PREFIX = "RAFTSCHED_"
@@ -95,9 +96,18 @@ def _directory(value: object) -> object:
     return value
 
 
-def _headers(value: dict[str, str]) -> dict[str, str]:
+def _secret_pairs(value: object) -> object:
+    try:
+        return _pairs(value)
+    except ValueError:
+        # The words for it would repeat a part of what was given.
+        raise ValueError("must be of the form name=value, each name once") from None
+
+
+def _headers(value: dict[str, Secret]) -> dict[str, Secret]:
     # Libraries of the sinks encode other texts in ways of their own, or fail with each request.
-    for name, text in value.items():
+    for name, secret in value.items():
+        text = secret.reveal()
         if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) or not re.fullmatch(r"[!-~]([ -~]*[!-~])?|", text):
             raise ValueError(f"the header {name!r} must be of printable ASCII, without blanks at its ends")
     return value
@@ -117,10 +127,18 @@ def _host_pattern(value: str) -> str:
         raise ValueError('write a name without a port, an IP address, *.domain, or "*"') from None
 
 
+def _origin(value: str) -> str:
+    try:
+        return parse_origin(value)
+    except MalformedHost:
+        raise ValueError("write the origin of a page: http or https, ://, and a host with or without a port") from None
+
+
 Address = Annotated[str, BeforeValidator(_address)]
 HttpAddress = Annotated[str, BeforeValidator(_http_address)]
 Id = Annotated[str, Field(pattern=ID_PATTERN)]
 Callable = Annotated[str, AfterValidator(_callable)]
+Origin = Annotated[str, AfterValidator(_origin)]
 HostPattern = Annotated[str, AfterValidator(_host_pattern)]
 Directory = Annotated[Path, BeforeValidator(_directory)]
 Labels = Annotated[dict[str, str], BeforeValidator(_pairs), Field(max_length=32)]
@@ -184,16 +202,18 @@ class SinkConfig(_Section):
     """One place that the history is shipped to."""
 
     kind: Literal["jsonl", "elasticsearch", "otlp"]
-    target: str = Field(min_length=1, max_length=1_000)
+    target: SecretUrl = Field(min_length=1, max_length=1_000)
     """jsonl: a file, or "-" for standard output. elasticsearch: URL of the server. otlp: URL that takes logs."""
-    headers: Annotated[dict[str, str], BeforeValidator(_pairs), AfterValidator(_headers)] = Field(default_factory=dict)
+    headers: Annotated[dict[str, Secret], BeforeValidator(_secret_pairs), AfterValidator(_headers)] = Field(
+        default_factory=dict
+    )
     """Sent with each request, such as authorization."""
     index: str = "raftsched"
     """elasticsearch: the index or data stream that is written to."""
 
     @model_validator(mode="after")
     def _url(self) -> "SinkConfig":
-        if self.kind != "jsonl" and not self.target.startswith(("http://", "https://")):
+        if self.kind != "jsonl" and not self.target.reveal().startswith(("http://", "https://")):
             raise ValueError(f"the target of a sink of kind {self.kind} is a URL, http:// or https://")
         return self
 
@@ -281,10 +301,12 @@ class NodeConfig(_Section):
     """All voting nodes, this one included, by id. Left out: a cluster of this node alone."""
     http_listen: HttpAddress = ""
     """REST API and web interface. Left out: the host of ``listen`` and its port + 1000. "off": none."""
-    http_origins: Annotated[list[str], BeforeValidator(_strings)] = Field(default_factory=list)
+    http_origins: Annotated[list[Origin], BeforeValidator(_strings)] = Field(default_factory=list)
     """Other origins, such as https://ops.example.org, whose pages may use the REST API."""
     http_hosts: Annotated[list[HostPattern], BeforeValidator(_strings)] = Field(default_factory=list)
     """Other names under which it is served, such as raftsched.example.org or *.example.org; "*": any."""
+    insecure: bool = False
+    """Listen without certificates on addresses that are not loopback: whoever reaches them is trusted."""
     data_dir: Directory
     cluster_id: Id = "raftsched"
     found: bool = False
@@ -347,6 +369,8 @@ class ExecutorProcessConfig(_Section):
     """A process that runs attempts and votes in no cluster."""
 
     join: Annotated[list[Address], BeforeValidator(_strings), Field(min_length=1)]
+    insecure: bool = False
+    """Join without certificates at addresses that are not loopback: whoever is on the way is trusted."""
     data_dir: Directory
     name: Id = Field(default_factory=lambda: socket.gethostname().partition(".")[0] or "executor")
     """Its id is this and a random part, made at the first start and kept in the data directory."""
@@ -442,7 +466,7 @@ def _set(values: dict[str, Any], path: tuple[str, ...], value: object) -> None:
 
 
 def render(config: NodeConfig | ExecutorProcessConfig) -> str:
-    """The settings as the TOML file that would give them."""
+    """The settings as the TOML file that would give them, but for secrets, which are masked."""
     values = config.model_dump(mode="json")
     sections = {key: value for key, value in values.items() if isinstance(value, dict)}
     lines = [f"{key} = {written(value)}" for key, value in values.items() if key not in sections]

@@ -67,7 +67,9 @@ def told(error: ValidationError, origins: Origins) -> str:
 
 
 def _words(problem: Any) -> str:
-    known = _WORDS.get(problem["type"])
+    kind = problem["type"]
+    # Of a text that becomes something else, such as a secret, lengths are told as of any sequence.
+    known = _WORDS.get(f"string_{kind}" if isinstance(problem["input"], str) and kind.startswith("too_") else kind)
     if known is not None:
         return known if isinstance(known, str) else known(problem.get("ctx", {}))
     kind = next((words for prefix, words in _KINDS if problem["type"].startswith(prefix)), "")
@@ -83,7 +85,7 @@ def _value(path: tuple[str, ...], problem: Any, origins: Origins) -> str:
     """Who gave it, and what it was. Not of a whole section: it may hold secrets."""
     given = next((origins[path[:length]] for length in range(len(path), 0, -1) if path[:length] in origins), "")
     value = problem["input"]
-    hidden = not path or problem["type"] in ("missing", "extra_forbidden") or "headers" in path
+    hidden = not path or problem["type"] in ("missing", "extra_forbidden") or "headers" in path or "target" in path
     if hidden or isinstance(value, dict) or (isinstance(value, list) and any(isinstance(each, dict) for each in value)):
         return f" ({given})" if given else ""
     shown = json.dumps(value, ensure_ascii=True, default=str)

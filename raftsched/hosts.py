@@ -16,6 +16,7 @@ _LABEL = "[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
 _NAME = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(\.{_LABEL})*", re.ASCII)
 _PORT = re.compile(r"(:[0-9]{0,5})?", re.ASCII)
 _SHOWN = 10
+_DEFAULT_PORTS = {"http": "80", "https": "443"}
 
 Address = IPv4Address | IPv6Address
 
@@ -53,6 +54,17 @@ def parse_host(text: str) -> Host:
         # As URLs have it: what ends in a number is an IPv4 address. The old short forms of one are served to nobody.
         return _of_address(_address(name, IPv4Address, text))
     return Host(name)
+
+
+def parse_origin(text: str) -> str:
+    """An origin in the one form that it has (RFC 6454 section 6.2), without a default port. Raises MalformedHost."""
+    scheme, _, authority = text.lower().partition("://")
+    if scheme not in _DEFAULT_PORTS:
+        raise MalformedHost(text)
+    host = str(parse_host(authority))
+    port = authority[authority.rindex("]") + 1 :] if authority.startswith("[") else authority.partition(":")[2]
+    port = port.removeprefix(":").lstrip("0")
+    return f"{scheme}://{host}:{port}" if port not in ("", _DEFAULT_PORTS[scheme]) else f"{scheme}://{host}"
 
 
 def _address(text: str, kind: type[Address], whole: str) -> Address:

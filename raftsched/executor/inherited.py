@@ -35,6 +35,23 @@ _LEFT = frozenset(
 )
 
 
+_umask_of_programs = -1
+"""As this process was started with; -1: it has not changed its own."""
+
+
+def keep_files_private() -> None:
+    """From now on others have no rights to the files that this process makes; programs get the umask that it had."""
+    global _umask_of_programs
+    found = os.umask(0o077)
+    if _umask_of_programs < 0:
+        _umask_of_programs = found
+
+
+def umask_of_programs() -> int:
+    """For ``subprocess.Popen``."""
+    return _umask_of_programs
+
+
 def restore_signals() -> None:
     """Undo what a process inherited of signals that were ignored or blocked; the main thread calls it at the start.
 

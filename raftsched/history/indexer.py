@@ -255,7 +255,7 @@ def main() -> int:
     if first is None:
         return 0
     settings, frames = first
-    logs.configure(LogConfig.model_validate(settings.log))
+    logs.configure(LogConfig.model_validate(settings.log), [part for sink in settings.sinks for part in sink.secrets()])
     clock = SystemClock()
     try:
         sql = schema.open_writer(settings.path, settings.cluster_id)

@@ -4,6 +4,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from raftsched.secret_setting import Secret, SecretUrl
+
 
 @dataclass(frozen=True, slots=True)
 class SinkSettings:
@@ -12,11 +14,30 @@ class SinkSettings:
     name: str
     kind: str
     """jsonl, elasticsearch or otlp."""
-    target: str
+    target: SecretUrl
     """A path or "-" (standard output); a URL."""
-    headers: dict[str, str] = field(default_factory=dict)
+    headers: dict[str, Secret] = field(default_factory=dict)
     index: str = "raftsched"
     """Of Elasticsearch or OpenSearch."""
+
+    def revealed_headers(self) -> dict[str, str]:
+        """For the requests."""
+        return {name: value.reveal() for name, value in self.headers.items()}
+
+    def secrets(self) -> list[str]:
+        """What no log, error or status may show."""
+        return [part for each in (self.target, *self.headers.values()) for part in each.parts()]
+
+    def to_json(self) -> dict[str, Any]:
+        """With its secrets, for the pipe to the process that ships."""
+        revealed = {"target": self.target.reveal(), "headers": self.revealed_headers()}
+        return {"name": self.name, "kind": self.kind, "index": self.index, **revealed}
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> "SinkSettings":
+        """What ``to_json`` gave."""
+        headers = {name: Secret(text) for name, text in value["headers"].items()}
+        return cls(**{**value, "target": SecretUrl(value["target"]), "headers": headers})
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +67,12 @@ class HistorySettings:
         """As the process is given them."""
         directories = [str(each) for each in self.output_directories]
         paths = {"path": str(self.path), "store_path": str(self.store_path), "output_directories": directories}
-        return {**asdict(self), **paths}
+        return {**asdict(self), **paths, "sinks": [each.to_json() for each in self.sinks]}
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "HistorySettings":
         """What ``to_json`` gave."""
-        sinks = tuple(SinkSettings(**sink) for sink in value.pop("sinks"))
+        sinks = tuple(SinkSettings.from_json(sink) for sink in value.pop("sinks"))
         path, store_path = Path(value.pop("path")), Path(value.pop("store_path"))
         directories = tuple(map(Path, value.pop("output_directories")))
         return cls(**value, path=path, store_path=store_path, output_directories=directories, sinks=sinks)

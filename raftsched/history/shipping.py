@@ -13,7 +13,7 @@ import json
 import sqlite3
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -29,6 +29,7 @@ from raftsched.history.settings import HistorySettings
 from raftsched.history.sinks import open_sink
 from raftsched.history.sinks.base import Sink, SinkFailed
 from raftsched.ports import Clock, Table
+from raftsched.secret_setting import hide
 from raftsched.store.lmdb_view import LmdbView
 
 _BATCH_RECORDS = 500
@@ -68,8 +69,12 @@ class Shipper:
         leads: Callable[[], bool],
         advance: Callable[[str, int], None],
         clock: Clock,
+        secrets: Sequence[str] = (),
     ) -> None:
-        """``shipped_index`` is the replicated cursor of the sink, and ``advance`` asks for it to be moved."""
+        """``shipped_index`` is the replicated cursor of the sink, and ``advance`` asks for it to be moved.
+
+        ``secrets`` are masked in what is said of failures.
+        """
         self.state = ShippingState(name, kind)
         self._open_sink = open_sink
         self._path = path
@@ -78,6 +83,7 @@ class Shipper:
         self._leads = leads
         self._advance = advance
         self._clock = clock
+        self._secrets = secrets
         self._stop = threading.Event()
         self._position: int | None = None
         """The last row of the outbox that was dealt with; None: this node does not ship."""
@@ -167,7 +173,7 @@ class Shipper:
             self.state.failing_since_us = self._clock.now_us()
             level = _log.warning if isinstance(error, SinkFailed) else _log.exception
             level("a sink of the history fails; its records wait", sink=self.state.name, reason=text, wait_s=wait_s)
-        self.state.problem = text[:500]
+        self.state.problem = hide(text, self._secrets)[:500]
 
 
 class Shipping:
@@ -198,6 +204,7 @@ class Shipping:
                 leads=leads,
                 advance=lambda name, index: self._say({"sink": name, "index": index}),
                 clock=clock,
+                secrets=sink.secrets(),
             )
             for sink in settings.sinks
         ]

@@ -2,8 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 
 import structlog
 
@@ -13,9 +12,11 @@ from raftsched.config import ExecutorProcessConfig, NodeConfig
 from raftsched.consensus.matching import InvariantBroken
 from raftsched.executor import inherited
 from raftsched.executor.agent import ExecutorAgent, dial_leader
+from raftsched.net import exposure
 from raftsched.net.dial import Network
 from raftsched.node.compose import Node
 from raftsched.node.errors import Outdated, StartError, Stopped
+from raftsched.node.private import make_private
 from raftsched.node.settings import Once, executor_settings, executor_tls, shares
 from raftsched.node.signals import run_all, run_until_signalled
 from raftsched.ports import NodeOutdated, StoreFailed, StoreRefused
@@ -26,8 +27,10 @@ _log = structlog.get_logger(__name__)
 def run_node(config: NodeConfig, once: Once | None = None) -> None:
     """Run a node until SIGTERM or SIGINT. Raises StartError, Stopped."""
     logs.configure(config.log)
+    _check_exposure(_open_to_all(config), insecure=config.insecure)
     inherited.restore_signals()
-    _make_private(config.data_dir)
+    inherited.keep_files_private()
+    make_private(config.data_dir)
     with _explained():
         asyncio.run(run_until_signalled(Node(config, SystemClock(), once or Once()).run))
 
@@ -38,8 +41,11 @@ def run_executor(config: ExecutorProcessConfig) -> None:
     Raises StartError, Stopped.
     """
     logs.configure(config.log)
+    joined = {} if config.tls.on else {f"join {number}": each for number, each in enumerate(config.join, 1)}
+    _check_exposure(joined, insecure=config.insecure)
     inherited.restore_signals()
-    _make_private(config.data_dir)
+    inherited.keep_files_private()
+    make_private(config.data_dir)
     settings = executor_settings(config.executor, config.output, config.data_dir, config.name, shares(config.executor))
     network = Network(executor_tls(config))
     agent = ExecutorAgent(
@@ -49,11 +55,20 @@ def run_executor(config: ExecutorProcessConfig) -> None:
         asyncio.run(run_until_signalled(lambda stop: _run_agent(agent, stop)))
 
 
-def _make_private(directory: Path) -> None:
-    """Create a data directory for its owner alone, whatever the umask: it holds what programs were given and wrote."""
-    # Why it cannot be made is told by whoever opens it.
-    with contextlib.suppress(OSError):
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+def _open_to_all(config: NodeConfig) -> Mapping[str, str]:
+    """The addresses at which nobody has to show a certificate, by setting."""
+    found = {} if config.tls.on else {"listen": config.listen}
+    if config.http_listen != "off" and not (config.tls.on and config.tls.client_auth == "required"):
+        found["http_listen"] = config.http_listen
+    return found
+
+
+def _check_exposure(addresses: Mapping[str, str], *, insecure: bool) -> None:
+    """Raises StartError: others could reach these, and nobody has said that they may."""
+    if refused := exposure.refusal(addresses, insecure=insecure):
+        raise StartError(refused)
+    if found := exposure.exposed(addresses):
+        _log.warning("insecure: without certificates, whoever reaches these can run commands", addresses=found)
 
 
 @contextlib.contextmanager

@@ -2,23 +2,22 @@
 
 from collections.abc import Iterable, MutableMapping
 from typing import Any
-from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from raftsched.hosts import Hosts, MalformedHost, parse_host
+from raftsched.hosts import Hosts, MalformedHost, parse_host, parse_origin
 from raftsched.rest.problem import Problem, malformed
 
-_SAFE = ("GET", "HEAD", "OPTIONS")
 _OTHER_SITES = ("cross-site", "same-site")
 """Values of Sec-Fetch-Site; the same site is another port or a sibling of the name."""
+_WHAT_TO_SET = "The setting http_origins names other origins, scheme and port included, whose pages may"
 
 
 class HostGuard:
     """An ASGI application in front of another. Nothing that a proxy or a client adds (X-Forwarded-Host) is believed."""
 
     def __init__(self, app: ASGIApp, hosts: Hosts, origins: Iterable[str] = ()) -> None:
-        """``origins``: other sites whose pages may use the API."""
+        """``origins``: others whose pages may use the API, as ``parse_origin`` gives them."""
         self._app = app
         self._hosts = hosts
         self._origins = frozenset(origins)
@@ -58,24 +57,49 @@ class HostGuard:
             )
 
     def _check_page(self, scope: Scope, host: str) -> None:
-        """Refuse a change that a page of another site has a browser make, which needs no leave of CORS to send it."""
-        if scope["method"] in _SAFE:
-            return
+        """Refuse what a page of another site has a browser ask or change.
+
+        A change needs no leave of CORS to be sent; and what an answer costs, and how long it takes, a page learns
+        without leave to read it. Following a link to a page of ours is no request of the other page.
+        """
         origins = _all(scope, b"origin")
-        if any(origin not in self._origins and _authority(origin) != host for origin in origins):
-            raise Problem(403, "CROSS_ORIGIN", "pages of another origin may not change anything here")
-        if not origins and any(site in _OTHER_SITES for site in _all(scope, b"sec-fetch-site")):
-            raise Problem(403, "CROSS_ORIGIN", "pages of another site may not change anything here")
+        own = _origin(f"{scope['scheme']}://{host}")
+        if any(_origin(origin) not in (own, *self._origins) for origin in origins):
+            raise Problem(
+                403,
+                "CROSS_ORIGIN",
+                f"pages of {', '.join(origins)[:100]!a} may not read or change anything here, and nothing was done. "
+                f"{_WHAT_TO_SET}",
+            )
+        if not origins and _asked_by_another_site(scope):
+            raise Problem(
+                403, "CROSS_ORIGIN", f"pages of another site may not read or change anything here. {_WHAT_TO_SET}"
+            )
+
+
+def _asked_by_another_site(scope: Scope) -> bool:
+    """As the browser says (Fetch Metadata); browsers say so to loopback and over TLS."""
+    if not any(site in _OTHER_SITES for site in _all(scope, b"sec-fetch-site")):
+        return False
+    return scope["method"] not in ("GET", "HEAD") or not _opens_page(scope)
+
+
+def _opens_page(scope: Scope) -> bool:
+    """Whether somebody goes to a page of the web interface, in a window of its own; below /v1 is data, and no page."""
+    path: str = scope["path"]
+    into_window = _all(scope, b"sec-fetch-mode") == ["navigate"] and _all(scope, b"sec-fetch-dest") == ["document"]
+    return into_window and path != "/v1" and not path.startswith("/v1/")
 
 
 def _number(found: int) -> str:
     return f"; this one has {found}" if found > 1 else ""
 
 
-def _authority(origin: str) -> str:
+def _origin(text: str) -> str:
+    """An origin as ``http_origins`` has them; "" for what is none, such as "null"."""
     try:
-        return urlsplit(origin).netloc
-    except ValueError:
+        return parse_origin(text)
+    except MalformedHost:
         return ""
 
 

@@ -70,6 +70,9 @@ def tls_flags(files: CertificateFiles, role: PeerRole, id_: str) -> list[str]:
 class Process:
     """One child process with its log in a file."""
 
+    prefix: tuple[str, ...] = ()
+    """A program that runs it, and becomes it."""
+
     def __init__(self, arguments: list[str], log: Path, variables: Mapping[str, str] | None = None) -> None:
         self._arguments = arguments
         self._variables = variables or {}
@@ -95,7 +98,7 @@ class Process:
         environment = {key: value for key, value in os.environ.items() if not key.startswith("RAFTSCHED_")}
         with self.log.open("ab") as out:
             self._child = subprocess.Popen(
-                [sys.executable, "-m", "raftsched.cli.main", *self._arguments, *more],
+                [*self.prefix, sys.executable, "-m", "raftsched.cli.main", *self._arguments, *more],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.STDOUT,

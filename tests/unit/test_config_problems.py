@@ -50,7 +50,7 @@ def _elsewhere_told(line: str) -> str:
         ('[history]\nenabled = "maybe"', 'history.enabled: must be true or false (it is "maybe")'),
         (
             '[history.sinks.x]\nkind = "jsonl"\ntarget = ""',
-            'history.sinks.x.target: must have at least 1 character (it is "")',
+            'history.sinks.x.target: must have at least 1 character',
         ),
         (
             '[executor]\ncontainer_socket = "x"',

@@ -2,7 +2,7 @@
 
 import pytest
 
-from raftsched.hosts import Hosts, MalformedHost, parse_host, parse_pattern
+from raftsched.hosts import Hosts, MalformedHost, parse_host, parse_origin, parse_pattern
 
 
 def bound(address: str, *known: str, added: tuple[str, ...] = ()) -> Hosts:
@@ -49,6 +49,30 @@ def test_a_host_is_read_as_browsers_mean_it(text: str, host: str) -> None:
 def test_what_is_no_host_is_refused(text: str) -> None:
     with pytest.raises(MalformedHost):
         parse_host(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "origin"),
+    [
+        ("https://Ops.example.org", "https://ops.example.org"),
+        ("https://ops.example.org:443", "https://ops.example.org"),
+        ("http://ops.example.org:443", "http://ops.example.org:443"),
+        ("http://localhost:080", "http://localhost"),
+        ("http://[::1]:8101", "http://[::1]:8101"),
+        ("http://[::1]", "http://[::1]"),
+    ],
+)
+def test_an_origin_has_one_form(text: str, origin: str) -> None:
+    assert parse_origin(text) == origin
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["*", "null", "", "ops.example.org", "ftp://ops.example.org", "http://", "http://a/", "http://a@b", "http://["],
+)
+def test_what_is_no_origin_is_refused(text: str) -> None:
+    with pytest.raises(MalformedHost):
+        parse_origin(text)
 
 
 def test_a_node_on_loopback_is_served_as_loopback_alone() -> None:

@@ -48,6 +48,12 @@ ProcessCertOption = Annotated[
 ProcessKeyOption = Annotated[str | None, typer.Option("--tls-key", metavar="FILE", help="The key of that.")]
 LogFormatOption = Annotated[LogFormat | None, typer.Option("--log-format", help="Default console.")]
 LogLevelOption = Annotated[LogLevel | None, typer.Option("--log-level", help="Default info.")]
+InsecureOption = Annotated[
+    bool,
+    typer.Option(
+        "--insecure", help="Use addresses that are not loopback without certificates: trust whoever reaches the ports."
+    ),
+]
 PrintConfigOption = Annotated[
     bool, typer.Option("--print-config", help="Print the settings as a TOML file, with defaults, and end.")
 ]
@@ -74,6 +80,7 @@ def node(
         ),
     ] = None,
     data_dir: DataDirOption = None,
+    insecure: InsecureOption = False,
     found: Annotated[
         bool,
         typer.Option(
@@ -108,7 +115,7 @@ def node(
       raftsched node --id n1 --listen 127.0.0.1:7101 --data-dir /var/lib/raftsched --found
       raftsched node --config /etc/raftsched.toml --print-config
       raftsched node --id n1 --listen 10.0.0.1:7101 --data-dir /var/lib/raftsched \\
-          --peers n1=10.0.0.1:7101,n2=10.0.0.2:7101,n3=10.0.0.3:7101 --found
+          --peers n1=10.0.0.1:7101,n2=10.0.0.2:7101,n3=10.0.0.3:7101 --found --insecure
     """
     given = _given(
         id=node_id,
@@ -116,6 +123,7 @@ def node(
         http_listen=http_listen,
         peers=peers,
         data_dir=data_dir,
+        insecure=insecure or None,
         found=found or None,
         slots=slots,
         label=label,
@@ -138,6 +146,7 @@ def executor(
         typer.Option("--name", metavar="NAME", help="Its id begins with this. Default: the name of the machine."),
     ] = None,
     data_dir: DataDirOption = None,
+    insecure: InsecureOption = False,
     slots: SlotsOption = None,
     label: LabelOption = None,
     tls_ca: ProcessCaOption = None,
@@ -151,12 +160,14 @@ def executor(
 
     \b
     Examples:
-      raftsched executor --join 10.0.0.1:7101,10.0.0.2:7101 --data-dir /var/lib/raftsched --label disk=ssd
+      raftsched executor --join 10.0.0.1:7101,10.0.0.2:7101 --data-dir /var/lib/raftsched --label disk=ssd \\
+          --insecure
     """
     given = _given(
         join=join,
         name=name,
         data_dir=data_dir,
+        insecure=insecure or None,
         slots=slots,
         label=label,
         tls_ca=tls_ca,

@@ -54,6 +54,7 @@ def start(argv: list[str], env: Mapping[bytes, bytes], directory: str, stdin: by
                 env=env,
                 cwd=directory or None,
                 start_new_session=True,
+                umask=inherited.umask_of_programs(),
             )
         inherited.unprotect(process.pid)
         try:

@@ -15,7 +15,7 @@ class JsonLinesSink:
     """Appends one line for each record. A file is opened anew for each batch, so that it may be rotated."""
 
     def __init__(self, settings: SinkSettings, say: Callable[[str], None]) -> None:
-        self._target = settings.target
+        self._target = settings.target.reveal()
         self._say = say
 
     def send(self, documents: list[Document]) -> int:

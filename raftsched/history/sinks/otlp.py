@@ -20,12 +20,15 @@ class OtlpSink:
     """Sends log records whose body is the error or the state, and whose attributes are the fields of the record."""
 
     def __init__(self, settings: SinkSettings) -> None:
-        self._target = settings.target
+        self._target = str(settings.target)
         session = requests.Session()
         # No proxies and no ~/.netrc of who started the node.
         session.trust_env = False
         self._exporter = OTLPLogExporter(
-            endpoint=settings.target, headers=settings.headers, timeout=_TIMEOUT_S, session=session
+            endpoint=settings.target.reveal(),
+            headers=settings.revealed_headers(),
+            timeout=_TIMEOUT_S,
+            session=session,
         )
         self._resource = Resource.create({"service.name": "raftsched"})
 
