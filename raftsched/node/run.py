@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 from collections.abc import Iterator, Mapping
 
 import structlog
@@ -30,7 +31,9 @@ def run_node(config: NodeConfig, once: Once | None = None) -> None:
     _check_exposure({"listen": config.listen, **http}, insecure=config.insecure)
     inherited.restore_signals()
     inherited.keep_files_private()
+    inherited.close_memory()
     make_private(config.data_dir)
+    _warn_of_root(config)
     with _explained():
         asyncio.run(run_until_signalled(Node(config, SystemClock(), once or Once()).run))
 
@@ -44,11 +47,18 @@ def run_executor(config: ExecutorProcessConfig) -> None:
     _check_exposure({f"join {number}": each for number, each in enumerate(config.join, 1)}, insecure=config.insecure)
     inherited.restore_signals()
     inherited.keep_files_private()
+    inherited.close_memory()
     make_private(config.data_dir)
+    _warn_of_root(config)
     settings = executor_settings(config.executor, config.output, config.data_dir, config.name, shares(config.executor))
     agent = ExecutorAgent(settings, list(config.join), SystemClock())
     with _explained():
         asyncio.run(run_until_signalled(lambda stop: _run_agent(agent, stop)))
+
+
+def _warn_of_root(config: NodeConfig | ExecutorProcessConfig) -> None:
+    if os.geteuid() == 0 and config.executor.slots:
+        _log.warning("commands run as root, as this process does: give it a user of its own, or no slots")
 
 
 def _check_exposure(addresses: Mapping[str, str], *, insecure: bool) -> None:
