@@ -9,7 +9,10 @@ import os
 import signal
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
+
+from raftsched import own_memory
 
 _PREFIX = "RAFTSCHED_"
 _PASSED_ON = frozenset(("RAFTSCHED_ENDPOINTS", "RAFTSCHED_CONFIG"))
@@ -45,6 +48,13 @@ def keep_files_private() -> None:
     found = os.umask(0o077)
     if _umask_of_programs < 0:
         _umask_of_programs = found
+
+
+def close_memory() -> None:
+    """Keep programs from reading what this process has in memory: see ``own_memory``."""
+    # Only while this can still be read.
+    _was_given(_COERCED)
+    own_memory.close()
 
 
 def umask_of_programs() -> int:
@@ -85,6 +95,7 @@ def for_programs(environment: Mapping[str, str]) -> dict[str, str]:
     return kept
 
 
+@cache
 def _was_given(name: str) -> bool:
     """Whether a variable was there when this process was started."""
     try:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import structlog
 
-from raftsched import logs
+from raftsched import logs, own_memory
 from raftsched.clock import SystemClock
 from raftsched.config import LogConfig
 from raftsched.core.policy.due import MAX_AHEAD_US
@@ -250,6 +250,7 @@ def _come_last() -> None:
 def main() -> int:
     """Run until the input ends; the exit code."""
     _come_last()
+    own_memory.close()
     parser = Parser()
     first = _first_frames(parser)
     if first is None:

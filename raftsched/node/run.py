@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 from collections.abc import Iterator, Mapping
 
 import structlog
@@ -30,7 +31,9 @@ def run_node(config: NodeConfig, once: Once | None = None) -> None:
     _check_exposure(_open_to_all(config), insecure=config.insecure)
     inherited.restore_signals()
     inherited.keep_files_private()
+    inherited.close_memory()
     make_private(config.data_dir)
+    _warn_of_root(config)
     with _explained():
         asyncio.run(run_until_signalled(Node(config, SystemClock(), once or Once()).run))
 
@@ -45,7 +48,9 @@ def run_executor(config: ExecutorProcessConfig) -> None:
     _check_exposure(joined, insecure=config.insecure)
     inherited.restore_signals()
     inherited.keep_files_private()
+    inherited.close_memory()
     make_private(config.data_dir)
+    _warn_of_root(config)
     settings = executor_settings(config.executor, config.output, config.data_dir, config.name, shares(config.executor))
     network = Network(executor_tls(config))
     agent = ExecutorAgent(
@@ -61,6 +66,11 @@ def _open_to_all(config: NodeConfig) -> Mapping[str, str]:
     if config.http_listen != "off" and not (config.tls.on and config.tls.client_auth == "required"):
         found["http_listen"] = config.http_listen
     return found
+
+
+def _warn_of_root(config: NodeConfig | ExecutorProcessConfig) -> None:
+    if os.geteuid() == 0 and config.executor.slots:
+        _log.warning("commands run as root, as this process does: give it a user of its own, or no slots")
 
 
 def _check_exposure(addresses: Mapping[str, str], *, insecure: bool) -> None:

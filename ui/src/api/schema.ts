@@ -1963,7 +1963,7 @@ export interface components {
              *     - `BODY_TOO_LARGE`: The body is larger than a request may be.
              *     - `HEADERS_TOO_LARGE`: Headers, path or query are longer than a request may have.
              *     - `REQUEST_TIMEOUT`: The body of the request did not arrive in time.
-             *     - `CROSS_ORIGIN`: A page of another origin asked for a change, and this node does not allow it to.
+             *     - `CROSS_ORIGIN`: A page of another origin asked, and this node does not allow it to. The setting `http_origins` adds origins whose pages may.
              *     - `UNKNOWN_HOST`: Host has a name that this node is not served as; `detail` says as which it is. The setting `http_hosts` adds names.
              *     - `ALREADY_EXISTS`: There is a task, group or calendar of this name.
              *     - `ETAG_MISMATCH`: The task or calendar has changed since it was read. Read it again and repeat the change.
