@@ -53,10 +53,12 @@ def usage(message: str) -> Failure:
 
 
 def report(failure: Failure) -> int:
-    """Print the failure; return its exit code."""
-    print(f"error: {failure}", file=sys.stderr)
+    """Print the failure; return its exit code. What it quotes does not steer a terminal."""
+    from raftsched.cli.show.tables import visible
+
+    print(visible(f"error: {failure}"), file=sys.stderr)
     for line in failure.details:
-        print(f"  {line}", file=sys.stderr)
+        print(visible(f"  {line}"), file=sys.stderr)
     return failure.exit_code
 
 

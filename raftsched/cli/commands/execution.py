@@ -116,8 +116,13 @@ def output(
             "--save", metavar="FILE", help="Write it to a file, which is replaced once all of it has arrived."
         ),
     ] = None,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="On a terminal, too, write it as it is: it may change what the terminal does.")
+    ] = False,
 ) -> None:
     """Print what an execution wrote, up to 1 MiB unless configured otherwise, and beyond it the last 64 KiB.
+
+    A terminal is shown control characters as escapes.
 
     \b
     Examples:
@@ -134,9 +139,22 @@ def output(
     if file is not None:
         note(f"saved {save(_pieces(found), file):,} bytes to {file}")
         return
-    for data in _pieces(found):
+    pieces = _pieces(found)
+    for data in pieces if raw or not sys.stdout.isatty() else _shown(pieces):
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
+
+
+def _shown(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Output for a terminal, which it cannot steer; what is not UTF-8 shows as escapes too."""
+    from codecs import getincrementaldecoder
+
+    from raftsched.cli.show.tables import visible
+
+    decoder = getincrementaldecoder("utf-8")("backslashreplace")
+    for data in pieces:
+        yield visible(decoder.decode(data).replace("\r\n", "\n"), kept="\n\t").encode()
+    yield visible(decoder.decode(b"", final=True)).encode()
 
 
 def _pieces(found: Iterable[GetOutputResponse]) -> Iterator[bytes]:

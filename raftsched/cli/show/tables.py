@@ -141,11 +141,11 @@ def plain(table: TextTable) -> Iterator[str]:
         yield _line([" ".join(column.cells[number].split("\n")) for column in columns], columns, widths)
 
 
-def visible(text: str) -> str:
-    """Text whose control characters, line breaks aside, show as escapes: no task can steer the terminal."""
+def visible(text: str, kept: str = "\n") -> str:
+    """Text whose control characters, but those that are kept, show as escapes: no task can steer the terminal."""
     if text.isprintable():
         return text
-    return "".join(each if each == "\n" or not _steers(each) else ascii(each)[1:-1] for each in text)
+    return "".join(each if each in kept or not _steers(each) else ascii(each)[1:-1] for each in text)
 
 
 def _steers(character: str) -> bool:

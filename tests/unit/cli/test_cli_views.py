@@ -170,6 +170,24 @@ def test_output_is_printed_as_it_is(cluster, executions, capfdbinary):
     assert run(["execution", "output", "nobody"]) == 3
 
 
+STEERS = "\x1b[2J\u202e caf\u00e9\ttab\r\n"
+
+
+@pytest.mark.parametrize(("flags", "shown"), [([], "\\x1b[2J\\u202e caf\u00e9\ttab\n\\xff"), (["--raw"], None)])
+def test_a_terminal_is_shown_control_characters_as_escapes_unless_it_is_to_have_them(
+    cluster, executions, capfdbinary, monkeypatch, flags, shown
+):
+    written = STEERS.encode() + b"\xff"
+    middle = written.index(b"\xc3") + 1
+    cluster.outputs["E0"] = [
+        GetOutputResponse(data=written[:middle], attempt=1),
+        GetOutputResponse(data=written[middle:], attempt=1, offset=middle),
+    ]
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    assert run(["execution", "output", "E0", *flags]) == 0
+    assert capfdbinary.readouterr().out == (written if shown is None else shown.encode())
+
+
 def test_cancel_ends_an_execution_once(cli, executions):
     assert cli("execution", "cancel", "E2").out == "cancelled E2\n"
     ended = cli("execution", "cancel", "E2")
