@@ -59,6 +59,7 @@ class Lab(Cluster):
         ids = [f"n{number}" for number in range(1, nodes + 1)]
         self.network: Network = Namespaces(ids) if network else Loopback(ids, free_ports(nodes))
         self.addresses = self.network.addresses
+        self.certificates, self.tls = None, None
         self._clocks = clocks
         self._clock_of: dict[str, WallClock] = {}
         self._shared_before = shared_memory()

@@ -63,7 +63,7 @@ def test_no_promise_is_broken_on_schedule(schedule: Callable[[], None]) -> None:
 
 def test_the_seeds_meet_every_kind_of_trouble() -> None:
     facts: dict[str, int] = {}
-    for seed in range(8):
+    for seed in range(12):
         for name, count in simulate_system(seed).facts.items():
             if isinstance(count, int):
                 facts[name] = facts.get(name, 0) + count

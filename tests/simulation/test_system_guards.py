@@ -8,7 +8,7 @@ from tests.simulation.consensus.world import Violation
 from tests.simulation.system.mutations import MUTATIONS, SystemMutation
 from tests.simulation.system.run import simulate_system
 
-MAX_SEEDS = 40
+MAX_SEEDS = 80
 
 
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.guard)
