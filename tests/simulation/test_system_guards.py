@@ -8,7 +8,7 @@ from tests.simulation.consensus.world import Violation
 from tests.simulation.system.mutations import MUTATIONS, SystemMutation
 from tests.simulation.system.run import simulate_system
 
-MAX_SEEDS = 80
+MAX_SEEDS = 40
 
 
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.guard)
@@ -26,7 +26,7 @@ def find(mutation: SystemMutation) -> str:
         except Violation as violation:
             return str(violation)
         return ""
-    for seed in range(MAX_SEEDS):
+    for seed in range(mutation.first_seed, mutation.first_seed + MAX_SEEDS):
         result = simulate_system(seed, profile=mutation.profile, nodes=mutation.nodes)
         if result.violation:
             return result.violation

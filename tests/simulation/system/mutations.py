@@ -47,6 +47,7 @@ class SystemMutation:
     nodes: int = 3
     schedule: Callable[[], None] | None = None
     """Instead of seeds of the profile."""
+    first_seed: int = 0
 
 
 def fire_whatever_is_due(patch: Patch) -> None:
@@ -272,6 +273,7 @@ MUTATIONS = [
         what_vanishes_runs_again_at_once,
         ("early",),
         "system-executors",
+        first_seed=50,
     ),
     SystemMutation(
         "a pause is answered when nothing starts any more",
