@@ -100,8 +100,10 @@ class Inbox:
         """Start of those whose time has come what there is room for, up to a turn of them; returns these."""
         room, most = self._runs.room(), min(TURN_ITEMS, self._may_accept())
         some: list[pb.Assignment] = []
+        more_starts = False
         for item in items:
             if len(some) >= most:
+                more_starts = most == TURN_ITEMS
                 break
             lane = self._runs.lane_of(item)
             if lane and not room[lane]:
@@ -110,7 +112,7 @@ class Inbox:
                 room[lane] -= 1
             some.append(item)
         if some:
-            self._take_some(some, more_starts=len(some) == TURN_ITEMS)
+            self._take_some(some, more_starts=more_starts)
         return some
 
     def _may_accept(self) -> int:

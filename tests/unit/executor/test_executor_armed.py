@@ -372,6 +372,20 @@ def test_while_more_starts_ends_that_nobody_waits_for_are_told_behind_it_or_afte
     played(test, tmp_path, gather_unhurried_s=1_000.0)
 
 
+def test_ends_of_a_herd_do_not_wait_when_no_more_of_it_starts(tmp_path: Path) -> None:
+    async def test(made: WorkloadBench) -> None:
+        soon_us = made.workload.time.earliest_us() + 100_000_000
+        items = [made.item(key(n), noop(), start_us=soon_us, token=1 + n, unhurried=True) for n in range(500)]
+        await made.inbox.take(items)
+        made.clock.moved_s += 101.0
+        made.inbox.armed._step()
+        assert made.told() == []
+        made.inbox.armed._step()
+        assert len(made.told()) == 500
+
+    played(test, tmp_path, gather_unhurried_s=1_000.0)
+
+
 def test_a_failure_is_told_at_once_whoever_waits(tmp_path: Path) -> None:
     async def test(made: WorkloadBench) -> None:
         made.kinds = []
